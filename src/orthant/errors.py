@@ -1,0 +1,134 @@
+"""The errors Orthant raises, as one tree.
+
+Every message says what was given, what was expected, and what to do. ``message()`` composes the three parts so
+that no raise site forgets one.
+
+::
+
+    OrthantError
+    ├── InputError (ValueError)
+    │   ├── DimensionError
+    │   ├── DtypeError
+    │   ├── NonFiniteError
+    │   └── FilterError
+    ├── NotFittedError (ValueError, AttributeError)
+    ├── MissingExtraError (ImportError)
+    ├── EncoderMismatchError
+    ├── NotFoundError (KeyError)
+    └── StoreError
+        ├── StoreCorruptedError
+        ├── StoreLockedError
+        ├── StoreVersionError
+        └── StoreReadOnlyError
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "DimensionError",
+    "DtypeError",
+    "EncoderMismatchError",
+    "FilterError",
+    "InputError",
+    "MissingExtraError",
+    "NonFiniteError",
+    "NotFittedError",
+    "NotFoundError",
+    "OrthantError",
+    "StoreCorruptedError",
+    "StoreError",
+    "StoreLockedError",
+    "StoreReadOnlyError",
+    "StoreVersionError",
+    "message",
+]
+
+
+def message(given: str, expected: str, remedy: str) -> str:
+    """Compose an error text from what was given, what was expected and what to do.
+
+    Parameters
+    ----------
+    given : str
+        What arrived, as the user would recognise it.
+    expected : str
+        What would have been accepted.
+    remedy : str
+        The next step, as an imperative.
+
+    Returns
+    -------
+    str
+        One paragraph: ``"Got <given>; expected <expected>. <Remedy>."``
+
+    Examples
+    --------
+    >>> message("k=0", "k of at least 1", "pass k=1 or more")
+    'Got k=0; expected k of at least 1. Pass k=1 or more.'
+    """
+    remedy = remedy.rstrip(".")
+    return f"Got {given}; expected {expected.rstrip('.')}. {remedy[:1].upper()}{remedy[1:]}."
+
+
+class OrthantError(Exception):
+    """Root of every error that Orthant raises on purpose."""
+
+
+class InputError(OrthantError, ValueError):
+    """An argument, a file or a record was not acceptable; nothing was changed."""
+
+
+class DimensionError(InputError):
+    """Vectors had another number of columns, or axes, than the target holds."""
+
+
+class DtypeError(InputError):
+    """Values had a type that cannot be converted without loss of meaning."""
+
+
+class NonFiniteError(InputError):
+    """Vectors or values contained NaN or infinity."""
+
+
+class FilterError(InputError):
+    """A where-expression was malformed or did not fit the types it met."""
+
+
+class NotFittedError(OrthantError, ValueError, AttributeError):
+    """An estimator was used before ``fit``."""
+
+
+class MissingExtraError(OrthantError, ImportError):
+    """A feature needs an optional dependency that is not installed; the text names the extra."""
+
+
+class EncoderMismatchError(OrthantError):
+    """A space was made with another encoder than the one given now."""
+
+
+class NotFoundError(OrthantError, KeyError):
+    """An id, space, data set or paper key does not exist."""
+
+    def __str__(self) -> str:
+        """Return the plain message; ``KeyError`` would print its repr."""
+        return str(self.args[0]) if self.args else ""
+
+
+class StoreError(OrthantError):
+    """A collection on disk could not be read or written."""
+
+
+class StoreCorruptedError(StoreError):
+    """A stored file is damaged; the text names the file and, where known, the block."""
+
+
+class StoreLockedError(StoreError):
+    """Another process holds the one writer's place."""
+
+
+class StoreVersionError(StoreError):
+    """A stored file needs a newer release than this one."""
+
+
+class StoreReadOnlyError(StoreError):
+    """A write was asked of a collection that is open for reading, or of a folder that cannot be written."""

@@ -1,0 +1,136 @@
+"""One thread pool for the whole process.
+
+Kernels are single-threaded functions over a row range that release the interpreter lock; parallelism comes from
+splitting the range here. No parallel runtime is ever started, so nothing can clash with the caller's own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock, current_thread
+from typing import Any, TypeVar
+
+from orthant.errors import InputError
+from orthant.validate import check_count
+
+__all__ = ["default_threads", "map_ranges", "map_tasks", "resolve_threads"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_PREFIX = "orthant-worker"
+_lock = Lock()
+_pool: ThreadPoolExecutor | None = None
+_pool_pid = -1
+
+
+def default_threads() -> int:
+    """Return the number of threads used when none is asked for.
+
+    Returns
+    -------
+    int
+        ``ORTHANT_THREADS`` when set, else the number of CPUs this process may run on.
+
+    Raises
+    ------
+    InputError
+        ``ORTHANT_THREADS`` is not a positive integer.
+    """
+    text = os.environ.get("ORTHANT_THREADS", "").strip()
+    if text:
+        try:
+            return check_count(int(text), name="ORTHANT_THREADS")
+        except ValueError as error:
+            raise InputError(
+                f"Got ORTHANT_THREADS={text!r}; expected an integer of at least 1. Unset it or pass a number."
+            ) from error
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) or 1
+    return os.cpu_count() or 1
+
+
+def resolve_threads(threads: int | None, *, work: int, minimum_work: int) -> int:
+    """Choose how many threads a job gets: one below a work threshold, else what was asked.
+
+    Parameters
+    ----------
+    threads : int or None
+        Asked by the caller; None takes the default.
+    work : int
+        Size of the job in any unit.
+    minimum_work : int
+        Work per thread below which splitting costs more than it saves.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    wanted = default_threads() if threads is None else check_count(threads, name="threads")
+    return max(1, min(wanted, work // max(1, minimum_work)))
+
+
+def _shared_pool() -> ThreadPoolExecutor:
+    global _pool, _pool_pid
+    with _lock:
+        # A pool does not survive fork: its threads exist in the parent only.
+        if _pool is None or _pool_pid != os.getpid():
+            _pool = ThreadPoolExecutor(max_workers=max(2, default_threads()), thread_name_prefix=_PREFIX)
+            _pool_pid = os.getpid()
+        return _pool
+
+
+def map_tasks(function: Callable[[T], R], items: Iterable[T], *, threads: int | None = None) -> list[R]:
+    """Apply a function to items on the shared pool and return results in order.
+
+    Parameters
+    ----------
+    function : callable
+        Called once per item; should release the interpreter lock to gain anything.
+    items : iterable
+        The arguments.
+    threads : int, optional
+        1 runs in the calling thread; None takes the default.
+
+    Returns
+    -------
+    list
+        One result per item.
+    """
+    items = list(items)
+    wanted = default_threads() if threads is None else check_count(threads, name="threads")
+    # A worker that waits for the pool it runs on would deadlock, so nested calls run inline.
+    if wanted == 1 or len(items) < 2 or current_thread().name.startswith(_PREFIX):
+        return [function(item) for item in items]
+    return list(_shared_pool().map(function, items))
+
+
+def map_ranges(
+    function: Callable[[int, int], Any], count: int, *, threads: int | None = None, minimum: int = 1
+) -> list[Any]:
+    """Split ``range(count)`` into contiguous parts and run a function on each.
+
+    Parameters
+    ----------
+    function : callable of (start, stop)
+        Handles rows start to stop; should release the interpreter lock.
+    count : int
+        Number of rows.
+    threads : int, optional
+        Number of parts at most; None takes the default.
+    minimum : int, default 1
+        Rows below which a part is not worth a thread.
+
+    Returns
+    -------
+    list
+        The results in row order; empty when count is 0.
+    """
+    parts = resolve_threads(threads, work=count, minimum_work=minimum)
+    bounds = [count * i // parts for i in range(parts + 1)]
+    ranges = [(a, b) for a, b in itertools.pairwise(bounds) if b > a]
+    return map_tasks(lambda pair: function(*pair), ranges, threads=parts)

@@ -1,0 +1,382 @@
+"""The public border: every array and number a user passes is checked and converted here, once.
+
+Kernels trust what they get; nothing else in the package repeats these checks.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from orthant.errors import DimensionError, DtypeError, InputError, NonFiniteError, message
+from orthant.types import BitmapArray, FloatArray, IdArray, Metric
+
+__all__ = [
+    "as_allowed",
+    "as_ids",
+    "as_texts",
+    "as_vectors",
+    "check_choice",
+    "check_count",
+    "check_fraction",
+    "check_metric",
+]
+
+_MAX_SHOWN = 5
+
+
+def as_vectors(
+    X: npt.ArrayLike,
+    *,
+    dim: int | None = None,
+    name: str = "vectors",
+    nonzero: bool = False,
+    single: bool = False,
+) -> FloatArray:
+    """Return X as a finite float32 C-contiguous matrix, or say what is wrong with it.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d), or (d,) when ``single``
+        Any real numeric dtype, any strides.
+    dim : int, optional
+        Number of columns required. Left out, any is accepted.
+    name : str, default "vectors"
+        How the argument is called in an error.
+    nonzero : bool, default False
+        Refuse rows of norm zero (the cosine is undefined there).
+    single : bool, default False
+        Accept one vector of shape (d,) and return it as (1, d).
+
+    Returns
+    -------
+    ndarray of shape (n, d), float32, C-contiguous
+        A view when X already was one, else a copy.
+
+    Raises
+    ------
+    DtypeError
+        Not numeric, complex, or ragged.
+    DimensionError
+        Wrong number of axes or columns, or no columns.
+    NonFiniteError
+        NaN or infinity, including float64 values that float32 cannot hold.
+    InputError
+        A zero row where ``nonzero`` is set.
+    """
+    array = _numeric(X, name)
+    if single and array.ndim == 1:
+        array = array[None, :]
+    if array.ndim != 2:
+        raise DimensionError(
+            message(
+                f"{name} of shape {array.shape}", "a matrix of shape (n, d)", "reshape to two axes, one row per item"
+            )
+        )
+    if dim is not None and array.shape[1] != dim and not (array.size == 0 and len(array) == 0):
+        raise DimensionError(
+            message(
+                f"{name} with {array.shape[1]} columns",
+                f"{dim}",
+                "encode with the encoder that made the stored vectors",
+            )
+        )
+    if dim is not None and len(array) == 0:
+        return np.zeros((0, dim), dtype=np.float32)
+    if array.shape[1] == 0:
+        raise DimensionError(message(f"{name} with no columns", "at least one", "pass vectors of dimension 1 or more"))
+    with np.errstate(over="ignore"):
+        out = np.ascontiguousarray(array, dtype=np.float32)
+    _check_finite(out, name)
+    if nonzero:
+        _check_nonzero(out, name)
+    return out
+
+
+def _numeric(X: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+    if hasattr(X, "toarray"):
+        raise DtypeError(message(f"{name} as a sparse matrix", "a dense array", "call .toarray() first"))
+    try:
+        array = np.asarray(X)
+    except ValueError as error:
+        raise DtypeError(
+            message(f"{name} with rows of different lengths", "equal lengths", "check each row's length")
+        ) from error
+    if array.dtype == object or array.dtype.kind not in "fiub":
+        raise DtypeError(
+            message(
+                f"{name} of dtype {array.dtype}", "a real numeric dtype", "convert to float32 with .astype(np.float32)"
+            )
+        )
+    return array
+
+
+def _check_finite(array: FloatArray, name: str) -> None:
+    # One reduction is enough in the common case: a sum is finite when every term is, barring overflow.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(array.sum(dtype=np.float64)):
+            return
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    if len(bad):
+        shown = ", ".join(str(i) for i in bad[:_MAX_SHOWN]) + (" ..." if len(bad) > _MAX_SHOWN else "")
+        raise NonFiniteError(
+            message(
+                f"{name} with NaN or infinity in {len(bad)} row(s): {shown}",
+                "finite float32 values",
+                "drop or repair these rows",
+            )
+        )
+
+
+def _check_nonzero(array: FloatArray, name: str) -> None:
+    bad = np.flatnonzero(~array.any(axis=1))
+    if len(bad):
+        shown = ", ".join(str(i) for i in bad[:_MAX_SHOWN]) + (" ..." if len(bad) > _MAX_SHOWN else "")
+        raise InputError(
+            message(
+                f"{name} with {len(bad)} zero row(s): {shown}",
+                "a non-zero norm, since the cosine is undefined at zero",
+                "drop these rows or use metric='dot' or 'l2'",
+            )
+        )
+
+
+def as_ids(ids: npt.ArrayLike | Iterable[int], *, count: int | None = None, name: str = "ids") -> IdArray:
+    """Return ids as a one-dimensional int64 array of non-negative, distinct values.
+
+    Parameters
+    ----------
+    ids : array-like of int, shape (n,)
+        Index ids. Floats and booleans are refused.
+    count : int, optional
+        Length required.
+    name : str, default "ids"
+        How the argument is called in an error.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        The ids.
+
+    Raises
+    ------
+    DtypeError
+        Not integers.
+    DimensionError
+        Not one axis, or not ``count`` long.
+    InputError
+        Negative or repeated ids.
+    """
+    array = np.asarray(ids if hasattr(ids, "__len__") else list(ids))  # type: ignore[arg-type]
+    if array.size == 0:
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise DtypeError(message(f"{name} of dtype {array.dtype}", "integers", "map your ids to int64 first"))
+    if array.ndim != 1:
+        raise DimensionError(message(f"{name} of shape {array.shape}", "one axis", "pass a flat sequence"))
+    if count is not None and len(array) != count:
+        raise DimensionError(message(f"{len(array)} {name}", f"{count}", "pass one id per row"))
+    if array.dtype.kind == "u" and array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise InputError(message(f"{name} above 2**63 - 1", "int64 values", "use smaller ids"))
+    out = np.ascontiguousarray(array, dtype=np.int64)
+    if len(out) and int(out.min()) < 0:
+        raise InputError(
+            message(f"a negative value in {name}", "ids of 0 or more", "-1 is reserved for 'no neighbour'")
+        )
+    if len(np.unique(out)) != len(out):
+        raise InputError(message(f"repeated values in {name}", "distinct ids", "keep one row per id"))
+    return out
+
+
+def as_texts(texts: Iterable[str], *, name: str = "texts") -> list[str]:
+    """Return texts as a list of str, or name the first element that is not one.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        Texts; a single str is refused, since it would be read as its letters.
+    name : str, default "texts"
+        How the argument is called in an error.
+
+    Returns
+    -------
+    list of str
+        The texts.
+
+    Raises
+    ------
+    InputError
+        A bare str, or an element that is not a str.
+    """
+    if isinstance(texts, (str, bytes)):
+        raise InputError(message(f"{name} as one {type(texts).__name__}", "a list of str", f"write [{name}]"))
+    out = list(texts)
+    for i, text in enumerate(out):
+        if not isinstance(text, str):
+            raise InputError(
+                message(f"{name}[{i}] of type {type(text).__name__}", "str", "convert or drop that element")
+            )
+    return out
+
+
+def as_allowed(
+    allowed: BitmapArray | npt.ArrayLike | None, *, name: str = "allowed"
+) -> BitmapArray | IdArray | npt.NDArray[np.bool_] | None:
+    """Check an ``allowed`` argument: a uint64 bitmap over ids, a boolean mask over ids, or an array of ids.
+
+    Parameters
+    ----------
+    allowed : uint64 bitmap, bool mask, array of int, or None
+        Bit or position i stands for id i; None allows every id.
+    name : str, default "allowed"
+        How the argument is called in an error.
+
+    Returns
+    -------
+    ndarray or None
+        The argument as uint64, bool or int64 array of one axis.
+
+    Raises
+    ------
+    DtypeError
+        Another dtype.
+    DimensionError
+        More than one axis.
+    """
+    if allowed is None:
+        return None
+    array = np.asarray(allowed)
+    if array.ndim != 1:
+        raise DimensionError(
+            message(f"{name} of shape {array.shape}", "one axis", "pass a flat bitmap, mask or id array")
+        )
+    if array.dtype == np.uint64 or array.dtype == np.bool_:
+        return np.ascontiguousarray(array)
+    if array.size == 0:
+        return np.zeros(0, dtype=np.int64)
+    if array.dtype.kind not in "iu":
+        raise DtypeError(
+            message(f"{name} of dtype {array.dtype}", "a uint64 bitmap, a bool mask or integer ids", "convert it")
+        )
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def check_count(value: Any, *, name: str, minimum: int = 1, maximum: int | None = None) -> int:
+    """Return value as an int within bounds.
+
+    Parameters
+    ----------
+    value : int
+        NumPy integers are accepted, booleans and floats are not.
+    name : str
+        How the argument is called in an error.
+    minimum : int, default 1
+        Smallest value accepted.
+    maximum : int, optional
+        Largest value accepted.
+
+    Returns
+    -------
+    int
+        The value.
+
+    Raises
+    ------
+    InputError
+        Not an integer, or out of bounds.
+    """
+    bounds = f"an integer of at least {minimum}" + (f" and at most {maximum}" if maximum is not None else "")
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise InputError(message(f"{name}={value!r}", bounds, f"pass {name} as an int")) from error
+    if isinstance(value, (bool, np.bool_)) or number < minimum or (maximum is not None and number > maximum):
+        raise InputError(message(f"{name}={value!r}", bounds, f"choose {name} in that range"))
+    return number
+
+
+def check_fraction(value: Any, *, name: str, low: float = 0.0, high: float = 1.0) -> float:
+    """Return value as a finite float within [low, high].
+
+    Parameters
+    ----------
+    value : float
+        The number.
+    name : str
+        How the argument is called in an error.
+    low, high : float, default 0.0 and 1.0
+        Bounds, inclusive.
+
+    Returns
+    -------
+    float
+        The value.
+
+    Raises
+    ------
+    InputError
+        Not a number, or out of bounds.
+    """
+    expected = f"a number from {low:g} to {high:g}"
+    if isinstance(value, (bool, str, bytes)):
+        raise InputError(message(f"{name}={value!r}", expected, f"pass {name} as a float"))
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(message(f"{name}={value!r}", expected, f"pass {name} as a float")) from error
+    if not low <= number <= high:
+        raise InputError(message(f"{name}={value!r}", expected, f"choose {name} in that range"))
+    return number
+
+
+def check_choice(value: Any, choices: Sequence[str], *, name: str) -> str:
+    """Return value if it is one of the choices.
+
+    Parameters
+    ----------
+    value : str
+        The choice made.
+    choices : sequence of str
+        What is valid.
+    name : str
+        How the argument is called in an error.
+
+    Returns
+    -------
+    str
+        The value.
+
+    Raises
+    ------
+    InputError
+        Not among the choices; the error lists them.
+    """
+    if not isinstance(value, str) or value not in choices:
+        listed = ", ".join(repr(c) for c in choices)
+        raise InputError(message(f"{name}={value!r}", f"one of {listed}", "check the spelling"))
+    return value
+
+
+def check_metric(value: Any) -> Metric:
+    """Return value if it names a metric: ``"dot"``, ``"cosine"`` or ``"l2"``.
+
+    Parameters
+    ----------
+    value : str
+        The name.
+
+    Returns
+    -------
+    str
+        The same name.
+
+    Raises
+    ------
+    InputError
+        Another name.
+    """
+    return check_choice(value, get_args(Metric), name="metric")  # type: ignore[return-value]
