@@ -126,19 +126,21 @@ def test_the_page_is_up_to_date():
 def test_reading_all_rows_is_cheap_and_loads_nothing_heavy():
     code = (
         "import sys, time; import numpy; start = time.process_time();"
-        "from orthant.papers import catalogue; rows = catalogue.as_json(); catalogue.documents();"
-        "print(time.process_time() - start);"
+        "from orthant.papers import catalogue; catalogue.papers();"
+        "print(time.process_time() - start); catalogue.as_json(); catalogue.documents();"
         "print([m for m in ('torch', 'scipy', 'numba', 'sklearn', 'typer', 'rich') if m in sys.modules])"
     )
     spent = []
-    for _ in range(3):
+    for _ in range(5):  # the first run may compile the modules; a busy machine may slow any of them
         out = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment()
         )
         seconds, heavy = out.stdout.splitlines()
         assert heavy == "[]"
         spent.append(float(seconds))
-    assert min(spent) < 0.15  # about a third of it when the machine is idle
+        if spent[-1] < 0.05:
+            return
+    pytest.fail(f"reading 61 rows took {spent} seconds of processor time, more than 0.05")
 
 
 def test_rows_refuse_unknown_statuses_wings_and_repeated_claims():

@@ -47,14 +47,16 @@ def papers_command(*, json: bool = False, wing: str | None = None, status: str |
         return 0
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=f"{len(rows)} papers", caption=", ".join(f"{n} {name}" for name, n in counts().items()))
-    table.add_column("key", no_wrap=True)
-    for name in ("year", "title", "lives in", "status", "last measured"):
-        table.add_column(name, overflow="fold")
+    for name in ("key", "year", "status"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("title, home, last measured", overflow="fold")
     for row in rows:
-        homes = "\n".join(module.removeprefix("orthant.") for module in row["lives_in"])
-        table.add_row(row["key"], str(row["year"]), row["title"], homes, row["status"], row["last_measured"])
+        homes = ", ".join(module.removeprefix("orthant.") for module in row["lives_in"])
+        about = Text.assemble(row["title"], (f"\n{homes}\n{row['last_measured']}", "dim"))
+        table.add_row(row["key"], str(row["year"]), row["status"], about)
     Console().print(table)
     return 0
 

@@ -143,6 +143,28 @@ def run(
     ------
     NotFoundError, InputError, ClaimError, MissingExtraError
         As in `reproduce`.
+
+    Examples
+    --------
+    >>> from orthant.papers.record import Claim, Paper, Trial
+    >>> def measure(seed: int) -> Trial:
+    ...     return Trial(
+    ...         measured={"recall@10": 0.83},
+    ...         baseline={"recall@10": 0.60},
+    ...         alternatives={"mean pooling": {"recall@10": 0.75}},
+    ...         ablated={"recall@10": 0.70},
+    ...     )
+    >>> claim = Claim(
+    ...     name="finds-more", sentence="It finds more of the exact neighbours than pooling.", data="generated",
+    ...     run=measure, metric="recall@10", margin=0.05, ablation="one cell instead of sixteen",
+    ... )
+    >>> row = Paper(
+    ...     key="example", title="An example", arxiv="0000.00000", year=2000, wing="search",
+    ...     lives_in=("orthant.index.multivector",), summary="...", keywords=(), claims=(claim,),
+    ... )
+    >>> report = run(row)
+    >>> report.outcome, report.claims[0].alternative, report.claims[0].ablated_outcome
+    ('holds', 'mean pooling', 'fails')
     """
     if seed is not None:
         check_count(seed, name="seed", minimum=0)
