@@ -5,11 +5,11 @@ from __future__ import annotations
 from orthant.papers.record import Claim, Paper, Trial
 
 
-def trial(measured, *, baseline=0.40, rival=0.50, ablated=0.48):
+def trial(measured, *, baseline=0.40, rival=0.50, weak=0.30, ablated=0.48):
     return Trial(
         measured={"recall": measured, "bytes": 96.0},
         baseline={"recall": baseline},
-        alternatives={"weak": {"recall": 0.30}, "rival": {"recall": rival}},
+        alternatives={"weak": {"recall": weak}, "rival": {"recall": rival}},
         ablated=None if ablated is None else {"recall": ablated},
     )
 

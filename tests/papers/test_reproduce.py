@@ -125,6 +125,14 @@ def test_quick_fails_when_the_figures_left_the_recorded_spread():
         assert run(changed, quick=True, committed=committed).exit_code == 1
 
 
+def test_quick_compares_with_the_alternative_that_was_recorded():
+    works = row(claim())
+    committed = measurement(works, run(works))
+    lucky = row(claim(lambda seed: trial(0.654, weak=0.60)))
+    report = run(lucky, quick=True, committed=committed)
+    assert (report.claims[0].alternative, report.outcome) == ("rival", "holds")
+
+
 def test_quick_keeps_a_recorded_failure_a_failure_and_a_report_a_report():
     for planned, code in ((claim(lambda seed: trial(0.51)), 1), (claim(margin=None), 3)):
         works = row(planned)
