@@ -31,7 +31,7 @@ _MAGIC = b"ORTHCOLS"
 _PREFIX = struct.Struct("<8sIIQQ")  # magic, format, header CRC32, header bytes, file bytes
 _CHECK = struct.Struct("<I")  # CRC32 of the prefix, so that a damaged format number is not taken for a newer one
 _ALIGN = 64
-_DTYPES = ("bool", "int32", "int64", "float64", "uint8")
+_DTYPES = {"bool": "?", "int32": "<i4", "int64": "<i8", "float64": "<f8", "uint8": "u1"}
 
 
 class _Writer:
@@ -44,7 +44,7 @@ class _Writer:
     def array(self, array: npt.NDArray[Any] | None) -> list[Any] | None:
         if array is None:
             return None
-        data = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        data = np.ascontiguousarray(array, dtype=_DTYPES[array.dtype.name])
         raw = data.view(np.uint8).data
         start = self.size
         self.blobs.append(raw)
@@ -184,7 +184,7 @@ class _Reader:
         name, count, offset, check = described
         if name not in _DTYPES:
             _damaged(self.path, f"an array of dtype {name!r}")
-        stored = np.dtype(name).newbyteorder("<")
+        stored = np.dtype(_DTYPES[name])
         at, size = self.start + offset, count * stored.itemsize
         block = self.view[at : at + size]
         if len(block) != size or zlib.crc32(block) != check:
