@@ -16,11 +16,10 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from orthant.datasets.delimited import ColumnType, csv_source
 from orthant.datasets.record_batches import IdRule, RecordReader, Records, RecordSchema
 from orthant.datasets.record_files import (
-    ColumnType,
     RecordFormat,
-    csv_source,
     detect_format,
     folder_source,
     jsonl_source,
