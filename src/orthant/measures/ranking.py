@@ -6,7 +6,7 @@ Values equal trec_eval's. Array functions stand first; the public functions belo
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -569,5 +569,3 @@ def bpref(run: Run, qrels: Qrels, *, relevance_level: float = 1.0) -> RankingSco
     0.0
     """
     return _one(run, qrels, "bpref", None, relevance_level)
-
-

@@ -204,14 +204,10 @@ def align(
     """
     check_choice(no_relevant, ("zero", "skip"), name="no_relevant")
     if not 0.0 < relevance_level < np.inf:
-        raise InputError(
-            message(f"relevance_level={relevance_level!r}", "a number above 0", "use 1 for binary grades")
-        )
+        raise InputError(message(f"relevance_level={relevance_level!r}", "a number above 0", "use 1 for binary grades"))
     table = _as_table(run)
     if not isinstance(qrels, Mapping) or not qrels:
-        raise InputError(
-            message("no judgements", "{query: {document: grade}}", "pass the qrels of at least one query")
-        )
+        raise InputError(message("no judgements", "{query: {document: grade}}", "pass the qrels of at least one query"))
     if not any(query in table for query in qrels):
         raise InputError(
             message(
