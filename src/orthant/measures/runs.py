@@ -17,7 +17,7 @@ from orthant.errors import DimensionError, DtypeError, InputError, NonFiniteErro
 from orthant.types import Hits
 from orthant.validate import check_choice
 
-__all__ = ["UNJUDGED", "AlignedRun", "Qrels", "Run", "align", "run_from_arrays"]
+__all__ = ["UNJUDGED", "AlignedRun", "Qrels", "Run", "align", "rank_documents", "run_from_arrays"]
 
 Run: TypeAlias = (
     Mapping[Any, Mapping[Any, float]] | Mapping[Any, Sequence[Any]] | Hits | tuple[npt.ArrayLike, npt.ArrayLike]
@@ -229,7 +229,7 @@ def _aligned(
         judged = _as_grades(judgements, query)
         if exclude_self:
             judged.pop(query, None)
-        documents = [d for d in _ranked(table.get(query, ()), query) if not (exclude_self and d == query)]
+        documents = [d for d in rank_documents(table.get(query, ()), query) if not (exclude_self and d == query)]
         best = np.sort(np.array(list(judged.values()), dtype=np.float64))[::-1]
         if not len(documents):
             missing.append(query)
@@ -271,8 +271,32 @@ def _as_table(run: Run) -> Mapping[Any, Any]:
     )
 
 
-def _ranked(results: Any, query: Any) -> list[Any]:
-    """Return one query's documents, best first."""
+def rank_documents(results: Any, query: Any = None) -> list[Any]:
+    """Return one query's documents, best first, as trec_eval orders them.
+
+    Parameters
+    ----------
+    results : mapping of document to score, or sequence of documents
+        Scores compare as float32, and equal scores go by document id as text, descending. A sequence is taken as
+        already ranked.
+    query : any, optional
+        Named in an error.
+
+    Returns
+    -------
+    list
+        Document ids.
+
+    Raises
+    ------
+    NonFiniteError, DtypeError, InputError
+        Scores that are NaN, infinite or no numbers; a document listed twice; results of another type.
+
+    Examples
+    --------
+    >>> rank_documents({"a": 0.5, "b": 0.5, "c": 0.9})
+    ['c', 'b', 'a']
+    """
     if isinstance(results, Mapping):
         documents = list(results)
         order = sorted(zip(_as_scores(results, query), map(str, documents), range(len(documents)), strict=True))

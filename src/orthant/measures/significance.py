@@ -286,21 +286,21 @@ class Comparison:
 
     def __str__(self) -> str:
         """Return the result in words."""
-        direction = "higher" if self.difference > 0 else "lower" if self.difference < 0 else "the same"
         verdict = "significant" if self.significant() else "not significant"
-        amount = f"{abs(self.difference):.4f} {direction}" if self.difference else "the same"
+        direction = "higher" if self.difference > 0 else "lower"
+        relation = f"{abs(self.difference):.4f} {direction} than" if self.difference else "equal to"
         corrected = f" (Holm over {self.comparisons} comparisons)" if self.comparisons > 1 else ""
         dropped = len(self.dropped_baseline) + len(self.dropped_arm)
         left_out = f" {dropped} queries that only one arm has were left out." if dropped else ""
         return (
-            f"{self.arm} is {amount} than {self.baseline} on mean {self.metric}"
+            f"{self.arm} is {relation} {self.baseline} on mean {self.metric}"
             f" ({self.arm_mean:.4f} against {self.baseline_mean:.4f}), {verdict} at 0.05:"
             f" two-sided paired randomisation test over {self.queries} queries paired by id,"
             f" p = {self.p_adjusted:.4g}{corrected}, {self.resamples} resamples, seed {self.seed}."
             f" {self.confidence:.0%} paired bootstrap interval of the difference {self.low:+.4f} to {self.high:+.4f};"
             f" effect size d = {self.effect_size:.2f}; better on {self.wins}, equal on {self.ties}, worse on"
             f" {self.losses} queries; noise floor {self.noise_floor:.4f}.{left_out}"
-        ).replace("the same than", "equal to")
+        )
 
 
 @dataclass(frozen=True)
