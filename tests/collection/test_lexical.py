@@ -459,3 +459,9 @@ def test_w26_flipped_bits_raise_only_corruption(saved):
         path.write_bytes(damaged)
         with pytest.raises(StoreCorruptedError, match=path.name):
             touch_everything(path)
+
+
+def test_words_that_a_writer_is_just_numbering_are_not_looked_up():
+    vocabulary = Lexical.empty().with_batch([1], ["fox"])._vocabulary
+    known = vocabulary.word_number("fox")
+    assert vocabulary.terms_of_words([known, 10**6]) == vocabulary.terms_of_words([known])

@@ -153,7 +153,10 @@ class Vocabulary:
     def terms_of_words(self, words: Sequence[int]) -> list[int]:
         """Return the distinct terms of some words, ascending, stop words left out."""
         self._ready()
-        return [int(t) for t in np.unique(self._term_of[np.asarray(words, dtype=np.int64)]) if t >= 0]
+        # A writer may have numbered words whose terms are not set yet; no chunk that a reader holds has them.
+        known = self._known
+        numbers = np.array([word for word in words if word < known], dtype=np.int64)
+        return [term for term in np.unique(self._term_of[numbers]).tolist() if term >= 0]
 
     def words_with(self, part: str, *, prefix: bool) -> list[int]:
         """Return the numbers of the words that start with a part, or contain it anywhere.
