@@ -67,13 +67,13 @@ class Collection:
         self.path = Path(path)
         self._metric = None if metric is None else check_metric(metric)
         check_choice(canaries, ("raise", "warn"), name="canaries")
-        given = None if encoder is None else load(encoder)
+        given, loadable = (None, None) if encoder is None else load(encoder)
         self._store = Store(self.path, read_only=read_only, files=files)
         self._encoders = SpaceEncoders(self._store, canaries)
         try:
             self._require_metric()
             if given is not None:
-                self._encoders.adopt(DEFAULT_SPACE, given)
+                self._encoders.adopt(DEFAULT_SPACE, given, loadable=loadable)
         except BaseException:
             self._store.close()
             raise
@@ -159,11 +159,11 @@ class Collection:
             raise InputError(
                 message("both or neither of encoder and dim", "exactly one of them", "pass encoder=... or dim=...")
             )
-        loaded = None if encoder is None else load(encoder)
-        definition, canaries = define_space(name, loaded, dim=dim, metric=check_metric(metric))
+        loaded, loadable = (None, None) if encoder is None else load(encoder)
+        definition, canaries = define_space(name, loaded, dim=dim, metric=check_metric(metric), loadable=loadable)
         self._store.create_space(definition, canaries)
         if loaded is not None:
-            self._encoders.adopt(name, loaded)
+            self._encoders.adopt(name, loaded, loadable=loadable)
         return definition
 
     def adopt_space(self, definition: SpaceDefinition) -> None:
@@ -342,9 +342,8 @@ class Collection:
         if DEFAULT_SPACE in self._store.generation.spaces:
             return
         metric: Metric = self._metric or "cosine"
-        encoder = self._encoders.given(DEFAULT_SPACE)
-        if encoder is not None:
-            self._store.create_space(*define_space(DEFAULT_SPACE, encoder, dim=None, metric=metric))
+        if self._encoders.given(DEFAULT_SPACE) is not None:
+            self._store.create_space(*self._encoders.define(DEFAULT_SPACE, metric=metric))
             return
         if isinstance(vectors, Mapping):
             vectors = vectors.get(DEFAULT_SPACE)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from orthant.collection import fusion, tables
+from orthant.collection.analysis import Analyzer
 from orthant.collection.columns import Evaluation
 from orthant.collection.generation import Generation
 from orthant.collection.results import Hit, LegPlan, LegScore, Plan, SearchResult
@@ -242,15 +243,20 @@ def _fetch(
     missing = [row for row in rows if row not in records]
     if missing:
         raise store.database.corrupted(f"row {missing[0]} is indexed but has no record")
-    terms = set(generation.lexical.analyzer.terms(query.text)) if options.explain and query.text else set()
+    analyzer = generation.lexical.analyzer
+    terms = _terms(analyzer, query.text) if options.explain else set()
     hits = []
     for place, (row, score) in enumerate(zip(rows, ranking.scores[page].tolist(), strict=True)):
         key, text, metadata = records[row]
-        matched = tuple(sorted(terms & set(generation.lexical.analyzer.terms(text)))) if terms and text else ()
+        matched = tuple(sorted(terms & _terms(analyzer, text))) if terms else ()
         legs = {leg: scores[row] for leg, scores in ranking.legs.items() if row in scores}
         shown = text if options.include_text else None
         hits.append(Hit(key, score, options.offset + place + 1, shown, metadata, legs, matched))
     return tuple(hits)
+
+
+def _terms(analyzer: Analyzer, text: str | None) -> set[str]:
+    return {analyzer.term(word) for word in analyzer.words(text or "") if not analyzer.is_stop_word(word)}
 
 
 def _plan(

@@ -16,7 +16,7 @@ __all__ = ["SpaceEncoders", "define_space"]
 
 
 def define_space(
-    name: str, encoder: Encoder | None, *, dim: int | None, metric: Metric
+    name: str, encoder: Encoder | None, *, dim: int | None, metric: Metric, loadable: str | None = None
 ) -> tuple[SpaceDefinition, FloatArray]:
     """Return a checked definition and its canary vectors.
 
@@ -30,6 +30,8 @@ def define_space(
         Values per vector, without an encoder.
     metric : str
         Score of the space.
+    loadable : str, optional
+        Name by which the encoder can be loaded again.
 
     Returns
     -------
@@ -41,10 +43,7 @@ def define_space(
     if encoder is None:
         definition = SpaceDefinition(name, dim if dim is not None else 0, metric).validated()
         return definition, np.zeros((0, definition.dim), dtype=np.float32)
-    loadable = getattr(encoder, "name", None)
-    definition = SpaceDefinition(
-        name, encoder.dim, metric, "float32", loadable if isinstance(loadable, str) else None, encoder.fingerprint
-    )
+    definition = SpaceDefinition(name, encoder.dim, metric, "float32", loadable, encoder.fingerprint)
     return definition.validated(), embed_canaries(encoder)
 
 
@@ -63,8 +62,9 @@ class SpaceEncoders:
         self._store = store
         self._canaries = canaries
         self._known: dict[str, Encoder] = {}
+        self._loadable: dict[str, str | None] = {}
 
-    def adopt(self, name: str, encoder: Encoder) -> None:
+    def adopt(self, name: str, encoder: Encoder, *, loadable: str | None = None) -> None:
         """Use an encoder for a space, after checking it against what is stored.
 
         Parameters
@@ -73,6 +73,8 @@ class SpaceEncoders:
             The space; it need not exist yet.
         encoder : Encoder
             The encoder.
+        loadable : str, optional
+            Name by which it can be loaded again.
 
         Raises
         ------
@@ -87,7 +89,26 @@ class SpaceEncoders:
                 raise EncoderMismatchError(problem)
             if problem:
                 warnings.warn(problem, stacklevel=4)
-        self._known[name] = encoder
+        self._known[name], self._loadable[name] = encoder, loadable
+
+    def define(self, name: str, *, metric: Metric) -> tuple[SpaceDefinition, FloatArray]:
+        """Return the definition of a space made with the encoder adopted for it.
+
+        Parameters
+        ----------
+        name : str
+            The space.
+        metric : str
+            Its score.
+
+        Returns
+        -------
+        definition : SpaceDefinition
+            Ready to store.
+        canaries : ndarray of shape (c, dim), float32
+            Canary vectors.
+        """
+        return define_space(name, self._known[name], dim=None, metric=metric, loadable=self._loadable[name])
 
     def at_hand(self, name: str) -> bool:
         """Return whether texts can be encoded for a space.
@@ -155,11 +176,12 @@ class SpaceEncoders:
                     "pass vector=..., open with encoder='static' (or another), or search with mode='lexical'",
                 )
             )
-        self.adopt(name, load(definition.encoder))
+        encoder, loadable = load(definition.encoder)
+        self.adopt(name, encoder, loadable=loadable)
         return self._known[name]
 
 
-def load(spec: str | Encoder | Any) -> Encoder:
+def load(spec: str | Encoder | Any) -> tuple[Encoder, str | None]:
     """Return an encoder from a name, a folder or an object.
 
     Parameters
@@ -169,9 +191,11 @@ def load(spec: str | Encoder | Any) -> Encoder:
 
     Returns
     -------
-    Encoder
+    encoder : Encoder
         Ready to use.
+    loadable : str or None
+        The name, when it was given by name; a folder may be elsewhere tomorrow, so its path is not kept.
     """
-    from orthant.encoders.registry import load_encoder
+    from orthant.encoders.registry import encoder_names, load_encoder
 
-    return load_encoder(spec)
+    return load_encoder(spec), spec if isinstance(spec, str) and spec in encoder_names() else None
