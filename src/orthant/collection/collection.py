@@ -468,6 +468,7 @@ class Collection:
         threads: int | None = None,
         explain: bool = False,
         include_text: bool = True,
+        syntax: Literal["operators", "plain"] | None = None,
     ) -> SearchResult:
         """Find the records closest to a query, by meaning, by words, or both.
 
@@ -506,6 +507,8 @@ class Collection:
             Fill every hit's ``matched`` terms. Scores and ranks per leg and the plan are always there.
         include_text : bool, default True
             Leave texts out of the hits with False.
+        syntax : {"operators", "plain"}, optional
+            Whether quotes, ``*``, ``+`` and ``-`` in the text are operators (default) or plain punctuation.
 
         Returns
         -------
@@ -539,6 +542,7 @@ class Collection:
             threads=threads,
             explain=explain,
             include_text=include_text,
+            syntax=syntax,
         )[0]
 
     def search_many(
@@ -559,6 +563,7 @@ class Collection:
         threads: int | None = None,
         explain: bool = False,
         include_text: bool = True,
+        syntax: Literal["operators", "plain"] | None = None,
     ) -> list[SearchResult]:
         """Run several queries at once; quicker than one by one, same results.
 
@@ -566,7 +571,7 @@ class Collection:
         ----------
         queries : sequence of (str, array-like of shape (dim,), or None), length q
             All texts or all vectors.
-        k, mode, where, space, offset, min_score, weights, fusion, depth, recall, threads, explain, include_text
+        k, mode, where, space, offset, min_score, weights, fusion, depth, recall, threads, explain, include_text, syntax
             As in :meth:`search`.
         vectors : array-like of shape (q, dim), optional
             Query vectors, used instead of encoding.
@@ -600,6 +605,7 @@ class Collection:
             threads=threads,
             explain=explain,
             include_text=include_text,
+            syntax=syntax,
         )
         ready = encode_queries(
             texts, given, mode=chosen, space=space, definition=self.spaces.get(space), encoders=self._encoders

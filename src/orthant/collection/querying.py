@@ -124,6 +124,7 @@ def check_options(
     threads: int | None,
     explain: bool,
     include_text: bool,
+    syntax: str | None,
 ) -> SearchOptions:
     """Check a search's settings; one that could have no effect is refused.
 
@@ -131,7 +132,7 @@ def check_options(
     ----------
     mode : str
         The chosen mode.
-    space, k, offset, where, depth, method, weights, min_score, recall, threads, explain, include_text
+    space, k, offset, where, depth, method, weights, min_score, recall, threads, explain, include_text, syntax
         As in ``Collection.search``; ``method`` is its ``fusion``.
 
     Returns
@@ -150,6 +151,8 @@ def check_options(
     idle = [name for name, value in fused.items() if value is not None]
     if mode != "hybrid" and idle:
         raise InputError(message(f"{idle[0]}= with mode={mode!r}", "mode='hybrid' for it", "leave it out"))
+    if mode == "dense" and syntax is not None:
+        raise InputError(message("syntax= with mode='dense'", "a lexical leg for it", "leave it out"))
     if mode == "lexical" and (recall is not None or threads is not None):
         name = "recall" if recall is not None else "threads"
         raise InputError(message(f"{name}= with mode='lexical'", "a dense leg for it", "leave it out"))
@@ -168,6 +171,7 @@ def check_options(
         threads=None if threads is None else check_count(threads, name="threads"),
         explain=explain,
         include_text=include_text,
+        syntax=check_choice(syntax or "operators", ("operators", "plain"), name="syntax"),  # type: ignore[arg-type]
     )
     if mode == "hybrid" and options.offset + options.k > 2 * options.depth:
         raise InputError(

@@ -58,6 +58,7 @@ class SearchOptions:
     threads: int | None
     explain: bool
     include_text: bool
+    syntax: Literal["operators", "plain"]
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,7 @@ def _lexical(
         k=_leg_size(options),
         allowed=None if allowed is None else allowed.bitmap,
         live=generation.live,
+        syntax=options.syntax,
     )
     return _Lexical(rows, scores, time.perf_counter() - started)
 
@@ -208,7 +210,7 @@ def _fused(
     if "dense" in found and query.vector is not None and options.space is not None:
         raw["dense"] = generation.index(options.space).score_ids(query.vector, candidates)
     if "lexical" in found and query.text is not None:
-        raw["lexical"] = generation.lexical.score_rows(query.text, candidates)
+        raw["lexical"] = generation.lexical.score_rows(query.text, candidates, syntax=options.syntax)
     places = {leg: fusion.ranks(candidates, found[leg][0]) for leg in raw}
     if options.fusion == "rrf":
         parts = {leg: fusion.reciprocal_ranks(places[leg]) for leg in raw}
