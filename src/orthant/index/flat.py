@@ -52,7 +52,7 @@ class Flat:
     -----
     A search is one pass of float32 matrix products. Every score carries a bound on its rounding, and all rows that
     could be among the k best are scored again in float64, so ids and scores are those of exact arithmetic, rounded
-    to float32. Equal scores are ordered by id.
+    to float32 (and cut at its largest value). Scores equal in float32 are ordered by id, smaller first.
 
     Cost of a search: O(q n d) multiplications, n d 4 bytes read per 512 queries, working arrays under 32 MiB.
 

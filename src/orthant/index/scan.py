@@ -94,6 +94,7 @@ class _Batch:
         threshold = self.threshold
         if np.isneginf(threshold).any():
             threshold = np.maximum(threshold, topk.kth_largest(scores, self.k).astype(np.float64) - bound)
+        threshold = _representable(threshold)
         # Rows whose exact score rounds to the same float32 as the k-th tie with it, and then the smaller id wins.
         floor = threshold - bound
         floor -= _TIE * np.abs(threshold) + _TINY
@@ -132,7 +133,7 @@ class _Batch:
         kth = topk.rank_within(group) == self.k - 1
         raised = self.low[order[kth]]
         at = group[kth]
-        self.threshold[at] = np.maximum(self.threshold[at], raised)
+        self.threshold[at] = np.maximum(self.threshold[at], _representable(raised))
         reach = self.threshold[self.queries]
         kept = self.high >= reach - (_TIE * np.abs(reach) + _TINY)
         self.queries, self.rows = self.queries[kept], self.rows[kept]
@@ -154,6 +155,12 @@ class _Batch:
         self.queries, self.rows = self.queries[order], self.rows[order]
         self.low = self.high = exact[order]
         return out
+
+
+def _representable(threshold: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return thresholds as float32 scores see them: what it cannot hold ties at its largest or smallest value."""
+    largest = float(np.finfo(np.float32).max)
+    return np.where(threshold <= -largest, -np.inf, np.minimum(threshold, largest))
 
 
 def _norm_range(scale: FloatArray, metric: Metric) -> tuple[float, bool]:
