@@ -284,10 +284,28 @@ def test_large_sets_use_tables_and_searches_alike() -> None:
         assert found(columns, {field: {"in": wanted}}, live) == expected
 
 
-def test_substring_search_respects_entry_borders() -> None:
-    words = ["ab", "ba", "aab", "b", "", "xay", "a\u00e9b"]
+@pytest.mark.parametrize("filler", [0, 400])
+@pytest.mark.parametrize("empty", [[], [""]])
+def test_substring_search_respects_entry_borders(filler: int, empty: list[str]) -> None:
+    # With filler few entries match and they are looked up one by one; without it most match.
+    words = ["ab", "ba", "aab", "b", *empty, "xay", "a\u00e9b", "aabbaabb", *(f"{i:04d}" for i in range(filler))]
     columns, rows = grow([{"w": w} for w in words])
-    for needle in ["ab", "aba", "bb", "b", "\u00e9", "a\u00e9", "bxa", "aabb"]:
+    for needle in [
+        "ab",
+        "aba",
+        "bb",
+        "b",
+        "\u00e9",
+        "a\u00e9",
+        "bxa",
+        "aabb",
+        "aabba",
+        "baabb",
+        "bbaabb",
+        "0",
+        "00",
+        "zz",
+    ]:
         expected = [i for i, w in enumerate(words) if needle in w]
         assert found(columns, {"w": {"contains": needle}}, from_rows(rows)) == expected, needle
 

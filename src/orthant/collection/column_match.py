@@ -21,6 +21,9 @@ __all__ = ["match_contains", "match_exists", "match_order", "match_values"]
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _FEW = 8
+_SLOT_BITS = 16
+_MIXER = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: spreads neighbouring values (Knuth)
+_FIRST_BYTES = 4
 # The commonest bytes of text, common first: a substring is looked up by its rarest byte.
 _COMMON = b" etaoinsrhldcumfpgwybvkxjqz"
 
@@ -210,10 +213,22 @@ def _among(values: npt.NDArray[Any], wanted: Sequence[Any]) -> BoolArray:
             table[np.array(wanted, dtype=np.int64) - low + 1] = True
             inside = np.clip(values, max(low - 1, _INT64_MIN), min(high + 1, _INT64_MAX)).astype(np.int64)
             return table[inside - low + 1]
+    # Most values are dismissed by a small hash table, so that few reach the slow binary search.
     operands = np.sort(np.array(wanted, dtype=values.dtype))
-    places = np.minimum(np.searchsorted(operands, values), len(operands) - 1)
-    found: BoolArray = operands[places] == values
+    table = np.zeros(1 << _SLOT_BITS, dtype=bool)
+    table[_slots(operands)] = True
+    maybe = np.flatnonzero(table[_slots(values)])
+    places = np.minimum(np.searchsorted(operands, values[maybe]), len(operands) - 1)
+    found = np.zeros(len(values), dtype=bool)
+    found[maybe] = operands[places] == values[maybe]
     return found
+
+
+def _slots(values: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    # Adding zero makes -0.0 and 0.0 the same bits.
+    bits = (values + 0.0 if values.dtype.kind == "f" else values.astype(np.int64, copy=False)).view(np.uint64)
+    mixed: npt.NDArray[np.uint64] = (bits * _MIXER) >> np.uint64(64 - _SLOT_BITS)
+    return mixed
 
 
 def _find(dictionary: Dictionary, key: Any) -> int:
@@ -236,14 +251,36 @@ def _entries_with(dictionary: Dictionary, needle: bytes) -> BoolArray:
         hits[:] = True
     if not needle or span <= 0:
         return hits
-    rank = [_COMMON.find(byte) for byte in needle]
-    first = max(range(len(needle)), key=lambda i: len(_COMMON) if rank[i] < 0 else rank[i])
-    starts = np.flatnonzero(dictionary.blob[first : first + span] == needle[first])
-    for i, byte in enumerate(needle):
-        if i != first:
-            starts = starts[dictionary.blob[starts + i] == byte]
+    order = sorted(range(len(needle)), key=lambda i: _commonness(needle[i]))
+    matched = np.zeros(len(dictionary.blob), dtype=bool)
+    inside = matched[:span]
+    inside[:] = True
+    for i in order[:_FIRST_BYTES]:
+        inside &= dictionary.blob[i : i + span] == needle[i]
+    if np.count_nonzero(inside) > len(dictionary) // 16:
+        for i in order[_FIRST_BYTES:]:
+            inside &= dictionary.blob[i : i + span] == needle[i]
+        _mark_dense(dictionary.offsets, matched, len(needle), hits)
+        return hits
+    starts = np.flatnonzero(inside)
+    for i in order[_FIRST_BYTES:]:
+        starts = starts[dictionary.blob[starts + i] == needle[i]]
     entries = np.searchsorted(dictionary.offsets, starts, side="right") - 1
     # A match that runs over an entry's end belongs to no entry.
     whole = starts + len(needle) <= dictionary.offsets[entries + 1]
     hits[entries[whole]] = True
     return hits
+
+
+def _mark_dense(offsets: npt.NDArray[np.int64], matched: BoolArray, length: int, hits: BoolArray) -> None:
+    """Mark the entries with a match, where matches are too many to look up one by one."""
+    for back in range(1, length):
+        matched[np.maximum(offsets[1:] - back, 0)] = False
+    # Only the first of distinct sorted entries can be empty; reduceat cannot take an empty range.
+    first = int(offsets[1] == 0)
+    hits[first:] = np.logical_or.reduceat(matched, offsets[first:-1])
+
+
+def _commonness(byte: int) -> int:
+    rank = _COMMON.find(byte)
+    return len(_COMMON) - rank if rank >= 0 else 0
