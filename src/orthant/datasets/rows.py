@@ -347,7 +347,7 @@ def stack_vectors(values: Sequence[Any], places: Callable[[int], str], *, field:
         return mask, np.zeros((0, 0), dtype=np.float32)
     try:
         array = np.asarray(present)
-        if array.dtype.kind in "fiu":
+        if array.dtype.kind in "fiub":
             return mask, as_vectors(array)
     except ValueError:
         pass
@@ -356,7 +356,7 @@ def stack_vectors(values: Sequence[Any], places: Callable[[int], str], *, field:
     for i in np.flatnonzero(mask).tolist():
         try:
             row = np.asarray(values[i])
-            if row.dtype.kind not in "fiu":
+            if row.dtype.kind not in "fiub":
                 raise DtypeError(message(f"{field} of dtype {row.dtype}", "a list of numbers", "convert it to floats"))
             if row.ndim != 1:
                 raise DimensionError(message(f"{field} of shape {row.shape}", "one axis", "pass a flat list"))

@@ -199,8 +199,9 @@ def _arrow_vectors(column: Any, name: str, place: Callable[[int], str]) -> Vecto
         column = column.storage
     kind = column.type
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    number = is_list and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))
-    if not number:
+    if not is_list or not any(
+        check(kind.value_type) for check in (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean)
+    ):
         raise DtypeError(message(f"column {name!r} of type {kind}", "a list of numbers", "name another vector column"))
     mask = np.asarray(column.is_valid().to_numpy(zero_copy_only=False), dtype=np.bool_)
     present = column.drop_null()
