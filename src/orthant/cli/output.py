@@ -90,12 +90,17 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, caption=caption or None, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         table.add_column(name.rstrip("#"), justify="right" if name.endswith("#") else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    console().print(table)
+    screen = console()
+    screen.print(Text(title, style="bold"))
+    screen.print(table)
+    if caption:
+        screen.print(Text(caption, style="dim"))
+    screen.print()
 
 
 def print_hits(title: str, result: SearchResult, *, fields: Sequence[str] = (), width: int = 150) -> None:
