@@ -229,6 +229,7 @@ def test_rare_phrases_are_found_by_candidates_as_by_reading_all():
     built = Lexical.empty().with_batch(np.arange(2_000), texts)
     assert set(found(built, '"ochre lamp"')) == {77, 1999}
     assert set(found(built, '"lamp of glass"')) == {77, 1999}
+    assert found(built, '"lamp ochre"') == [1999]
     expected = {i for i, t in enumerate(texts) if " red fox " in f" {t} "}
     assert set(found(built, '"red fox"', k=2_000)) == expected
 
