@@ -265,6 +265,31 @@ def test_a_failing_disk_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".hdf5", ".fvecs", ".fbin"])
+def test_w26_damaged_bytes_give_an_array_or_an_input_error(tmp_path, suffix):
+    path, X = tmp_path / f"x{suffix}", matrix("f4")
+    if suffix == ".npz":
+        np.savez_compressed(path, x=X)
+    elif suffix == ".hdf5":
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(path, "w") as file:
+            file["x"] = X
+    else:
+        write_vectors(path, X)
+    data = path.read_bytes()
+    rng = np.random.default_rng(4)
+    refused = 0
+    for _ in range(250):
+        changed = bytearray(data)
+        changed[rng.integers(len(data))] = rng.integers(256)
+        path.write_bytes(changed)
+        try:
+            np.array(read_vectors(path))
+        except (InputError, NotFoundError):
+            refused += 1
+    assert refused > 0
+
+
 @settings(max_examples=40, derandomize=True, deadline=None)
 @given(
     hnp.arrays(

@@ -258,7 +258,7 @@ def _open_parquet(path: Path) -> Export:
         with pq.ParquetFile(path) as file:
             stored = (file.schema_arrow.metadata or {}).get(EXPORT_KIND.encode())
             count = file.metadata.num_rows
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(path, f"data that is not Parquet ({error})", "a whole Parquet file") from error
     if stored is None:
         raise InputError(
@@ -268,13 +268,15 @@ def _open_parquet(path: Path) -> Export:
         manifest = _check_manifest(path, json.loads(stored))
     except ValueError as error:
         raise _damaged(path, "no readable export record", "the bytes that were written") from error
-    spaces: dict[str, Mapping[str, Any]] = manifest["spaces"]
+    spaces, details = manifest.get("spaces"), manifest.get("details")
+    if not isinstance(spaces, dict) or not isinstance(details, dict):
+        raise _damaged(path, "an incomplete export record", "spaces and details")
     return Export(
         path,
         count,
         spaces,
         dict.fromkeys(spaces),
-        manifest["details"],
+        details,
         lambda batch_size: _parquet_batches(path, spaces, count, batch_size),
     )
 

@@ -263,13 +263,15 @@ def parquet_source(path: Path) -> RowSource:
                 for batch in pq.ParquetFile(handle, page_checksum_verification=True).iter_batches(batch_size):
                     yield arrow_block(batch, start, vectors, place)
                     start += batch.num_rows
-            except (pa.ArrowException, OSError) as error:
+            except InputError:
+                raise
+            except (pa.ArrowException, OSError, ValueError) as error:
                 raise unreadable(error) from error
 
     with open_binary(path) as handle:
         try:
             names = pq.ParquetFile(handle).schema_arrow.names
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise unreadable(error) from error
     fields = check_columns(names, str(path))
     return RowSource(
@@ -312,30 +314,10 @@ def folder_source(path: Path, *, encoding: str) -> RowSource:
             message(f"{path}, with no .txt or .md file below it", "at least one", "name a record file inside it")
         )
 
-    def read(name: str) -> dict[str, Any]:
-        file = path / name
-        with open_binary(file) as handle:
-            data, status = handle.read(), os.fstat(handle.fileno())
-        try:
-            text = data.decode("utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding)
-        except (UnicodeDecodeError, LookupError) as error:
-            raise InputError(
-                f"{file}: " + message(f"bytes that are not {encoding} ({error})", f"{encoding} text", "convert it")
-            ) from None
-        modified = datetime.datetime.fromtimestamp(status.st_mtime, tz=datetime.UTC).isoformat(timespec="seconds")
-        return {
-            "_id": name,
-            "text": text,
-            "path": name,
-            "suffix": file.suffix.lower(),
-            "size": len(data),
-            "modified": modified,
-        }
-
     def blocks(batch_size: int, texts: frozenset[str], vectors: frozenset[str]) -> Iterator[RowBlock]:
         for start in range(0, len(names), batch_size):
             part = names[start : start + batch_size]
-            yield RowBlock([read(name) for name in part], range(start, start + len(part)))
+            yield RowBlock([_read_text_file(path, name, encoding) for name in part], range(start, start + len(part)))
 
     fields = ("_id", "text", "path", "suffix", "size", "modified")
     return RowSource(
@@ -348,3 +330,24 @@ def folder_source(path: Path, *, encoding: str) -> RowSource:
         blocks=blocks,
         place=lambda number: str(path / names[number]),
     )
+
+
+def _read_text_file(root: Path, name: str, encoding: str) -> dict[str, Any]:
+    file = root / name
+    with open_binary(file) as handle:
+        data, status = handle.read(), os.fstat(handle.fileno())
+    try:
+        text = data.decode("utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding)
+    except (UnicodeDecodeError, LookupError) as error:
+        raise InputError(
+            f"{file}: " + message(f"bytes that are not {encoding} ({error})", f"{encoding} text", "convert it")
+        ) from None
+    modified = datetime.datetime.fromtimestamp(status.st_mtime, tz=datetime.UTC).isoformat(timespec="seconds")
+    return {
+        "_id": name,
+        "text": text,
+        "path": name,
+        "suffix": file.suffix.lower(),
+        "size": len(data),
+        "modified": modified,
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,7 +15,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from orthant.errors import DimensionError, DtypeError, InputError, MissingExtraError, NotFoundError, message
+from orthant.errors import (
+    DimensionError,
+    DtypeError,
+    InputError,
+    MissingExtraError,
+    NotFoundError,
+    OrthantError,
+    message,
+)
 
 __all__ = ["FILE_HEADED", "ROW_HEADED", "WRITABLE", "VectorLayout", "check_matrix", "inspect_vectors", "open_hdf5"]
 
@@ -181,7 +190,7 @@ def _npy_header(place: str, handle: Any) -> tuple[tuple[int, ...], bool, np.dtyp
         version = npy.read_magic(handle)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(handle)
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, OSError) as error:
+    except (ValueError, EOFError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, OSError) as error:
         raise InputError(
             f"{place}: " + message(f"no readable .npy header ({error})", "a file of numpy.save", "copy it again")
         ) from None
@@ -273,7 +282,10 @@ def open_hdf5(file: Path) -> Iterator[Any]:
     try:
         with h5py.File(file, "r") as archive:
             yield archive
-    except (OSError, RuntimeError) as error:
+    except OrthantError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        # h5py reports damage as any of these, depending on the structure that is hit.
         raise InputError(
             f"{file}: " + message(f"no readable HDF5 data ({error})", "a whole HDF5 file", "copy the file again")
         ) from error
