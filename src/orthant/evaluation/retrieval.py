@@ -202,6 +202,11 @@ def compare(
     >>> compare({"one": one, "two": two, "three": None}).comparisons[0].difference
     -0.5
     """
+    for name, report in reports.items():
+        if report is not None and not isinstance(report, RetrievalReport):
+            raise InputError(
+                message(f"{name!r} as a {type(report).__name__}", "what evaluate() returned", "evaluate that arm again")
+            )
     ran = {name: report for name, report in reports.items() if report is not None and report.scores}
     baseline = next(iter(reports), "") if baseline is None else baseline
     if baseline not in ran:
