@@ -1,9 +1,8 @@
-"""A token-table encoder: look up each token's row, add, normalise. No network, no torch, tens of thousands of texts/s."""
+"""A token-table encoder: look up each token's row, add, normalise. No network, no torch, many thousand texts/s."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,17 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.artifact import read_artifact, write_artifact, write_bytes_atomically
+from orthant.encoders.static_files import read_model2vec, read_static, write_static
 from orthant.encoders.wordpiece import WordPieceTokenizer
-from orthant.errors import DimensionError, DtypeError, InputError, NotFoundError, StoreCorruptedError, message
+from orthant.errors import DimensionError, DtypeError, InputError, message
 from orthant.kernels.pooling import compiled_pooling, pool_bags
 from orthant.types import EncodeReport, FloatArray, Role
 from orthant.validate import as_texts, as_vectors, check_choice, check_count
 
 __all__ = ["StaticEncoder"]
 
-_KIND = "encoder.static"
-_TOKENIZER = "tokenizer.json"
 _SHIPPED = Path(__file__).with_name("static_minilm")
 # Below these sizes a call answers before a compiler, or the decoding of a whole table, would be ready.
 _COMPILE_ABOVE = 2_048
@@ -150,7 +147,7 @@ class StaticEncoder:
             digest = hashlib.sha256()
             empty = self._empty_direction()
             for part in (self._table, self._scales, self._levels, empty, self._tokenizer.source.encode()):
-                digest.update(b"|" if part is None else bytes(memoryview(part).cast("B")))
+                digest.update(part.tobytes() if isinstance(part, np.ndarray) else part or b"|")
             window = "all" if self.max_tokens is None else str(self.max_tokens)
             unit = "unit" if self.normalize else "mean"
             weights = digest.hexdigest()[:16]
@@ -248,16 +245,18 @@ class StaticEncoder:
     def _pool(self, ids: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], out: FloatArray, kernel: Any) -> int:
         """Fill ``out`` and return how many texts had no known token."""
         if self._tokenizer.unknown is not None:
-            ids = np.where(ids == self._tokenizer.unknown, np.int32(-1), ids)
+            ids = np.where(ids == self._tokenizer.unknown, -1, ids).astype(np.int32, copy=False)
         if kernel is not None:
             counts = np.zeros(len(self._table), dtype=np.int32)
             kernel(ids, offsets, self._rows(), self._scales, self.power, counts, out)
         elif self._decoded is not None or len(out) > _DECODE_ABOVE:
             out[:] = pool_bags(ids, offsets, self._rows(), self._scales, self.power)
         else:
-            used, places = np.unique(np.maximum(ids, 0), return_inverse=True)
-            places = np.where(ids < 0, -1, places).astype(np.int32)
-            out[:] = pool_bags(places, offsets, self._decode(self._table[used]), self._scales[used], self.power)
+            used, inverse = np.unique(np.maximum(ids, 0), return_inverse=True)
+            places = np.where(ids < 0, -1, inverse)
+            out[:] = pool_bags(
+                places.astype(np.int32), offsets, self._decode(self._table[used]), self._scales[used], self.power
+            )
         norms = np.sqrt(np.einsum("ij,ij->i", out, out))
         blank = norms == 0.0
         if self.normalize:
@@ -275,7 +274,7 @@ class StaticEncoder:
             self._decoded = self._decode(self._table)
         return self._decoded
 
-    def _decode(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
+    def _decode(self, codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if self._levels is None:
             return codes
         halves = np.arange(256, dtype=np.uint8)
@@ -303,22 +302,18 @@ class StaticEncoder:
             JSON-serialisable account of where the table comes from; kept in ``config.json``. Left out, what the
             encoder was loaded with is kept.
         """
-        folder = Path(path)
         arrays = {"table": self._table, "scales": self._scales, "empty": self._empty_direction()}
         if self._levels is not None:
             arrays["levels"] = self._levels
-        tokenizer = self._tokenizer.source.encode()
         config = {
             "name": self.name,
             "dim": self.dim,
             "power": self.power,
             "normalize": self.normalize,
             "max_tokens": self.max_tokens,
-            "tokenizer_sha256": hashlib.sha256(tokenizer).hexdigest(),
             "origin": dict(self._origin if origin is None else origin),
         }
-        write_artifact(folder, kind=_KIND, arrays=arrays, config=config)
-        write_bytes_atomically(folder / _TOKENIZER, tokenizer)
+        write_static(Path(path), arrays, config, self._tokenizer.source)
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> StaticEncoder:
@@ -351,66 +346,14 @@ class StaticEncoder:
         ``empty`` direction instead of zeros.
         """
         folder = _SHIPPED if path is None else Path(path)
+        encoder_origin: dict[str, Any] = {}
         if not (folder / "arrays.safetensors").exists() and (folder / "model.safetensors").exists():
-            return cls._load_model2vec(folder)
-        arrays, config = read_artifact(folder, kind=_KIND)
-        tokenizer = _read_text(folder / _TOKENIZER)
-        if hashlib.sha256(tokenizer.encode()).hexdigest() != config.get("tokenizer_sha256"):
-            raise StoreCorruptedError(
-                message(f"{folder / _TOKENIZER} with a wrong checksum", "the saved file", "restore or reinstall it")
-            )
-        try:
-            encoder = cls(
-                arrays["table"],
-                tokenizer,
-                scales=arrays["scales"],
-                levels=arrays.get("levels"),
-                power=config["power"],
-                normalize=config["normalize"],
-                max_tokens=config["max_tokens"],
-                empty=arrays["empty"],
-                name=config["name"],
-            )
-        except KeyError as error:
-            raise StoreCorruptedError(
-                message(f"{folder} without {error}", "a complete artefact", "restore or reinstall it")
-            ) from error
-        encoder._origin = config.get("origin", {})
+            settings = read_model2vec(folder)
+        else:
+            settings, encoder_origin = read_static(folder)
+        encoder = cls(settings.pop("table"), settings.pop("tokenizer"), **settings)
+        encoder._origin = encoder_origin
         return encoder
-
-    @classmethod
-    def _load_model2vec(cls, folder: Path) -> StaticEncoder:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        try:
-            arrays = load_file(folder / "model.safetensors")
-            settings = json.loads(_read_text(folder / "config.json"))
-            table = arrays["embeddings"]
-        except (SafetensorError, ValueError, KeyError) as error:
-            raise StoreCorruptedError(
-                message(f"{folder} with {error}", "a model2vec folder with 'embeddings'", "save the model again")
-            ) from error
-        if "mapping" in arrays:
-            table = table[arrays["mapping"]]
-        table = table if table.dtype == np.int8 else table.astype(np.float32)
-        return cls(
-            table,
-            _read_text(folder / _TOKENIZER),
-            scales=arrays.get("weights"),
-            normalize=bool(settings.get("normalize", False)),
-            max_tokens=settings.get("max_length", 512),
-            name=folder.name,
-        )
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise NotFoundError(message(f"no file {path}", "it beside the table", "restore the folder")) from error
-    except UnicodeDecodeError as error:
-        raise StoreCorruptedError(message(f"{path} that is not UTF-8", "text", "restore the folder")) from error
 
 
 def _cut(

@@ -115,6 +115,6 @@ def compiled_pooling() -> Any:
     if _compiled is None:
         import numba
 
-        # Reassociation lets the row loop run in vector registers; it changes no sum, since each column is summed alone.
+        # Fused multiply-adds only: each column is still summed in token order, so a batch changes nothing.
         _compiled = numba.njit(nogil=True, cache=True, fastmath={"contract"})(_pool_range)
     return _compiled
