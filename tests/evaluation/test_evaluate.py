@@ -58,6 +58,7 @@ def test_an_encoder_is_searched_exactly_and_described():
     assert target["dtype"] == "float32"
     assert target["documents_without_vector"] == 1
     assert (target["truncated_documents"], target["truncated_document_tokens"]) == (1, 3)
+    assert (target["truncated_queries"], target["truncated_query_tokens"]) == (0, 0)
     assert (data["queries"], data["queries_unjudged"], data["documents"]) == (3, 1, 5)
     assert report.context["seeds"] == [4]
     assert len(report.context["data_sha256"]) == 64

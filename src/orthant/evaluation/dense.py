@@ -126,7 +126,7 @@ class DenseSearcher:
             "documents_without_vector": self._without_vector,
         }
         for role, report in self._reports.items():
-            about[f"truncated_{role}s"] = report.truncated_items
+            about["truncated_queries" if role == "query" else "truncated_documents"] = report.truncated_items
             about[f"truncated_{role}_tokens"] = report.truncated_tokens
         return about
 
