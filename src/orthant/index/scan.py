@@ -221,7 +221,7 @@ def scan(
         From ``BlockSet.select``.
     threads : int, optional
         Parts that the batch is split into at most. Left out, 1: the linear-algebra library under NumPy spreads each
-        product over the cores by itself, and splitting above it as well cost 1.4 x the CPU time.
+        product over the cores by itself, and splitting above it as well only makes its threads wait for each other.
 
     Returns
     -------
