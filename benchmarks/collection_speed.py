@@ -74,7 +74,9 @@ def latencies(collection: orthant.Collection, queries: list[str], **settings: ob
         collection.search(query, k=10, **settings)
         seconds.append(time.perf_counter() - began)
     milliseconds = np.array(seconds) * 1e3
-    return {f"p{p}_ms": float(np.percentile(milliseconds, p)) for p in (50, 95, 99)} | {"max_ms": float(milliseconds.max())}
+    return {f"p{p}_ms": float(np.percentile(milliseconds, p)) for p in (50, 95, 99)} | {
+        "max_ms": float(milliseconds.max())
+    }
 
 
 def process_seconds(folder: Path, runs: int) -> list[float]:

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 import orthant
-from orthant.collection.columns import Columns, check_metadata
-from orthant.collection.where import parse_where
+from orthant.collection.columns.table import Columns, check_metadata
+from orthant.collection.columns.where import parse_where
 from orthant.kernels.bitmaps import from_rows
 
 ROWS = 100_000

@@ -35,7 +35,7 @@ class _Stages:
 def _fresh(path: Path) -> Path:
     import shutil
 
-    from orthant.collection.store import DATABASE_NAME
+    from orthant.collection.storage.store import DATABASE_NAME
 
     # Only what an earlier demonstration made is deleted; anything else makes `open` refuse.
     if (path / DATABASE_NAME).exists():
@@ -153,7 +153,11 @@ def register(app: typer.Typer) -> None:
         stages = _Stages()
         docs = build_documentation(home, stages, quiet=json)
         papers = build_papers(home, stages)
-        with stages.measure("open and search"), open(docs, read_only=True) as left, open(papers, read_only=True) as right:
+        with (
+            stages.measure("open and search"),
+            open(docs, read_only=True) as left,
+            open(papers, read_only=True) as right,
+        ):
             found = list(_searches(left, right))
             stages.notes["open and search"] = f"{len(left):,} + {len(right)} records, four queries"
         total = time.perf_counter() - began

@@ -49,14 +49,10 @@ class CollectionSearcher:
         list of list of (str, float)
             Best first.
         """
-        results = self.collection.search_many(
-            list(queries),
-            k=k,
-            mode=self.mode,  # type: ignore[arg-type]
-            **({} if self.mode == "dense" else {"syntax": "plain"}),
-            include_text=False,
-            **self.settings,
-        )
+        settings: dict[str, Any] = dict(self.settings)
+        if self.mode != "dense":
+            settings["syntax"] = "plain"
+        results = self.collection.search_many(list(queries), k=k, mode=self.mode, include_text=False, **settings)  # type: ignore[arg-type]
         return [[(hit.id, hit.score) for hit in result] for result in results]
 
     def describe(self) -> dict[str, Any]:
@@ -193,7 +189,9 @@ def register(app: typer.Typer) -> None:
             print_json(result)
             return
         name = data or corpus
-        title = f"{name}: {len(judged.corpus):,} documents, {len(judged.qrels):,} judged queries, {mode}, {encoder or '-'}"
+        title = (
+            f"{name}: {len(judged.corpus):,} documents, {len(judged.qrels):,} judged queries, {mode}, {encoder or '-'}"
+        )
         rows = [(key, f"{value:.4f}") for key, value in report.metrics.items()]
         missing = f"{len(report.missing)} queries found nothing and count as zero" if report.missing else ""
         print_table(title, ("metric", "value#"), rows, caption=missing)

@@ -38,12 +38,26 @@ def register(app: typer.Typer) -> None:
         figures += [(f"lexical {name}", value) for name, value in found.lexical.items()]
         print_table(f"Collection {found.path}", ("figure", "value#"), figures)
         spaces = [
-            (name, s["dim"], s["metric"], f"{s['vectors']:,}", f"{s['dead_share']:.0%}", readable_bytes(s["bytes"]), s["fingerprint"])
+            (
+                name,
+                s["dim"],
+                s["metric"],
+                f"{s['vectors']:,}",
+                f"{s['dead_share']:.0%}",
+                readable_bytes(s["bytes"]),
+                s["fingerprint"],
+            )
             for name, s in found.spaces.items()
         ]
         print_table("Vector spaces", ("space", "dim#", "metric", "vectors#", "dead#", "bytes#", "encoder"), spaces)
         fields = [
-            (name, ", ".join(f"{kind} {count:,}" for kind, count in f["types"].items()), f["distinct"], f["min"], f["max"])
+            (
+                name,
+                ", ".join(f"{kind} {count:,}" for kind, count in f["types"].items()),
+                f["distinct"],
+                f["min"],
+                f["max"],
+            )
             for name, f in found.fields.items()
         ]
         print_table("Metadata fields", ("field", "types", "distinct#", "smallest", "largest"), fields)

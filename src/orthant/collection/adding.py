@@ -110,9 +110,7 @@ def add_source(
     began = time.perf_counter()
     for batch in read_records(source, **settings):
         seconds["read"] += time.perf_counter() - began
-        report = collection.upsert(
-            batch.ids, texts=batch.texts, metadata=batch.metadata, vectors=given_vectors(batch)
-        )
+        report = collection.upsert(batch.ids, texts=batch.texts, metadata=batch.metadata, vectors=given_vectors(batch))
         for name in total:
             total[name] += getattr(report, name)
         for counts, more in ((vectors, report.vectors), (without, report.without_vector), (seconds, report.seconds)):

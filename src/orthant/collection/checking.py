@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from orthant.collection import derived, maintenance, tables
-from orthant.collection.generation import Generation, SpaceState
-from orthant.collection.segments import BLOCK_BYTES, SegmentState
-from orthant.collection.store import Store
+from orthant.collection.storage import derived, maintenance, tables
+from orthant.collection.storage.generation import Generation, SpaceState
+from orthant.collection.storage.segments import BLOCK_BYTES, SegmentState
+from orthant.collection.storage.store import Store
 from orthant.errors import StoreCorruptedError
 from orthant.kernels import bitmaps
 from orthant.types import Encoder
@@ -210,4 +210,3 @@ def _encode_again(
         return {}, ""
     X = encoder_of(name).encode(list(texts.values()), role="document")
     return dict(zip(texts, X, strict=True)), ", encoded again"
-

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
-from orthant.collection import tables
+from orthant.collection.columns.where import parse_where
 from orthant.collection.ingest import UpsertReport, VectorInput, check_ids, prepare_batch
 from orthant.collection.querying import check_options, choose_mode, encode_queries, split_queries
 from orthant.collection.results import Record, SearchResult
 from orthant.collection.searching import Mode, execute
 from orthant.collection.space_encoders import SpaceEncoders, define_space, load
 from orthant.collection.spaces import SpaceDefinition, check_encoder, embed_canaries
-from orthant.collection.store import Store
-from orthant.collection.where import parse_where
+from orthant.collection.storage import tables
+from orthant.collection.storage.store import Store
 from orthant.errors import InputError, NotFoundError, message
 from orthant.types import Encoder, FloatArray, Metric
 from orthant.validate import as_vectors, check_choice, check_metric
@@ -27,8 +27,8 @@ from orthant.validate import as_vectors, check_choice, check_metric
 if TYPE_CHECKING:
     from orthant.collection.adding import AddReport
     from orthant.collection.checking import CheckReport
-    from orthant.collection.files import FileLayer
     from orthant.collection.statistics import CollectionStats
+    from orthant.collection.storage.files import FileLayer
     from orthant.collection.transfer import ExportReport, ImportReport
 
 __all__ = ["DEFAULT_SPACE", "Collection"]
@@ -374,7 +374,9 @@ class Collection:
             Both or neither given, or malformed.
         """
         if (ids is None) == (where is None):
-            raise InputError(message("both or neither of ids and where", "exactly one", "pass ids=[...] or where={...}"))
+            raise InputError(
+                message("both or neither of ids and where", "exactly one", "pass ids=[...] or where={...}")
+            )
         with self._store.writer() as generation:
             if where is not None:
                 found = generation.columns.evaluate(parse_where(where), live=generation.live)
@@ -396,7 +398,7 @@ class Collection:
     # ---- reading ------------------------------------------------------------------------------------------------
 
     @overload
-    def get(self, ids: str, *, vectors: bool = False) -> Record: ...
+    def get(self, ids: str, *, vectors: bool = False) -> Record: ...  # type: ignore[overload-overlap]
 
     @overload
     def get(self, ids: Sequence[str], *, vectors: bool = False) -> list[Record | None]: ...

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.collection.metadata import check_metadata
+from orthant.collection.columns.metadata import check_metadata
 from orthant.collection.spaces import SpaceDefinition
-from orthant.collection.store import Batch
+from orthant.collection.storage.store import Batch
 from orthant.errors import DimensionError, InputError, NonFiniteError, NotFoundError, message
 from orthant.types import Encoder, FloatArray, IdArray
 from orthant.validate import as_vectors
@@ -98,13 +99,12 @@ def check_ids(ids: Sequence[str], *, distinct: bool = True) -> list[str]:
             raise InputError(
                 message(f"ids[{i}]={key!r} of type {type(key).__name__}", "str", f"convert it with str({key!r})")
             )
-        if not key or len(key) > _MAX_ID_BYTES // 4 and len(key.encode("utf-8", "replace")) > _MAX_ID_BYTES:
+        if not key or (len(key) > _MAX_ID_BYTES // 4 and len(key.encode("utf-8", "replace")) > _MAX_ID_BYTES):
             raise InputError(
                 message(f"ids[{i}] of {len(key)} characters", f"1 to {_MAX_ID_BYTES} bytes", "choose a shorter id")
             )
     if distinct and len(set(out)) != len(out):
-        seen: set[str] = set()
-        again = next(key for key in out if key in seen or seen.add(key))
+        again, _ = Counter(out).most_common(1)[0]
         raise InputError(
             message(f"id {again!r} twice in one batch", "distinct ids", "keep the version you want and drop the other")
         )
@@ -197,7 +197,10 @@ def _check_metadata(
     rows = list(metadata)
     if len(rows) != len(keys):
         raise DimensionError(message(f"{len(rows)} metadata for {len(keys)} ids", "equal lengths", "pass one per id"))
-    checked = [check_metadata({} if row is None else row, where=f"metadata of {key!r}") for row, key in zip(rows, keys)]
+    checked = [
+        check_metadata({} if row is None else row, where=f"metadata of {key!r}")
+        for row, key in zip(rows, keys, strict=True)
+    ]
     dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
     return checked, [dumps(row) for row in checked]
 
@@ -255,7 +258,9 @@ def _encode(prepared: Prepared, definition: SpaceDefinition, encoder: Encoder, *
         X = np.ascontiguousarray(X, dtype=np.float32)
         if X.shape != (len(positions), definition.dim):
             raise DimensionError(
-                message(f"an encoder result of shape {X.shape}", f"{(len(positions), definition.dim)}", "mend the encoder")
+                message(
+                    f"an encoder result of shape {X.shape}", f"{(len(positions), definition.dim)}", "mend the encoder"
+                )
             )
         if not np.isfinite(X).all():
             raise NonFiniteError(message("NaN or infinity from the encoder", "finite vectors", "mend the encoder"))

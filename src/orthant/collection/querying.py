@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy.typing as npt
 
 from orthant.collection import fusion
+from orthant.collection.columns.where import parse_where
 from orthant.collection.searching import Mode, Query, SearchOptions
 from orthant.collection.space_encoders import SpaceEncoders
 from orthant.collection.spaces import SpaceDefinition
-from orthant.collection.where import parse_where
 from orthant.errors import InputError, NotFoundError, message
 from orthant.types import FloatArray
 from orthant.validate import as_vectors, check_choice, check_count, check_fraction
@@ -53,7 +53,9 @@ def split_queries(
     raw = [item for item in items if item is not None and not isinstance(item, str)]
     if raw and (vectors is not None or len(raw) != len(items)):
         raise InputError(
-            message("a mixture of texts and vectors", "all texts or all vectors", "pass vectors by the argument for them")
+            message(
+                "a mixture of texts and vectors", "all texts or all vectors", "pass vectors by the argument for them"
+            )
         )
     given: Any = raw if raw else vectors
     if given is None:
@@ -233,5 +235,5 @@ def encode_queries(
         return [Query(text, q) for text, q in zip(texts, Q, strict=True)]
     encoder = encoders.require(space)
     Q = as_vectors(encoder.encode([text or "" for text in texts], role="query"), dim=dim, name="query vector")
-    usable = Q.any(axis=1) if cosine else [True] * len(Q)
-    return [Query(text, q if ok else None) for text, q, ok in zip(texts, Q, usable, strict=True)]
+    usable = Q.any(axis=1).tolist() if cosine else [True] * len(Q)
+    return [Query(text, Q[i] if usable[i] else None) for i, text in enumerate(texts)]

@@ -5,19 +5,21 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from orthant.collection import fusion, tables
-from orthant.collection.analysis import Analyzer
-from orthant.collection.columns import Evaluation
-from orthant.collection.generation import Generation
+from orthant.collection import fusion
+from orthant.collection.columns.table import Evaluation
+from orthant.collection.columns.where import Predicate
+from orthant.collection.lexical.analysis import Analyzer
 from orthant.collection.results import Hit, LegPlan, LegScore, Plan, SearchResult
-from orthant.collection.store import Store
-from orthant.collection.where import Predicate
-from orthant.types import FloatArray, Hits, IdArray
+from orthant.collection.storage import tables
+from orthant.collection.storage.generation import Generation
+from orthant.collection.storage.store import Store
+from orthant.kernels import bitmaps
+from orthant.types import BitmapArray, FloatArray, Hits, IdArray, SearchCost
 
 __all__ = ["Mode", "Query", "SearchOptions", "execute"]
 
@@ -134,23 +136,42 @@ def _leg_size(options: SearchOptions) -> int:
 def _dense(
     generation: Generation, queries: Sequence[Query], options: SearchOptions, allowed: Evaluation | None
 ) -> Hits | None:
-    vectors = [query.vector for query in queries if query.vector is not None]
-    if options.space is None or options.space not in generation.spaces or not vectors:
+    if options.space is None or options.space not in generation.spaces:
         return None
     index = generation.index(options.space)
-    bitmap = None if allowed is None else allowed.bitmap
-    found = index.search(
-        np.stack(vectors), _leg_size(options), allowed=bitmap, recall=options.recall, threads=options.threads
-    )
-    if len(vectors) == len(queries):
-        return found
-    # Queries without a vector keep their place, with nothing found.
-    place = np.flatnonzero([query.vector is not None for query in queries])
-    ids = np.full((len(queries), found.ids.shape[1]), -1, dtype=np.int64)
+    size = _leg_size(options)
+    ids = np.full((len(queries), size), -1, dtype=np.int64)
     scores = np.full(ids.shape, -np.inf, dtype=np.float32)
     counts = np.zeros(len(queries), dtype=np.int64)
-    ids[place], scores[place], counts[place] = found.ids, found.scores, found.counts
-    return replace(found, ids=ids, scores=scores, counts=counts)
+    costs: list[SearchCost] = []
+    for places, bitmap in _groups(generation, queries, options, allowed):
+        vectors = np.stack([queries[i].vector for i in places])  # type: ignore[misc]
+        found = index.search(vectors, size, allowed=bitmap, recall=options.recall, threads=options.threads)
+        ids[places], scores[places], counts[places] = found.ids, found.scores, found.counts
+        costs.append(found.cost)
+    return Hits(ids, scores, counts, costs[0]) if costs else None
+
+
+def _groups(
+    generation: Generation, queries: Sequence[Query], options: SearchOptions, allowed: Evaluation | None
+) -> list[tuple[list[int], BitmapArray | None]]:
+    """Group queries that may see the same rows: ``-word``, ``+word`` and phrases bind the dense leg of a hybrid too."""
+    shared = None if allowed is None else allowed.bitmap
+    together: list[int] = []
+    out: list[tuple[list[int], BitmapArray | None]] = []
+    for i, query in enumerate(queries):
+        if query.vector is None:
+            continue
+        condition = None
+        if options.mode == "hybrid" and query.text is not None:
+            condition = generation.lexical.matching(query.text, syntax=options.syntax)
+        if condition is None:
+            together.append(i)
+        else:
+            words = len(generation.live)
+            condition = bitmaps.resize(condition, words)
+            out.append(([i], condition if shared is None else condition & bitmaps.resize(shared, words)))
+    return [(together, shared), *out] if together else out
 
 
 @dataclass(frozen=True)
@@ -193,7 +214,9 @@ def _rank(
         found["lexical"] = (lexical.rows, lexical.scores)
     if options.mode == "hybrid":
         return _fused(generation, query, options, found)
-    ((leg, (rows, scores)),) = found.items() if found else (("dense", (np.zeros(0, np.int64), np.zeros(0, np.float32))),)
+    ((leg, (rows, scores)),) = (
+        found.items() if found else (("dense", (np.zeros(0, np.int64), np.zeros(0, np.float32))),)
+    )
     legs = {leg: {int(r): LegScore(float(s), n + 1) for n, (r, s) in enumerate(zip(rows, scores, strict=True))}}
     return _Ranking(rows, scores, legs)
 
@@ -246,19 +269,20 @@ def _fetch(
     if missing:
         raise store.database.corrupted(f"row {missing[0]} is indexed but has no record")
     analyzer = generation.lexical.analyzer
-    terms = _terms(analyzer, query.text) if options.explain else set()
+    asked = _terms(analyzer, query.text) if options.explain else {}
     hits = []
     for place, (row, score) in enumerate(zip(rows, ranking.scores[page].tolist(), strict=True)):
         key, text, metadata = records[row]
-        matched = tuple(sorted(terms & _terms(analyzer, text))) if terms else ()
+        present = _terms(analyzer, text) if asked else {}
+        matched = tuple(sorted(word for term, word in asked.items() if term in present))
         legs = {leg: scores[row] for leg, scores in ranking.legs.items() if row in scores}
         shown = text if options.include_text else None
         hits.append(Hit(key, score, options.offset + place + 1, shown, metadata, legs, matched))
     return tuple(hits)
 
 
-def _terms(analyzer: Analyzer, text: str | None) -> set[str]:
-    return {analyzer.term(word) for word in analyzer.words(text or "") if not analyzer.is_stop_word(word)}
+def _terms(analyzer: Analyzer, text: str | None) -> dict[str, str]:
+    return {analyzer.term(word): word for word in analyzer.words(text or "") if not analyzer.is_stop_word(word)}
 
 
 def _plan(
@@ -279,7 +303,7 @@ def _plan(
         cost = dense.cost
         details = {"distances": cost.distances, "bytes_read": cost.bytes_read, "exact": cost.plan.startswith("scan")}
         legs.append(LegPlan("dense", cost.plan, int(dense.counts[i]), cost.seconds, {**details, **cost.details}))
-    elif options.mode != "lexical" and query.vector is not None:
+    elif options.space is not None and options.space not in generation.spaces:
         warnings.append("no vectors are stored yet, so the dense leg found nothing")
     if lexical is not None:
         legs.append(LegPlan("lexical", "postings", len(lexical.rows), lexical.seconds))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from orthant.collection.spaces import SpaceDefinition, check_encoder, embed_canaries, require_canaries
-from orthant.collection.store import Store
+from orthant.collection.storage.store import Store
 from orthant.errors import EncoderMismatchError, InputError, NotFoundError, message
 from orthant.types import Encoder, FloatArray, Metric
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass, replace
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -112,7 +112,7 @@ class SpaceDefinition:
         record = json.loads(text)
         if not isinstance(record, dict) or record.get("metric") not in get_args(Metric):
             raise ValueError("not a space definition")
-        known = {name: record.get(name) for name in cls.__dataclass_fields__}
+        known: dict[str, Any] = {name: record.get(name) for name in cls.__dataclass_fields__}
         return cls(**known)
 
 

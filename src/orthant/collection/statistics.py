@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from orthant.collection.store import DATABASE_NAME, Store
+from orthant.collection.storage.store import DATABASE_NAME, Store
 
 __all__ = ["CollectionStats", "collect", "folder_bytes"]
 

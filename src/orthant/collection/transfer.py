@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from orthant.collection import tables
 from orthant.collection.adding import given_vectors
 from orthant.collection.spaces import SpaceDefinition
-from orthant.collection.store import Store
+from orthant.collection.storage import tables
+from orthant.collection.storage.store import Store
 from orthant.datasets.export import write_export, write_parquet
 from orthant.datasets.imports import read_export
 from orthant.datasets.record_batches import Records
@@ -170,7 +170,8 @@ def import_export(collection: Collection, path: Path, *, vectors: bool, progress
     source = read_export(path)
     if vectors:
         _match_spaces(collection, {name: _definition(name, space) for name, space in source.spaces.items()})
-    replaced, records, counts = 0, 0, {}
+    replaced, records = 0, 0
+    counts: dict[str, int] = {}
     for batch in source.batches(_BATCH):
         given = given_vectors(batch) or {} if vectors else None
         if given is not None:

@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from orthant.collection.metadata import MAX_DEPTH, MAX_INT_BITS, way_out
-from orthant.collection.predicates import (
+from orthant.collection.columns.metadata import MAX_DEPTH, MAX_INT_BITS, way_out
+from orthant.collection.columns.predicates import (
     And,
     Comparison,
     Existence,

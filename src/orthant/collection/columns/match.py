@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.collection.column_chunks import BoolArray, Column, Dictionary, Part
-from orthant.collection.predicates import Scalar, ScalarKind
+from orthant.collection.columns.chunks import BoolArray, Column, Dictionary, Part
+from orthant.collection.columns.predicates import Scalar, ScalarKind
 
 __all__ = ["match_contains", "match_exists", "match_order", "match_values"]
 

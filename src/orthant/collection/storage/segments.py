@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from orthant.collection.files import FileLayer
+from orthant.collection.storage.files import FileLayer
 from orthant.errors import StoreCorruptedError, StoreVersionError, message
 from orthant.types import FloatArray, IdArray
 
@@ -181,7 +181,7 @@ class SegmentFolder:
                 self._create(last.number)
             count = min(len(X) - begun, self.slots_per_segment - last.slots)
             part = X[begun : begun + count]
-            data = memoryview(np.ascontiguousarray(part, dtype="<f4")).cast("B")
+            data = np.ascontiguousarray(part, dtype="<f4").reshape(-1).view(np.uint8).data
             offset = last.slots * self.stride
             self.files.write_at(self.path(last.number), HEADER_BYTES + offset, data)
             extents.append(Extent(last.number, last.slots, rows[begun : begun + count]))
@@ -263,7 +263,7 @@ class SegmentFolder:
         if known >= total:
             return []
         vectors = self.map(state)
-        data = memoryview(vectors.reshape(-1)).cast("B")
+        data = vectors.reshape(-1).view(np.uint8).data
         damaged = [
             block
             for block in range(known // BLOCK_BYTES, len(state.crcs))

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from orthant.collection.column_chunks import Chunk, build_chunk, merge_chunks, take_chunk
-from orthant.collection.column_file import read_columns, write_columns
-from orthant.collection.column_query import evaluate_chunks, rows_in
-from orthant.collection.column_values import FieldStats, count_values, read_values, summarise
-from orthant.collection.metadata import check_metadata
-from orthant.collection.predicates import Predicate, Scalar
+from orthant.collection.columns.chunks import Chunk, build_chunk, merge_chunks, take_chunk
+from orthant.collection.columns.file import read_columns, write_columns
+from orthant.collection.columns.metadata import check_metadata
+from orthant.collection.columns.predicates import Predicate, Scalar
+from orthant.collection.columns.query import evaluate_chunks, rows_in
+from orthant.collection.columns.values import FieldStats, count_values, read_values, summarise
 from orthant.errors import InputError, message
 from orthant.kernels.bitmaps import count_bits
 from orthant.types import BitmapArray, IdArray
@@ -68,7 +68,7 @@ class Columns:
     Examples
     --------
     >>> import numpy as np
-    >>> from orthant.collection.where import parse_where
+    >>> from orthant.collection.columns.where import parse_where
     >>> from orthant.kernels.bitmaps import from_rows, to_rows
     >>> rows = np.arange(3)
     >>> columns = Columns.empty().with_batch(rows, [{"year": 1927}, {"year": 1851}, None])

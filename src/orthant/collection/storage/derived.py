@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from orthant.collection.columns import Columns
-from orthant.collection.files import FileLayer
-from orthant.collection.generation import Generation
-from orthant.collection.lexical import Lexical
+from orthant.collection.columns.table import Columns
+from orthant.collection.lexical.index import Lexical
+from orthant.collection.storage.files import FileLayer
+from orthant.collection.storage.generation import Generation
 from orthant.errors import OrthantError, StoreCorruptedError, message
 
 __all__ = [
@@ -88,9 +88,7 @@ def _load_one(folder: Path, number: int) -> Generation:
     if not sound or len(data) != 8 * words or zlib.crc32(data) != live_crc:
         raise _damaged(folder)
     live = np.frombuffer(data, dtype="<u8").astype(np.uint64)
-    return Generation(
-        number, next_row, live, Columns.load(folder / "columns"), Lexical.load(folder / "lexical"), {}
-    )
+    return Generation(number, next_row, live, Columns.load(folder / "columns"), Lexical.load(folder / "lexical"), {})
 
 
 def _manifest_crc(record: dict) -> int:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from orthant.collection import tables
-from orthant.collection.files import storage_error
-from orthant.collection.generation import SegmentView, SpaceState
-from orthant.collection.segments import Extent
+from orthant.collection.storage import tables
+from orthant.collection.storage.files import storage_error
+from orthant.collection.storage.generation import SegmentView, SpaceState
+from orthant.collection.storage.segments import Extent
 from orthant.kernels import bitmaps
 from orthant.types import FloatArray
 
 if TYPE_CHECKING:
-    from orthant.collection.store import Store
+    from orthant.collection.storage.store import Store
 
 __all__ = ["after_commit", "compact", "replace_vectors"]
 

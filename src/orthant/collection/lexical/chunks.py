@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.collection.analysis import SEPARATOR, Analyzer
+from orthant.collection.lexical.analysis import SEPARATOR, Analyzer
 from orthant.kernels.postings import (
     Postings,
     build_postings,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orthant.collection.metadata import check_metadata
-from orthant.collection.where import And, Comparison, Existence, Membership, Not, Or, parse_where
+from orthant.collection.columns.metadata import check_metadata
+from orthant.collection.columns.where import And, Comparison, Existence, Membership, Not, Or, parse_where
 from orthant.errors import FilterError, InputError
 
 scalars = st.one_of(

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.collection.column_chunks import BoolArray, Chunk, Column, Part
-from orthant.collection.column_query import live_kinds
-from orthant.collection.predicates import Scalar, kind_of
+from orthant.collection.columns.chunks import BoolArray, Chunk, Column, Part
+from orthant.collection.columns.predicates import Scalar, kind_of
+from orthant.collection.columns.query import live_kinds
 from orthant.errors import InputError, message
 from orthant.types import IdArray
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from orthant.collection.column_chunks import BoolArray, Chunk, Column
-from orthant.collection.column_match import match_contains, match_exists, match_order, match_values
-from orthant.collection.predicates import And, Comparison, Existence, Membership, Not, Or, Predicate, spell_path
+from orthant.collection.columns.chunks import BoolArray, Chunk, Column
+from orthant.collection.columns.match import match_contains, match_exists, match_order, match_values
+from orthant.collection.columns.predicates import And, Comparison, Existence, Membership, Not, Or, Predicate, spell_path
 from orthant.errors import FilterError, message
 from orthant.kernels.bitmaps import contains_rows, from_mask, to_mask
 from orthant.types import BitmapArray, IdArray

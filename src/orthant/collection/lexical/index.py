@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from orthant.collection.analysis import Analyzer, parse_query
-from orthant.collection.lexical_chunks import (
+from orthant.collection.lexical.analysis import Analyzer, parse_query
+from orthant.collection.lexical.chunks import (
     CHUNK_ARRAYS,
     Chunk,
     Documents,
@@ -20,8 +20,8 @@ from orthant.collection.lexical_chunks import (
     join_chunks,
     rebuild_chunk,
 )
-from orthant.collection.lexical_file import read_arrays, write_arrays
-from orthant.collection.lexical_plan import QueryPlan, apply_condition, as_bitmap, make_plan, restrict, rows_mask
+from orthant.collection.lexical.file import read_arrays, write_arrays
+from orthant.collection.lexical.plan import QueryPlan, apply_condition, as_bitmap, make_plan, restrict, rows_mask
 from orthant.errors import InputError, NotFoundError, StoreVersionError, message
 from orthant.kernels.bitmaps import contains_rows, from_mask, from_rows, to_mask
 from orthant.kernels.postings import accumulate_bm25, length_norm, top_documents

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collection.where_oracle import matches, refused
-from orthant.collection import columns as columns_module
-from orthant.collection.columns import MAX_FIELDS, Columns, check_metadata
-from orthant.collection.where import parse_where
+from collection.columns.where_oracle import matches, refused
+from orthant.collection.columns import table as columns_module
+from orthant.collection.columns.table import MAX_FIELDS, Columns, check_metadata
+from orthant.collection.columns.where import parse_where
 from orthant.errors import FilterError, InputError, NotFoundError, StoreCorruptedError, StoreVersionError
 from orthant.kernels.bitmaps import clear_rows, from_rows, to_rows
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orthant.collection.analysis import SEPARATOR, STOP_WORDS, Analyzer, Clause, parse_query, stem_english
+from orthant.collection.lexical.analysis import SEPARATOR, STOP_WORDS, Analyzer, Clause, parse_query, stem_english
 from orthant.errors import InputError
 
 PLAIN = Analyzer(stem=None, stopwords=None)

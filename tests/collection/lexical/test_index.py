@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orthant.collection.analysis import Analyzer
-from orthant.collection.lexical import Lexical
+from orthant.collection.lexical.analysis import Analyzer
+from orthant.collection.lexical.index import Lexical
 from orthant.errors import (
     InputError,
     NotFoundError,
@@ -420,14 +420,14 @@ def test_other_rules_are_refused(saved, monkeypatch):
     _, path = saved
     with pytest.raises(InputError, match="Rebuild"):
         Lexical.load(path, analyzer=Analyzer(stem=None))
-    monkeypatch.setattr("orthant.collection.analysis._VERSION", 99)
+    monkeypatch.setattr("orthant.collection.lexical.analysis._VERSION", 99)
     with pytest.raises(StoreVersionError):
         Lexical.load(path)
 
 
 def test_newer_formats_and_missing_files_are_named(saved, monkeypatch):
     _, path = saved
-    monkeypatch.setattr("orthant.collection.lexical._FORMAT", 0)
+    monkeypatch.setattr("orthant.collection.lexical.index._FORMAT", 0)
     with pytest.raises(StoreVersionError):
         Lexical.load(path)
     with pytest.raises(NotFoundError):

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from urllib.parse import quote
@@ -272,11 +272,9 @@ class Database:
 
     def _give_back(self, connection: sqlite3.Connection, *, healthy: bool) -> None:
         if not healthy and connection.in_transaction:
-            try:
+            # The error that brought us here is the one to report; this connection is dropped below.
+            with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
-            except sqlite3.Error:
-                # The error that brought us here is the one to report; this connection is dropped below.
-                pass
         with self._lock:
             if healthy and not self._closed and len(self._pool) < 8:
                 self._pool.append(connection)

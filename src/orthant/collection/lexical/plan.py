@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from orthant.collection.analysis import Clause
-from orthant.collection.lexical_chunks import Chunk, Documents, IntArray, Vocabulary
+from orthant.collection.lexical.analysis import Clause
+from orthant.collection.lexical.chunks import Chunk, Documents, IntArray, Vocabulary
 from orthant.kernels.bitmaps import contains_rows, from_mask, from_rows, resize, to_mask
 from orthant.kernels.postings import inverse_document_frequency, postings_of, union_postings
 from orthant.types import BitmapArray, IdArray

@@ -16,15 +16,15 @@ from threading import RLock
 
 import numpy as np
 
-from orthant.collection import derived, maintenance, tables
-from orthant.collection.columns import Columns
-from orthant.collection.database import Database
-from orthant.collection.files import FileLayer, storage_error
-from orthant.collection.generation import Generation, SpaceState
-from orthant.collection.lexical import Lexical
-from orthant.collection.lock import WriterLock
-from orthant.collection.segments import Extent, SegmentFolder, SegmentState
+from orthant.collection.columns.table import Columns
+from orthant.collection.lexical.index import Lexical
 from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.storage import derived, maintenance, tables
+from orthant.collection.storage.database import Database
+from orthant.collection.storage.files import FileLayer, storage_error
+from orthant.collection.storage.generation import Generation, SpaceState
+from orthant.collection.storage.lock import WriterLock
+from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError, StoreError, StoreReadOnlyError, message
 from orthant.kernels import bitmaps
 from orthant.types import FloatArray, IdArray
@@ -185,7 +185,7 @@ class Store:
         if seen is not None and seen > self._generation.number:
             raise StoreCorruptedError(
                 message(
-                    f"generation {self._generation.number} in {DATABASE_NAME} of {self.path} after {seen} was acknowledged",
+                    f"generation {self._generation.number} in {self.path / DATABASE_NAME} after {seen} was acknowledged",
                     "the write-ahead log that held the later commits",
                     f"restore {DATABASE_NAME}-wal, or delete the file 'head' to accept the older state",
                 )
@@ -246,7 +246,9 @@ class Store:
         """
         if self.read_only:
             raise StoreReadOnlyError(
-                message(f"a write to {self.path} opened read-only", "a writable collection", "open it without read_only")
+                message(
+                    f"a write to {self.path} opened read-only", "a writable collection", "open it without read_only"
+                )
             )
         with self._lock:
             fresh = not self._writer_lock.held

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from orthant.collection.files import storage_error
+from orthant.collection.storage.files import storage_error
 from orthant.errors import StoreLockedError, message
 
 __all__ = ["WriterLock"]

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant.artifact import write_bytes_atomically
-from orthant.collection.column_chunks import Chunk, Column, Dictionary, Part
+from orthant.collection.columns.chunks import Chunk, Column, Dictionary, Part
 from orthant.errors import NotFoundError, StoreCorruptedError, StoreVersionError, message
 
 __all__ = ["COLUMN_FORMAT", "read_columns", "write_columns"]

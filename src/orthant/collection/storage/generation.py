@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from orthant.collection.columns import Columns
-from orthant.collection.lexical import Lexical
-from orthant.collection.segments import Extent, SegmentFolder, SegmentState
+from orthant.collection.columns.table import Columns
+from orthant.collection.lexical.index import Lexical
 from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState
 from orthant.index.flat import Flat
 from orthant.kernels import bitmaps
 from orthant.types import BitmapArray, FloatArray, IdArray

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orthant.collection.database import Database, checksum
-from orthant.collection.generation import SpaceState
-from orthant.collection.segments import Extent, SegmentFolder, SegmentState
 from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.storage.database import Database, checksum
+from orthant.collection.storage.generation import SpaceState
+from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState
 from orthant.types import FloatArray, IdArray
 
 __all__ = [
@@ -211,9 +211,7 @@ def remove_rows(connection: sqlite3.Connection, rows: IdArray, generation: int) 
     connection.executemany("DELETE FROM records WHERE row = ?", ((row,) for row in rows.tolist()))
 
 
-def removed_since(
-    connection: sqlite3.Connection, database: Database, generation: int, *, before_row: int
-) -> IdArray:
+def removed_since(connection: sqlite3.Connection, database: Database, generation: int, *, before_row: int) -> IdArray:
     """Return the rows removed after a generation, among rows that it knew.
 
     Parameters
@@ -380,7 +378,9 @@ def _read_segments(connection: sqlite3.Connection, database: Database, space: Sp
         _require(database, crc == checksum(name, number, first, slots, first_row, blob), f"extent of space {name!r}")
         rows = np.frombuffer(blob, dtype="<i8") if blob else np.arange(first_row, first_row + slots)
         extents.setdefault(number, []).append(rows)
-    fresh = SpaceState(space.definition, space.canaries, space.folder, (), space.caches.only([s.number for s in states]))
+    fresh = SpaceState(
+        space.definition, space.canaries, space.folder, (), space.caches.only([s.number for s in states])
+    )
     whole: list[Extent] = []
     for state in states:
         rows = np.concatenate(extents.get(state.number, [np.zeros(0, np.int64)])).astype(np.int64)
