@@ -256,7 +256,7 @@ def _entries_with(dictionary: Dictionary, needle: bytes) -> BoolArray:
     if not needle or span <= 0:
         return hits
     order = sorted(range(len(needle)), key=lambda i: _commonness(needle[i]))
-    matched = np.zeros(len(dictionary.blob) + 1, dtype=bool)
+    matched = np.zeros(len(dictionary.blob), dtype=bool)
     inside = matched[:span]
     inside[:] = True
     for i in order[:_FIRST_BYTES]:
@@ -264,25 +264,12 @@ def _entries_with(dictionary: Dictionary, needle: bytes) -> BoolArray:
     if np.count_nonzero(inside) > len(dictionary) // 16:
         for i in order[_FIRST_BYTES:]:
             inside &= dictionary.blob[i : i + span] == needle[i]
-        _mark_dense(dictionary.offsets, matched, len(needle), hits)
-        return hits
+        return np.logical_or.reduceat(matched, dictionary.offsets[:-1])
     starts = np.flatnonzero(inside)
     for i in order[_FIRST_BYTES:]:
         starts = starts[dictionary.blob[starts + i] == needle[i]]
-    entries = np.searchsorted(dictionary.offsets, starts, side="right") - 1
-    # A match that runs over an entry's end belongs to no entry.
-    whole = starts + len(needle) <= dictionary.offsets[entries + 1]
-    hits[entries[whole]] = True
+    hits[np.searchsorted(dictionary.offsets, starts, side="right") - 1] = True
     return hits
-
-
-def _mark_dense(offsets: npt.NDArray[np.int64], matched: BoolArray, length: int, hits: BoolArray) -> None:
-    """Mark the entries with a match, where matches are too many to look up one by one."""
-    # A match must start in [start, end - length]; the odd segments between those ranges are thrown away.
-    starts, ends = offsets[:-1], offsets[1:] - (length - 1)
-    usable = np.flatnonzero(ends > starts)
-    edges = np.column_stack([starts[usable], ends[usable]]).ravel()
-    hits[usable] = np.logical_or.reduceat(matched, edges)[::2]
 
 
 def _commonness(byte: int) -> int:
