@@ -229,7 +229,10 @@ def add_documentation(corpus: Corpus, rng: random.Random, held: int = 1_000) -> 
 def _shuffled(corpus: Corpus, rng: random.Random) -> Corpus:
     """The same texts and pairs in random order, both sides of a pair close together, so that any prefix is a sample."""
     paired = {position for left, right, _ in corpus.pairs for position in (left, right)}
-    units: list[tuple] = [*corpus.pairs, *((position,) for position in range(len(corpus.texts)) if position not in paired)]
+    units: list[tuple] = [
+        *corpus.pairs,
+        *((position,) for position in range(len(corpus.texts)) if position not in paired),
+    ]
     rng.shuffle(units)
     out = Corpus(dev=corpus.dev)
     for unit in units:

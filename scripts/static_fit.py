@@ -142,7 +142,10 @@ def train_table(
             mine = (left @ left.T / settings.teacher_temperature).masked_fill(hide, -1e4)
             theirs = (right @ right.T / settings.teacher_temperature).masked_fill(hide, -1e4)
             loss = loss + settings.distribution * functional.kl_div(
-                functional.log_softmax(mine, 1), functional.log_softmax(theirs, 1), reduction="batchmean", log_target=True
+                functional.log_softmax(mine, 1),
+                functional.log_softmax(theirs, 1),
+                reduction="batchmean",
+                log_target=True,
             )
         if settings.direct:
             loss = loss + settings.direct * (1.0 - (units[:, : wanted.shape[1]] * wanted).sum(1)).mean()

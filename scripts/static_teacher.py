@@ -58,12 +58,18 @@ def _build_graph(weights: dict[str, np.ndarray]):
     split = const("split", np.array([0, 0, HEADS, WIDTH // HEADS], np.int64))
     merge = const("merge", np.array([0, 0, WIDTH], np.int64))
     shape = op("Shape", ["ids"], "shape", start=1, end=2)
-    positions = op("Slice", [weight("embeddings.position_embeddings.weight"), const("zero", np.array([0], np.int64)), shape], "positions")
+    positions = op(
+        "Slice",
+        [weight("embeddings.position_embeddings.weight"), const("zero", np.array([0], np.int64)), shape],
+        "positions",
+    )
     words = op("Gather", [weight("embeddings.word_embeddings.weight"), "ids"], "words")
     kinds = const("kind", weights["embeddings.token_type_embeddings.weight"][0])
     x = norm(op("Add", [op("Add", [words, kinds], "typed"), positions], "summed"), "embeddings.LayerNorm", "embedded")
     mask = op("Cast", ["mask"], "mask_float", to=TensorProto.FLOAT)
-    hidden = op("Mul", [op("Sub", [const("one", np.float32(1)), mask], "padding"), const("low", np.float32(-1e4))], "bias2")
+    hidden = op(
+        "Mul", [op("Sub", [const("one", np.float32(1)), mask], "padding"), const("low", np.float32(-1e4))], "bias2"
+    )
     bias = op("Unsqueeze", [hidden, const("axes", np.array([1, 2], np.int64))], "bias4")
     for layer in range(LAYERS):
         p, n = f"encoder.layer.{layer}.", f"l{layer}_"
@@ -72,13 +78,19 @@ def _build_graph(weights: dict[str, np.ndarray]):
                n + part + "_t", perm=[0, 2, 3, 1] if part == "key" else [0, 2, 1, 3])
             for part in ("query", "key", "value")
         )  # fmt: skip
-        scores = op("Mul", [op("MatMul", [q, k], n + "qk"), const("scale", np.float32((WIDTH // HEADS) ** -0.5))], n + "scaled")
+        scores = op(
+            "Mul", [op("MatMul", [q, k], n + "qk"), const("scale", np.float32((WIDTH // HEADS) ** -0.5))], n + "scaled"
+        )
         attention = op("Softmax", [op("Add", [scores, bias], n + "masked")], n + "attention", axis=-1)
         context = op("Transpose", [op("MatMul", [attention, v], n + "context")], n + "context_t", perm=[0, 2, 1, 3])
         mixed = linear(op("Reshape", [context, merge], n + "merged"), p + "attention.output.dense", n + "mixed")
         x = norm(op("Add", [mixed, x], n + "res1"), p + "attention.output.LayerNorm", n + "norm1")
         inner = op("Gelu", [linear(x, p + "intermediate.dense", n + "inner")], n + "gelu")
-        x = norm(op("Add", [linear(inner, p + "output.dense", n + "outer"), x], n + "res2"), p + "output.LayerNorm", n + "norm2")
+        x = norm(
+            op("Add", [linear(inner, p + "output.dense", n + "outer"), x], n + "res2"),
+            p + "output.LayerNorm",
+            n + "norm2",
+        )
     weighted = op("Mul", [x, op("Unsqueeze", [mask, const("last", np.array([2], np.int64))], "mask3")], "weighted")
     # The unit norm cancels the division by the token count, so a sum is enough.
     total = op("ReduceSum", [weighted, const("middle", np.array([1], np.int64))], "total", keepdims=0)
@@ -143,7 +155,9 @@ class Teacher:
         return vectors
 
 
-def cached_vectors(texts: list[str], cache: Path, *, shard: int = 20_000, part: tuple[int, int] = (0, 1)) -> np.ndarray | None:
+def cached_vectors(
+    texts: list[str], cache: Path, *, shard: int = 20_000, part: tuple[int, int] = (0, 1)
+) -> np.ndarray | None:
     """Teacher vectors of ``texts`` as float16, encoded shard by shard and kept on disk under a hash of each shard.
 
     ``part=(i, n)`` encodes only every n-th shard from i (for several processes) and returns None.
