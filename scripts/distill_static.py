@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+
 from static_corpus import Corpus, build_corpus, describe
 from static_fit import Bags, Settings, bags, train_table
 from static_measures import development_figures

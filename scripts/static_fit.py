@@ -40,6 +40,7 @@ class Bags:
     weights: np.ndarray
 
     def take(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Token ids of some rows, where each row begins among them, and their weights."""
         starts = self.offsets[rows]
         counts = self.offsets[rows + 1] - starts
         ends = np.cumsum(counts)
