@@ -274,8 +274,9 @@ def _records(package: str, findings: list[Finding]) -> list[_Record]:
     records += [_Record(package, *item) for item in compiled_items(package) if item[2] not in taken]
     if package == "stdlib":
         records += [_Record(package, *item) for item in language_topics()]
-    # The shallowest of equal docstrings is kept: the module's function rather than the method behind it.
-    records.sort(key=lambda r: (r.id.count("."), r.id, r.kind == "module"))
+    # The shallowest of equal docstrings is kept: the module's function rather than the method behind it; of two
+    # records with one name, the definition comes before what was added for compiled code.
+    records.sort(key=lambda r: (r.id.count("."), r.id, r.kind == "module", not r.parameters))
     kept: list[_Record] = []
     seen: set[tuple[str, str]] = set()
     for record in records:
