@@ -182,6 +182,19 @@ def test_queries_can_be_thinned_or_sampled_with_a_seed(tmp_path):
         datasets.load("medquad", every=0, root=tmp_path)
 
 
+def test_a_reverse_dictionary_asks_for_the_words_of_a_definition(tmp_path):
+    header = "synset\tpos\tlexfile\tmembers\tdefinition\texamples\tili\n"
+    rows = [f"s{i}\tn\tnoun.animal\tword{i}|other{i}\tmeaning {i}\t\ti{i}\n" for i in range(4)]
+    write(tmp_path / "wordnet" / "synsets.tsv.gz", header + "".join(rows))
+    found = datasets.load_retrieval("wordnet", every=2, root=tmp_path)
+    assert found.queries == {"s0": "meaning 0", "s2": "meaning 2"}
+    assert found.qrels == {"s0": {"s0": 1}, "s2": {"s2": 1}}
+    assert found.corpus[1].text == "word1, other1"
+    write(tmp_path / "wordnet" / "relations.tsv.gz", "source\trelation\ttarget\ns0\thypernym\ts9\n")
+    with pytest.raises(InputError, match=r"s0 -> s9 .*line 2"):
+        datasets.load("wordnet", root=tmp_path)
+
+
 def test_vectors_and_rows_must_match(tmp_path):
     folder = tmp_path / "minilm_short_texts"
     for name, rows in (("base", 3), ("queries_in", 2), ("queries_out", 2)):

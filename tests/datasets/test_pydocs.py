@@ -253,6 +253,33 @@ def test_compiled_modules_and_topics_of_the_interpreter():
     assert "python:with" in {t[2] for t in topics}
 
 
+def test_paths_are_documented_where_users_import_them():
+    import os
+
+    assert pydocs._renamed(f"{os.path.__name__}.join") == pydocs._renamed("genericpath.join") == "os.path.join"
+    assert pydocs._renamed("json.dumps") == "json.dumps"
+
+
+def test_a_package_named_twice_or_within_another_is_kept_once(package):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        twice = read_python_documentation(["pkg_under_test", "pkg_under_test", "json"], processes=1)
+    ids = [d.id for d in twice.documents]
+    assert len(ids) == len(set(ids))
+    first, other = twice.documents[0], twice.documents[-1]
+    assert [d.id for d in pydocs._unique([first, first, other])] == [first.id, other.id]
+
+
+def test_a_module_beside_a_function_of_its_name_keeps_another_id(package):
+    (package / "__init__.py").write_text('"""A package with a twin."""\nfrom .twin import twin\n', encoding="utf-8")
+    (package / "twin.py").write_text(
+        '"""Module of that very name."""\ndef twin():\n    """Function of that name."""\n', encoding="utf-8"
+    )
+    kinds = {d.id: d.metadata["kind"] for d in read().documents}
+    assert kinds["pkg_under_test.twin"] == "function"
+    assert kinds["pkg_under_test.twin (module)"] == "module"
+
+
 def test_the_script_speaks_json(package, monkeypatch):
     job = [str(package / "tool.py"), "pkg_under_test.tool", False]
     command = [sys.executable, "-I", "-S", pydocs_parse.__file__]
