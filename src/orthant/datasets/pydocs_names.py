@@ -80,9 +80,10 @@ class PublicNames:
             return ""
 
         ordered = [
-            (not (place == module or module.startswith(place + ".")), place.count("."), alias != name, place, alias)
+            (not (place == module or module.startswith(place + ".")), place.count("."), alias != name,
+             _last(place) != _last(module), place, alias)
             for place, alias in found
-        ]
+        ]  # fmt: skip
         return ".".join(min(ordered)[-2:])
 
     def heirs(self, module: str, name: str) -> list[str]:
@@ -169,6 +170,10 @@ class PublicNames:
             if listed or (mentioned and name in self._mentions[place]):
                 places.append(place)
         return places
+
+
+def _last(module: str) -> str:
+    return module.rpartition(".")[2].lstrip("_")
 
 
 def is_public(module: str) -> bool:
