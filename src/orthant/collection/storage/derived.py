@@ -154,7 +154,7 @@ def save(path: Path, generation: Generation, files: FileLayer) -> None:
     target = root / f"{generation.number:012d}"
     fresh = root / f"{target.name}.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    shutil.rmtree(target, ignore_errors=True)
+    _remove(target)
     files.make_folder(fresh)
     generation.columns.save(fresh / "columns")
     generation.lexical.save(fresh / "lexical")
@@ -212,7 +212,18 @@ def keep_only(path: Path, number: int) -> None:
     """
     for other, folder in _folders(path):
         if other != number:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    # Renamed first, so that a crash half-way leaves nothing that looks like a damaged folder.
+    gone = folder.with_name(f"{folder.name}.old")
+    shutil.rmtree(gone, ignore_errors=True)
+    try:
+        folder.rename(gone)
+    except OSError:
+        gone = folder
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def remove_all(path: Path) -> None:
@@ -223,6 +234,8 @@ def remove_all(path: Path) -> None:
     path : Path
         The collection's folder.
     """
+    for _, folder in _folders(path):
+        _remove(folder)
     shutil.rmtree(_root(path), ignore_errors=True)
 
 
@@ -244,7 +257,7 @@ def remove_leftovers(path: Path, spaces: Iterable[str], files: FileLayer) -> lis
         What was done, one line each.
     """
     done: list[str] = []
-    for entry in _root(path).glob("*.new"):
+    for entry in [*_root(path).glob("*.new"), *_root(path).glob("*.old")]:
         shutil.rmtree(entry, ignore_errors=True)
         done.append(f"removed half-written derived/{entry.name}")
     known = set(spaces)
