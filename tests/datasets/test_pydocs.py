@@ -30,7 +30,10 @@ FILES = {
             """Reached under another name only."""
         def unreachable(x):
             """Never exported by the package."""
-        class _Parent:
+        class _Grandparent:
+            def handed_down(self):
+                """Do what was always done."""
+        class _Parent(_Grandparent):
             def inherited(self, key):
                 """Do what all children do."""
         ''',
@@ -79,6 +82,16 @@ FILES = {
             def guarded(x):
                 """Defined under a condition."""
         ''',
+    "aside.py": """
+        '''Another module that exports what it did not define.'''
+        from .below.deep import nested
+        __all__ = ["nested"]
+        """,
+    "below/__init__.py": '"""A package below the first."""\n',
+    "below/deep.py": '''
+        def nested(x):
+            """Defined two levels down."""
+        ''',
     "tests/__init__.py": '"""Tests are left out of the corpus."""\n',
     "broken.py": '"""A file that does not parse."""\ndef (:\n',
     "_add_newdocs.py": '''
@@ -123,6 +136,9 @@ def test_public_names_kinds_and_texts(package):
     assert kinds == {
         "pkg_under_test": "module",
         "tool": "module",
+        "aside": "module",
+        "below": "module",
+        "below.deep.nested": "function",
         "solve": "function",
         "shown": "function",
         "shown.turn": "method",
@@ -132,6 +148,7 @@ def test_public_names_kinds_and_texts(package):
         "shuffle": "function",
         "Open": "class",
         "Open.inherited": "method",
+        "Open.handed_down": "method",
         "Open.read": "method",
         "Open.size": "attribute",
         "tool.Again": "class",

@@ -65,11 +65,10 @@ class PublicNames:
         return self._resolved[key]
 
     def _shortest(self, module: str, name: str, mentioned: bool) -> str:
-        own_is_public = is_public(module) and not name.startswith("_")
-        found = {(module, name)} if own_is_public else set()
+        found = {(module, name)} if is_public(module) and not name.startswith("_") else set()
         for (place, alias), starred in self._reachable(module, name).items():
             above = module.startswith(place + ".")
-            if not is_public(place) or alias.startswith("_") or (own_is_public and not above):
+            if not is_public(place) or alias.startswith("_"):
                 continue
             exports = self._files[place]["exports"]
             if (alias in exports) if exports is not None else above or starred:
@@ -79,6 +78,7 @@ class PublicNames:
         if not found:
             return ""
 
+        # A name's own module and the packages above it come before strangers that happen to export it.
         ordered = [
             (not (place == module or module.startswith(place + ".")), place.count("."), alias != name,
              _last(place) != _last(module), place, alias)
