@@ -10,7 +10,8 @@ import warnings
 
 import pytest
 
-from orthant.datasets import pydocs, pydocs_compiled, pydocs_parse
+from orthant.datasets import pydocs
+from orthant.datasets.documentation import compiled, parse
 from orthant.datasets.pydocs import read_python_documentation
 from orthant.errors import InputError
 
@@ -261,12 +262,12 @@ def test_compiled_objects_of_numpy_are_found():
 
 
 def test_compiled_modules_and_topics_of_the_interpreter():
-    items = {item[2]: item for item in pydocs_compiled.compiled_items("stdlib")}
+    items = {item[2]: item for item in compiled.compiled_items("stdlib")}
     assert items["math.sqrt"][1:4] == ("function", "math.sqrt", "(x, /)")
     assert items["str.split"][3].startswith("(sep=None")
     assert {"len", "ValueError", "itertools.chain", "time.sleep", "dict.get"} <= set(items)
-    assert pydocs_compiled.compiled_items("scipy") == []
-    topics = pydocs_compiled.language_topics()
+    assert compiled.compiled_items("scipy") == []
+    topics = compiled.language_topics()
     assert "python:with" in {t[2] for t in topics}
 
 
@@ -299,9 +300,9 @@ def test_a_module_beside_a_function_of_its_name_keeps_another_id(package):
 
 def test_the_script_speaks_json(package, monkeypatch):
     job = [str(package / "tool.py"), "pkg_under_test.tool", False]
-    command = [sys.executable, "-I", "-S", pydocs_parse.__file__]
+    command = [sys.executable, "-I", "-S", parse.__file__]
     done = subprocess.run(command, input=json.dumps([job]).encode(), capture_output=True, check=True, timeout=60)
-    assert json.loads(done.stdout) == json.loads(json.dumps(pydocs_parse.parse_files([tuple(job)])))
+    assert json.loads(done.stdout) == json.loads(json.dumps(parse.parse_files([tuple(job)])))
     assert not [n for n in ("numpy", "orthant") if n.encode() in done.stderr]
 
 

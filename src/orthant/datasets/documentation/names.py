@@ -1,6 +1,6 @@
 """Which public name a definition has: ``numpy.linalg._linalg.svd`` is ``numpy.linalg.svd``.
 
-Findings of `pydocs_parse` enter; the name under which users import each definition leaves.
+Findings of `parse` enter; the name under which users import each definition leaves.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from orthant.datasets.pydocs_parse import Finding
+from orthant.datasets.documentation.parse import Finding
 
 __all__ = ["PublicNames", "is_public"]
 
@@ -177,5 +177,16 @@ def _last(module: str) -> str:
 
 
 def is_public(module: str) -> bool:
-    """Tell whether no part of a dotted name is private."""
+    """Tell whether no part of a dotted name is private.
+
+    Parameters
+    ----------
+    module : str
+        A dotted name.
+
+    Returns
+    -------
+    bool
+        Whether users may import it.
+    """
     return not module.startswith("_") and "._" not in module
