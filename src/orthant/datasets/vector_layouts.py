@@ -155,7 +155,7 @@ def check_matrix(place: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tu
     DimensionError
         Not two axes, or no columns.
     """
-    if dtype.hasobject or dtype.kind not in "fiu":
+    if dtype.kind not in "fiu":
         raise DtypeError(
             f"{place}: "
             + message(f"values of dtype {dtype}", "real numbers", "save it as float32; pickled objects are not loaded")
