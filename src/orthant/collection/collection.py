@@ -1,0 +1,353 @@
+"""The collection: documents stored durably, filtered, searched by meaning and by words, and explained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from orthant.collection.columns.where import parse_where
+from orthant.collection.ingest import UpsertReport, VectorInput, check_ids, prepare_batch
+from orthant.collection.reading import DEFAULT_SPACE, CollectionReader, Where
+from orthant.collection.space_encoders import define_space, load
+from orthant.collection.spaces import SpaceDefinition, check_encoder, embed_canaries
+from orthant.errors import InputError, message
+from orthant.types import Encoder, Metric
+from orthant.validate import as_vectors, check_metric
+
+if TYPE_CHECKING:
+    from orthant.collection.adding import AddReport
+    from orthant.collection.checking import CheckReport
+    from orthant.collection.transfer import ImportReport
+
+__all__ = ["DEFAULT_SPACE", "Collection"]
+
+
+class Collection(CollectionReader):
+    """Documents with metadata and vectors in named spaces; made by :func:`orthant.open`.
+
+    Any mix of calls from any threads is safe: a search sees the last commit before it began, and a write is durable
+    and searchable when it returns.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder.
+    encoder, metric, read_only, canaries
+        As in :func:`orthant.open`.
+    files : FileLayer, optional
+        Replaces how files are written; for tests of faults.
+    """
+
+    # ---- spaces -------------------------------------------------------------------------------------------------
+
+    def add_space(
+        self,
+        name: str,
+        *,
+        encoder: str | Encoder | Any | None = None,
+        dim: int | None = None,
+        metric: Metric = "cosine",
+    ) -> SpaceDefinition:
+        """Add a vector space; records written from now on get a vector in it.
+
+        Parameters
+        ----------
+        name : str
+            1 to 64 letters, digits, ``_``, ``-`` or ``.``.
+        encoder : str, Encoder or sentence-transformers model, optional
+            Encodes texts for this space. Without one, pass ``dim`` and bring vectors.
+        dim : int, optional
+            Values per vector; taken from the encoder when there is one.
+        metric : {"cosine", "dot", "l2"}, default "cosine"
+            Score of the space.
+
+        Returns
+        -------
+        SpaceDefinition
+            Stored and immutable.
+
+        Raises
+        ------
+        InputError
+            The name is taken or malformed, or neither or both of ``encoder`` and ``dim`` are given.
+        """
+        if (encoder is None) == (dim is None):
+            raise InputError(
+                message("both or neither of encoder and dim", "exactly one of them", "pass encoder=... or dim=...")
+            )
+        loaded, loadable = (None, None) if encoder is None else load(encoder)
+        definition, canaries = define_space(name, loaded, dim=dim, metric=check_metric(metric), loadable=loadable)
+        self._store.create_space(definition, canaries)
+        if loaded is not None:
+            self._encoders.adopt(name, loaded, loadable=loadable)
+        return definition
+
+    def adopt_space(self, definition: SpaceDefinition) -> None:
+        """Add a space as another collection defined it; used when vectors are imported with their definition.
+
+        Parameters
+        ----------
+        definition : SpaceDefinition
+            Name, dimension, metric and fingerprint.
+
+        Raises
+        ------
+        InputError
+            The name is taken.
+        """
+        encoder = self._encoders.given(definition.name)
+        if encoder is not None:
+            check_encoder(definition, encoder)
+            canaries = embed_canaries(encoder)
+        else:
+            canaries = np.zeros((0, definition.dim), dtype=np.float32)
+        self._store.create_space(definition, canaries)
+
+    # ---- writing ------------------------------------------------------------------------------------------------
+
+    def upsert(
+        self,
+        ids: Sequence[str],
+        *,
+        texts: Sequence[str | None] | None = None,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
+        vectors: VectorInput | None = None,
+        progress: bool = False,
+    ) -> UpsertReport:
+        """Write records, replacing those whose id exists; durable and searchable on return.
+
+        A replaced record is replaced whole: text, metadata and vectors in every space.
+
+        Parameters
+        ----------
+        ids : sequence of str, length n
+            Distinct, non-empty, at most 512 bytes each.
+        texts : sequence of (str or None), length n, optional
+            What is searched by words, and encoded in every space that has an encoder.
+        metadata : sequence of (mapping or None), length n, optional
+            JSON objects; ``where`` filters see their fields, nested ones as ``"a.b"``.
+        vectors : array-like of shape (n, dim), or mapping of space name to such, optional
+            Used instead of encoding. A list may hold None for records without a vector. Float64, other strides and
+            integer dtypes are converted.
+        progress : bool, default False
+            Show a bar while encoding.
+
+        Returns
+        -------
+        UpsertReport
+            Counts, truncation and seconds.
+
+        Raises
+        ------
+        InputError
+            Anything malformed; nothing was written.
+        StoreLockedError
+            Another process writes.
+        StoreError
+            The disk is full or failing; nothing was written.
+
+        Notes
+        -----
+        One call is one transaction: all of it or nothing. Batches of 1,000 to 10,000 records are quickest; single
+        records cost one disk sync each.
+        """
+        started = time.perf_counter()
+        with self._store.writer():
+            self._ensure_space(texts, vectors)
+            spaces = self.spaces
+            able = [name for name in spaces if texts is not None and self._encoders.at_hand(name)]
+            encoders = {name: self._encoders.require(name) for name in able}
+            prepared = prepare_batch(
+                ids,
+                texts,
+                metadata,
+                vectors,
+                spaces=spaces,
+                default_space=DEFAULT_SPACE,
+                encoders=encoders,
+                progress=progress,
+            )
+            checked = time.perf_counter()
+            commit = self._store.commit(prepared.batch)
+            ended = time.perf_counter()
+        count = len(prepared.batch.ids)
+        written = {name: len(positions) for name, (positions, _) in prepared.batch.vectors.items()}
+        encode = prepared.seconds.get("encode", 0.0)
+        return UpsertReport(
+            records=count,
+            replaced=commit.removed,
+            vectors=written,
+            without_vector={name: count - written.get(name, 0) for name in spaces},
+            truncated_items=prepared.truncated_items,
+            truncated_tokens=prepared.truncated_tokens,
+            generation=commit.generation,
+            seconds={"check": checked - started - encode, "encode": encode, "commit": ended - checked},
+        )
+
+    def add(
+        self,
+        source: Any,
+        *,
+        id_field: str | None = None,
+        text_fields: str | Sequence[str] | None = None,
+        vector_field: str | Mapping[str, str] | None = None,
+        metadata_fields: Sequence[str] | None = None,
+        metadata_field: str | None = None,
+        ids: Literal["field", "hash", "number"] = "field",
+        format: Literal["jsonl", "csv", "tsv", "parquet", "folder"] | None = None,
+        batch_size: int = 4096,
+        advance: Callable[[int], None] | None = None,
+    ) -> AddReport:
+        """Upsert a whole source: JSONL, CSV, TSV, Parquet, a folder of .txt and .md, a table, or a list of dicts.
+
+        The source is checked from end to end first, so a malformed line leaves the collection untouched; then every
+        batch is durable as soon as it is written.
+
+        Parameters
+        ----------
+        source : str, Path, pandas, Arrow or Polars table, or iterable of dict
+            What to read; a str is a path.
+        id_field : str, optional
+            Field with the ids; default ``"_id"``, else ``"id"``.
+        text_fields : str or sequence of str, optional
+            Fields joined to the text; default ``"title"`` and ``"text"``, whichever exist.
+        vector_field : str or mapping of str to str, optional
+            Field with a vector per record, or space to field.
+        metadata_fields : sequence of str, optional
+            Fields to keep as metadata; default all others.
+        metadata_field : str, optional
+            The one field that holds all metadata as an object.
+        ids : {"field", "hash", "number"}, default "field"
+            Where ids come from when the records have none.
+        format : {"jsonl", "csv", "tsv", "parquet", "folder"}, optional
+            Default: by the path's ending.
+        batch_size : int, default 4096
+            Records per commit; small ones pay one disk sync each, large ones memory.
+        advance : callable of int, optional
+            Told how many further records are stored, for a progress bar.
+
+        Returns
+        -------
+        AddReport
+            Counts and seconds per stage.
+
+        Raises
+        ------
+        InputError
+            Anything malformed, with file and line; nothing was written.
+        """
+        from orthant.collection.adding import add_source
+
+        if isinstance(vector_field, str):
+            vector_field = {DEFAULT_SPACE: vector_field}
+        return add_source(
+            self,
+            source,
+            id_field=id_field,
+            text_fields=text_fields,
+            vector_field=vector_field,
+            metadata_fields=metadata_fields,
+            metadata_field=metadata_field,
+            ids=ids,
+            format=format,
+            batch_size=batch_size,
+            advance=advance,
+        )
+
+    def _ensure_space(self, texts: Sequence[str | None] | None, vectors: VectorInput | None) -> None:
+        if DEFAULT_SPACE in self._store.generation.spaces:
+            return
+        metric: Metric = self._metric or "cosine"
+        if self._encoders.given(DEFAULT_SPACE) is not None:
+            self._store.create_space(*self._encoders.define(DEFAULT_SPACE, metric=metric))
+            return
+        if isinstance(vectors, Mapping):
+            vectors = vectors.get(DEFAULT_SPACE)
+        if vectors is not None:
+            first = vectors if hasattr(vectors, "shape") else [v for v in vectors if v is not None][:1]  # type: ignore
+            X = as_vectors(first, name="vectors") if len(first) else None  # type: ignore[arg-type]
+            if X is not None and len(X):
+                self._store.create_space(*define_space(DEFAULT_SPACE, None, dim=X.shape[1], metric=metric))
+
+    def delete(self, ids: Sequence[str] | None = None, *, where: Where | None = None) -> int:
+        """Remove records by id or by filter; durable on return.
+
+        Parameters
+        ----------
+        ids : sequence of str, optional
+            Absent ids are ignored.
+        where : mapping, optional
+            A where-expression; every matching record goes.
+
+        Returns
+        -------
+        int
+            Records removed.
+
+        Raises
+        ------
+        InputError
+            Both or neither given, or malformed.
+        """
+        if (ids is None) == (where is None):
+            raise InputError(
+                message("both or neither of ids and where", "exactly one", "pass ids=[...] or where={...}")
+            )
+        with self._store.writer() as generation:
+            if where is not None:
+                found = generation.columns.evaluate(parse_where(where), live=generation.live)
+                chosen = [record.id for record in self._records_of_bitmap(found.bitmap)]
+            else:
+                chosen = check_ids(ids or [], distinct=False)
+            return self._store.commit(remove_ids=chosen).removed
+
+    # ---- looking after ------------------------------------------------------------------------------------------
+
+    def check(self, *, repair: bool = False) -> CheckReport:
+        """Verify every checksum and every cross-reference, and mend what can be mended.
+
+        Parameters
+        ----------
+        repair : bool, default False
+            Rebuild derived files and encode damaged vectors again from their texts.
+
+        Returns
+        -------
+        CheckReport
+            ``ok``, the problems found, and what was repaired.
+        """
+        from orthant.collection.checking import check
+
+        return check(self._store, self._encoders.require if repair else None, repair=repair)
+
+    def import_from(self, path: str | Path, *, vectors: bool = True, progress: bool = False) -> ImportReport:
+        """Write every record of an export, keeping ids, texts, metadata and vectors.
+
+        Parameters
+        ----------
+        path : str or Path
+            What :meth:`export` made.
+        vectors : bool, default True
+            Keep the exported vectors; with False the texts are encoded anew by this collection's encoder.
+        progress : bool, default False
+            Show a bar.
+
+        Returns
+        -------
+        ImportReport
+            Counts, by space.
+
+        Raises
+        ------
+        StoreCorruptedError
+            The export is damaged; nothing was written.
+        EncoderMismatchError
+            A space of that name was made by another encoder.
+        """
+        from orthant.collection.transfer import import_export
+
+        return import_export(self, Path(path), vectors=vectors, progress=progress)
