@@ -246,7 +246,7 @@ def _inspect_npz(file: Path, handle: BinaryIO, member: str | None) -> VectorLayo
             name = _one_member(file, names, member)
             with archive.open(f"{name}.npy") as entry:
                 shape, fortran, dtype = _npy_header(f"{file}:{name}", entry)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
+    except (zipfile.BadZipFile, RuntimeError, OSError) as error:
         raise InputError(
             f"{file}: " + message(f"no readable archive ({error})", "a file of numpy.savez", "copy it again")
         ) from None
