@@ -1,4 +1,4 @@
-"""Does hybrid search beat BM25 alone, with weights chosen on other sets?
+"""Whether hybrid search beats BM25 alone, with weights chosen on other sets.
 
 For every judged set, dense, lexical and hybrid runs over a grid of dense weights. The weight used on a set is the one
 with the best mean nDCG@10 over all *other* sets; the difference to BM25 is tested by paired randomisation. The default

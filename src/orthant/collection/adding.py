@@ -83,7 +83,9 @@ def add_source(
         Where to.
     source : str, Path, DataFrame, Table, or iterable of dict
         What to read.
-    id_field, text_fields, vector_field, metadata_fields, metadata_field, ids, format, types, delimiter, quote, encoding, batch_size
+    id_field, text_fields, vector_field, metadata_fields, metadata_field, ids
+        As for ``orthant.datasets.read_records``.
+    format, types, delimiter, quote, encoding, batch_size
         As for ``orthant.datasets.read_records``.
     advance : callable of int, optional
         Told how many further records are stored.
