@@ -16,14 +16,15 @@ _HOMES = {
     "Hit": "orthant.collection.results",
     "SearchResult": "orthant.collection.results",
     "load_encoder": "orthant.encoders.registry",
-    "open": "orthant.collection.collection",
+    "open": "orthant.collection.opening",
 }
 _MODULES = ("collection", "datasets", "encoders", "errors", "evaluation", "index", "measures", "papers", "types")
 
 __all__ = ["Collection", "Flat", "Hit", "SearchResult", "__version__", "load_encoder", "open"]
 
 if TYPE_CHECKING:
-    from orthant.collection.collection import Collection, open
+    from orthant.collection.collection import Collection
+    from orthant.collection.opening import open
     from orthant.collection.results import Hit, SearchResult
     from orthant.encoders.registry import load_encoder
     from orthant.index.flat import Flat

@@ -70,13 +70,16 @@ class CallableEncoder:
         As given.
     fingerprint : str
         From name, revision, dimension and window.
-    name : str or None
-        None until ``register_encoder_name`` makes it loadable by a name.
 
     Raises
     ------
     InputError
         Not a function, an empty name or a dimension below 1.
+
+    Notes
+    -----
+    A collection cannot store a function. Pass the encoder again when you open it, or register a loader with
+    ``register_encoder_name``.
 
     Examples
     --------
@@ -103,7 +106,6 @@ class CallableEncoder:
         self.dim = check_count(dim, name="dim")
         self.max_tokens = max_tokens
         self.fingerprint = str(Fingerprint(name=name, revision=revision, dim=dim, max_tokens=max_tokens))
-        self.name: str | None = None
 
     def encode(
         self, items: Sequence[Any], *, role: Role = "document", batch_size: int = 64, progress: bool = False

@@ -56,8 +56,6 @@ class Model2VecEncoder:
         From the digests of table, token weights, mapping and tokenizer; computed once, on first use.
     max_tokens : None
         There is no window.
-    name : None
-        An object cannot be loaded by name.
 
     Raises
     ------
@@ -74,7 +72,6 @@ class Model2VecEncoder:
             )
         self._model = model
         self.dim = int(model.embedding.shape[1])
-        self.name: str | None = None
 
     @cached_property
     def fingerprint(self) -> str:

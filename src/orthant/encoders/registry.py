@@ -80,8 +80,8 @@ def register_encoder_name(name: str, loader: Callable[[], Encoder]) -> None:
     >>> from orthant.encoders.callable import CallableEncoder
     >>> lengths = CallableEncoder(lambda texts: [[len(t)] for t in texts], dim=1, name="lengths")
     >>> register_encoder_name("lengths", lambda: lengths)
-    >>> load_encoder("lengths").name
-    'lengths'
+    >>> load_encoder("lengths") is lengths
+    True
     """
     if not isinstance(name, str) or not name or not all(c.isalnum() or c in "-_." for c in name) or name[0] == ".":
         raise InputError(
@@ -111,8 +111,8 @@ def load_encoder(spec: Any) -> Encoder:
     Returns
     -------
     Encoder
-        Its ``name`` is the str that loads an equal one, or None for folders and objects: a collection stores no path,
-        so pass those again when you open it.
+        A collection remembers a name and loads it again; it stores no path and no object, so pass those again when
+        you open it.
 
     Raises
     ------
@@ -166,24 +166,7 @@ def _load_named(name: str) -> Encoder:
         raise InputError(
             message(f"a {type(encoder).__name__} from the loader of {name!r}", "an encoder", "return load_encoder(...)")
         )
-    if name in _BUILT_IN or getattr(encoder, "name", None) is None:
-        _set_name(encoder, name)
     return encoder
-
-
-def _set_name(encoder: Any, name: str | None) -> None:
-    # An encoder may build its fingerprint from its label on first use: take it before the label changes.
-    _ = encoder.fingerprint
-    try:
-        encoder.name = name
-    except AttributeError as error:
-        raise InputError(
-            message(
-                f"{type(encoder).__name__} without a settable attribute 'name'",
-                f"name={name!r}, so that a collection can be opened again",
-                "give the class that attribute",
-            )
-        ) from error
 
 
 def _load_path(spec: str | os.PathLike[str]) -> Encoder:
@@ -198,10 +181,7 @@ def _load_path(spec: str | os.PathLike[str]) -> Encoder:
         return TransformerEncoder.load(folder)
     from orthant.encoders.static import StaticEncoder
 
-    encoder: Encoder = StaticEncoder.load(folder)
-    # A path is never stored, so nothing could load this one again by name.
-    _set_name(encoder, None)
-    return encoder
+    return StaticEncoder.load(folder)
 
 
 def _unknown(text: str, *, is_name: bool) -> NotFoundError:

@@ -87,8 +87,6 @@ class SentenceTransformerEncoder:
         The model's ``max_seq_length``, special tokens included.
     fingerprint : str
         Equal to that of a ``TransformerEncoder`` on the same saved folder, where that class supports it.
-    name : None
-        An object cannot be loaded by name.
 
     Raises
     ------
@@ -129,7 +127,6 @@ class SentenceTransformerEncoder:
         self.dim = check_count(_dimension(model), name="dimension of the model")
         window = getattr(model, "max_seq_length", None)
         self.max_tokens: int | None = int(window) if window else None
-        self.name: str | None = None
 
     @cached_property
     def fingerprint(self) -> str:

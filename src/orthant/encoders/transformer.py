@@ -401,7 +401,8 @@ class TransformerEncoder:
             # Windows lie in the order of their texts, and every text has one.
             starts = np.searchsorted(windows.owner, np.arange(items))
             weights = windows.weights[:, None]
-            vectors = np.add.reduceat(pooled * weights, starts) / np.add.reduceat(weights, starts)
+            total = np.add.reduceat(pooled * weights, starts) / np.add.reduceat(weights, starts)
+            vectors = total.astype(np.float32, copy=False)
         if self._folder.normalized:
             norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
             vectors = vectors / np.maximum(norms, np.float32(1e-12))

@@ -4,3 +4,25 @@ Vectors, ids and row sets enter; `Hits` leave.
 Never sees documents, where-expressions or encoders.
 Start with `flat`, the oracle of every other index.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {"Flat": "orthant.index.flat"}
+
+__all__ = ["Flat"]
+
+if TYPE_CHECKING:
+    from orthant.index.flat import Flat
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'orthant.index' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

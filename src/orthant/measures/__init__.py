@@ -4,3 +4,96 @@ Rankings, judgements and score arrays enter; numbers leave.
 Never encodes, searches or reads a collection.
 Start with `ranking`.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {
+    "Comparison": "significance",
+    "RankingScores": "ranking",
+    "SignificanceReport": "significance",
+    "average_precision": "ranking",
+    "bpref": "ranking",
+    "check_metric_name": "ranking",
+    "compare_arms": "significance",
+    "effect_size": "significance",
+    "holm": "significance",
+    "kendall": "correlation",
+    "ndcg": "ranking",
+    "paired_bootstrap": "significance",
+    "paired_randomisation": "significance",
+    "pearson": "correlation",
+    "precision": "ranking",
+    "recall": "ranking",
+    "recall_at_k": "neighbours",
+    "recall_per_query": "neighbours",
+    "reciprocal_rank": "ranking",
+    "run_from_arrays": "runs",
+    "score_run": "ranking",
+    "spearman": "correlation",
+    "success": "ranking",
+}
+
+__all__ = [
+    "Comparison",
+    "RankingScores",
+    "SignificanceReport",
+    "average_precision",
+    "bpref",
+    "check_metric_name",
+    "compare_arms",
+    "effect_size",
+    "holm",
+    "kendall",
+    "ndcg",
+    "paired_bootstrap",
+    "paired_randomisation",
+    "pearson",
+    "precision",
+    "recall",
+    "recall_at_k",
+    "recall_per_query",
+    "reciprocal_rank",
+    "run_from_arrays",
+    "score_run",
+    "spearman",
+    "success",
+]
+
+if TYPE_CHECKING:
+    from orthant.measures.correlation import kendall, pearson, spearman
+    from orthant.measures.neighbours import recall_at_k, recall_per_query
+    from orthant.measures.ranking import (
+        RankingScores,
+        average_precision,
+        bpref,
+        check_metric_name,
+        ndcg,
+        precision,
+        recall,
+        reciprocal_rank,
+        score_run,
+        success,
+    )
+    from orthant.measures.runs import run_from_arrays
+    from orthant.measures.significance import (
+        Comparison,
+        SignificanceReport,
+        compare_arms,
+        effect_size,
+        holm,
+        paired_bootstrap,
+        paired_randomisation,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

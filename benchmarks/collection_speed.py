@@ -1,0 +1,150 @@
+"""How fast is a collection? Ingest, durability included, and search latency over 100,000 short texts.
+
+Texts are chunks of about 40 words of the 20 Newsgroups messages; queries are message subjects and 8-word pieces of
+messages that were left out of the corpus. Run alone on the machine: ``python benchmarks/collection_speed.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+import orthant
+from orthant.datasets.registry import data_hash, load
+from orthant.evaluation.context import run_context
+
+RECORDS = 100_000
+BATCH = 4096
+WORDS = 40
+
+
+def chunks(limit: int) -> tuple[list[str], list[dict], list[str]]:
+    texts: list[str] = []
+    metadata: list[dict] = []
+    queries: list[str] = []
+    messages = load("newsgroups20")
+    for number, (text, label) in enumerate(zip(messages.texts, messages.labels.tolist(), strict=True)):
+        words = text.split()
+        if number % 40 == 0:
+            queries += [" ".join(words[i : i + 8]) for i in range(0, min(len(words) - 8, 80), 40)]
+            continue
+        group = messages.label_names[label]
+        for i in range(0, max(1, len(words) - WORDS // 2), WORDS):
+            texts.append(" ".join(words[i : i + WORDS]))
+            metadata.append({"group": group, "message": number, "place": i, "long": len(words) > 300})
+        if len(texts) >= limit:
+            break
+    return texts[:limit], metadata[:limit], queries
+
+
+def ingest(folder: Path, texts: list[str], metadata: list[dict], encoder: str) -> dict[str, float]:
+    began = time.perf_counter()
+    stages: dict[str, float] = {}
+    with orthant.open(folder, encoder=encoder) as collection:
+        for i in range(0, len(texts), BATCH):
+            part = slice(i, i + BATCH)
+            ids = [f"chunk-{n}" for n in range(i, i + len(texts[part]))]
+            report = collection.upsert(ids, texts=texts[part], metadata=metadata[part])
+            for name, seconds in report.seconds.items():
+                stages[name] = stages.get(name, 0.0) + seconds
+        searchable = time.perf_counter() - began
+    closed = time.perf_counter() - began
+    return {
+        "records_per_s": len(texts) / searchable,
+        "records_per_s_until_closed": len(texts) / closed,
+        **{f"{name}_s": seconds for name, seconds in stages.items()},
+    }
+
+
+def latencies(collection: orthant.Collection, queries: list[str], **settings: object) -> dict[str, float]:
+    for query in queries[:10]:
+        collection.search(query, k=10, **settings)
+    seconds = []
+    for query in queries:
+        began = time.perf_counter()
+        collection.search(query, k=10, **settings)
+        seconds.append(time.perf_counter() - began)
+    milliseconds = np.array(seconds) * 1e3
+    return {f"p{p}_ms": float(np.percentile(milliseconds, p)) for p in (50, 95, 99)} | {
+        "max_ms": float(milliseconds.max())
+    }
+
+
+def process_seconds(folder: Path, runs: int) -> list[float]:
+    command = [sys.executable, "-m", "orthant", "search", str(folder), "how do I connect a modem", "--json"]
+    out = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        out.append(time.perf_counter() - began)
+    return out
+
+
+def import_seconds(runs: int) -> dict[str, float]:
+    def once(code: str) -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return time.perf_counter() - began
+
+    numpy = [once("import numpy") for _ in range(runs)]
+    ours = [once("import numpy, orthant") for _ in range(runs)]
+    return {"numpy_s": statistics.median(numpy), "numpy_and_orthant_s": statistics.median(ours)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=RECORDS)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--queries", type=int, default=300)
+    parser.add_argument("--encoder", default="static")
+    parser.add_argument("--out", default=str(Path(__file__).parent / "results" / "collection_speed.json"))
+    options = parser.parse_args()
+    texts, metadata, queries = chunks(options.records)
+    queries = queries[: options.queries]
+    rates = []
+    with tempfile.TemporaryDirectory() as base:
+        for run in range(options.runs):
+            folder = Path(base) / f"run{run}"
+            rates.append(ingest(folder, texts, metadata, options.encoder))
+            print(f"ingest {run}: " + ", ".join(f"{k} {v:,.2f}" for k, v in rates[-1].items()), file=sys.stderr)
+            if run < options.runs - 1:
+                shutil.rmtree(folder)
+        result = {
+            "records": len(texts),
+            "mean_words": statistics.mean(len(text.split()) for text in texts),
+            "queries": len(queries),
+            "ingest": {name: [round(rate[name], 3) for rate in rates] for name in rates[0]},
+            "ingest_records_per_s_median": statistics.median(rate["records_per_s"] for rate in rates),
+            "search": {},
+        }
+        with orthant.open(folder) as collection:
+            where = {"group": {"in": ["sci.space", "sci.med"]}, "long": True}
+            for name, settings in {
+                "lexical": {"mode": "lexical"},
+                "dense": {"mode": "dense"},
+                "dense_one_thread": {"mode": "dense", "threads": 1},
+                "hybrid": {"mode": "hybrid"},
+                "hybrid_filtered": {"mode": "hybrid", "where": where},
+            }.items():
+                result["search"][name] = latencies(collection, queries, **settings)
+                print(f"{name}: {result['search'][name]}", file=sys.stderr)
+            result["bytes"] = collection.stats().bytes
+        result["process_start_to_first_hit_s"] = process_seconds(folder, options.runs)
+    result["import"] = import_seconds(options.runs)
+    result["context"] = run_context(seed=None, data_hash=data_hash("newsgroups20"))
+    Path(options.out).parent.mkdir(exist_ok=True)
+    Path(options.out).write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps({k: v for k, v in result.items() if k != "context"}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

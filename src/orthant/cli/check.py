@@ -1,0 +1,43 @@
+"""``orthant check``: verify a collection, and mend what can be mended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb ``check``.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The application.
+    """
+    import typer
+
+    @app.command("check", help="Verify every checksum of a collection. Exit 0: sound; 1: damaged; 2: not readable.")
+    def check(
+        collection: str = typer.Argument(help="The collection's folder."),
+        repair: bool = typer.Option(False, "--repair", help="Rebuild derived files; encode damaged vectors again."),
+        json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    ) -> None:
+        from orthant.cli.output import print_json, print_table
+        from orthant.collection.opening import open
+
+        with open(collection, read_only=not repair) as opened:
+            report = opened.check(repair=repair)
+        if json:
+            print_json(report.to_dict())
+        else:
+            rows = [(p.where, p.what, "repaired" if p.repaired else "open") for p in report.problems]
+            verdict = "sound" if report.ok else "DAMAGED"
+            title = f"{collection}: {verdict}; {report.records:,} records and {report.vectors:,} vectors verified"
+            print_table(title, ("where", "what", "state"), rows, caption="\n".join(report.notes))
+            if not report.ok and any(p.repairable and not p.repaired for p in report.problems) and not repair:
+                print("Run again with --repair to mend what can be mended.")
+        raise typer.Exit(0 if report.ok else 1)

@@ -1,0 +1,197 @@
+"""``orthant eval``: retrieval quality of an encoder and a search mode on judged data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import typer
+
+    from orthant.collection.collection import Collection
+    from orthant.datasets.kinds import RetrievalSet
+    from orthant.evaluation.retrieval import RetrievalReport
+
+__all__ = ["CollectionSearcher", "eval_command", "register"]
+
+
+@dataclass
+class CollectionSearcher:
+    """A collection under one search mode, as the evaluation harness wants it.
+
+    Attributes
+    ----------
+    collection : Collection
+        Opened.
+    mode : str
+        ``"dense"``, ``"lexical"`` or ``"hybrid"``.
+    settings : mapping
+        Further arguments of ``search_many``.
+    """
+
+    collection: Collection
+    mode: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def search_texts(self, queries: Sequence[str], *, k: int) -> list[list[tuple[str, float]]]:
+        """Return up to k (id, score) pairs per query.
+
+        Parameters
+        ----------
+        queries : sequence of str
+            Texts; their punctuation is taken as it is.
+        k : int
+            Pairs wanted.
+
+        Returns
+        -------
+        list of list of (str, float)
+            Best first.
+        """
+        settings: dict[str, Any] = dict(self.settings)
+        if self.mode != "dense":
+            settings["syntax"] = "plain"
+        results = self.collection.search_many(list(queries), k=k, mode=self.mode, include_text=False, **settings)  # type: ignore[arg-type]
+        return [[(hit.id, hit.score) for hit in result] for result in results]
+
+    def describe(self) -> dict[str, Any]:
+        """Return what identifies this target in a report.
+
+        Returns
+        -------
+        dict
+            Mode, settings and encoder fingerprint.
+        """
+        space = self.collection.spaces.get("default")
+        return {
+            "kind": "collection",
+            "mode": self.mode,
+            "settings": dict(self.settings),
+            "encoder": None if space is None else space.fingerprint,
+        }
+
+
+def eval_command(
+    judged: RetrievalSet,
+    *,
+    encoder: str | None,
+    mode: str,
+    metrics: Sequence[str],
+    depth: int = 100,
+    settings: Mapping[str, Any] | None = None,
+) -> RetrievalReport:
+    """Index a corpus in a temporary collection and measure a search mode on it.
+
+    Parameters
+    ----------
+    judged : RetrievalSet
+        Corpus, queries and judgements.
+    encoder : str or None
+        Encoder of the collection; None is enough for ``mode="lexical"``.
+    mode : str
+        ``"dense"``, ``"lexical"`` or ``"hybrid"``.
+    metrics : sequence of str
+        Such as ``"ndcg@10"``.
+    depth : int, default 100
+        Hits per query.
+    settings : mapping, optional
+        Further arguments of ``search_many``.
+
+    Returns
+    -------
+    RetrievalReport
+        Means, missing queries and context.
+    """
+    from tempfile import TemporaryDirectory
+
+    from orthant.collection.opening import open
+    from orthant.evaluation.retrieval import evaluate
+
+    with TemporaryDirectory() as folder, open(f"{folder}/judged", encoder=encoder) as collection:
+        for begin in range(0, len(judged.corpus), 4096):
+            part = judged.corpus[begin : begin + 4096]
+            collection.upsert([d.id for d in part], texts=[d.content for d in part])
+        target = CollectionSearcher(collection, mode, dict(settings or {}))
+        return evaluate(
+            target,
+            queries=judged.queries,
+            qrels=judged.qrels,
+            corpus={d.id: d.content for d in judged.corpus},
+            metrics=list(metrics),
+            depth=depth,
+        )
+
+
+def _read(data: str | None, corpus: str | None, queries: str | None, qrels: str | None) -> RetrievalSet:
+    from orthant.datasets.kinds import Document, RetrievalSet
+    from orthant.datasets.registry import load_retrieval
+    from orthant.errors import InputError, message
+    from orthant.evaluation.trec import read_corpus, read_qrels, read_queries
+
+    files = (corpus, queries, qrels)
+    if data is not None and not any(files):
+        return load_retrieval(data)
+    if data is not None or corpus is None or queries is None or qrels is None:
+        raise InputError(
+            message(
+                "neither a data set nor all three files, or both",
+                "--data NAME, or --corpus, --queries and --qrels",
+                "choose one of the two",
+            )
+        )
+    documents = [Document(key, "", text) for key, text in read_corpus(corpus).items()]
+    return RetrievalSet("files", documents, read_queries(queries), read_qrels(qrels))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb ``eval``.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The application.
+    """
+    import typer
+
+    @app.command("eval", help="Measure retrieval quality on judged data, without network.")
+    def eval_(
+        data: str = typer.Option(None, help="A named data set under ORTHANT_DATA, such as cranfield."),
+        corpus: str = typer.Option(None, help="corpus.jsonl (_id, title, text), plain or gzipped."),
+        queries: str = typer.Option(None, help="queries.jsonl (_id, text), plain or gzipped."),
+        qrels: str = typer.Option(None, help="qrels.tsv (query-id, corpus-id, score), plain or gzipped."),
+        encoder: str = typer.Option(None, help="static, minilm or a folder; needed unless --mode lexical."),
+        mode: str = typer.Option("hybrid", help="dense, lexical or hybrid."),
+        dense_weight: float = typer.Option(None, help="Weight of the dense leg in hybrid search; default 0.3."),
+        fusion: str = typer.Option(None, help="minmax (default) or rrf."),
+        metric: list[str] = typer.Option(
+            ["ndcg@10", "recall@100", "mrr@10", "map", "precision@10"], help="May be given more than once."
+        ),
+        depth: int = typer.Option(100, help="Hits per query."),
+        json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    ) -> None:
+        from orthant.cli.output import print_json, print_table
+        from orthant.datasets.registry import data_hash
+        from orthant.validate import check_fraction
+
+        judged = _read(data, corpus, queries, qrels)
+        settings: dict[str, Any] = {}
+        if dense_weight is not None:
+            weight = check_fraction(dense_weight, name="--dense-weight")
+            settings["weights"] = {"dense": weight, "lexical": 1.0 - weight}
+        if fusion is not None:
+            settings["fusion"] = fusion
+        report = eval_command(judged, encoder=encoder, mode=mode, metrics=metric, depth=depth, settings=settings)
+        result = report.to_dict()
+        if data is not None:
+            result["context"]["data_sha256"] = data_hash(data)
+        if json:
+            print_json(result)
+            return
+        name = data or corpus
+        title = (
+            f"{name}: {len(judged.corpus):,} documents, {len(judged.qrels):,} judged queries, {mode}, {encoder or '-'}"
+        )
+        rows = [(key, f"{value:.4f}") for key, value in report.metrics.items()]
+        missing = f"{len(report.missing)} queries found nothing and count as zero" if report.missing else ""
+        print_table(title, ("metric", "value#"), rows, caption=missing)

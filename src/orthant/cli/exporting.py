@@ -1,0 +1,37 @@
+"""``orthant export``: a collection as JSONL + .npy or as Parquet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb ``export``.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The application.
+    """
+    import typer
+
+    @app.command("export", help="Write records, metadata and vectors to a folder (JSONL + .npy) or a .parquet file.")
+    def export(
+        collection: str = typer.Argument(help="The collection's folder."),
+        target: str = typer.Argument(help="A new folder, or a file ending in .parquet."),
+        json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    ) -> None:
+        from orthant.cli.output import print_json
+        from orthant.collection.opening import open
+
+        with open(collection, read_only=True) as opened:
+            report = opened.export(target)
+        if json:
+            print_json(report.to_dict())
+        else:
+            print(f"Wrote {report.records:,} records to {report.path} ({report.format}).")

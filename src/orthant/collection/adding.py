@@ -1,0 +1,144 @@
+"""Adding whole sources: files, folders and tables, checked from end to end before the first record is written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from orthant.datasets.record_batches import Records
+from orthant.datasets.records import read_records, scan_records
+
+if TYPE_CHECKING:
+    from orthant.collection.collection import Collection
+
+__all__ = ["AddReport", "add_source"]
+
+
+@dataclass(frozen=True)
+class AddReport:
+    """What adding a source did.
+
+    Attributes
+    ----------
+    records : int
+        Records written.
+    replaced : int
+        How many of them existed before.
+    vectors : dict of str to int
+        Vectors written, by space.
+    without_vector : dict of str to int
+        Records that got no vector, by space.
+    truncated_items, truncated_tokens : int
+        Texts longer than the encoder's window and the tokens that were not seen.
+    seconds : dict of str to float
+        Wall-clock seconds: ``scan`` (the check beforehand), ``read``, ``check``, ``encode`` and ``commit``.
+    """
+
+    records: int
+    replaced: int
+    vectors: dict[str, int]
+    without_vector: dict[str, int]
+    truncated_items: int
+    truncated_tokens: int
+    seconds: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain, JSON-ready values.
+
+        Returns
+        -------
+        dict
+            One key per attribute.
+        """
+        return asdict(self)
+
+
+def add_source(
+    collection: Collection,
+    source: Any,
+    *,
+    id_field: str | None = None,
+    text_fields: str | Sequence[str] | None = None,
+    vector_field: str | Mapping[str, str] | None = None,
+    metadata_fields: Sequence[str] | None = None,
+    metadata_field: str | None = None,
+    ids: Literal["field", "hash", "number"] = "field",
+    format: Any = None,
+    batch_size: int = 4096,
+    advance: Callable[[int], None] | None = None,
+) -> AddReport:
+    """Read a source and upsert it batch by batch; see ``Collection.add`` for the settings.
+
+    Parameters
+    ----------
+    collection : Collection
+        Where to.
+    source : str, Path, DataFrame, Table, or iterable of dict
+        What to read.
+    id_field, text_fields, vector_field, metadata_fields, metadata_field, ids, format, batch_size
+        As for ``orthant.datasets.read_records``.
+    advance : callable of int, optional
+        Told how many further records are stored.
+
+    Returns
+    -------
+    AddReport
+        Counts and seconds.
+    """
+    settings: dict[str, Any] = {
+        "id_field": id_field,
+        "text_fields": text_fields,
+        "vector_field": vector_field,
+        "metadata_fields": metadata_fields,
+        "metadata_field": metadata_field,
+        "ids": ids,
+        "format": format,
+        "batch_size": batch_size,
+    }
+    seconds = dict.fromkeys(("scan", "read", "check", "encode", "commit"), 0.0)
+    # An iterator can be read once only: it is held whole, so that it is checked whole.
+    if hasattr(source, "__next__"):
+        source = list(source)
+    seconds["scan"] = scan_records(source, **settings).seconds
+    total = {"records": 0, "replaced": 0, "truncated_items": 0, "truncated_tokens": 0}
+    vectors: dict[str, int] = {}
+    without: dict[str, int] = {}
+    began = time.perf_counter()
+    for batch in read_records(source, **settings):
+        seconds["read"] += time.perf_counter() - began
+        report = collection.upsert(batch.ids, texts=batch.texts, metadata=batch.metadata, vectors=given_vectors(batch))
+        for name in total:
+            total[name] += getattr(report, name)
+        for counts, more in ((vectors, report.vectors), (without, report.without_vector), (seconds, report.seconds)):
+            for name, value in more.items():
+                counts[name] = counts.get(name, 0) + value  # type: ignore[assignment]
+        if advance is not None:
+            advance(report.records)
+        began = time.perf_counter()
+    return AddReport(**total, vectors=vectors, without_vector=without, seconds=seconds)
+
+
+def given_vectors(batch: Records) -> dict[str, Any] | None:
+    """Return a batch's vectors as ``upsert`` takes them, None where a record has none.
+
+    Parameters
+    ----------
+    batch : Records
+        A NaN row stands for a record without a vector.
+
+    Returns
+    -------
+    dict of str to (ndarray or list), or None
+        By space; None when the batch brings no vectors.
+    """
+    if not batch.vectors:
+        return None
+    out: dict[str, Any] = {}
+    for name, X in batch.vectors.items():
+        mask = batch.has_vector(name)
+        out[name] = X if bool(np.all(mask)) else [x if has else None for x, has in zip(X, mask.tolist(), strict=True)]
+    return out

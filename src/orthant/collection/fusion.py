@@ -1,0 +1,139 @@
+"""Fusing the legs of a hybrid search into one score in [0, 1].
+
+Fusion is by row, so no record appears twice. Raw scores are never added without normalisation: a BM25 score and a
+cosine have no common unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from orthant.errors import InputError, message
+from orthant.types import FloatArray, IdArray
+from orthant.validate import check_fraction
+
+__all__ = ["DEFAULT_WEIGHTS", "RRF_CONSTANT", "check_weights", "min_max", "ranks", "reciprocal_ranks", "weighted_sum"]
+
+DEFAULT_WEIGHTS: Mapping[str, float] = {"dense": 0.3, "lexical": 0.7}
+"""Weights of the legs; chosen on development sets by ``benchmarks/hybrid_weights.py``."""
+
+RRF_CONSTANT = 60
+"""The k of reciprocal rank fusion (Cormack, Clarke and Buettcher, 2009)."""
+
+
+def check_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
+    """Return the legs' weights, summing to 1.
+
+    Parameters
+    ----------
+    weights : mapping of str to float, optional
+        Non-negative weights for ``"dense"`` and ``"lexical"``; a leg left out gets 0. None takes the defaults.
+
+    Returns
+    -------
+    dict of str to float
+        Both legs, sum 1.
+
+    Raises
+    ------
+    InputError
+        Unknown legs, negative weights, or nothing above 0.
+    """
+    if weights is None:
+        return dict(DEFAULT_WEIGHTS)
+    if not isinstance(weights, Mapping) or set(weights) - set(DEFAULT_WEIGHTS):
+        raise InputError(
+            message(f"weights={weights!r}", "a mapping with the keys 'dense' and 'lexical'", "name only these legs")
+        )
+    given = {leg: check_fraction(weights.get(leg, 0.0), name=f"weights[{leg!r}]", high=1e9) for leg in DEFAULT_WEIGHTS}
+    total = sum(given.values())
+    if total <= 0:
+        raise InputError(message(f"weights={weights!r}", "at least one weight above 0", "raise one of them"))
+    return {leg: value / total for leg, value in given.items()}
+
+
+def min_max(scores: FloatArray) -> FloatArray:
+    """Map scores to [0, 1] by their smallest and largest finite value.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (m,)
+        -inf where a candidate has no score in this leg.
+
+    Returns
+    -------
+    ndarray of shape (m,), float32
+        0 for candidates without a score; 1 for all others when they are equal.
+    """
+    out = np.zeros(len(scores), dtype=np.float32)
+    present = np.isfinite(scores)
+    if present.any():
+        values = scores[present].astype(np.float64)
+        low, high = values.min(), values.max()
+        out[present] = 1.0 if high == low else (values - low) / (high - low)
+    return out
+
+
+def ranks(candidates: IdArray, ordered: IdArray) -> IdArray:
+    """Return each candidate's 1-based place in a leg's list.
+
+    Parameters
+    ----------
+    candidates : ndarray of shape (m,), int64
+        Rows, ascending.
+    ordered : ndarray of shape (n,), int64
+        The leg's rows, best first.
+
+    Returns
+    -------
+    ndarray of shape (m,), int64
+        0 for rows the leg did not bring.
+    """
+    out = np.zeros(len(candidates), dtype=np.int64)
+    places = np.searchsorted(candidates, ordered)
+    inside = places < len(candidates)
+    inside[inside] = candidates[places[inside]] == ordered[inside]
+    out[places[inside]] = np.flatnonzero(inside) + 1
+    return out
+
+
+def reciprocal_ranks(places: IdArray) -> FloatArray:
+    """Return reciprocal-rank contributions, scaled so that the first place gives 1.
+
+    Parameters
+    ----------
+    places : ndarray of shape (m,), int64
+        1-based ranks; 0 for absent.
+
+    Returns
+    -------
+    ndarray of shape (m,), float32
+        ``(RRF_CONSTANT + 1) / (RRF_CONSTANT + rank)``; 0 for absent.
+
+    References
+    ----------
+    Cormack, Clarke, Buettcher: Reciprocal rank fusion outperforms Condorcet and individual rank learning methods,
+    SIGIR 2009, section 3.
+    """
+    return np.where(places > 0, (RRF_CONSTANT + 1) / (RRF_CONSTANT + places), 0.0).astype(np.float32)
+
+
+def weighted_sum(legs: Mapping[str, FloatArray], weights: Mapping[str, float]) -> FloatArray:
+    """Return the fused score of every candidate.
+
+    Parameters
+    ----------
+    legs : mapping of str to ndarray of shape (m,)
+        Normalised contributions in [0, 1].
+    weights : mapping of str to float
+        Sum 1.
+
+    Returns
+    -------
+    ndarray of shape (m,), float32
+        In [0, 1].
+    """
+    total = sum(weights[leg] * values.astype(np.float64) for leg, values in legs.items())
+    return np.asarray(total, dtype=np.float32)

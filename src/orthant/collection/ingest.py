@@ -1,0 +1,275 @@
+"""From what a user passes to a checked batch: ids, texts, metadata and vectors, encoded where an encoder is at hand.
+
+Everything is checked before anything is written, so a refused call leaves the collection as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from orthant.collection.columns.metadata import check_metadata
+from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.storage.store import Batch
+from orthant.errors import DimensionError, InputError, NonFiniteError, NotFoundError, message
+from orthant.types import Encoder, FloatArray, IdArray
+from orthant.validate import as_vectors
+
+__all__ = ["UpsertReport", "VectorInput", "check_ids", "prepare_batch"]
+
+VectorInput = npt.ArrayLike | Mapping[str, Any]
+
+_MAX_ID_BYTES = 512
+
+
+@dataclass(frozen=True)
+class UpsertReport:
+    """What an upsert did.
+
+    Attributes
+    ----------
+    records : int
+        Records written.
+    replaced : int
+        How many of them existed before.
+    vectors : dict of str to int
+        Vectors written, by space.
+    without_vector : dict of str to int
+        Records that got none in a space: no text, no known token, or not given.
+    truncated_items, truncated_tokens : int
+        Texts longer than the encoder's window and the tokens that were not seen.
+    generation : int
+        The commit that holds them.
+    seconds : dict of str to float
+        Wall-clock seconds per stage.
+    """
+
+    records: int
+    replaced: int
+    vectors: dict[str, int]
+    without_vector: dict[str, int]
+    truncated_items: int
+    truncated_tokens: int
+    generation: int
+    seconds: dict[str, float]
+
+
+@dataclass
+class Prepared:
+    """A checked batch and what its encoding told."""
+
+    batch: Batch
+    truncated_items: int = 0
+    truncated_tokens: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def check_ids(ids: Sequence[str], *, distinct: bool = True) -> list[str]:
+    """Return record ids as a list of distinct, non-empty str.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        Ids of at most 512 bytes each.
+    distinct : bool, default True
+        Refuse repeats.
+
+    Returns
+    -------
+    list of str
+        The ids.
+
+    Raises
+    ------
+    InputError
+        A bare str, an element that is no str, an empty, overlong or repeated id; the position is named.
+    """
+    if isinstance(ids, (str, bytes)):
+        raise InputError(message(f"ids as one {type(ids).__name__}", "a list of str", "write [id]"))
+    out = list(ids)
+    for i, key in enumerate(out):
+        if not isinstance(key, str):
+            raise InputError(
+                message(f"ids[{i}]={key!r} of type {type(key).__name__}", "str", f"convert it with str({key!r})")
+            )
+        if not key or (len(key) > _MAX_ID_BYTES // 4 and len(key.encode("utf-8", "replace")) > _MAX_ID_BYTES):
+            raise InputError(
+                message(f"ids[{i}] of {len(key)} characters", f"1 to {_MAX_ID_BYTES} bytes", "choose a shorter id")
+            )
+    if distinct and len(set(out)) != len(out):
+        again, _ = Counter(out).most_common(1)[0]
+        raise InputError(
+            message(f"id {again!r} twice in one batch", "distinct ids", "keep the version you want and drop the other")
+        )
+    return out
+
+
+def prepare_batch(
+    ids: Sequence[str],
+    texts: Sequence[str | None] | None,
+    metadata: Sequence[Mapping[str, Any] | None] | None,
+    vectors: VectorInput | None,
+    *,
+    spaces: Mapping[str, SpaceDefinition],
+    default_space: str,
+    encoders: Mapping[str, Encoder],
+    progress: bool = False,
+) -> Prepared:
+    """Check and encode one batch.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        Distinct ids, shape (n,).
+    texts : sequence of (str or None), optional
+        One per id.
+    metadata : sequence of (mapping or None), optional
+        One JSON object per id.
+    vectors : array-like of shape (n, dim), or mapping of space to such, optional
+        A sequence may hold None for records without a vector.
+    spaces : mapping of str to SpaceDefinition
+        The collection's spaces.
+    default_space : str
+        Where a bare array belongs.
+    encoders : mapping of str to Encoder
+        Encoders of the spaces that encode texts themselves.
+    progress : bool, default False
+        Show a bar while encoding.
+
+    Returns
+    -------
+    Prepared
+        The batch, ready to commit.
+
+    Raises
+    ------
+    InputError
+        Anything that is not acceptable; nothing was changed.
+    """
+    keys = check_ids(ids)
+    checked_texts = _check_texts(texts, len(keys))
+    checked, encoded = _check_metadata(metadata, keys)
+    _require_unicode(keys, checked_texts, encoded)
+    batch = Batch(keys, checked_texts, checked, encoded)
+    prepared = Prepared(batch)
+    given = _by_space(vectors, default_space)
+    for name, values in given.items():
+        if name not in spaces:
+            known = ", ".join(spaces) or "none"
+            raise NotFoundError(message(f"vectors for space {name!r}", f"one of: {known}", "add it with add_space"))
+        batch.vectors[name] = _check_vectors(values, spaces[name], len(keys))
+    for name, encoder in encoders.items():
+        if name not in given:
+            _encode(prepared, spaces[name], encoder, progress=progress)
+    return prepared
+
+
+def _check_texts(texts: Sequence[str | None] | None, count: int) -> list[str | None]:
+    if texts is None:
+        return [None] * count
+    if isinstance(texts, (str, bytes)):
+        raise InputError(message(f"texts as one {type(texts).__name__}", "a list of str", "write [text]"))
+    out = list(texts)
+    if len(out) != count:
+        raise DimensionError(message(f"{len(out)} texts for {count} ids", "equal lengths", "pass one text per id"))
+    for i, text in enumerate(out):
+        if text is not None and not isinstance(text, str):
+            raise InputError(message(f"texts[{i}] of type {type(text).__name__}", "str or None", "convert or drop it"))
+    return out
+
+
+def _check_metadata(
+    metadata: Sequence[Mapping[str, Any] | None] | None, keys: list[str]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    if metadata is None:
+        return [{} for _ in keys], ["{}"] * len(keys)
+    if isinstance(metadata, (str, bytes, Mapping)):
+        raise InputError(
+            message(f"metadata as one {type(metadata).__name__}", "a list of dicts", "pass one dict per id")
+        )
+    rows = list(metadata)
+    if len(rows) != len(keys):
+        raise DimensionError(message(f"{len(rows)} metadata for {len(keys)} ids", "equal lengths", "pass one per id"))
+    checked = [
+        check_metadata({} if row is None else row, where=f"metadata of {key!r}")
+        for row, key in zip(rows, keys, strict=True)
+    ]
+    dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+    return checked, [dumps(row) for row in checked]
+
+
+def _require_unicode(keys: list[str], texts: list[str | None], encoded: list[str]) -> None:
+    for name, values in (("ids", keys), ("texts", texts), ("metadata", encoded)):
+        try:
+            # One pass over everything is much cheaper than one call per value; the loop only names the culprit.
+            "".join(value for value in values if value is not None).encode()
+        except UnicodeEncodeError as error:
+            for i, value in enumerate(values):
+                if value is not None and any(0xD800 <= ord(c) <= 0xDFFF for c in value):
+                    raise InputError(
+                        message(
+                            f"{name}[{i}] with a lone surrogate, which is no text",
+                            "valid Unicode",
+                            "decode the source with errors='replace'",
+                        )
+                    ) from error
+            raise
+
+
+def _by_space(vectors: VectorInput | None, default_space: str) -> dict[str, Any]:
+    if vectors is None:
+        return {}
+    if isinstance(vectors, Mapping):
+        return dict(vectors)
+    return {default_space: vectors}
+
+
+def _check_vectors(values: Any, definition: SpaceDefinition, count: int) -> tuple[IdArray, FloatArray]:
+    positions = np.arange(count, dtype=np.int64)
+    if not hasattr(values, "dtype") and any(value is None for value in values):
+        if len(values) != count:
+            raise DimensionError(message(f"{len(values)} vectors for {count} ids", "equal lengths", "pass one per id"))
+        positions = np.array([i for i, value in enumerate(values) if value is not None], dtype=np.int64)
+        values = [value for value in values if value is not None]
+        if not values:
+            return positions, np.zeros((0, definition.dim), dtype=np.float32)
+    X = as_vectors(
+        values, dim=definition.dim, name=f"vectors[{definition.name!r}]", nonzero=definition.metric == "cosine"
+    )
+    if len(X) != len(positions):
+        raise DimensionError(message(f"{len(X)} vectors for {count} ids", "equal lengths", "pass one vector per id"))
+    return positions, X
+
+
+def _encode(prepared: Prepared, definition: SpaceDefinition, encoder: Encoder, *, progress: bool) -> None:
+    started = time.perf_counter()
+    texts = prepared.batch.texts
+    positions = np.array([i for i, text in enumerate(texts) if text], dtype=np.int64)
+    if len(positions):
+        chosen = texts if len(positions) == len(texts) else [texts[i] for i in positions.tolist()]
+        X, report = encoder.encode_with_report(chosen, role="document", progress=progress)
+        X = np.ascontiguousarray(X, dtype=np.float32)
+        if X.shape != (len(positions), definition.dim):
+            raise DimensionError(
+                message(
+                    f"an encoder result of shape {X.shape}", f"{(len(positions), definition.dim)}", "mend the encoder"
+                )
+            )
+        if not np.isfinite(X).all():
+            raise NonFiniteError(message("NaN or infinity from the encoder", "finite vectors", "mend the encoder"))
+        if definition.metric == "cosine":
+            # A text without a known token has no direction; it stays searchable by its words.
+            nonzero = X.any(axis=1)
+            if not nonzero.all():
+                positions, X = positions[nonzero], np.ascontiguousarray(X[nonzero])
+        prepared.truncated_items += report.truncated_items
+        prepared.truncated_tokens += report.truncated_tokens
+        prepared.batch.vectors[definition.name] = (positions, X)
+    prepared.seconds["encode"] = prepared.seconds.get("encode", 0.0) + time.perf_counter() - started

@@ -1,0 +1,67 @@
+"""Opening a collection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from orthant.collection.collection import Collection
+from orthant.types import Encoder, Metric
+
+__all__ = ["open"]
+
+
+def open(
+    path: str | Path,
+    *,
+    encoder: str | Encoder | Any | None = None,
+    metric: Metric | None = None,
+    read_only: bool = False,
+    canaries: Literal["raise", "warn"] = "raise",
+) -> Collection:
+    """Open a collection's folder, or make one; use it as a context manager.
+
+    Use it for up to a few million records on one machine, without a server. Any number of processes may read; one
+    writes.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder. A missing or empty one becomes a new collection, unless ``read_only``.
+    encoder : str, Encoder or sentence-transformers model, optional
+        Makes the vectors of the default space: ``"static"`` (shipped), ``"minilm"`` (extra ``onnx`` or ``learn``), a
+        folder with a saved encoder, or any object with ``encode``. On reopening it may be left out when it was named
+        by a str. Without one, bring vectors or search by words only; none is ever picked silently.
+    metric : {"cosine", "dot", "l2"}, optional
+        Score of the default space when it is made; default ``"cosine"``. Larger is closer in all of them: ``"l2"`` is
+        minus the squared distance. It cannot change later.
+    read_only : bool, default False
+        Refuse writes and never lock.
+    canaries : {"raise", "warn"}, default "raise"
+        What to do when the encoder places the stored canary texts elsewhere than at the space's making.
+
+    Returns
+    -------
+    Collection
+        The opened collection.
+
+    Raises
+    ------
+    EncoderMismatchError
+        The stored vectors were made by another encoder.
+    StoreCorruptedError, StoreVersionError, StoreReadOnlyError
+        The folder cannot be used.
+    NotFoundError
+        Nothing there and ``read_only`` was asked.
+    InputError
+        The folder holds other files, or ``metric`` differs from the stored one.
+
+    Examples
+    --------
+    >>> import tempfile, orthant
+    >>> with orthant.open(tempfile.mkdtemp()) as notes:
+    ...     report = notes.upsert(["a", "b"], texts=["a red kite", "a blue boat"], metadata=[{"n": 1}, {"n": 2}])
+    ...     notes.search("kite", mode="lexical").ids
+    ['a']
+    """
+    return Collection(path, encoder=encoder, metric=metric, read_only=read_only, canaries=canaries)

@@ -1,0 +1,239 @@
+"""From what a caller asks to checked queries and options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+import numpy.typing as npt
+
+from orthant.collection import fusion
+from orthant.collection.columns.where import parse_where
+from orthant.collection.searching import Mode, Query, SearchOptions
+from orthant.collection.space_encoders import SpaceEncoders
+from orthant.collection.spaces import SpaceDefinition
+from orthant.errors import InputError, NotFoundError, message
+from orthant.types import FloatArray
+from orthant.validate import as_vectors, check_choice, check_count, check_fraction
+
+__all__ = ["DEFAULT_DEPTH", "check_options", "choose_mode", "encode_queries", "split_queries"]
+
+DEFAULT_DEPTH = 200
+"""Candidates per leg of a hybrid search."""
+
+
+def split_queries(
+    queries: Sequence[str | npt.ArrayLike | None], vectors: Sequence[npt.ArrayLike] | npt.ArrayLike | None
+) -> tuple[list[str | None], FloatArray | None]:
+    """Separate texts from vectors.
+
+    Parameters
+    ----------
+    queries : sequence of (str, array-like or None), length q
+        All texts or all vectors; None where only ``vectors`` count.
+    vectors : array-like of shape (q, dim), optional
+        Query vectors.
+
+    Returns
+    -------
+    texts : list of (str or None)
+        One per query.
+    vectors : ndarray of shape (q, dim), float32, or None
+        None when the texts must be encoded.
+
+    Raises
+    ------
+    InputError
+        A mixture, or nothing to search for.
+    """
+    if isinstance(queries, (str, bytes)):
+        raise InputError(message("queries as one str", "a list of queries", "call search, or write [query]"))
+    items = list(queries)
+    texts: list[str | None] = [item if isinstance(item, str) else None for item in items]
+    raw = [item for item in items if item is not None and not isinstance(item, str)]
+    if raw and (vectors is not None or len(raw) != len(items)):
+        raise InputError(
+            message(
+                "a mixture of texts and vectors", "all texts or all vectors", "pass vectors by the argument for them"
+            )
+        )
+    given: Any = raw if raw else vectors
+    if given is None:
+        if any(text is None for text in texts):
+            raise InputError(message("no query", "a text or a vector", "pass query='...' or vector=[...]"))
+        return texts, None
+    Q = as_vectors(given, name="query vector")
+    if len(Q) != len(items):
+        raise InputError(message(f"{len(Q)} vectors for {len(items)} queries", "equal lengths", "pass one each"))
+    return texts, Q
+
+
+def choose_mode(
+    mode: Mode | None, texts: Sequence[str | None], given: FloatArray | None, space: str, encoders: SpaceEncoders
+) -> Mode:
+    """Return the mode asked for, or the richest one that is possible.
+
+    Parameters
+    ----------
+    mode : str or None
+        What was asked.
+    texts : sequence of (str or None)
+        The query texts.
+    given : ndarray or None
+        The query vectors.
+    space : str
+        The vector space.
+    encoders : SpaceEncoders
+        What can be encoded.
+
+    Returns
+    -------
+    str
+        The mode.
+
+    Raises
+    ------
+    InputError
+        The queries do not serve the mode.
+    """
+    if mode is not None:
+        check_choice(mode, get_args(Mode), name="mode")
+    has_text = all(text is not None for text in texts)
+    has_vector = given is not None or (has_text and encoders.at_hand(space))
+    if mode in ("lexical", "hybrid") and not has_text:
+        raise InputError(message(f"mode={mode!r} without a text", "a text query", "pass query='...'"))
+    if mode in ("dense", "hybrid") and not has_vector:
+        encoders.require(space)
+    if mode is not None:
+        return mode
+    if has_text and has_vector:
+        return "hybrid"
+    return "dense" if has_vector else "lexical"
+
+
+def check_options(
+    mode: Mode,
+    *,
+    space: str,
+    k: int,
+    offset: int,
+    where: Mapping[str, Any] | None,
+    depth: int | None,
+    method: str | None,
+    weights: Mapping[str, float] | None,
+    min_score: float | None,
+    recall: float | None,
+    threads: int | None,
+    explain: bool,
+    include_text: bool,
+    syntax: str | None,
+) -> SearchOptions:
+    """Check a search's settings; one that could have no effect is refused.
+
+    Parameters
+    ----------
+    mode : str
+        The chosen mode.
+    space, k, offset, where, depth, method, weights, min_score, recall, threads, explain, include_text, syntax
+        As in ``Collection.search``; ``method`` is its ``fusion``.
+
+    Returns
+    -------
+    SearchOptions
+        The settings.
+
+    Raises
+    ------
+    InputError
+        A value out of range, or one without effect in this mode.
+    FilterError
+        A malformed filter.
+    """
+    fused = {"weights": weights, "fusion": method, "depth": depth}
+    idle = [name for name, value in fused.items() if value is not None]
+    if mode != "hybrid" and idle:
+        raise InputError(message(f"{idle[0]}= with mode={mode!r}", "mode='hybrid' for it", "leave it out"))
+    if mode == "dense" and syntax is not None:
+        raise InputError(message("syntax= with mode='dense'", "a lexical leg for it", "leave it out"))
+    if mode == "lexical" and (recall is not None or threads is not None):
+        name = "recall" if recall is not None else "threads"
+        raise InputError(message(f"{name}= with mode='lexical'", "a dense leg for it", "leave it out"))
+    options = SearchOptions(
+        mode=mode,
+        space=None if mode == "lexical" else space,
+        k=check_count(k, name="k"),
+        offset=check_count(offset, name="offset", minimum=0),
+        predicate=None if where is None else parse_where(where),
+        where=where,
+        depth=DEFAULT_DEPTH if depth is None else check_count(depth, name="depth"),
+        fusion=check_choice(method or "minmax", ("minmax", "rrf"), name="fusion"),  # type: ignore[arg-type]
+        weights=fusion.check_weights(weights),
+        min_score=None if min_score is None else check_fraction(min_score, name="min_score", low=-1e30, high=1e30),
+        recall=None if recall is None else check_fraction(recall, name="recall"),
+        threads=None if threads is None else check_count(threads, name="threads"),
+        explain=explain,
+        include_text=include_text,
+        syntax=check_choice(syntax or "operators", ("operators", "plain"), name="syntax"),  # type: ignore[arg-type]
+    )
+    if mode == "hybrid" and options.offset + options.k > 2 * options.depth:
+        raise InputError(
+            message(
+                f"offset + k = {options.offset + options.k} with depth={options.depth}",
+                f"at most {2 * options.depth}, all that two legs can bring",
+                "raise depth",
+            )
+        )
+    return options
+
+
+def encode_queries(
+    texts: Sequence[str | None],
+    given: FloatArray | None,
+    *,
+    mode: Mode,
+    space: str,
+    definition: SpaceDefinition | None,
+    encoders: SpaceEncoders,
+) -> list[Query]:
+    """Return queries with their vectors.
+
+    Parameters
+    ----------
+    texts : sequence of (str or None)
+        The query texts.
+    given : ndarray of shape (q, dim), float32, or None
+        Vectors that came with them.
+    mode : str
+        The chosen mode.
+    space : str
+        The vector space.
+    definition : SpaceDefinition or None
+        Its definition; None before the first record.
+    encoders : SpaceEncoders
+        What encodes the texts.
+
+    Returns
+    -------
+    list of Query
+        A text without a known token gets no vector: only its words are searched.
+
+    Raises
+    ------
+    DimensionError, NonFiniteError, InputError
+        Vectors that do not fit.
+    NotFoundError
+        No such space.
+    """
+    if mode == "lexical":
+        return [Query(text, None) for text in texts]
+    if definition is None and encoders.given(space) is None and space != "default":
+        raise NotFoundError(message(f"space {space!r}", "an existing space", "add it with add_space"))
+    cosine = definition is None or definition.metric == "cosine"
+    dim = None if definition is None else definition.dim
+    if given is not None:
+        Q = as_vectors(given, dim=dim, name="query vector", nonzero=cosine)
+        return [Query(text, q) for text, q in zip(texts, Q, strict=True)]
+    encoder = encoders.require(space)
+    Q = as_vectors(encoder.encode([text or "" for text in texts], role="query"), dim=dim, name="query vector")
+    usable = Q.any(axis=1).tolist() if cosine else [True] * len(Q)
+    return [Query(text, Q[i] if usable[i] else None) for i, text in enumerate(texts)]

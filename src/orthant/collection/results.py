@@ -1,0 +1,228 @@
+"""What a search gives back: hits that say why they are there, and the plan that found them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from orthant.types import FloatArray
+
+__all__ = ["Hit", "LegPlan", "LegScore", "Plan", "Record", "SearchResult"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stored record.
+
+    Attributes
+    ----------
+    id : str
+        Its id.
+    text : str or None
+        Its text.
+    metadata : dict
+        Its metadata.
+    vectors : dict of str to ndarray of shape (dim,), float32
+        Its vectors by space, where they were asked for.
+    """
+
+    id: str
+    text: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    vectors: dict[str, FloatArray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LegScore:
+    """How one leg of a search saw a hit.
+
+    Attributes
+    ----------
+    score : float or None
+        Raw score of the leg: cosine, dot product, minus squared distance, or BM25. None where the leg has none, such
+        as a record without a vector.
+    rank : int or None
+        1 for the leg's best; None beyond the leg's candidates.
+    normalized : float or None
+        Contribution basis in [0, 1] before weighting; None outside hybrid search.
+    weight : float or None
+        The leg's weight in the fused score; None outside hybrid search.
+    """
+
+    score: float | None
+    rank: int | None
+    normalized: float | None = None
+    weight: float | None = None
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One found record.
+
+    Attributes
+    ----------
+    id : str
+        The record's id.
+    score : float
+        Dense: the metric's score. Lexical: BM25. Hybrid: the fused score in [0, 1], comparable within one query only.
+    rank : int
+        1 for the best of the whole result, counted through all pages.
+    text : str or None
+        The record's text.
+    metadata : dict
+        The record's metadata.
+    legs : dict of str to LegScore
+        Raw score and rank per leg.
+    matched : tuple of str
+        Query terms found in the text; filled with ``explain=True``.
+    """
+
+    id: str
+    score: float
+    rank: int
+    text: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    legs: dict[str, LegScore] = field(default_factory=dict)
+    matched: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the hit as JSON-ready values.
+
+        Returns
+        -------
+        dict
+            Nested plain values.
+        """
+        return {**asdict(self), "matched": list(self.matched)}
+
+
+@dataclass(frozen=True)
+class LegPlan:
+    """How one leg was run.
+
+    Attributes
+    ----------
+    name : str
+        ``"dense"`` or ``"lexical"``.
+    method : str
+        How it looked, such as ``"scan"`` or ``"postings"``.
+    candidates : int
+        Hits it brought.
+    seconds : float
+        Wall-clock seconds.
+    details : mapping
+        Further figures, such as vector comparisons.
+    """
+
+    name: str
+    method: str
+    candidates: int
+    seconds: float
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a search was run and what it cost.
+
+    Attributes
+    ----------
+    mode : str
+        ``"dense"``, ``"lexical"`` or ``"hybrid"``.
+    space : str or None
+        The vector space searched.
+    generation : int
+        The commit that was seen.
+    records : int
+        Live records.
+    allowed : int or None
+        Records that pass the filter; None without one.
+    where : mapping or None
+        The filter in canonical form.
+    legs : tuple of LegPlan
+        What ran.
+    fusion : mapping or None
+        Method, weights and candidate depth.
+    seconds : mapping of str to float
+        Wall-clock seconds per stage.
+    warnings : tuple of str
+        What the caller should know, such as a filter on an unknown field.
+    """
+
+    mode: str
+    space: str | None
+    generation: int
+    records: int
+    allowed: int | None
+    where: Mapping[str, Any] | None
+    legs: tuple[LegPlan, ...]
+    fusion: Mapping[str, Any] | None
+    seconds: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready values.
+
+        Returns
+        -------
+        dict
+            Nested plain values.
+        """
+        return {
+            **{name: getattr(self, name) for name in ("mode", "space", "generation", "records", "allowed")},
+            "where": None if self.where is None else dict(self.where),
+            "legs": [{**vars(leg), "details": dict(leg.details)} for leg in self.legs],
+            "fusion": None if self.fusion is None else dict(self.fusion),
+            "seconds": {name: round(value, 6) for name, value in self.seconds.items()},
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True)
+class SearchResult(Sequence[Hit]):
+    """The hits of one query, best first.
+
+    Attributes
+    ----------
+    hits : tuple of Hit
+        At most k.
+    plan : Plan
+        How they were found.
+
+    Examples
+    --------
+    >>> result = SearchResult((Hit("a", 0.9, 1), Hit("b", 0.4, 2)), plan=None)
+    >>> [hit.id for hit in result], len(result), result.ids
+    (['a', 'b'], 2, ['a', 'b'])
+    """
+
+    hits: tuple[Hit, ...]
+    plan: Plan
+
+    def __len__(self) -> int:
+        """Return the number of hits."""
+        return len(self.hits)
+
+    def __iter__(self) -> Iterator[Hit]:
+        """Iterate over the hits."""
+        return iter(self.hits)
+
+    def __getitem__(self, position: Any) -> Any:
+        """Return the hit at a position, or a tuple for a slice."""
+        return self.hits[position]
+
+    @property
+    def ids(self) -> list[str]:
+        """The hits' ids, best first."""
+        return [hit.id for hit in self.hits]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return hits and plan as JSON-ready values.
+
+        Returns
+        -------
+        dict
+            Keys ``hits`` and ``plan``.
+        """
+        return {"hits": [hit.to_dict() for hit in self.hits], "plan": self.plan.to_dict()}

@@ -1,0 +1,214 @@
+"""Named vector spaces: an immutable definition and the canaries that notice a changed encoder."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from typing import Any, get_args
+
+import numpy as np
+
+from orthant.errors import EncoderMismatchError, InputError, message
+from orthant.types import Encoder, FloatArray, Metric
+from orthant.validate import check_count, check_metric
+
+__all__ = ["CANARY_TEXTS", "SpaceDefinition", "canary_cosine", "check_encoder", "embed_canaries"]
+
+CANARY_TEXTS = (
+    "The lighthouse keeper wrote down the height of every wave.",
+    "def mean(values): return sum(values) / len(values)",
+    "Invoice 2041 was paid twice in March; please refund 318.50 EUR.",
+    "Symptoms include fever, a dry cough and shortness of breath.",
+    "Grüße aus Köln, 東京の天気, добрый день",
+    "x",
+)
+"""Texts embedded when a space is made and again when it is opened."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_MINIMUM_CANARY_COSINE = 0.999
+
+
+@dataclass(frozen=True)
+class SpaceDefinition:
+    """What a space holds; it never changes after the space is made.
+
+    Attributes
+    ----------
+    name : str
+        1 to 64 letters, digits, ``_``, ``-`` or ``.``.
+    dim : int
+        Values per vector.
+    metric : str
+        ``"cosine"``, ``"dot"`` or ``"l2"``.
+    dtype : str
+        Storage type of a value.
+    encoder : str or None
+        Name under which the encoder can be loaded again, such as ``"static"``.
+    fingerprint : str or None
+        Fingerprint of the encoder; None for a space whose vectors the user brings.
+    """
+
+    name: str
+    dim: int
+    metric: Metric = "cosine"
+    dtype: str = "float32"
+    encoder: str | None = None
+    fingerprint: str | None = None
+
+    def validated(self) -> SpaceDefinition:
+        """Return self, or say what cannot be a space.
+
+        Returns
+        -------
+        SpaceDefinition
+            With a plain int dimension.
+
+        Raises
+        ------
+        InputError
+            A name, dimension or metric that is not acceptable.
+        """
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise InputError(
+                message(
+                    f"space name {self.name!r}",
+                    "1 to 64 letters, digits, '_', '-' or '.', not beginning with '-' or '.'",
+                    "choose such a name",
+                )
+            )
+        check_metric(self.metric)
+        return replace(self, dim=check_count(self.dim, name="dim", maximum=65_536))
+
+    def to_json(self) -> str:
+        """Return the definition as JSON text.
+
+        Returns
+        -------
+        str
+            Keys sorted.
+        """
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> SpaceDefinition:
+        """Read a definition back.
+
+        Parameters
+        ----------
+        text : str
+            What ``to_json`` gave.
+
+        Returns
+        -------
+        SpaceDefinition
+            The definition.
+
+        Raises
+        ------
+        ValueError
+            Not such a text.
+        """
+        record = json.loads(text)
+        if not isinstance(record, dict) or record.get("metric") not in get_args(Metric):
+            raise ValueError("not a space definition")
+        known: dict[str, Any] = {name: record.get(name) for name in cls.__dataclass_fields__}
+        return cls(**known)
+
+
+def check_encoder(definition: SpaceDefinition, encoder: Encoder) -> None:
+    """Refuse an encoder other than the one the space was made with.
+
+    Parameters
+    ----------
+    definition : SpaceDefinition
+        The stored space.
+    encoder : Encoder
+        The one given now.
+
+    Raises
+    ------
+    EncoderMismatchError
+        Another fingerprint or dimension; the text shows both and three ways out.
+    """
+    if definition.fingerprint == encoder.fingerprint and definition.dim == encoder.dim:
+        return
+    stored = definition.fingerprint or "none (vectors brought by the user)"
+    raise EncoderMismatchError(
+        f"Got encoder {encoder.fingerprint} (dimension {encoder.dim}) for space {definition.name!r}; expected "
+        f"{stored} (dimension {definition.dim}), which made the stored vectors. Three ways out: open with the "
+        f"stored encoder{f' (encoder={definition.encoder!r})' if definition.encoder else ''}; add a second space for "
+        "the new one with add_space(name, encoder=...); or export, and import into a new collection with the new "
+        "encoder, which encodes the stored texts again."
+    )
+
+
+def embed_canaries(encoder: Encoder) -> FloatArray:
+    """Return the vectors of the canary texts.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Any text encoder.
+
+    Returns
+    -------
+    ndarray of shape (6, dim), float32
+        One row per canary.
+    """
+    return np.ascontiguousarray(encoder.encode(list(CANARY_TEXTS), role="document"), dtype=np.float32)
+
+
+def canary_cosine(encoder: Encoder, stored: FloatArray) -> float:
+    """Return the smallest cosine between stored canaries and the same texts encoded now.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The encoder about to be used.
+    stored : ndarray of shape (6, dim), float32
+        What it gave when the space was made.
+
+    Returns
+    -------
+    float
+        1.0 when nothing changed; below 0.999 the encoder is another one in all but name.
+    """
+    now = embed_canaries(encoder)
+    if now.shape != stored.shape:
+        return -1.0
+    norms = np.linalg.norm(now, axis=1) * np.linalg.norm(stored, axis=1)
+    products = np.einsum("ij,ij->i", now, stored)
+    # Two zero vectors (a text without known tokens) agree.
+    both_zero = ~now.any(axis=1) & ~stored.any(axis=1)
+    cosines = np.where(both_zero, 1.0, products / np.where(norms == 0, 1, norms))
+    return float(cosines.min())
+
+
+def require_canaries(definition: SpaceDefinition, encoder: Encoder, stored: FloatArray) -> str | None:
+    """Compare the encoder with the stored canaries.
+
+    Parameters
+    ----------
+    definition : SpaceDefinition
+        The stored space.
+    encoder : Encoder
+        The encoder about to be used.
+    stored : ndarray of shape (6, dim), float32
+        Canary vectors from the space's making; empty skips the comparison.
+
+    Returns
+    -------
+    str or None
+        What is wrong, or None.
+    """
+    if not len(stored):
+        return None
+    cosine = canary_cosine(encoder, stored)
+    if cosine >= _MINIMUM_CANARY_COSINE:
+        return None
+    return (
+        f"Got canary texts that encoder {encoder.fingerprint} places elsewhere than when space {definition.name!r} was "
+        f"made (smallest cosine {cosine:.4f}); expected at least {_MINIMUM_CANARY_COSINE}. The weights behind the name "
+        "changed: restore the former ones, or encode into a new space."
+    )

@@ -1,0 +1,121 @@
+"""What a collection holds and costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from orthant.collection.storage.store import DATABASE_NAME, Store
+
+__all__ = ["CollectionStats", "collect", "folder_bytes"]
+
+
+@dataclass(frozen=True)
+class CollectionStats:
+    """Counts and bytes of a collection.
+
+    Attributes
+    ----------
+    path : str
+        Its folder.
+    generation : int
+        Number of commits so far.
+    records : int
+        Live records.
+    spaces : dict of str to dict
+        Per space: definition, live vectors, dead slots, bytes on disk, dead share.
+    fields : dict of str to dict
+        Per metadata field: types with counts, distinct values, smallest and largest.
+    lexical : dict
+        Documents, terms, postings and bytes of the lexical leg.
+    bytes : dict of str to int
+        On disk: ``records`` (SQLite), ``vectors``, ``derived`` and ``total``.
+    tail : dict of str to int
+        Records that the next open replays because derived files do not hold them yet.
+    repairs : list of str
+        What opening and writing had to mend in this process.
+    """
+
+    path: str
+    generation: int
+    records: int
+    spaces: dict[str, dict[str, Any]]
+    fields: dict[str, dict[str, Any]]
+    lexical: dict[str, Any]
+    bytes: dict[str, int]
+    tail: dict[str, int]
+    repairs: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain, JSON-ready values.
+
+        Returns
+        -------
+        dict
+            One key per attribute.
+        """
+        return asdict(self)
+
+
+def collect(store: Store) -> CollectionStats:
+    """Gather the figures of an opened collection.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+
+    Returns
+    -------
+    CollectionStats
+        As of the latest commit.
+    """
+    with store.view() as (_, generation):
+        spaces: dict[str, dict[str, Any]] = {}
+        for name, space in generation.spaces.items():
+            live, slots = space.live_count(generation.live), space.slots
+            spaces[name] = {
+                **asdict(space.definition),
+                "vectors": live,
+                "dead_slots": slots - live,
+                "dead_share": round((slots - live) / slots, 4) if slots else 0.0,
+                "without_vector": generation.count - live,
+                "segments": len(space.segments),
+                "bytes": folder_bytes(space.folder.folder),
+            }
+        fields = {name: _plain(stats) for name, stats in generation.columns.fields(generation.live).items()}
+        lexical = _plain(generation.lexical.statistics())
+        saved_number, saved_next_row, _ = store.saved
+        tail = {"added": generation.next_row - saved_next_row, "commits": generation.number - saved_number}
+        number, count = generation.number, generation.count
+    sizes = {
+        "records": sum(file.stat().st_size for file in store.path.glob(f"{DATABASE_NAME}*")),
+        "vectors": folder_bytes(store.path / "vectors"),
+        "derived": folder_bytes(store.path / "derived"),
+    }
+    sizes["total"] = sum(sizes.values())
+    return CollectionStats(str(store.path), number, count, spaces, fields, lexical, sizes, tail, list(store.repairs))
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the bytes of all files below a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        It need not exist.
+
+    Returns
+    -------
+    int
+        Sum of the file sizes.
+    """
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return asdict(value)

@@ -1,0 +1,338 @@
+"""The SQLite file of a collection: schema, connections and error translation.
+
+SQLite holds records, space definitions and the commit point. Every row that later reads depend on carries a CRC,
+because SQLite itself does not notice a flipped bit inside a page.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Lock
+from urllib.parse import quote
+
+from orthant.errors import (
+    StoreCorruptedError,
+    StoreError,
+    StoreLockedError,
+    StoreReadOnlyError,
+    StoreVersionError,
+    message,
+)
+
+__all__ = ["DATABASE_FORMAT", "Database", "checksum"]
+
+DATABASE_FORMAT = 1
+"""Version of the schema; a reader refuses a file whose ``minimum_reader`` is above it."""
+
+_APPLICATION_ID = 0x4F525448
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE records (row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, text TEXT, metadata TEXT NOT NULL,
+                      crc INTEGER NOT NULL);
+CREATE TABLE removed (row INTEGER PRIMARY KEY, generation INTEGER NOT NULL, crc INTEGER NOT NULL);
+CREATE INDEX removed_by_generation ON removed (generation);
+CREATE TABLE spaces (name TEXT PRIMARY KEY, definition TEXT NOT NULL, canaries BLOB NOT NULL, crc INTEGER NOT NULL)
+                    WITHOUT ROWID;
+CREATE TABLE segments (space TEXT NOT NULL, segment INTEGER NOT NULL, slots INTEGER NOT NULL, crcs BLOB NOT NULL,
+                       crc INTEGER NOT NULL, PRIMARY KEY (space, segment)) WITHOUT ROWID;
+CREATE TABLE extents (space TEXT NOT NULL, segment INTEGER NOT NULL, first_slot INTEGER NOT NULL,
+                      slots INTEGER NOT NULL, first_row INTEGER NOT NULL, rows BLOB NOT NULL, crc INTEGER NOT NULL,
+                      PRIMARY KEY (space, segment, first_slot)) WITHOUT ROWID;
+"""
+
+
+def checksum(*values: str | bytes | int | None) -> int:
+    """Return the CRC-32 of a row's values, distinguishing absent from empty.
+
+    Parameters
+    ----------
+    *values : str, bytes, int or None
+        The row's values in a fixed order.
+
+    Returns
+    -------
+    int
+        An unsigned 32-bit number.
+    """
+    crc = 0
+    for value in values:
+        if value is None:
+            data = b"\xff"
+        elif isinstance(value, str):
+            # A text is text even with lone surrogates, which plain UTF-8 cannot carry.
+            data = value.encode("utf-8", "surrogatepass")
+        elif isinstance(value, int):
+            data = value.to_bytes(9, "little", signed=True)
+        else:
+            data = value
+        crc = zlib.crc32(b"\xfe", zlib.crc32(data, crc))
+    return crc
+
+
+class Database:
+    """Connections to one collection's SQLite file.
+
+    One connection writes; readers borrow from a small pool and each runs inside one read transaction, so what it
+    reads belongs to one generation.
+
+    Parameters
+    ----------
+    path : Path
+        The database file.
+    read_only : bool
+        Never write, not even a lock file where the folder forbids it.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        self.path = path
+        self.read_only = read_only
+        self._pool: list[sqlite3.Connection] = []
+        self._lock = Lock()
+        self._writer: sqlite3.Connection | None = None
+        self._closed = False
+
+    @classmethod
+    def create(cls, path: Path) -> Database:
+        """Create the file with an empty schema.
+
+        Parameters
+        ----------
+        path : Path
+            The file; it must not exist.
+
+        Returns
+        -------
+        Database
+            Open for writing.
+        """
+        database = cls(path, read_only=False)
+        with database.errors():
+            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            try:
+                connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("PRAGMA synchronous=FULL")
+                connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+                connection.execute("BEGIN IMMEDIATE")
+                for statement in _SCHEMA.split(";"):
+                    connection.execute(statement)
+                rows = [(key, "0") for key in ("generation", "next_row", "purged_through")]
+                rows += [("format", str(DATABASE_FORMAT)), ("minimum_reader", "1")]
+                connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
+                connection.execute("COMMIT")
+            finally:
+                connection.close()
+        return database
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Translate SQLite's exceptions into the package's own.
+
+        Yields
+        ------
+        None
+            Nothing.
+        """
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise self._operational(error) from error
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            raise self.corrupted(str(error)) from error
+
+    def corrupted(self, what: str) -> StoreCorruptedError:
+        """Return the error for damage inside the database file.
+
+        Parameters
+        ----------
+        what : str
+            What was found.
+
+        Returns
+        -------
+        StoreCorruptedError
+            To be raised by the caller.
+        """
+        return StoreCorruptedError(
+            message(
+                f"a damaged {self.path.name} ({what})",
+                "the bytes that were committed",
+                "run `orthant check` on the collection; restore from an export if it cannot be repaired",
+            )
+        )
+
+    def _operational(self, error: sqlite3.OperationalError) -> StoreError:
+        text = str(error)
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL or "full" in text:
+            return StoreError(
+                message(
+                    f"a full disk at {self.path}",
+                    "free space; everything acknowledged before is kept and this call changed nothing",
+                    "free some space and repeat the call",
+                )
+            )
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN):
+            return StoreReadOnlyError(
+                message(
+                    f"{text} for {self.path}",
+                    "a readable file in a folder where SQLite may keep its log",
+                    "check the permissions, or copy the collection to a writable folder",
+                )
+            )
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return StoreLockedError(
+                message(f"{text} for {self.path}", "a free database", "wait for the other process and repeat")
+            )
+        if code == sqlite3.SQLITE_IOERR:
+            return StoreError(message(f"{text} for {self.path}", "a working disk", "check the disk and repeat"))
+        return self.corrupted(text)
+
+    def _connect(self, *, write: bool) -> sqlite3.Connection:
+        mode = "rw" if write else "ro"
+        # A read-only folder cannot hold SQLite's shared-memory file; a cleanly closed database needs none.
+        if not write and not os.access(self.path.parent, os.W_OK) and not self._has_log():
+            mode += "&immutable=1"
+        uri = f"file:{quote(str(self.path.absolute()))}?mode={mode}"
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
+        try:
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA cache_size=-16384")
+            connection.execute("PRAGMA mmap_size=268435456")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _has_log(self) -> bool:
+        log = self.path.with_name(self.path.name + "-wal")
+        return log.exists() and log.stat().st_size > 0
+
+    def check_version(self) -> None:
+        """Refuse files that are no collection or need a newer release.
+
+        Raises
+        ------
+        StoreCorruptedError
+            Not the database of a collection.
+        StoreVersionError
+            A newer release wrote it.
+        """
+        with self.reading() as connection:
+            (application,) = connection.execute("PRAGMA application_id").fetchone()
+            if application != _APPLICATION_ID:
+                raise self.corrupted("not the database of a collection")
+            found = dict(connection.execute("SELECT key, value FROM meta WHERE key IN ('format', 'minimum_reader')"))
+            try:
+                needed, version = int(found["minimum_reader"]), int(found["format"])
+            except (KeyError, ValueError) as error:
+                raise self.corrupted("no format version") from error
+            if needed > DATABASE_FORMAT:
+                raise StoreVersionError(
+                    message(
+                        f"a collection of format {version}, which needs a reader of format {needed}",
+                        f"format {DATABASE_FORMAT} or older",
+                        "upgrade orthant to the release that wrote it, or newer",
+                    )
+                )
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Borrow a connection inside one read transaction.
+
+        Yields
+        ------
+        sqlite3.Connection
+            Its view does not change until the block ends.
+        """
+        with self.errors():
+            connection = self._borrow()
+            healthy = False
+            try:
+                connection.execute("BEGIN")
+                yield connection
+                connection.execute("COMMIT")
+                healthy = True
+            finally:
+                self._give_back(connection, healthy=healthy)
+
+    def _borrow(self) -> sqlite3.Connection:
+        with self._lock:
+            if self._closed:
+                raise StoreError(message("a closed collection", "an open one", "open it again with orthant.open(path)"))
+            if self._pool:
+                return self._pool.pop()
+        return self._connect(write=False)
+
+    def _give_back(self, connection: sqlite3.Connection, *, healthy: bool) -> None:
+        if not healthy and connection.in_transaction:
+            # The error that brought us here is the one to report; this connection is dropped below.
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        with self._lock:
+            if healthy and not self._closed and len(self._pool) < 8:
+                self._pool.append(connection)
+                return
+        connection.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Run one write transaction: committed when the block ends, undone when it raises.
+
+        Yields
+        ------
+        sqlite3.Connection
+            The writer's connection.
+        """
+        with self.errors():
+            if self._writer is None:
+                self._writer = self._connect(write=True)
+            connection = self._writer
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def tidy(self) -> None:
+        """Fold the log into the main file and return free pages to the file system."""
+        with self.errors():
+            if self._writer is not None:
+                free, pages = (
+                    self._writer.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count")
+                )
+                if free > 64 and free * 5 > pages:
+                    self._writer.execute("PRAGMA incremental_vacuum").fetchall()
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def integrity_problems(self) -> list[str]:
+        """Return what SQLite's own integrity check finds; empty when sound.
+
+        Returns
+        -------
+        list of str
+            One line per problem.
+        """
+        with self.reading() as connection:
+            lines = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
+        return [] if lines == ["ok"] else lines
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            self._closed = True
+            connections, self._pool = self._pool, []
+        for connection in connections:
+            connection.close()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

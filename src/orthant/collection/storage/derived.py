@@ -1,0 +1,265 @@
+"""Derived files: columns, postings and live rows of one generation, rebuildable at any time.
+
+Each generation has its own folder under ``derived``, written aside and renamed; a damaged or unreadable one is passed
+over and rebuilt from SQLite. The small ``head`` file remembers the last acknowledged commit, so that a lost log is
+noticed instead of silently rolling the collection back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from orthant.collection.columns.table import Columns
+from orthant.collection.lexical.index import Lexical
+from orthant.collection.storage.files import FileLayer
+from orthant.collection.storage.generation import Generation
+from orthant.errors import OrthantError, StoreCorruptedError, message
+
+__all__ = [
+    "damaged_folders",
+    "load",
+    "read_head",
+    "remove_all",
+    "remove_leftovers",
+    "remove_older",
+    "save",
+    "write_head",
+]
+
+_FORMAT = 1
+_MANIFEST = "manifest.json"
+_HEAD = struct.Struct("<QI")
+
+
+def _root(path: Path) -> Path:
+    return path / "derived"
+
+
+def _folders(path: Path) -> list[tuple[int, Path]]:
+    root = _root(path)
+    if not root.is_dir():
+        return []
+    found = [(int(entry.name), entry) for entry in root.iterdir() if entry.name.isdigit()]
+    return sorted(found, reverse=True)
+
+
+def load(path: Path, *, at_least: int, at_most: int) -> Generation | None:
+    """Return the newest usable derived state.
+
+    Parameters
+    ----------
+    path : Path
+        The collection's folder.
+    at_least, at_most : int
+        Generations that are of use.
+
+    Returns
+    -------
+    Generation or None
+        Without spaces; None when everything must be rebuilt.
+    """
+    for number, folder in _folders(path):
+        if at_least <= number <= at_most:
+            try:
+                return _load_one(folder, number)
+            except (OrthantError, OSError):
+                # Derived: what cannot be read is rebuilt from the records. `check` reports the damage.
+                continue
+    return None
+
+
+def _load_one(folder: Path, number: int) -> Generation:
+    try:
+        record = json.loads((folder / _MANIFEST).read_text())
+        crc = record.pop("crc")
+        next_row, words, live_crc = record["next_row"], record["words"], record["live_crc"]
+        sound = record["format"] == _FORMAT and record["generation"] == number and crc == _manifest_crc(record)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(folder / _MANIFEST) from error
+    data = (folder / "live").read_bytes()
+    if not sound or len(data) != 8 * words or zlib.crc32(data) != live_crc:
+        raise _damaged(folder)
+    live = np.frombuffer(data, dtype="<u8").astype(np.uint64)
+    return Generation(number, next_row, live, Columns.load(folder / "columns"), Lexical.load(folder / "lexical"), {})
+
+
+def _manifest_crc(record: dict) -> int:
+    return zlib.crc32(json.dumps(record, sort_keys=True).encode())
+
+
+def _damaged(path: Path) -> StoreCorruptedError:
+    return StoreCorruptedError(
+        message(
+            f"damaged derived file {path.parent.name}/{path.name}",
+            "what was saved",
+            "nothing: it is rebuilt from the records; `orthant check --repair` does it now",
+        )
+    )
+
+
+def save(path: Path, generation: Generation, files: FileLayer) -> None:
+    """Save a generation's columns, postings and live rows.
+
+    Parameters
+    ----------
+    path : Path
+        The collection's folder.
+    generation : Generation
+        Compacted.
+    files : FileLayer
+        How the final rename is done.
+    """
+    root = _root(path)
+    files.make_folder(root)
+    target = root / f"{generation.number:012d}"
+    fresh = root / f"{target.name}.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.rmtree(target, ignore_errors=True)
+    files.make_folder(fresh)
+    generation.columns.save(fresh / "columns")
+    generation.lexical.save(fresh / "lexical")
+    live = generation.live.astype("<u8").tobytes()
+    (fresh / "live").write_bytes(live)
+    record = {
+        "format": _FORMAT,
+        "generation": generation.number,
+        "next_row": generation.next_row,
+        "words": len(generation.live),
+        "live_crc": zlib.crc32(live),
+    }
+    (fresh / _MANIFEST).write_text(json.dumps({**record, "crc": _manifest_crc(record)}))
+    files.sync(_files_in(fresh))
+    files.replace(fresh, target)
+    files.sync_folder(root)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return [Path(base) / name for base, _, names in os.walk(folder) for name in names]
+
+
+def damaged_folders(path: Path) -> list[tuple[Path, str]]:
+    """Return the derived folders that cannot be loaded, and why.
+
+    Parameters
+    ----------
+    path : Path
+        The collection's folder.
+
+    Returns
+    -------
+    list of (Path, str)
+        Empty when all are sound.
+    """
+    out = []
+    for number, folder in _folders(path):
+        try:
+            _load_one(folder, number)
+        except (OrthantError, OSError) as error:
+            out.append((folder, str(error)))
+    return out
+
+
+def remove_older(path: Path, number: int) -> None:
+    """Delete derived folders of other generations.
+
+    Parameters
+    ----------
+    path : Path
+        The collection's folder.
+    number : int
+        The generation to keep.
+    """
+    for other, folder in _folders(path):
+        if other != number:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_all(path: Path) -> None:
+    """Delete every derived folder; the next open rebuilds them.
+
+    Parameters
+    ----------
+    path : Path
+        The collection's folder.
+    """
+    shutil.rmtree(_root(path), ignore_errors=True)
+
+
+def remove_leftovers(path: Path, spaces: Iterable[str], files: FileLayer) -> list[str]:
+    """Delete what an interrupted writer left: half-written derived folders and segments of unknown spaces.
+
+    Parameters
+    ----------
+    path : Path
+        The collection's folder.
+    spaces : iterable of str
+        Names of the committed spaces.
+    files : FileLayer
+        How files are removed.
+
+    Returns
+    -------
+    list of str
+        What was done, one line each.
+    """
+    done: list[str] = []
+    for entry in _root(path).glob("*.new"):
+        shutil.rmtree(entry, ignore_errors=True)
+        done.append(f"removed half-written derived/{entry.name}")
+    known = set(spaces)
+    for folder in (path / "vectors").glob("*"):
+        if folder.name not in known:
+            for file in folder.glob("*.seg"):
+                files.remove(file)
+            done.append(f"removed segments of {folder.name}: never committed")
+    return done
+
+
+def read_head(path: Path) -> int | None:
+    """Return the last acknowledged generation as far as it is known.
+
+    Parameters
+    ----------
+    path : Path
+        The collection's folder.
+
+    Returns
+    -------
+    int or None
+        None when the file is missing or torn.
+    """
+    try:
+        data = (path / "head").read_bytes()
+    except OSError:
+        return None
+    if len(data) != _HEAD.size:
+        return None
+    number, crc = _HEAD.unpack(data)
+    return number if crc == zlib.crc32(data[:8]) else None
+
+
+def write_head(path: Path, number: int, files: FileLayer) -> None:
+    """Note a commit as acknowledged; not synced, since it only helps to notice damage.
+
+    Parameters
+    ----------
+    path : Path
+        The collection's folder.
+    number : int
+        The generation.
+    files : FileLayer
+        How the file is written.
+    """
+    head = path / "head"
+    if not head.exists():
+        files.create(head)
+    fields = struct.pack("<Q", number)
+    files.write_at(head, 0, fields + struct.pack("<I", zlib.crc32(fields)))

@@ -1,0 +1,170 @@
+"""Every write that a collection makes outside SQLite goes through this layer.
+
+It exists so that a test can record the writes, lose the unsynced ones, fill the disk, and prove that no acknowledged
+record goes with them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from orthant.errors import StoreError, StoreReadOnlyError, message
+
+__all__ = ["FileLayer", "storage_error"]
+
+
+def storage_error(error: OSError, path: Path, action: str) -> StoreError:
+    """Turn an operating-system error into one that says what was kept.
+
+    Parameters
+    ----------
+    error : OSError
+        What the operating system reported.
+    path : Path
+        The file or folder concerned.
+    action : str
+        What was being done, such as ``"write"``.
+
+    Returns
+    -------
+    StoreError
+        To be raised by the caller; ``StoreReadOnlyError`` when permission is missing.
+    """
+    import errno
+
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StoreReadOnlyError(
+            message(f"no permission to {action} {path}", "a writable folder", "change its permissions or open a copy")
+        )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(
+            message(
+                f"a full disk at {action} of {path}",
+                "free space; everything acknowledged before is kept and this call changed nothing",
+                "free some space and repeat the call",
+            )
+        )
+    return StoreError(message(f"{error.strerror or error} at {action} of {path}", "a working file", "check the disk"))
+
+
+class FileLayer:
+    """Positional writes, syncs, renames and removals on a real disk.
+
+    Nothing here is buffered: a call that returned has reached the operating system, and ``sync`` makes it durable.
+    """
+
+    def create(self, path: Path) -> None:
+        """Create an empty file; it must not exist.
+
+        Parameters
+        ----------
+        path : Path
+            The file; its folder must exist.
+        """
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o644))
+
+    def make_folder(self, path: Path) -> None:
+        """Create a folder and its parents; existing ones are fine.
+
+        Parameters
+        ----------
+        path : Path
+            The folder.
+        """
+        path.mkdir(parents=True, exist_ok=True)
+
+    def write_at(self, path: Path, offset: int, data: memoryview | bytes) -> None:
+        """Write bytes at an offset of an existing file.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+        offset : int
+            Byte position of the first byte.
+        data : bytes-like
+            What to write.
+        """
+        handle = os.open(path, os.O_WRONLY | getattr(os, "O_BINARY", 0))
+        try:
+            view = memoryview(data).cast("B")
+            os.lseek(handle, offset, os.SEEK_SET)
+            while view:
+                view = view[os.write(handle, view) :]
+        finally:
+            os.close(handle)
+
+    def truncate(self, path: Path, size: int) -> None:
+        """Cut or extend a file to a size.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+        size : int
+            New length in bytes.
+        """
+        os.truncate(path, size)
+
+    def sync(self, paths: Iterable[Path]) -> None:
+        """Make the content of files durable.
+
+        Parameters
+        ----------
+        paths : iterable of Path
+            The files.
+        """
+        for path in paths:
+            handle = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+            try:
+                getattr(os, "fdatasync", os.fsync)(handle)
+            finally:
+                os.close(handle)
+
+    def sync_folder(self, path: Path) -> None:
+        """Make the names in a folder durable; a no-op where folders cannot be synced.
+
+        Parameters
+        ----------
+        path : Path
+            The folder.
+        """
+        if os.name == "nt":
+            return
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Rename a file or folder over another name.
+
+        Parameters
+        ----------
+        source, target : Path
+            Old and new name on the same file system.
+        """
+        os.replace(source, target)
+
+    def remove(self, path: Path) -> bool:
+        """Delete a file if it exists and is not held open by a reader of this platform.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+
+        Returns
+        -------
+        bool
+            Whether the name is gone.
+        """
+        try:
+            path.unlink(missing_ok=True)
+        except PermissionError:
+            # Windows refuses while a reader maps the file; the next maintenance tries again.
+            return False
+        return True

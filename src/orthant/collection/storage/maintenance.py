@@ -1,0 +1,154 @@
+"""Upkeep that runs by itself, bounded per write: compaction of dead vectors and saving of derived files."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from orthant.collection.storage import tables
+from orthant.collection.storage.files import storage_error
+from orthant.collection.storage.generation import SegmentView, SpaceState
+from orthant.collection.storage.segments import Extent
+from orthant.kernels import bitmaps
+from orthant.types import FloatArray
+
+if TYPE_CHECKING:
+    from orthant.collection.storage.store import Store
+
+__all__ = ["after_commit", "compact", "replace_vectors"]
+
+_DEAD_SHARE = 0.20
+_MINIMUM_SLOTS = 1024
+_TAIL_RECORDS = 8192
+_TAIL_SHARE = 0.25
+_TAIL_COMMITS = 4096
+_PART = 65_536
+
+# Gives the vectors of some slots of a segment: (segment, slots) -> X
+_Reader = Callable[[SegmentView, np.ndarray], FloatArray]
+
+
+def after_commit(store: Store) -> None:
+    """Compact spaces that are a fifth dead, and save derived files that lag behind.
+
+    Parameters
+    ----------
+    store : Store
+        The writer.
+
+    Notes
+    -----
+    A vector is rewritten at most once per fifth of its segment that dies, and derived files are saved each time the
+    collection has grown by a quarter, so upkeep costs a bounded number of bytes per record written.
+    """
+    for name, space in store.generation.spaces.items():
+        if space.slots > _MINIMUM_SLOTS and space.slots - space.live_count(store.generation.live) > (
+            _DEAD_SHARE * space.slots
+        ):
+            compact(store, name)
+    records, commits = store.unsaved
+    if records > max(_TAIL_RECORDS, _TAIL_SHARE * store.saved[2]) or commits > _TAIL_COMMITS:
+        store.save_derived()
+
+
+def compact(store: Store, name: str) -> int:
+    """Rewrite a space's segments that are more than a fifth dead; durable on return.
+
+    Parameters
+    ----------
+    store : Store
+        The writer.
+    name : str
+        The space.
+
+    Returns
+    -------
+    int
+        Slots given back.
+    """
+    with store.writer() as now:
+        space = now.spaces[name]
+
+        def dead(view: SegmentView) -> int:
+            return view.state.slots - int(bitmaps.contains_rows(now.live, view.rows).sum())
+
+        old = [view for view in space.segments if dead(view) > _DEAD_SHARE * view.state.slots]
+        freed = sum(dead(view) for view in old)
+
+        def read(view: SegmentView, slots: np.ndarray) -> FloatArray:
+            return space.folder.map(view.state)[slots]
+
+        for view in old:
+            space.folder.require_sound(view.state)
+        if old:
+            _rewrite(store, space, old, read)
+        return freed
+
+
+def replace_vectors(store: Store, name: str, number: int, vectors: Mapping[int, FloatArray]) -> None:
+    """Rewrite one segment with new vectors for some rows; durable on return.
+
+    Parameters
+    ----------
+    store : Store
+        The writer.
+    name : str
+        The space.
+    number : int
+        The segment.
+    vectors : mapping of int to ndarray of shape (dim,)
+        New vectors by row; all other live rows keep theirs.
+    """
+    with store.writer() as now:
+        space = now.spaces[name]
+        (old,) = (view for view in space.segments if view.state.number == number)
+
+        def read(view: SegmentView, slots: np.ndarray) -> FloatArray:
+            rows = view.rows[slots].tolist()
+            kept = [i for i, row in enumerate(rows) if row not in vectors]
+            out = np.empty((len(rows), space.definition.dim), dtype=np.float32)
+            for i, row in enumerate(rows):
+                if row in vectors:
+                    out[i] = vectors[row]
+            if kept:
+                out[kept] = space.folder.map(view.state)[slots[kept]]
+            return out
+
+        _rewrite(store, space, [old], read)
+
+
+def _rewrite(store: Store, space: SpaceState, old: Sequence[SegmentView], read: _Reader) -> None:
+    now, name = store.generation, space.definition.name
+    gone = {view.state.number for view in old}
+    kept = [view for view in space.segments if view.state.number not in gone]
+    fresh = replace(space, segments=())
+    next_number = store.next_segment(name)
+    try:
+        for view in old:
+            slots = np.flatnonzero(bitmaps.contains_rows(now.live, view.rows))
+            for begin in range(0, len(slots), _PART):
+                part = slots[begin : begin + _PART]
+                X = np.ascontiguousarray(read(view, part))
+                changed, extents = space.folder.append(fresh.states, X, view.rows[part], next_number=next_number)
+                fresh = fresh.appended(changed, extents)
+                next_number = max(next_number, 1 + max(state.number for state in fresh.states))
+    except OSError as error:
+        raise storage_error(error, store.path, "compact") from error
+    views = sorted([*kept, *fresh.segments], key=lambda view: view.state.number)
+    spaces = {**now.spaces, name: replace(space, segments=tuple(views))}
+
+    def write(connection: sqlite3.Connection) -> None:
+        tables.delete_segments(connection, name, sorted(gone))
+        for view in fresh.segments:
+            tables.insert_extents(connection, name, [view.state], [Extent(view.state.number, 0, view.rows)])
+        tables.set_next_segment(connection, name, next_number)
+
+    store.publish(replace(now, number=now.number + 1, spaces=spaces, _indexes={}), write)
+    for view in fresh.segments:
+        space.folder.trust(view.state, before=0)
+    for view in old:
+        store.files.remove(space.folder.path(view.state.number))

@@ -1,0 +1,344 @@
+"""Segment files: append-only, fixed-stride float32 vectors with a checksum per mebibyte.
+
+A segment is a 4,096-byte header and then vectors back to back. Files never name their own length: the database does,
+so bytes behind the committed length are leftovers of a call that was never acknowledged, and are cut off by the next
+writer. Checksums live in the database too, so a file and its checksum cannot be torn apart.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from orthant.collection.storage.files import FileLayer
+from orthant.errors import StoreCorruptedError, StoreVersionError, message
+from orthant.types import FloatArray, IdArray
+
+__all__ = ["BLOCK_BYTES", "HEADER_BYTES", "Extent", "SegmentFolder", "SegmentState", "extend_checksums"]
+
+BLOCK_BYTES = 1 << 20
+HEADER_BYTES = 4096
+_MAX_SEGMENT_BYTES = 512 << 20
+_MAGIC = b"ORTHSEG\0"
+_FORMAT = 1
+# magic, format, dimension, bytes per value, header bytes; a CRC-32 of these follows
+_HEADER = struct.Struct("<8sIIII")
+
+
+@dataclass(frozen=True)
+class SegmentState:
+    """The committed part of one segment.
+
+    Attributes
+    ----------
+    number : int
+        Number of the segment within its space.
+    slots : int
+        Committed vectors.
+    crcs : tuple of int
+        CRC-32 of every block of ``BLOCK_BYTES``; the last may be partial.
+    """
+
+    number: int
+    slots: int
+    crcs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Consecutive slots and the rows they belong to.
+
+    Attributes
+    ----------
+    segment : int
+        Number of the segment.
+    first_slot : int
+        First slot.
+    rows : ndarray of shape (slots,), int64
+        Row of each slot, ascending.
+    """
+
+    segment: int
+    first_slot: int
+    rows: IdArray
+
+    @property
+    def is_range(self) -> bool:
+        """Whether the rows are consecutive, so that two numbers describe them."""
+        return len(self.rows) == 0 or int(self.rows[-1]) - int(self.rows[0]) + 1 == len(self.rows)
+
+
+def extend_checksums(crcs: Sequence[int], offset: int, data: memoryview) -> tuple[int, ...]:
+    """Return block checksums after appending data at an offset.
+
+    Parameters
+    ----------
+    crcs : sequence of int
+        Checksums of the bytes before ``offset``.
+    offset : int
+        Bytes already covered.
+    data : memoryview of bytes
+        What is appended.
+
+    Returns
+    -------
+    tuple of int
+        Checksums of all bytes.
+    """
+    out = list(crcs)
+    position = 0
+    while position < len(data):
+        block, within = divmod(offset + position, BLOCK_BYTES)
+        part = data[position : position + BLOCK_BYTES - within]
+        if within:
+            out[block] = zlib.crc32(part, out[block])
+        else:
+            out.append(zlib.crc32(part))
+        position += len(part)
+    return tuple(out)
+
+
+@dataclass
+class SegmentFolder:
+    """The segment files of one space.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they lie.
+    dim : int
+        Values per vector.
+    files : FileLayer
+        How they are written.
+    """
+
+    folder: Path
+    dim: int
+    files: FileLayer
+    _verified: dict[int, int] = field(default_factory=dict, repr=False)
+
+    @property
+    def stride(self) -> int:
+        """Bytes per vector."""
+        return 4 * self.dim
+
+    @property
+    def slots_per_segment(self) -> int:
+        """Vectors after which a new file is begun."""
+        return max(1, _MAX_SEGMENT_BYTES // self.stride)
+
+    def path(self, number: int) -> Path:
+        """Return the file of a segment.
+
+        Parameters
+        ----------
+        number : int
+            Its number.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        return self.folder / f"{number:06d}.seg"
+
+    def append(
+        self, states: Sequence[SegmentState], X: FloatArray, rows: IdArray, *, next_number: int
+    ) -> tuple[list[SegmentState], list[Extent]]:
+        """Write vectors behind the committed ones and sync them; the caller commits.
+
+        Parameters
+        ----------
+        states : sequence of SegmentState
+            The space's committed segments.
+        X : ndarray of shape (n, dim), float32
+            Vectors.
+        rows : ndarray of shape (n,), int64
+            Their rows, ascending.
+        next_number : int
+            Number for the next new segment; never one that was used before.
+
+        Returns
+        -------
+        changed : list of SegmentState
+            New states of the segments that grew.
+        extents : list of Extent
+            Which rows lie where.
+        """
+        changed: list[SegmentState] = []
+        extents: list[Extent] = []
+        last = max(states, key=lambda s: s.number, default=None)
+        begun = 0
+        while begun < len(X):
+            if last is None or last.slots >= self.slots_per_segment:
+                last = SegmentState(next_number, 0, ())
+                next_number += 1
+                self._create(last.number)
+            count = min(len(X) - begun, self.slots_per_segment - last.slots)
+            part = X[begun : begun + count]
+            data = np.ascontiguousarray(part, dtype="<f4").reshape(-1).view(np.uint8).data
+            offset = last.slots * self.stride
+            self.files.write_at(self.path(last.number), HEADER_BYTES + offset, data)
+            extents.append(Extent(last.number, last.slots, rows[begun : begun + count]))
+            last = SegmentState(last.number, last.slots + count, extend_checksums(last.crcs, offset, data))
+            changed.append(last)
+            begun += count
+        self.files.sync(self.path(state.number) for state in changed)
+        return changed, extents
+
+    def _create(self, number: int) -> None:
+        path = self.path(number)
+        self.files.make_folder(self.folder)
+        self.files.remove(path)
+        self.files.create(path)
+        fields = _HEADER.pack(_MAGIC, _FORMAT, self.dim, 4, HEADER_BYTES)
+        header = fields + struct.pack("<I", zlib.crc32(fields))
+        self.files.write_at(path, 0, header.ljust(HEADER_BYTES, b"\0"))
+        self.files.sync_folder(self.folder)
+        self.files.sync_folder(self.folder.parent)
+
+    def map(self, state: SegmentState) -> FloatArray:
+        """Map the committed vectors of a segment after checking header and length.
+
+        Parameters
+        ----------
+        state : SegmentState
+            What was committed.
+
+        Returns
+        -------
+        ndarray of shape (slots, dim), float32
+            A read-only memory map.
+
+        Raises
+        ------
+        StoreCorruptedError
+            Missing, short, or not such a file.
+        """
+        path = self.path(state.number)
+        needed = HEADER_BYTES + state.slots * self.stride
+        try:
+            size = path.stat().st_size
+            with open(path, "rb") as handle:
+                header = handle.read(_HEADER.size + 4)
+        except OSError as error:
+            raise self._corrupted(path, f"unreadable: {error.strerror}") from error
+        if size < needed:
+            raise self._corrupted(path, f"{size} bytes where {needed} were committed")
+        self._check_header(path, header)
+        return np.memmap(path, dtype="<f4", mode="r", offset=HEADER_BYTES, shape=(state.slots, self.dim))
+
+    def _check_header(self, path: Path, header: bytes) -> None:
+        fields = header[: _HEADER.size]
+        if len(header) < _HEADER.size + 4 or struct.unpack("<I", header[_HEADER.size :])[0] != zlib.crc32(fields):
+            raise self._corrupted(path, "its header fails its checksum")
+        magic, version, dim, width, begin = _HEADER.unpack(fields)
+        if magic == _MAGIC and version > _FORMAT:
+            raise StoreVersionError(message(f"{path.name} of format {version}", f"{_FORMAT}", "upgrade orthant"))
+        if (magic, dim, width, begin) != (_MAGIC, self.dim, 4, HEADER_BYTES):
+            raise self._corrupted(path, f"a header for dimension {dim} where the space has {self.dim}")
+
+    def verify(self, state: SegmentState, *, again: bool = False) -> list[int]:
+        """Return the numbers of blocks whose checksum fails.
+
+        Parameters
+        ----------
+        state : SegmentState
+            What was committed.
+        again : bool, default False
+            Read every block, also those that this object found sound before.
+
+        Returns
+        -------
+        list of int
+            Damaged blocks; empty when sound.
+        """
+        total = state.slots * self.stride
+        known = 0 if again else self._verified.get(state.number, 0)
+        if known >= total:
+            return []
+        vectors = self.map(state)
+        data = vectors.reshape(-1).view(np.uint8).data
+        damaged = [
+            block
+            for block in range(known // BLOCK_BYTES, len(state.crcs))
+            if zlib.crc32(data[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]) != state.crcs[block]
+        ]
+        if not damaged:
+            self._verified[state.number] = total
+        return damaged
+
+    def require_sound(self, state: SegmentState) -> None:
+        """Raise unless every block's checksum holds; blocks are read once per process.
+
+        Parameters
+        ----------
+        state : SegmentState
+            What was committed.
+
+        Raises
+        ------
+        StoreCorruptedError
+            Names the file and the first damaged block.
+        """
+        damaged = self.verify(state)
+        if damaged:
+            raise self._corrupted(self.path(state.number), f"block {damaged[0]} fails its checksum")
+
+    def trust(self, state: SegmentState, *, before: int) -> None:
+        """Note that this process wrote the latest bytes itself, so they need no verification.
+
+        Parameters
+        ----------
+        state : SegmentState
+            What was just committed.
+        before : int
+            Slots that were committed earlier, by whomever.
+        """
+        if self._verified.get(state.number, 0) >= before * self.stride:
+            self._verified[state.number] = state.slots * self.stride
+
+    def recover(self, states: Sequence[SegmentState]) -> list[str]:
+        """Cut off what was never committed and delete files nobody refers to.
+
+        Parameters
+        ----------
+        states : sequence of SegmentState
+            The committed segments.
+
+        Returns
+        -------
+        list of str
+            What was done, one line per file.
+        """
+        done: list[str] = []
+        if not self.folder.is_dir():
+            return done
+        known = {self.path(state.number): state for state in states}
+        for path in sorted(self.folder.iterdir()):
+            state = known.get(path)
+            if state is None:
+                if self.files.remove(path):
+                    done.append(f"removed {path.name}: never committed")
+                continue
+            needed = HEADER_BYTES + state.slots * self.stride
+            size = path.stat().st_size
+            if size > needed:
+                self.files.truncate(path, needed)
+                done.append(f"cut {size - needed} uncommitted bytes off {path.name}")
+        return done
+
+    def _corrupted(self, path: Path, what: str) -> StoreCorruptedError:
+        name = path.relative_to(self.folder.parent.parent)
+        return StoreCorruptedError(
+            message(
+                f"a damaged segment {name} ({what})",
+                "the vectors that were committed",
+                "run `orthant check --repair`, which encodes them again from the stored texts",
+            )
+        )

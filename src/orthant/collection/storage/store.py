@@ -1,0 +1,449 @@
+"""The durable store: one commit point in SQLite, vectors in segment files, everything else derived.
+
+Order of a commit: vectors are written and synced, the next generation is prepared in memory, one SQLite transaction
+makes all of it visible, and a single reference is swapped. A crash before the transaction leaves bytes that nobody
+refers to; a crash after it leaves nothing to repair.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import RLock
+
+import numpy as np
+
+from orthant.collection.columns.table import Columns
+from orthant.collection.lexical.index import Lexical
+from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.storage import derived, maintenance, tables
+from orthant.collection.storage.database import Database
+from orthant.collection.storage.files import FileLayer, storage_error
+from orthant.collection.storage.generation import Generation, SpaceState
+from orthant.collection.storage.lock import WriterLock
+from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState
+from orthant.errors import InputError, NotFoundError, StoreCorruptedError, StoreError, StoreReadOnlyError, message
+from orthant.kernels import bitmaps
+from orthant.types import FloatArray, IdArray
+
+__all__ = ["DATABASE_NAME", "Batch", "Commit", "Store"]
+
+DATABASE_NAME = "store.sqlite"
+_OWN_NAMES = {"vectors", "derived", "head", "writer.lock"}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Checked records on their way into the store.
+
+    Attributes
+    ----------
+    ids : list of str
+        Distinct record ids.
+    texts : list of str or None
+        One per id.
+    metadata : list of dict
+        One per id.
+    encoded : list of str
+        The metadata as JSON texts.
+    vectors : dict of str to (ndarray, ndarray)
+        Per space, positions of shape (m,) within the batch, ascending, and vectors of shape (m, dim).
+    """
+
+    ids: list[str]
+    texts: list[str | None]
+    metadata: list[dict]
+    encoded: list[str]
+    vectors: dict[str, tuple[IdArray, FloatArray]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What a commit changed.
+
+    Attributes
+    ----------
+    generation : int
+        Its number.
+    added : int
+        Records written.
+    removed : int
+        Records that went, replaced ones included.
+    """
+
+    generation: int
+    added: int
+    removed: int
+
+
+class Store:
+    """A collection's folder, opened.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    read_only : bool
+        Refuse every write.
+    files : FileLayer, optional
+        How files are written; a test passes one that records or fails.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False, files: FileLayer | None = None) -> None:
+        self.path = path
+        self.read_only = read_only
+        self.files = files or FileLayer()
+        self.repairs: list[str] = []
+        self.saved: tuple[int, int, int]
+        self._recovered = False
+        self._lock = RLock()
+        self._publish = RLock()
+        self._writer_lock = WriterLock(path / "writer.lock")
+        self.saved, self._removed_since_save = (0, 0, 0), 0
+        self._open_or_create()
+        self.database.check_version()
+        with self.database.reading() as connection:
+            self._generation = self._load(connection, previous=None)
+        self._check_head()
+
+    # ---- opening ------------------------------------------------------------------------------------------------
+
+    def _open_or_create(self) -> None:
+        file = self.path / DATABASE_NAME
+        if not file.exists():
+            if self.read_only:
+                raise NotFoundError(
+                    message(f"no collection at {self.path}", f"a folder with {DATABASE_NAME}", "check the path")
+                )
+            self._create(file)
+        elif file.stat().st_size == 0:
+            raise Database(file, read_only=True).corrupted("an empty file")
+        self.database = Database(file, read_only=self.read_only)
+
+    def _create(self, file: Path) -> None:
+        if self.path.exists():
+            if not self.path.is_dir():
+                raise InputError(message(f"{self.path}, which is a file", "a folder", "choose another path"))
+            inside = {entry.name for entry in self.path.iterdir()}
+            if (self.path / "vectors").is_dir() and any((self.path / "vectors").rglob("*.seg")):
+                raise StoreCorruptedError(
+                    message(f"vectors without {DATABASE_NAME} in {self.path}", "both", "restore the database file")
+                )
+            foreign = {name for name in inside if name not in _OWN_NAMES and not name.startswith(DATABASE_NAME)}
+            if foreign:
+                raise InputError(
+                    message(
+                        f"folder {self.path} with other files ({', '.join(sorted(foreign)[:3])})",
+                        "a new or empty folder, or a collection",
+                        "choose another path",
+                    )
+                )
+        try:
+            self.files.make_folder(self.path)
+            self._writer_lock.acquire()
+            fresh = file.with_name(file.name + ".new")
+            for leftover in (fresh, fresh.with_name(fresh.name + "-wal"), fresh.with_name(fresh.name + "-shm")):
+                self.files.remove(leftover)
+            Database.create(fresh).close()
+            self.files.sync([fresh])
+            self.files.replace(fresh, file)
+            self.files.sync_folder(self.path)
+            self.files.sync_folder(self.path.parent)
+        except OSError as error:
+            raise storage_error(error, self.path, "create") from error
+
+    def _load(self, connection: sqlite3.Connection, *, previous: Generation | None) -> Generation:
+        meta = tables.read_meta(connection, self.database)
+        start = previous
+        if start is None or start.number < meta.purged_through:
+            start = derived.load(self.path, at_least=meta.purged_through, at_most=meta.generation)
+            if start is not None:
+                self.saved = (start.number, start.next_row, start.count)
+        if start is None:
+            start = Generation(-1, 0, np.zeros(0, np.uint64), Columns.empty(), Lexical.empty(), {})
+        lexical, columns, live = start.lexical, start.columns, start.live
+        gone = tables.removed_since(connection, self.database, start.number, before_row=start.next_row)
+        if len(gone):
+            lexical = lexical.without(gone)
+            live = bitmaps.clear_rows(live, gone)
+        for rows, texts, metadata in tables.records_from(connection, self.database, start.next_row):
+            columns = columns.with_batch(rows, metadata)
+            lexical = lexical.with_batch(rows, texts)
+            live = bitmaps.set_rows(live, rows)
+        known = {} if previous is None else previous.spaces
+        spaces = tables.read_spaces(connection, self.database, known, self._folder)
+        return Generation(meta.generation, meta.next_row, live, columns, lexical, spaces)
+
+    def _folder(self, definition: SpaceDefinition) -> SegmentFolder:
+        return SegmentFolder(self.path / "vectors" / definition.name, definition.dim, self.files)
+
+    def _check_head(self) -> None:
+        seen = derived.read_head(self.path)
+        if seen is not None and seen > self._generation.number:
+            raise StoreCorruptedError(
+                message(
+                    f"generation {self._generation.number} in {self.path / DATABASE_NAME} after {seen} was acknowledged",
+                    "the write-ahead log that held the later commits",
+                    f"restore {DATABASE_NAME}-wal, or delete the file 'head' to accept the older state",
+                )
+            )
+
+    # ---- reading ------------------------------------------------------------------------------------------------
+
+    @property
+    def generation(self) -> Generation:
+        """The latest generation this object has seen."""
+        return self._generation
+
+    @contextmanager
+    def view(self) -> Iterator[tuple[sqlite3.Connection, Generation]]:
+        """Give a database view and the generation that belongs to it.
+
+        Yields
+        ------
+        connection : sqlite3.Connection
+            Inside a read transaction.
+        generation : Generation
+            Of the same commit.
+        """
+        while True:
+            with self.database.reading() as connection:
+                number = tables.generation_number(connection, self.database)
+                generation = self._generation
+                if generation.number < number:
+                    generation = self._refreshed(connection, number)
+                if generation.number == number:
+                    yield connection, generation
+                    return
+            # A commit was published between the two looks; look again with a fresh transaction.
+
+    def _refreshed(self, connection: sqlite3.Connection, number: int) -> Generation:
+        with self._publish:
+            if self._generation.number < number:
+                self._generation = self._load(connection, previous=self._generation)
+            return self._generation
+
+    # ---- writing ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def writer(self) -> Iterator[Generation]:
+        """Hold the writer's place; taken on the first write and kept until ``close``.
+
+        Yields
+        ------
+        Generation
+            The current one.
+
+        Raises
+        ------
+        StoreReadOnlyError
+            Opened with ``read_only=True``.
+        StoreLockedError
+            Another process writes.
+        """
+        if self.read_only:
+            raise StoreReadOnlyError(
+                message(
+                    f"a write to {self.path} opened read-only", "a writable collection", "open it without read_only"
+                )
+            )
+        with self._lock:
+            fresh = not self._writer_lock.held
+            self._writer_lock.acquire()
+            if fresh or not self._recovered:
+                self._recover()
+            yield self._generation
+
+    def _recover(self) -> None:
+        with self.view():
+            pass
+        try:
+            for space in self._generation.spaces.values():
+                self.repairs += space.folder.recover(space.states)
+            self.repairs += derived.remove_leftovers(self.path, self._generation.spaces, self.files)
+        except OSError as error:
+            raise storage_error(error, self.path, "repair") from error
+        self._recovered = True
+
+    def create_space(self, definition: SpaceDefinition, canaries: FloatArray) -> None:
+        """Add a vector space, durable on return.
+
+        Parameters
+        ----------
+        definition : SpaceDefinition
+            Checked.
+        canaries : ndarray of shape (c, dim), float32
+            Canary vectors, or none.
+
+        Raises
+        ------
+        InputError
+            The name is taken.
+        """
+        with self.writer() as now:
+            if definition.name in now.spaces:
+                raise InputError(
+                    message(f"space {definition.name!r}, which exists", "a new name", "use it, or choose another name")
+                )
+            space = SpaceState(definition, canaries, self._folder(definition))
+            following = replace(now, number=now.number + 1, spaces={**now.spaces, definition.name: space}, _indexes={})
+            self.publish(following, lambda connection: tables.insert_space(connection, definition, canaries))
+
+    def publish(self, following: Generation, write: Callable[[sqlite3.Connection], None]) -> None:
+        """Commit a prepared generation and make it the current one; the caller holds the writer's place.
+
+        Parameters
+        ----------
+        following : Generation
+            What searches see afterwards.
+        write : callable of sqlite3.Connection
+            Writes its rows; runs inside the transaction.
+        """
+        # Readers of this process that see the new number in the database wait here for the swap.
+        with self._publish:
+            with self.database.writing() as connection:
+                write(connection)
+                tables.set_meta(connection, generation=following.number, next_row=following.next_row)
+            self._generation = following
+        try:
+            derived.write_head(self.path, following.number, self.files)
+        except OSError as error:
+            # The commit stands; the head only helps to notice a lost log later.
+            self.repairs.append(f"head not written: {error.strerror}")
+
+    def commit(self, batch: Batch | None = None, *, remove_ids: Sequence[str] = ()) -> Commit:
+        """Replace or add records, or remove some; durable on return.
+
+        Parameters
+        ----------
+        batch : Batch, optional
+            Records to write; an id that exists is replaced.
+        remove_ids : sequence of str
+            Ids to remove; absent ones are ignored.
+
+        Returns
+        -------
+        Commit
+            What changed.
+        """
+        batch = batch or Batch([], [], [], [])
+        with self.writer() as now:
+            with self.database.reading() as connection:
+                gone = tables.find_rows(connection, [*batch.ids, *remove_ids])
+            if not batch.ids and not len(gone):
+                return Commit(now.number, 0, 0)
+            try:
+                following, changes = self._prepare(now, batch, gone)
+            except OSError as error:
+                raise storage_error(error, self.path, "write") from error
+
+            def write(connection: sqlite3.Connection) -> None:
+                tables.remove_rows(connection, gone, following.number)
+                tables.insert_records(connection, now.next_row, batch.ids, batch.texts, batch.encoded)
+                for name, (changed, extents) in changes.items():
+                    tables.insert_extents(connection, name, changed, extents)
+
+            self.publish(following, write)
+            for name, (changed, extents) in changes.items():
+                for state, extent in zip(changed, extents, strict=True):
+                    following.spaces[name].folder.trust(state, before=extent.first_slot)
+            self._removed_since_save += len(gone)
+            result = Commit(following.number, len(batch.ids), len(gone))
+            maintenance.after_commit(self)
+            return result
+
+    def _prepare(
+        self, now: Generation, batch: Batch, gone: IdArray
+    ) -> tuple[Generation, dict[str, tuple[list[SegmentState], list[Extent]]]]:
+        rows = np.arange(now.next_row, now.next_row + len(batch.ids), dtype=np.int64)
+        spaces = dict(now.spaces)
+        changes: dict[str, tuple[list[SegmentState], list[Extent]]] = {}
+        for name, (positions, X) in batch.vectors.items():
+            if not len(positions):
+                continue
+            space = spaces[name]
+            changed, extents = space.folder.append(
+                space.states, X, rows[positions], next_number=self.next_segment(name)
+            )
+            spaces[name] = space.appended(changed, extents)
+            changes[name] = (changed, extents)
+        lexical, live = now.lexical, now.live
+        if len(gone):
+            lexical = lexical.without(gone)
+            live = bitmaps.clear_rows(live, gone)
+        columns = now.columns
+        if len(rows):
+            columns = columns.with_batch(rows, batch.metadata)
+            lexical = lexical.with_batch(rows, ["" if text is None else text for text in batch.texts])
+            live = bitmaps.set_rows(live, rows)
+        following = Generation(now.number + 1, now.next_row + len(rows), live, columns, lexical, spaces)
+        return following, changes
+
+    def next_segment(self, name: str) -> int:
+        """Return a segment number that the space never used.
+
+        Parameters
+        ----------
+        name : str
+            The space.
+
+        Returns
+        -------
+        int
+            The number.
+        """
+        with self.database.reading() as connection:
+            stored = tables.next_segment(connection, name)
+        return max([stored, *(state.number + 1 for state in self._generation.spaces[name].states)])
+
+    # ---- derived state --------------------------------------------------------------------------------------------
+
+    @property
+    def unsaved(self) -> tuple[int, int]:
+        """Changed records and commits that the derived files do not hold yet."""
+        number, next_row, _ = self.saved
+        now = self._generation
+        return now.next_row - next_row + self._removed_since_save, now.number - number
+
+    def save_derived(self) -> None:
+        """Save columns, postings and the live rows, so that the next open need not rebuild them."""
+        with self.writer() as now:
+            if self.saved[0] == now.number:
+                return
+            compact = replace(now, columns=now.columns.compacted(now.live), lexical=now.lexical.compacted(now.live))
+            try:
+                derived.save(self.path, compact, self.files)
+            except OSError as error:
+                raise storage_error(error, self.path, "write") from error
+            with self._publish:
+                with self.database.writing() as connection:
+                    tables.purge_removed(connection, now.number)
+                self._generation = compact
+            self.saved, self._removed_since_save = (now.number, now.next_row, now.count), 0
+            derived.remove_older(self.path, now.number)
+
+    def rebuild(self) -> None:
+        """Forget every derived file and make it again from the records."""
+        with self.writer():
+            derived.remove_all(self.path)
+            with self._publish, self.database.reading() as connection:
+                self._generation = self._load(connection, previous=None)
+            self.saved = (-1, 0, 0)
+            self.save_derived()
+
+    def close(self) -> None:
+        """Save what was derived, fold the log, and give back every file and lock."""
+        try:
+            if self._writer_lock.held and self._recovered:
+                try:
+                    self.save_derived()
+                    self.database.tidy()
+                except StoreError as error:
+                    # Derived files can be rebuilt and the log folds itself later; closing must succeed.
+                    self.repairs.append(str(error))
+        finally:
+            self.database.close()
+            self._writer_lock.release()

@@ -1,0 +1,497 @@
+"""Reading and writing the rows of a collection's SQLite tables, checksums included."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.storage.database import Database, checksum
+from orthant.collection.storage.generation import SpaceState
+from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState
+from orthant.types import FloatArray, IdArray
+
+__all__ = [
+    "Meta",
+    "delete_segments",
+    "fetch_records",
+    "find_rows",
+    "generation_number",
+    "insert_extents",
+    "insert_records",
+    "insert_space",
+    "next_segment",
+    "purge_removed",
+    "read_meta",
+    "read_spaces",
+    "record_checksum",
+    "records_from",
+    "remove_rows",
+    "removed_since",
+    "set_meta",
+    "set_next_segment",
+]
+
+_CHUNK = 8192
+
+
+@dataclass(frozen=True)
+class Meta:
+    """The store's counters.
+
+    Attributes
+    ----------
+    generation : int
+        Number of the last commit.
+    next_row : int
+        Row that the next record gets.
+    purged_through : int
+        Removals up to this generation are known only to the derived files.
+    """
+
+    generation: int
+    next_row: int
+    purged_through: int
+
+
+def read_meta(connection: sqlite3.Connection, database: Database) -> Meta:
+    """Read the counters.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        Inside a transaction.
+    database : Database
+        For the error.
+
+    Returns
+    -------
+    Meta
+        The counters.
+    """
+    found = dict(connection.execute("SELECT key, value FROM meta"))
+    try:
+        meta = Meta(*(int(found[name]) for name in ("generation", "next_row", "purged_through")))
+    except (KeyError, ValueError, TypeError) as error:
+        raise database.corrupted("unreadable counters") from error
+    if meta.next_row < 0 or not 0 <= meta.purged_through <= meta.generation:
+        raise database.corrupted("impossible counters")
+    return meta
+
+
+def generation_number(connection: sqlite3.Connection, database: Database) -> int:
+    """Read the number of the last commit.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        Inside a transaction.
+    database : Database
+        For the error.
+
+    Returns
+    -------
+    int
+        The number.
+    """
+    try:
+        return int(connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()[0])
+    except (TypeError, ValueError) as error:
+        raise database.corrupted("unreadable counters") from error
+
+
+def set_meta(connection: sqlite3.Connection, **counters: int) -> None:
+    """Write counters.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        The writer's, inside a transaction.
+    **counters : int
+        New values.
+    """
+    connection.executemany(
+        "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, str(value)) for key, value in counters.items()]
+    )
+
+
+def record_checksum(record_id: str, text: str | None, metadata: str) -> int:
+    """Return the CRC-32 that guards a record.
+
+    Parameters
+    ----------
+    record_id : str
+        Its id.
+    text : str or None
+        Its text; None differs from empty.
+    metadata : str
+        Its metadata as JSON text.
+
+    Returns
+    -------
+    int
+        An unsigned 32-bit number.
+
+    Raises
+    ------
+    UnicodeEncodeError
+        Lone surrogates, which are no text.
+    """
+    joined = f"{record_id}\0{metadata}\0" if text is None else f"{record_id}\0{metadata}\0\1{text}"
+    return zlib.crc32(joined.encode())
+
+
+def insert_records(
+    connection: sqlite3.Connection,
+    first_row: int,
+    ids: Sequence[str],
+    texts: Sequence[str | None],
+    metadata: Sequence[str],
+) -> None:
+    """Insert records in consecutive rows.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        The writer's, inside a transaction.
+    first_row : int
+        Row of the first.
+    ids, texts, metadata : sequences of equal length
+        The records; metadata as JSON texts.
+    """
+    rows = (
+        (first_row + i, key, text, meta, record_checksum(key, text, meta))
+        for i, (key, text, meta) in enumerate(zip(ids, texts, metadata, strict=True))
+    )
+    connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?)", rows)
+
+
+def find_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> IdArray:
+    """Return the rows of the ids that exist.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        Inside a transaction.
+    ids : sequence of str
+        Ids; absent ones are left out.
+
+    Returns
+    -------
+    ndarray of shape (m,), int64
+        Distinct, ascending.
+    """
+    found: set[int] = set()
+    for begin in range(0, len(ids), _CHUNK):
+        part = json.dumps(ids[begin : begin + _CHUNK])
+        query = "SELECT row FROM records WHERE id IN (SELECT value FROM json_each(?))"
+        found.update(row for (row,) in connection.execute(query, (part,)))
+    return np.array(sorted(found), dtype=np.int64)
+
+
+def remove_rows(connection: sqlite3.Connection, rows: IdArray, generation: int) -> None:
+    """Delete records and note their rows until the derived files have caught up.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        The writer's, inside a transaction.
+    rows : ndarray of shape (m,), int64
+        Rows that exist.
+    generation : int
+        Number of the commit that removes them.
+    """
+    notes = [(row, generation, checksum(row, generation)) for row in rows.tolist()]
+    connection.executemany("INSERT INTO removed VALUES (?, ?, ?)", notes)
+    connection.executemany("DELETE FROM records WHERE row = ?", ((row,) for row in rows.tolist()))
+
+
+def removed_since(connection: sqlite3.Connection, database: Database, generation: int, *, before_row: int) -> IdArray:
+    """Return the rows removed after a generation, among rows that it knew.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        Inside a transaction.
+    database : Database
+        For the error.
+    generation : int
+        What the caller has seen.
+    before_row : int
+        Its next row.
+
+    Returns
+    -------
+    ndarray of shape (m,), int64
+        Ascending.
+    """
+    query = "SELECT row, generation, crc FROM removed WHERE generation > ? AND row < ? ORDER BY row"
+    found = connection.execute(query, (generation, before_row)).fetchall()
+    for row, number, crc in found:
+        _require(database, crc == checksum(row, number), f"removed row {row}")
+    return np.array([row for row, _, _ in found], dtype=np.int64)
+
+
+def records_from(
+    connection: sqlite3.Connection, database: Database, first_row: int
+) -> Iterator[tuple[IdArray, list[str], list[dict]]]:
+    """Yield rows, texts and metadata of the records from a row on.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        Inside a transaction.
+    database : Database
+        For the error.
+    first_row : int
+        First row wanted.
+
+    Yields
+    ------
+    rows : ndarray of shape (m,), int64
+        Ascending.
+    texts : list of str
+        Empty where a record has none.
+    metadata : list of dict
+        One per row.
+    """
+    cursor = connection.execute(
+        "SELECT row, id, text, metadata, crc FROM records WHERE row >= ? ORDER BY row", (first_row,)
+    )
+    while part := cursor.fetchmany(_CHUNK):
+        metadata = [_decode(database, *row) for row in part]
+        yield np.array([row[0] for row in part], dtype=np.int64), [row[2] or "" for row in part], metadata
+
+
+def fetch_records(
+    connection: sqlite3.Connection, database: Database, rows: Sequence[int]
+) -> dict[int, tuple[str, str | None, dict]]:
+    """Return id, text and metadata by row.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        Inside a transaction.
+    database : Database
+        For the error.
+    rows : sequence of int
+        Rows; absent ones are left out.
+
+    Returns
+    -------
+    dict of int to (id, text, metadata)
+        The records.
+    """
+    out: dict[int, tuple[str, str | None, dict]] = {}
+    for begin in range(0, len(rows), _CHUNK):
+        part = json.dumps([int(row) for row in rows[begin : begin + _CHUNK]])
+        query = "SELECT row, id, text, metadata, crc FROM records WHERE row IN (SELECT value FROM json_each(?))"
+        for found in connection.execute(query, (part,)):
+            out[found[0]] = (found[1], found[2], _decode(database, *found))
+    return out
+
+
+def _decode(database: Database, row: int, key: str, text: str | None, metadata: str, crc: int) -> dict:
+    try:
+        sound = crc == record_checksum(key, text, metadata)
+        decoded = json.loads(metadata) if sound else None
+    except (ValueError, TypeError):
+        decoded = None
+    if not isinstance(decoded, dict):
+        raise database.corrupted(f"record in row {row} fails its checksum")
+    return decoded
+
+
+def insert_space(connection: sqlite3.Connection, definition: SpaceDefinition, canaries: FloatArray) -> None:
+    """Insert a space.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        The writer's, inside a transaction.
+    definition : SpaceDefinition
+        The definition.
+    canaries : ndarray of shape (c, dim), float32
+        Canary vectors.
+    """
+    text, blob = definition.to_json(), np.ascontiguousarray(canaries, dtype="<f4").tobytes()
+    crc = checksum(definition.name, text, blob)
+    connection.execute("INSERT INTO spaces VALUES (?, ?, ?, ?)", (definition.name, text, blob, crc))
+
+
+def read_spaces(
+    connection: sqlite3.Connection,
+    database: Database,
+    known: Mapping[str, SpaceState],
+    folder: Callable[[SpaceDefinition], SegmentFolder],
+) -> dict[str, SpaceState]:
+    """Read every space and where its vectors lie.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        Inside a transaction.
+    database : Database
+        For the error.
+    known : mapping of str to SpaceState
+        Earlier states, whose caches are kept.
+    folder : callable
+        Gives the segment folder of a definition.
+
+    Returns
+    -------
+    dict of str to SpaceState
+        The spaces by name.
+    """
+    out: dict[str, SpaceState] = {}
+    for name, text, blob, crc in connection.execute("SELECT name, definition, canaries, crc FROM spaces ORDER BY name"):
+        _require(database, crc == checksum(name, text, blob), f"definition of space {name!r}")
+        space = known.get(name)
+        if space is None:
+            definition = SpaceDefinition.from_json(text)
+            canaries = np.frombuffer(blob, dtype="<f4").reshape(-1, definition.dim)
+            space = SpaceState(definition, canaries, folder(definition))
+        out[name] = _read_segments(connection, database, space)
+    return out
+
+
+def _read_segments(connection: sqlite3.Connection, database: Database, space: SpaceState) -> SpaceState:
+    name = space.definition.name
+    states: list[SegmentState] = []
+    query = "SELECT segment, slots, crcs, crc FROM segments WHERE space = ? ORDER BY segment"
+    for number, slots, blob, crc in connection.execute(query, (name,)):
+        _require(database, crc == checksum(name, number, slots, blob), f"segment {number} of space {name!r}")
+        states.append(SegmentState(number, slots, tuple(np.frombuffer(blob, dtype="<u4").tolist())))
+    if states == space.states:
+        return space
+    extents: dict[int, list[np.ndarray]] = {}
+    query = (
+        "SELECT segment, first_slot, slots, first_row, rows, crc FROM extents WHERE space = ? "
+        "ORDER BY segment, first_slot"
+    )
+    for number, first, slots, first_row, blob, crc in connection.execute(query, (name,)):
+        _require(database, crc == checksum(name, number, first, slots, first_row, blob), f"extent of space {name!r}")
+        rows = np.frombuffer(blob, dtype="<i8") if blob else np.arange(first_row, first_row + slots)
+        extents.setdefault(number, []).append(rows)
+    fresh = SpaceState(
+        space.definition, space.canaries, space.folder, (), space.caches.only([s.number for s in states])
+    )
+    whole: list[Extent] = []
+    for state in states:
+        rows = np.concatenate(extents.get(state.number, [np.zeros(0, np.int64)])).astype(np.int64)
+        _require(database, len(rows) == state.slots, f"extents of segment {state.number} of space {name!r}")
+        whole.append(Extent(state.number, 0, rows))
+    return fresh.appended(states, whole)
+
+
+def insert_extents(
+    connection: sqlite3.Connection, space: str, changed: Sequence[SegmentState], extents: Sequence[Extent]
+) -> None:
+    """Write new segment states and extents; an extent that continues the last one is merged into it.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        The writer's, inside a transaction.
+    space : str
+        The space.
+    changed : sequence of SegmentState
+        New states.
+    extents : sequence of Extent
+        Where the new rows lie, one per state.
+    """
+    for state, extent in zip(changed, extents, strict=True):
+        blob = np.array(state.crcs, dtype="<u4").tobytes()
+        crc = checksum(space, state.number, state.slots, blob)
+        connection.execute(
+            "INSERT OR REPLACE INTO segments VALUES (?, ?, ?, ?, ?)", (space, state.number, state.slots, blob, crc)
+        )
+        first, slots, first_row = extent.first_slot, len(extent.rows), int(extent.rows[0])
+        rows = b"" if extent.is_range else extent.rows.astype("<i8").tobytes()
+        last = connection.execute(
+            "SELECT first_slot, slots, first_row, rows FROM extents WHERE space = ? AND segment = ? "
+            "ORDER BY first_slot DESC LIMIT 1",
+            (space, state.number),
+        ).fetchone()
+        if last and not rows and not last[3] and last[2] + last[1] == first_row and last[0] + last[1] == first:
+            first, slots, first_row = last[0], last[1] + slots, last[2]
+        crc = checksum(space, state.number, first, slots, first_row, rows)
+        connection.execute(
+            "INSERT OR REPLACE INTO extents VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (space, state.number, first, slots, first_row, rows, crc),
+        )
+
+
+def delete_segments(connection: sqlite3.Connection, space: str, numbers: Sequence[int]) -> None:
+    """Forget segments.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        The writer's, inside a transaction.
+    space : str
+        The space.
+    numbers : sequence of int
+        Its segments to forget.
+    """
+    keys = [(space, number) for number in numbers]
+    connection.executemany("DELETE FROM segments WHERE space = ? AND segment = ?", keys)
+    connection.executemany("DELETE FROM extents WHERE space = ? AND segment = ?", keys)
+
+
+def next_segment(connection: sqlite3.Connection, space: str) -> int:
+    """Return the lowest segment number that a space never used.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        Inside a transaction.
+    space : str
+        The space.
+
+    Returns
+    -------
+    int
+        0 for a new space; segments that exist now may be higher.
+    """
+    found = connection.execute("SELECT value FROM meta WHERE key = ?", (f"next_segment:{space}",)).fetchone()
+    return int(found[0]) if found else 0
+
+
+def set_next_segment(connection: sqlite3.Connection, space: str, number: int) -> None:
+    """Remember the lowest segment number that a space never used.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        The writer's, inside a transaction.
+    space : str
+        The space.
+    number : int
+        The number.
+    """
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"next_segment:{space}", str(number)))
+
+
+def purge_removed(connection: sqlite3.Connection, generation: int) -> None:
+    """Drop the notes on removed records that the derived files already account for.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        The writer's, inside a transaction.
+    generation : int
+        Generation of the derived files just saved.
+    """
+    connection.execute("DELETE FROM removed WHERE generation <= ?", (generation,))
+    set_meta(connection, purged_through=generation)
+
+
+def _require(database: Database, sound: bool, what: str) -> None:
+    if not sound:
+        raise database.corrupted(f"{what} fails its checksum")

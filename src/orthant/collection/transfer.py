@@ -1,0 +1,210 @@
+"""Export to files that other programs read, and import without loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from orthant.collection.adding import given_vectors
+from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.storage import tables
+from orthant.collection.storage.store import Store
+from orthant.datasets.export import write_export, write_parquet
+from orthant.datasets.imports import read_export
+from orthant.datasets.record_batches import Records
+from orthant.errors import EncoderMismatchError, InputError, message
+from orthant.kernels import bitmaps
+from orthant.types import FloatArray
+from orthant.validate import check_choice
+
+if TYPE_CHECKING:
+    from orthant.collection.collection import Collection
+
+__all__ = ["ExportReport", "ImportReport", "export", "import_export", "stored_batches"]
+
+_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export holds.
+
+    Attributes
+    ----------
+    path : str
+        Where it is.
+    format : str
+        ``"folder"`` or ``"parquet"``.
+    records : int
+        Records written.
+    spaces : dict of str to dict
+        Definitions of the spaces whose vectors went along.
+    """
+
+    path: str
+    format: str
+    records: int
+    spaces: dict[str, dict[str, Any]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain, JSON-ready values.
+
+        Returns
+        -------
+        dict
+            One key per attribute.
+        """
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import brought.
+
+    Attributes
+    ----------
+    path : str
+        Where it came from.
+    records : int
+        Records written.
+    replaced : int
+        How many of them existed before.
+    vectors : dict of str to int
+        Vectors written, by space.
+    """
+
+    path: str
+    records: int
+    replaced: int
+    vectors: dict[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain, JSON-ready values.
+
+        Returns
+        -------
+        dict
+            One key per attribute.
+        """
+        return asdict(self)
+
+
+def stored_batches(store: Store) -> Iterator[Records]:
+    """Yield every record with its vectors, as of one commit.
+
+    Parameters
+    ----------
+    store : Store
+        The opened store.
+
+    Yields
+    ------
+    Records
+        A NaN row stands for a record without a vector.
+    """
+    with store.view() as (connection, generation):
+        rows = bitmaps.to_rows(generation.live)
+        for begin in range(0, len(rows), _BATCH):
+            part = rows[begin : begin + _BATCH]
+            found = tables.fetch_records(connection, store.database, part.tolist())
+            vectors: dict[str, FloatArray] = {}
+            for name, space in generation.spaces.items():
+                present, X = space.vectors_of(part)
+                whole = np.full((len(part), space.definition.dim), np.nan, dtype=np.float32)
+                whole[present] = X
+                vectors[name] = whole
+            ids, texts, metadata = (list(column) for column in zip(*(found[row] for row in part.tolist()), strict=True))
+            yield Records(ids, texts, metadata, vectors)
+
+
+def export(store: Store, path: Path, *, format: Literal["folder", "parquet"] | None) -> ExportReport:
+    """Write a collection to a folder or a Parquet file.
+
+    Parameters
+    ----------
+    store : Store
+        The opened store.
+    path : Path
+        A new folder, or a file.
+    format : {"folder", "parquet"}, optional
+        Default: by the ending.
+
+    Returns
+    -------
+    ExportReport
+        What was written.
+    """
+    chosen = format or ("parquet" if path.suffix == ".parquet" else "folder")
+    check_choice(chosen, ("folder", "parquet"), name="format")
+    if path.exists() and (path.is_file() or any(path.iterdir())):
+        raise InputError(message(f"{path}, which exists", "a new path", "choose another, or delete it first"))
+    spaces = {name: asdict(space.definition) for name, space in store.generation.spaces.items()}
+    write = write_parquet if chosen == "parquet" else write_export
+    count = write(path, stored_batches(store), spaces=spaces, details={"source": "orthant collection"})
+    return ExportReport(str(path), chosen, count, spaces)
+
+
+def import_export(collection: Collection, path: Path, *, vectors: bool, progress: bool) -> ImportReport:
+    """Write an export's records into a collection.
+
+    Parameters
+    ----------
+    collection : Collection
+        Where to.
+    path : Path
+        The export.
+    vectors : bool
+        Keep the exported vectors rather than encode anew.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    ImportReport
+        What was written.
+    """
+    source = read_export(path)
+    if vectors:
+        _match_spaces(collection, {name: _definition(name, space) for name, space in source.spaces.items()})
+    replaced, records = 0, 0
+    counts: dict[str, int] = {}
+    for batch in source.batches(_BATCH):
+        given = given_vectors(batch) or {} if vectors else None
+        if given is not None:
+            # A space that no record of this batch has must not be encoded anew either.
+            given |= {name: [None] * len(batch) for name in source.spaces if name not in given}
+        report = collection.upsert(
+            batch.ids, texts=batch.texts, metadata=batch.metadata, vectors=given, progress=progress
+        )
+        records += report.records
+        replaced += report.replaced
+        for name, count in report.vectors.items():
+            counts[name] = counts.get(name, 0) + count
+    return ImportReport(str(path), records, replaced, counts)
+
+
+def _definition(name: str, space: Any) -> SpaceDefinition:
+    known = {key: space[key] for key in SpaceDefinition.__dataclass_fields__ if key in space}
+    return SpaceDefinition(**{**known, "name": name}).validated()
+
+
+def _match_spaces(collection: Collection, wanted: dict[str, SpaceDefinition]) -> None:
+    held = collection.spaces
+    for name, definition in wanted.items():
+        if name not in held:
+            continue
+        same = (held[name].dim, held[name].metric, held[name].fingerprint)
+        if same != (definition.dim, definition.metric, definition.fingerprint):
+            raise EncoderMismatchError(
+                f"Got an export whose space {name!r} is {definition.dim}-dimensional {definition.metric} by "
+                f"{definition.fingerprint}; expected {held[name].dim}-dimensional {held[name].metric} by "
+                f"{held[name].fingerprint}, as stored. Import into a new collection, or pass vectors=False (on the "
+                "command line --encode-again) to encode the texts with this collection's encoder."
+            )
+    for name, definition in wanted.items():
+        if name not in held:
+            collection.adopt_space(definition)

@@ -1,0 +1,86 @@
+"""Where classes join the conformance suites, by one line each.
+
+    register_index("flat", Flat)
+    register_encoder("static", lambda: load_encoder("static"))
+    register_transform("pca", lambda dim: PCA(dim=max(1, dim // 2)))
+    register_quantizer("sq8", lambda dim: ScalarQuantizer())
+
+A factory is called for every fresh instance. ``test_registered.py`` fails for a public class that speaks a protocol
+and is not registered here; what cannot be is listed in ``EXEMPT`` with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from conformance import reference
+from orthant.index import Flat
+
+TEXTS = tuple(
+    f"{who} {what} the {thing} number {i}"
+    for i, (who, what, thing) in enumerate(
+        (who, what, thing)
+        for who in ("A keeper", "The old captain", "My sister", "Nobody")
+        for what in ("wrote about", "sold", "painted", "forgot")
+        for thing in ("lighthouse", "harbour", "engine", "garden", "violin")
+    )
+)
+
+
+@dataclass(frozen=True)
+class IndexCase:
+    name: str
+    make: Callable[..., Any]  # make(dim, metric)
+    metrics: Sequence[str] = ("dot", "cosine", "l2")
+    recall: float = 1.0  # 1 means ids equal to the oracle's, ties included
+
+
+@dataclass(frozen=True)
+class EncoderCase:
+    name: str
+    make: Callable[[], Any]
+    items: Sequence[Any] = TEXTS
+    texts: bool = True
+
+
+@dataclass(frozen=True)
+class VectorCase:
+    """A transform or a quantizer: ``make(dim)`` gives an unfitted one for vectors of that dimension."""
+
+    name: str
+    make: Callable[[int], Any]
+    dims: Sequence[int] = tuple(range(1, 131))
+    rows: int = 200
+    needs_targets: bool = False  # fit(X, y=targets)
+    tolerance: float = 1e-4
+
+
+INDEXES: dict[str, IndexCase] = {}
+ENCODERS: dict[str, EncoderCase] = {}
+TRANSFORMS: dict[str, VectorCase] = {}
+QUANTIZERS: dict[str, VectorCase] = {}
+EXEMPT: dict[str, str] = {}
+
+
+def register_index(name: str, make: Callable[..., Any], **settings: Any) -> None:
+    INDEXES[name] = IndexCase(name, make, **settings)
+
+
+def register_encoder(name: str, make: Callable[[], Any], **settings: Any) -> None:
+    ENCODERS[name] = EncoderCase(name, make, **settings)
+
+
+def register_transform(name: str, make: Callable[[int], Any], **settings: Any) -> None:
+    TRANSFORMS[name] = VectorCase(name, make, **settings)
+
+
+def register_quantizer(name: str, make: Callable[[int], Any], **settings: Any) -> None:
+    QUANTIZERS[name] = VectorCase(name, make, **settings)
+
+
+register_index("flat", Flat)
+register_encoder("reference-hashing", reference.HashingEncoder)
+register_transform("reference-centering", lambda dim: reference.Centering())
+register_quantizer("reference-eight-bit", lambda dim: reference.EightBit())
