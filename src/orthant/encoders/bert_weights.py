@@ -138,7 +138,7 @@ def _unknown_format(path: Path) -> InputError:
 
 
 def hash_tokenizer(path: str | Path) -> str:
-    """Digest a ``tokenizer.json`` without its padding and truncation, which an encoder sets itself.
+    """Digest what a ``tokenizer.json`` does to a text: normalisation, splitting and vocabulary.
 
     Parameters
     ----------
@@ -177,7 +177,10 @@ def hash_tokenizer_text(text: str, *, source: str = "tokenizer.json") -> str:
         settings = json.loads(text)
     except ValueError as error:
         raise StoreCorruptedError(message(f"{source} that is not JSON", "JSON", "restore the file")) from error
-    kept = {key: value for key, value in settings.items() if key not in ("padding", "truncation")}
+    if not isinstance(settings, dict):
+        raise StoreCorruptedError(message(f"{source} without settings", "a JSON object", "restore the file"))
+    # Padding and truncation are set by each encoder; releases of transformers write the other parts differently.
+    kept = {key: settings.get(key) for key in ("normalizer", "pre_tokenizer", "model")}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 

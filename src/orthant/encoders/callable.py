@@ -52,7 +52,7 @@ class CallableEncoder:
     Parameters
     ----------
     function : callable
-        Takes a list of items, returns array-like vectors of shape (n, dim), finite, one row per item in order.
+        Takes a list of items of any kind, returns finite array-like vectors of shape (n, dim), in the same order.
     dim : int
         Dimension of the vectors, at least 1.
     name : str

@@ -78,7 +78,7 @@ class Fingerprint:
     Examples
     --------
     >>> print(Fingerprint(name="bag-of-words", dim=64, normalization="l2"))
-    name=bag-of-words|normalization=l2|dim=64|dtype=float32|#3aa9f8c0a5
+    name=bag-of-words|normalization=l2|dim=64|dtype=float32|#76cf406d88
     """
 
     name: str

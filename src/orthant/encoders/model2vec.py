@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,7 @@ class Model2VecEncoder:
                 message(f"a {type(model).__name__}", "a model2vec StaticModel", "pass one, or load_encoder(path)")
             )
         self._model = model
+        self._lock = Lock()
         self.dim = int(model.embedding.shape[1])
 
     @cached_property
@@ -121,7 +123,9 @@ class Model2VecEncoder:
         check_count(batch_size, name="batch_size")
         if not texts:
             return np.zeros((0, self.dim), dtype=np.float32)
-        found = self._model.encode(texts, max_length=None, batch_size=batch_size, show_progress_bar=progress)
+        # The model sets its tokenizer's window for each call, so calls from several threads would cut each other.
+        with self._lock:
+            found = self._model.encode(texts, max_length=None, batch_size=batch_size, show_progress_bar=progress)
         return as_vectors(found, dim=self.dim, name="vectors of the model")
 
     def encode_with_report(

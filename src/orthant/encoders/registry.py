@@ -23,7 +23,7 @@ Loader = Callable[[], Encoder]
 def _load_static() -> Encoder:
     from orthant.encoders.static import StaticEncoder
 
-    return StaticEncoder.load()
+    return cast("Encoder", StaticEncoder.load())
 
 
 def _load_minilm() -> Encoder:
@@ -181,7 +181,7 @@ def _load_path(spec: str | os.PathLike[str]) -> Encoder:
         return TransformerEncoder.load(folder)
     from orthant.encoders.static import StaticEncoder
 
-    return StaticEncoder.load(folder)
+    return cast("Encoder", StaticEncoder.load(folder))
 
 
 def _unknown(text: str, *, is_name: bool) -> NotFoundError:

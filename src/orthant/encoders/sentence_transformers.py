@@ -17,7 +17,7 @@ from orthant.encoders.transformer_folder import architecture_name
 from orthant.encoders.truncation import TruncationCount, warn_truncated
 from orthant.errors import DimensionError, InputError, message
 from orthant.types import EncodeReport, FloatArray, Role
-from orthant.validate import as_vectors, check_choice, check_count
+from orthant.validate import as_texts, as_vectors, check_choice, check_count
 
 __all__ = ["SentenceTransformerEncoder", "is_sentence_transformer"]
 
@@ -158,7 +158,7 @@ class SentenceTransformerEncoder:
         Parameters
         ----------
         items : sequence
-            Texts, or whatever else the model takes.
+            Texts, or whatever else a multimodal model takes.
         role : {"query", "document"}, default "document"
             Goes to ``encode_query`` or ``encode_document`` where the model has them, else chooses the prompt.
         batch_size : int, default 64
@@ -174,7 +174,7 @@ class SentenceTransformerEncoder:
         Raises
         ------
         InputError
-            One bare text, or a text beyond the window under ``truncation="error"``.
+            Not texts, or a text beyond the window under ``truncation="error"``.
         DimensionError
             The model returned another shape.
         """
@@ -214,7 +214,9 @@ class SentenceTransformerEncoder:
     ) -> tuple[FloatArray, TruncationCount]:
         check_choice(role, ("query", "document"), name="role")
         check_count(batch_size, name="batch_size")
-        given = as_item_list(items)
+        # A model of texts alone answers other items with an error from deep inside; here it is told plainly.
+        only_texts = list(getattr(self._model, "modalities", ["text"])) == ["text"]
+        given = as_texts(items, name="items") if only_texts else as_item_list(items)
         count = self._count(given, self._prompt(role))
         if self._truncation == "error":
             count.refuse(self.max_tokens or 0)

@@ -6,7 +6,7 @@ import importlib.util
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -78,7 +78,7 @@ class TransformerEncoder:
     backend : {"auto", "onnx", "onnx-int8", "torch", "numpy"}, default "auto"
         Runtime. ``"auto"`` takes onnx when installed, else torch. ``"onnx"``, ``"torch"`` and ``"numpy"`` agree to
         1e-5 and share one fingerprint; ``"onnx-int8"`` is smaller and faster, has its own fingerprint, and its
-        vectors have a cosine of about 0.99 to the others.
+        vectors have a cosine of 0.993 to the others on average, 0.97 at worst (STS-B).
     truncation : {"cut", "chunk", "error"}, default "cut"
         Beyond the window: drop the rest and warn with figures; encode window after window and average them by their
         token counts; or refuse.
@@ -144,11 +144,9 @@ class TransformerEncoder:
         threads: int | None = None,
         device: str | None = None,
     ) -> None:
-        from tokenizers import Tokenizer
-
         check_choice(backend, bert_backends.BACKENDS, name="backend")
         check_choice(truncation, TRUNCATIONS, name="truncation")
-        self._tokenizer = Tokenizer.from_file(str(folder.tokenizer))
+        self._tokenizer = _read_tokenizer(folder.tokenizer)
         self._special_tokens = self._tokenizer.num_special_tokens_to_add(False)
         self.max_tokens: int | None = check_count(
             folder.max_tokens if max_tokens is None else max_tokens,
@@ -422,6 +420,18 @@ class TransformerEncoder:
         """Return what distinguishes it in one line."""
         label = self.name or self._folder.architecture
         return f"TransformerEncoder({label!r}, dim={self.dim}, backend={self.backend!r}, max_tokens={self.max_tokens})"
+
+
+def _read_tokenizer(path: Path) -> Any:
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:
+        # The library has no exception class of its own.
+        raise StoreCorruptedError(
+            message(f"{path}, which is damaged ({error})", "a whole tokenizer.json", "copy or download it again")
+        ) from error
 
 
 def _hash_graph(folder: TransformerFolder) -> str:
