@@ -21,9 +21,10 @@ from pathlib import Path
 
 # Packages whose docstrings are read, all under BSD, MIT, PSF, HPND or Apache-2.0 terms.
 DOCUMENTED_PACKAGES = (
-    "numpy", "scipy", "sklearn", "pandas", "matplotlib", "networkx", "sympy", "torch", "transformers", "sentence_transformers",
-    "polars", "pyarrow", "jinja2", "rich", "pydantic", "huggingface_hub", "h5py", "PIL", "numba", "onnx", "typer", "click",
-    "fsspec", "joblib", "dateutil", "mpmath", "pip", "setuptools", "hypothesis", "psutil", "tqdm", "anyio",
+    "numpy", "scipy", "sklearn", "pandas", "matplotlib", "networkx", "sympy", "torch", "transformers",
+    "sentence_transformers", "polars", "pyarrow", "jinja2", "rich", "pydantic", "huggingface_hub", "h5py", "PIL",
+    "numba", "onnx", "typer", "click", "fsspec", "joblib", "dateutil", "mpmath", "pip", "setuptools",
+    "hypothesis", "psutil", "tqdm", "anyio",
 )  # fmt: skip
 FUNCTIONS_PER_PACKAGE = 1_100
 FUNCTIONS_OF_STDLIB = 8_000
@@ -46,6 +47,7 @@ class Corpus:
     _positions: dict[str, int] = field(default_factory=dict, repr=False)
 
     def add(self, text: str, source: str) -> int:
+        """Keep a text once and return its position."""
         text = text.strip()
         position = self._positions.get(text)
         if position is None:
@@ -56,6 +58,7 @@ class Corpus:
         return position
 
     def pair(self, left: str, right: str, source: str) -> None:
+        """Keep two texts that belong together."""
         if len(left.strip()) > 2 and len(right.strip()) > 2:
             self.pairs.append((self.add(left, source), self.add(right, source), source))
 

@@ -14,13 +14,13 @@ class Settings:
     """What a fit depends on besides its data."""
 
     seed: int = 0
-    dim: int = 384
+    dim: int = 512
     ridge: float = 0.01
     ridge_steps: int = 40
     steps: int = 1_500
     batch: int = 1_024
     power: float = 0.5
-    learning_rate: float = 0.003
+    learning_rate: float = 0.004
     temperature: float = 0.05
     teacher_temperature: float = 0.05
     contrastive: float = 1.0
@@ -40,6 +40,7 @@ class Bags:
     weights: np.ndarray
 
     def take(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Token ids of some rows, where each row begins among them, and their weights."""
         starts = self.offsets[rows]
         counts = self.offsets[rows + 1] - starts
         ends = np.cumsum(counts)
@@ -101,7 +102,7 @@ def train_table(
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
     weight = torch.nn.Parameter(torch.from_numpy(table.astype(np.float32).copy()))
-    optimizer = torch.optim.Adam([weight], lr=settings.learning_rate, betas=(0.9, 0.99))
+    optimizer = torch.optim.Adam([weight], lr=settings.learning_rate, betas=(0.9, 0.99), fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min(1.0, (step + 1) / 50) * max(0.02, 1.0 - step / settings.steps)
     )
@@ -136,7 +137,7 @@ def train_table(
                 functional.cross_entropy(student, labels) + functional.cross_entropy(student.T, labels)
             )
         if settings.distribution:
-            some = torch.cat([torch.arange(0, 2 * size, 3), torch.arange(2 * size, len(texts))])
+            some = torch.cat([torch.arange(0, 2 * size, 4), torch.arange(2 * size, len(texts))])
             left, right = units[some], wanted[some]
             hide = torch.eye(len(some), dtype=torch.bool)
             mine = (left @ left.T / settings.teacher_temperature).masked_fill(hide, -1e4)

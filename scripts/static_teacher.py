@@ -74,8 +74,8 @@ def _build_graph(weights: dict[str, np.ndarray]):
     for layer in range(LAYERS):
         p, n = f"encoder.layer.{layer}.", f"l{layer}_"
         q, k, v = (
-            op("Transpose", [op("Reshape", [linear(x, f"{p}attention.self.{part}", n + part), split], n + part + "_heads")],
-               n + part + "_t", perm=[0, 2, 3, 1] if part == "key" else [0, 2, 1, 3])
+            op("Transpose", [op("Reshape", [linear(x, f"{p}attention.self.{part}", n + part), split], f"{n}{part}_h")],
+               f"{n}{part}_t", perm=[0, 2, 3, 1] if part == "key" else [0, 2, 1, 3])
             for part in ("query", "key", "value")
         )  # fmt: skip
         scores = op(

@@ -1,7 +1,7 @@
 """Where classes join the conformance suites, by one line each.
 
     register_index("flat", Flat)
-    register_encoder("static", lambda: load_encoder("static"))
+    register_encoder("static", StaticEncoder.load)
     register_transform("pca", lambda dim: PCA(dim=max(1, dim // 2)))
     register_quantizer("sq8", lambda dim: ScalarQuantizer())
 
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conformance import reference
+from orthant.encoders.static import StaticEncoder
 from orthant.index import Flat
 
 TEXTS = tuple(
@@ -81,6 +82,7 @@ def register_quantizer(name: str, make: Callable[[int], Any], **settings: Any) -
 
 
 register_index("flat", Flat)
+register_encoder("static", StaticEncoder.load)
 register_encoder("reference-hashing", reference.HashingEncoder)
 register_transform("reference-centering", lambda dim: reference.Centering())
 register_quantizer("reference-eight-bit", lambda dim: reference.EightBit())

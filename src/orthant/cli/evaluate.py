@@ -68,7 +68,11 @@ class CollectionSearcher:
             "kind": "collection",
             "mode": self.mode,
             "settings": dict(self.settings),
-            "encoder": None if space is None else space.fingerprint,
+            "fingerprint": None if space is None else space.fingerprint,
+            "metric": None if space is None else space.metric,
+            "dtype": None if space is None else space.dtype,
+            "prompts": None,
+            "max_tokens": None,
         }
 
 

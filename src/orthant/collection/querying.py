@@ -235,5 +235,5 @@ def encode_queries(
         return [Query(text, q) for text, q in zip(texts, Q, strict=True)]
     encoder = encoders.require(space)
     Q = as_vectors(encoder.encode([text or "" for text in texts], role="query"), dim=dim, name="query vector")
-    usable = Q.any(axis=1).tolist() if cosine else [True] * len(Q)
+    usable: list[bool] = Q.any(axis=1).tolist() if cosine else [True] * len(Q)  # type: ignore[assignment]
     return [Query(text, Q[i] if usable[i] else None) for i, text in enumerate(texts)]

@@ -185,7 +185,7 @@ class Store:
         if seen is not None and seen > self._generation.number:
             raise StoreCorruptedError(
                 message(
-                    f"generation {self._generation.number} in {self.path / DATABASE_NAME} after {seen} was acknowledged",
+                    f"generation {self._generation.number} in {self.path / DATABASE_NAME} although {seen} was stored",
                     "the write-ahead log that held the later commits",
                     f"restore {DATABASE_NAME}-wal, or delete the file 'head' to accept the older state",
                 )
