@@ -17,7 +17,7 @@ class Settings:
     dim: int = 512
     ridge: float = 0.01
     ridge_steps: int = 40
-    steps: int = 1_500
+    steps: int = 1_200
     batch: int = 1_024
     power: float = 0.5
     learning_rate: float = 0.004
@@ -28,6 +28,7 @@ class Settings:
     direct: float = 1.0
     single_share: float = 0.35
     false_negative_margin: float = 0.05
+    block: int = 512
     threads: int = 1
 
 
@@ -81,6 +82,19 @@ def ridge_table(rows: Bags, targets: np.ndarray, start: np.ndarray, settings: Se
     return table
 
 
+def _epoch(rng: np.random.Generator, count: int, groups: np.ndarray | None, block: int) -> np.ndarray:
+    """A random order of the pairs; with ``block``, runs of that many come from one source, which hardens negatives."""
+    order = rng.permutation(count)
+    if groups is None or block == 0:
+        return order
+    order = order[np.argsort(groups[order], kind="stable")]
+    blocks = []
+    for group in np.unique(groups):
+        members = order[groups[order] == group]
+        blocks += [members[start : start + block] for start in range(0, len(members), block)]
+    return np.concatenate([blocks[place] for place in rng.permutation(len(blocks))])
+
+
 def train_table(
     table: np.ndarray,
     rows: Bags,
@@ -88,12 +102,15 @@ def train_table(
     pairs: np.ndarray,
     singles: np.ndarray,
     settings: Settings,
+    *,
+    groups: np.ndarray | None = None,
     watch=None,
     every: int = 500,
 ) -> np.ndarray:
     """Train the table on pairs (symmetric InfoNCE) and on the teacher's in-batch similarities and vectors.
 
-    ``targets`` holds unit teacher vectors of every text; ``watch(step, table)`` is called every ``every`` steps.
+    ``targets`` holds unit teacher vectors of every text, ``groups`` the source of every pair;
+    ``watch(step, table)`` is called every ``every`` steps.
     """
     import torch
     from torch.nn import functional
@@ -112,10 +129,10 @@ def train_table(
         ids, begins, weights = (torch.from_numpy(array) for array in rows.take(texts))
         return functional.embedding_bag(ids, weight, begins.to(ids.dtype), mode="sum", per_sample_weights=weights)
 
-    order, place, begun = rng.permutation(len(pairs)), 0, time.time()
+    order, place, begun = _epoch(rng, len(pairs), groups, settings.block), 0, time.time()
     for step in range(settings.steps):
         if place + settings.batch > len(order):
-            order, place = rng.permutation(len(pairs)), 0
+            order, place = _epoch(rng, len(pairs), groups, settings.block), 0
         chosen = pairs[order[place : place + settings.batch]]
         place += settings.batch
         texts = np.concatenate([chosen[:, 0], chosen[:, 1], singles[rng.integers(0, len(singles), extra)]])
