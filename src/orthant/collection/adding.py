@@ -68,6 +68,10 @@ def add_source(
     metadata_field: str | None = None,
     ids: Literal["field", "hash", "number"] = "field",
     format: Any = None,
+    types: Any = None,
+    delimiter: str | None = None,
+    quote: str | None = '"',
+    encoding: str = "utf-8",
     batch_size: int = 4096,
     advance: Callable[[int], None] | None = None,
 ) -> AddReport:
@@ -79,7 +83,7 @@ def add_source(
         Where to.
     source : str, Path, DataFrame, Table, or iterable of dict
         What to read.
-    id_field, text_fields, vector_field, metadata_fields, metadata_field, ids, format, batch_size
+    id_field, text_fields, vector_field, metadata_fields, metadata_field, ids, format, types, delimiter, quote, encoding, batch_size
         As for ``orthant.datasets.read_records``.
     advance : callable of int, optional
         Told how many further records are stored.
@@ -97,11 +101,17 @@ def add_source(
         "metadata_field": metadata_field,
         "ids": ids,
         "format": format,
+        "types": types,
+        "delimiter": delimiter,
+        "quote": quote,
+        "encoding": encoding,
         "batch_size": batch_size,
     }
     seconds = dict.fromkeys(("scan", "read", "check", "encode", "commit"), 0.0)
     # An iterator can be read once only: it is held whole, so that it is checked whole.
-    if hasattr(source, "__next__"):
+    if hasattr(source, "read_all"):
+        source = source.read_all()
+    elif hasattr(source, "__next__"):
         source = list(source)
     seconds["scan"] = scan_records(source, **settings).seconds
     total = {"records": 0, "replaced": 0, "truncated_items": 0, "truncated_tokens": 0}

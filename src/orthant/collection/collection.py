@@ -199,6 +199,10 @@ class Collection(CollectionReader):
         metadata_field: str | None = None,
         ids: Literal["field", "hash", "number"] = "field",
         format: Literal["jsonl", "csv", "tsv", "parquet", "folder"] | None = None,
+        types: Mapping[str, Literal["str", "int", "float", "bool"]] | None = None,
+        delimiter: str | None = None,
+        quote: str | None = '"',
+        encoding: str = "utf-8",
         batch_size: int = 4096,
         advance: Callable[[int], None] | None = None,
     ) -> AddReport:
@@ -225,6 +229,14 @@ class Collection(CollectionReader):
             Where ids come from when the records have none.
         format : {"jsonl", "csv", "tsv", "parquet", "folder"}, optional
             Default: by the path's ending.
+        types : mapping of str to {"str", "int", "float", "bool"}, optional
+            Types of CSV and TSV columns; the others are told from the whole column.
+        delimiter : str, optional
+            Cell separator of CSV and TSV.
+        quote : str or None, default '"'
+            Quote character of CSV and TSV; None when quotes are ordinary characters.
+        encoding : str, default "utf-8"
+            Encoding of text files.
         batch_size : int, default 4096
             Records per commit; small ones pay one disk sync each, large ones memory.
         advance : callable of int, optional
@@ -254,6 +266,10 @@ class Collection(CollectionReader):
             metadata_field=metadata_field,
             ids=ids,
             format=format,
+            types=types,
+            delimiter=delimiter,
+            quote=quote,
+            encoding=encoding,
             batch_size=batch_size,
             advance=advance,
         )

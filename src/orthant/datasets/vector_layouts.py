@@ -155,7 +155,7 @@ def check_matrix(place: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tu
     DimensionError
         Not two axes, or no columns.
     """
-    if dtype.hasobject or dtype.kind not in "fiu":
+    if dtype.kind not in "fiu":
         raise DtypeError(
             f"{place}: "
             + message(f"values of dtype {dtype}", "real numbers", "save it as float32; pickled objects are not loaded")
@@ -246,7 +246,7 @@ def _inspect_npz(file: Path, handle: BinaryIO, member: str | None) -> VectorLayo
             name = _one_member(file, names, member)
             with archive.open(f"{name}.npy") as entry:
                 shape, fortran, dtype = _npy_header(f"{file}:{name}", entry)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
+    except (zipfile.BadZipFile, RuntimeError, OSError) as error:
         raise InputError(
             f"{file}: " + message(f"no readable archive ({error})", "a file of numpy.savez", "copy it again")
         ) from None
