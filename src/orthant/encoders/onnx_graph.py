@@ -67,7 +67,7 @@ def build_bert_graph(weights: Mapping[str, npt.NDArray[np.float32]], config: Map
     Parameters
     ----------
     weights : mapping of str to ndarray, float32
-        As ``read_weights`` returns them.
+        As ``read_weights`` returns them: shape (d_out, d_in) for a linear layer, (d_out,) for its bias.
     config : mapping
         The transformers configuration of a plain BERT model.
 
