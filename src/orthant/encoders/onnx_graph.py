@@ -66,7 +66,7 @@ def build_bert_graph(weights: Mapping[str, npt.NDArray[np.float32]], config: Map
 
     Parameters
     ----------
-    weights : mapping of str to ndarray, float32
+    weights : mapping of str to ndarray of shape (out, in) or (out,), float32
         As ``read_weights`` returns them.
     config : mapping
         The transformers configuration of a plain BERT model.
