@@ -274,6 +274,50 @@ class Collection(CollectionReader):
             advance=advance,
         )
 
+    def add_vectors(
+        self,
+        path: str | Path,
+        *,
+        space: str = DEFAULT_SPACE,
+        id_prefix: str = "",
+        ids: Sequence[str] | None = None,
+        batch_size: int = 4096,
+        advance: Callable[[int], None] | None = None,
+    ) -> AddReport:
+        """Upsert the rows of a vector file as records without text.
+
+        Parameters
+        ----------
+        path : str or Path
+            ``.npy``, ``.npz:name``, ``.fvecs``, ``.bvecs``, ``.fbin``, ``.u8bin`` or an HDF5 data set
+            (``file.hdf5:train``), any real dtype.
+        space : str, default "default"
+            The vector space; the default one is made if it does not exist.
+        id_prefix : str, default ""
+            Ids are this and the row's number.
+        ids : sequence of str, length n, optional
+            Ids instead.
+        batch_size : int, default 4096
+            Records per commit.
+        advance : callable of int, optional
+            Told how many further records are stored.
+
+        Returns
+        -------
+        AddReport
+            Counts and seconds per stage.
+
+        Raises
+        ------
+        InputError
+            A malformed file, NaN, or a dimension other than the space's; nothing was written.
+        """
+        from orthant.collection.adding import add_vector_file
+
+        return add_vector_file(
+            self, path, space=space, id_prefix=id_prefix, ids=ids, batch_size=batch_size, advance=advance
+        )
+
     def _ensure_space(self, texts: Sequence[str | None] | None, vectors: VectorInput | None) -> None:
         if DEFAULT_SPACE in self._store.generation.spaces:
             return
