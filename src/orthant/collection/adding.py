@@ -191,8 +191,8 @@ def add_vector_file(
     seconds = {"scan": time.perf_counter() - began, "read": 0.0, "check": 0.0, "encode": 0.0, "commit": 0.0}
     replaced = 0
     for begin in range(0, len(X), batch_size):
-        part = slice(begin, begin + batch_size)
-        report = collection.upsert(keys[part], vectors={space: np.asarray(X[part])})
+        end = begin + batch_size
+        report = collection.upsert(keys[begin:end], vectors={space: np.asarray(X[begin:end])})
         replaced += report.replaced
         for name, value in report.seconds.items():
             seconds[name] += value
