@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from orthant.collection.columns.where import parse_where
-from orthant.collection.ingest import UpsertReport, VectorInput, check_ids, prepare_batch
+from orthant.collection.ingest import UpsertReport, VectorInput, by_space, check_ids, leading_dim, prepare_batch
 from orthant.collection.reading import DEFAULT_SPACE, CollectionReader, Where
 from orthant.collection.space_encoders import define_space, load
 from orthant.collection.spaces import SpaceDefinition, check_encoder, embed_canaries
 from orthant.errors import InputError, message
-from orthant.types import Encoder, Metric
-from orthant.validate import as_vectors, check_metric
+from orthant.types import Encoder, FloatArray, Metric
+from orthant.validate import check_metric
 
 if TYPE_CHECKING:
     from orthant.collection.adding import AddReport
@@ -157,22 +157,15 @@ class Collection(CollectionReader):
         """
         started = time.perf_counter()
         with self._store.writer():
-            self._ensure_space(texts, vectors)
-            spaces = self.spaces
-            able = [name for name in spaces if texts is not None and self._encoders.at_hand(name)]
+            given = by_space(vectors, DEFAULT_SPACE)
+            # A space that this call needs is made by the same commit, so a refused call leaves no trace of it.
+            fresh = self._missing_space(given)
+            spaces = self.spaces | {definition.name: definition for definition, _ in fresh}
+            able = [name for name in spaces if texts is not None and name not in given and self._encoders.at_hand(name)]
             encoders = {name: self._encoders.require(name) for name in able}
-            prepared = prepare_batch(
-                ids,
-                texts,
-                metadata,
-                vectors,
-                spaces=spaces,
-                default_space=DEFAULT_SPACE,
-                encoders=encoders,
-                progress=progress,
-            )
+            prepared = prepare_batch(ids, texts, metadata, given, spaces=spaces, encoders=encoders, progress=progress)
             checked = time.perf_counter()
-            commit = self._store.commit(prepared.batch)
+            commit = self._store.commit(prepared.batch, spaces=fresh)
             ended = time.perf_counter()
         count = len(prepared.batch.ids)
         written = {name: len(positions) for name, (positions, _) in prepared.batch.vectors.items()}
@@ -274,20 +267,58 @@ class Collection(CollectionReader):
             advance=advance,
         )
 
-    def _ensure_space(self, texts: Sequence[str | None] | None, vectors: VectorInput | None) -> None:
+    def add_vectors(
+        self,
+        path: str | Path,
+        *,
+        space: str = DEFAULT_SPACE,
+        id_prefix: str = "",
+        ids: Sequence[str] | None = None,
+        batch_size: int = 4096,
+        advance: Callable[[int], None] | None = None,
+    ) -> AddReport:
+        """Upsert the rows of a vector file as records without text.
+
+        Parameters
+        ----------
+        path : str or Path
+            ``.npy``, ``.npz:name``, ``.fvecs``, ``.bvecs``, ``.fbin``, ``.u8bin`` or an HDF5 data set
+            (``file.hdf5:train``), any real dtype.
+        space : str, default "default"
+            The vector space; the default one is made if it does not exist.
+        id_prefix : str, default ""
+            Ids are this and the row's number.
+        ids : sequence of str, length n, optional
+            Ids instead.
+        batch_size : int, default 4096
+            Records per commit.
+        advance : callable of int, optional
+            Told how many further records are stored.
+
+        Returns
+        -------
+        AddReport
+            Counts and seconds per stage.
+
+        Raises
+        ------
+        InputError
+            A malformed file, NaN, or a dimension other than the space's; nothing was written.
+        """
+        from orthant.collection.adding import add_vector_file
+
+        return add_vector_file(
+            self, path, space=space, id_prefix=id_prefix, ids=ids, batch_size=batch_size, advance=advance
+        )
+
+    def _missing_space(self, vectors: Mapping[str, Any]) -> list[tuple[SpaceDefinition, FloatArray]]:
         if DEFAULT_SPACE in self._store.generation.spaces:
-            return
+            return []
         metric: Metric = self._metric or "cosine"
         if self._encoders.given(DEFAULT_SPACE) is not None:
-            self._store.create_space(*self._encoders.define(DEFAULT_SPACE, metric=metric))
-            return
-        if isinstance(vectors, Mapping):
-            vectors = vectors.get(DEFAULT_SPACE)
-        if vectors is not None:
-            first = vectors if hasattr(vectors, "shape") else [v for v in vectors if v is not None][:1]  # type: ignore
-            X = as_vectors(first, name="vectors") if len(first) else None  # type: ignore[arg-type]
-            if X is not None and len(X):
-                self._store.create_space(*define_space(DEFAULT_SPACE, None, dim=X.shape[1], metric=metric))
+            return [self._encoders.define(DEFAULT_SPACE, metric=metric)]
+        dim = leading_dim(vectors[DEFAULT_SPACE]) if DEFAULT_SPACE in vectors else None
+        return [] if dim is None else [define_space(DEFAULT_SPACE, None, dim=dim, metric=metric)]
 
     def delete(self, ids: Sequence[str] | None = None, *, where: Where | None = None) -> int:
         """Remove records by id or by filter; durable on return.
@@ -313,12 +344,12 @@ class Collection(CollectionReader):
             raise InputError(
                 message("both or neither of ids and where", "exactly one", "pass ids=[...] or where={...}")
             )
+        predicate = None if where is None else parse_where(where)
+        chosen = [] if ids is None else check_ids(ids, distinct=False)
         with self._store.writer() as generation:
-            if where is not None:
-                found = generation.columns.evaluate(parse_where(where), live=generation.live)
-                chosen = [record.id for record in self._records_of_bitmap(found.bitmap)]
-            else:
-                chosen = check_ids(ids or [], distinct=False)
+            if predicate is not None:
+                found = generation.columns.evaluate(predicate, live=generation.live)
+                chosen = self._store.read(lambda connection, _: self._ids_of(connection, found.bitmap))
             return self._store.commit(remove_ids=chosen).removed
 
     # ---- looking after ------------------------------------------------------------------------------------------

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
-import numpy as np
 import numpy.typing as npt
 
 from orthant.collection.ingest import check_ids
-from orthant.collection.querying import check_options, choose_mode, encode_queries, split_queries
+from orthant.collection.querying import check_options, check_space, choose_mode, encode_queries, split_queries
 from orthant.collection.results import Record, SearchResult
 from orthant.collection.searching import Mode, execute
 from orthant.collection.space_encoders import SpaceEncoders, load
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage import tables
+from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
 from orthant.errors import InputError, NotFoundError, message
-from orthant.types import Encoder, FloatArray, Metric
+from orthant.kernels import bitmaps
+from orthant.types import BitmapArray, Encoder, FloatArray, Metric
 from orthant.validate import check_choice, check_metric
 
 if TYPE_CHECKING:
@@ -100,8 +102,7 @@ class CollectionReader:
 
     def __len__(self) -> int:
         """Return the number of records."""
-        with self._store.view() as (_, generation):
-            return generation.count
+        return self._store.refreshed().count
 
     def __contains__(self, record_id: object) -> bool:
         """Return whether a record exists."""
@@ -117,17 +118,15 @@ class CollectionReader:
     @property
     def spaces(self) -> dict[str, SpaceDefinition]:
         """Definitions of the vector spaces by name."""
-        return {name: space.definition for name, space in self._store.generation.spaces.items()}
+        return {name: space.definition for name, space in self._store.refreshed().spaces.items()}
 
-    def _records_of_bitmap(self, bitmap: np.ndarray) -> Iterator[Record]:
-        from orthant.kernels import bitmaps
-
-        rows = bitmaps.to_rows(bitmap)
-        with self._store.view() as (connection, _):
-            for begin in range(0, len(rows), 8192):
-                part = rows[begin : begin + 8192].tolist()
-                found = tables.fetch_records(connection, self._store.database, part)
-                yield from (Record(*found[row]) for row in part if row in found)
+    def _ids_of(self, connection: sqlite3.Connection, bitmap: BitmapArray) -> list[str]:
+        rows = bitmaps.to_rows(bitmap).tolist()
+        found = tables.fetch_records(connection, self._store.database, rows)
+        lost = [row for row in rows if row not in found]
+        if lost:
+            raise self._store.database.corrupted(f"row {lost[0]} is indexed but has no record")
+        return [found[row][0] for row in rows]
 
     # ---- reading ------------------------------------------------------------------------------------------------
 
@@ -158,16 +157,7 @@ class CollectionReader:
             A single id that is absent.
         """
         wanted = check_ids([ids] if isinstance(ids, str) else ids, distinct=False)
-        with self._store.view() as (connection, generation):
-            rows = tables.find_rows(connection, wanted)
-            found = tables.fetch_records(connection, self._store.database, rows.tolist())
-            held: dict[int, dict[str, FloatArray]] = {row: {} for row in found}
-            if vectors:
-                for name, space in generation.spaces.items():
-                    present, X = space.vectors_of(rows)
-                    for row, x in zip(rows[present].tolist(), X, strict=True):
-                        held[row][name] = x
-        by_id = {found[row][0]: Record(*found[row], held[row]) for row in found}
+        by_id = self._store.read(lambda connection, now: self._records_by_id(connection, now, wanted, vectors=vectors))
         out = [by_id.get(key) for key in wanted]
         if not isinstance(ids, str):
             return out
@@ -175,16 +165,30 @@ class CollectionReader:
             raise NotFoundError(message(f"id {ids!r}", "the id of a stored record", "check it, or list ids with ids()"))
         return out[0]
 
+    def _records_by_id(
+        self, connection: sqlite3.Connection, generation: Generation, wanted: list[str], *, vectors: bool
+    ) -> dict[str, Record]:
+        database = self._store.database
+        rows = tables.find_rows(connection, database, wanted)
+        found = tables.fetch_records(connection, database, rows.tolist())
+        held: dict[int, dict[str, FloatArray]] = {row: {} for row in found}
+        for name, space in generation.spaces.items() if vectors else ():
+            present, X = space.vectors_of(rows)
+            for row, x in zip(rows[present].tolist(), X, strict=True):
+                held[row][name] = x
+        by_id = {found[row][0]: Record(*found[row], held[row]) for row in found}
+        tables.require_absent(connection, database, (key for key in wanted if key not in by_id))
+        return by_id
+
     def ids(self) -> Iterator[str]:
         """Iterate over every record's id in insertion order.
 
-        Yields
-        ------
-        str
-            Ids as of the call's start.
+        Returns
+        -------
+        iterator of str
+            Ids as of the call.
         """
-        for record in self._records_of_bitmap(self._store.generation.live):
-            yield record.id
+        return iter(self._store.read(lambda connection, now: self._ids_of(connection, now.live)))
 
     def search(
         self,
@@ -327,9 +331,12 @@ class CollectionReader:
         texts, given = split_queries(queries, vectors)
         if not texts:
             return []
-        chosen = choose_mode(mode, texts, given, space, self._encoders)
+        now = self._store.refreshed()
+        check_space(space, now.spaces, default=DEFAULT_SPACE)
+        chosen = choose_mode(mode, texts, given, space, self._encoders, default=DEFAULT_SPACE)
         options = check_options(
             chosen,
+            records=now.count,
             space=space,
             k=k,
             offset=offset,
@@ -345,7 +352,12 @@ class CollectionReader:
             syntax=syntax,
         )
         ready = encode_queries(
-            texts, given, mode=chosen, space=space, definition=self.spaces.get(space), encoders=self._encoders
+            texts,
+            given,
+            mode=chosen,
+            space=space,
+            definition=None if space not in now.spaces else now.spaces[space].definition,
+            encoders=self._encoders,
         )
         return execute(self._store, ready, options, encode_seconds=time.perf_counter() - started)
 

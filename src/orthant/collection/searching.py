@@ -93,26 +93,39 @@ def execute(
     list of SearchResult
         One per query.
     """
-    with store.view() as (connection, generation):
-        clock = _Clock({"encode": encode_seconds})
-        allowed = None
-        if options.predicate is not None:
-            allowed = generation.columns.evaluate(options.predicate, live=generation.live)
-            clock.lap("filter")
-        dense = _dense(generation, queries, options, allowed) if options.mode != "lexical" else None
-        clock.lap("dense")
-        out: list[SearchResult] = []
-        for i, query in enumerate(queries):
-            lexical = _lexical(generation, query, options, allowed)
-            clock.lap("lexical")
-            ranking = _rank(generation, query, options, dense, i, lexical)
-            clock.lap("fuse")
-            hits = _fetch(store, connection, generation, ranking, query, options)
-            clock.lap("fetch")
-            plan = _plan(generation, query, options, allowed, dense, i, lexical, clock.seconds)
-            out.append(SearchResult(hits, plan))
-            clock = clock.fresh(keep=("encode", "filter", "dense"))
-        return out
+
+    def run(connection: sqlite3.Connection, generation: Generation) -> list[SearchResult]:
+        return _execute(store, connection, generation, queries, options, _Clock({"encode": encode_seconds}))
+
+    return store.read(run)
+
+
+def _execute(
+    store: Store,
+    connection: sqlite3.Connection,
+    generation: Generation,
+    queries: Sequence[Query],
+    options: SearchOptions,
+    clock: _Clock,
+) -> list[SearchResult]:
+    allowed = None
+    if options.predicate is not None:
+        allowed = generation.columns.evaluate(options.predicate, live=generation.live)
+        clock.lap("filter")
+    dense = _dense(generation, queries, options, allowed) if options.mode != "lexical" else None
+    clock.lap("dense")
+    out: list[SearchResult] = []
+    for i, query in enumerate(queries):
+        lexical = _lexical(generation, query, options, allowed)
+        clock.lap("lexical")
+        ranking = _rank(generation, query, options, dense, i, lexical)
+        clock.lap("fuse")
+        hits = _fetch(store, connection, generation, ranking, query, options)
+        clock.lap("fetch")
+        plan = _plan(generation, query, options, allowed, dense, i, lexical, clock.seconds)
+        out.append(SearchResult(hits, plan))
+        clock = clock.fresh(keep=("encode", "filter", "dense"))
+    return out
 
 
 class _Clock:
@@ -129,8 +142,10 @@ class _Clock:
         return _Clock({stage: self.seconds[stage] for stage in keep if stage in self.seconds})
 
 
-def _leg_size(options: SearchOptions) -> int:
-    return options.depth if options.mode == "hybrid" else options.offset + options.k
+def _leg_size(options: SearchOptions, generation: Generation) -> int:
+    wanted = options.depth if options.mode == "hybrid" else options.offset + options.k
+    # Room for more hits than there are records would only cost memory.
+    return max(1, min(wanted, generation.count))
 
 
 def _dense(
@@ -139,7 +154,7 @@ def _dense(
     if options.space is None or options.space not in generation.spaces:
         return None
     index = generation.index(options.space)
-    size = _leg_size(options)
+    size = _leg_size(options, generation)
     ids = np.full((len(queries), size), -1, dtype=np.int64)
     scores = np.full(ids.shape, -np.inf, dtype=np.float32)
     counts = np.zeros(len(queries), dtype=np.int64)
@@ -190,7 +205,7 @@ def _lexical(
 
     rows, scores = generation.lexical.search(
         query.text,
-        k=_leg_size(options),
+        k=_leg_size(options, generation),
         allowed=None if allowed is None else allowed.bitmap,
         live=generation.live,
         syntax=options.syntax,

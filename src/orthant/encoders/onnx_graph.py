@@ -66,8 +66,8 @@ def build_bert_graph(weights: Mapping[str, npt.NDArray[np.float32]], config: Map
 
     Parameters
     ----------
-    weights : mapping of str to ndarray, float32
-        As ``read_weights`` returns them: shape (d_out, d_in) for a linear layer, (d_out,) for its bias.
+    weights : mapping of str to ndarray of shape (out, in) or (out,), float32
+        As ``read_weights`` returns them.
     config : mapping
         The transformers configuration of a plain BERT model.
 
