@@ -39,6 +39,8 @@ def register(app: typer.Typer) -> None:
         vector_field: str = typer.Option(None, help="Field with a vector per record."),
         ids: str = typer.Option("field", help="field, hash (of the content) or number."),
         format: str = typer.Option(None, help="jsonl, csv, tsv, parquet or folder; default: by the ending."),
+        delimiter: str = typer.Option(None, help="Cell separator of CSV and TSV; default: by the ending."),
+        encoding: str = typer.Option("utf-8", help="Encoding of text files."),
         batch_size: int = typer.Option(4096, help="Records per commit."),
         dry_run: bool = typer.Option(False, "--dry-run", help="Check the sources and show how they are understood."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
@@ -54,6 +56,8 @@ def register(app: typer.Typer) -> None:
             "vector_field": vector_field and {"default": vector_field},
             "ids": check_choice(ids, ("field", "hash", "number"), name="--ids"),
             "format": format,
+            "delimiter": delimiter,
+            "encoding": encoding,
             "batch_size": batch_size,
         }
         scans: dict[str, ScanReport] = {}

@@ -56,7 +56,7 @@ def _show(found: CollectionStats) -> None:
          f"{s['dead_share']:.0%}", _shortened(s["fingerprint"] or "none: vectors are given"))
         for name, s in found.spaces.items()
     ]  # fmt: skip
-    columns = ("space", "dim#", "metric!", "vectors#", "without#", "bytes#", "dead#", "encoder!")
+    columns = ("space", "dim#", "metric!", "vectors#", "without#", "bytes#", "dead#", "encoder")
     print_table("Vector spaces" if spaces else "No vector space: only words are searchable.", columns, spaces)
     fields = [
         (name, ", ".join(f"{kind} {count:,}" for kind, count in f["types"].items()), f"{f['distinct']:,}",
@@ -69,7 +69,7 @@ def _show(found: CollectionStats) -> None:
         note(f"repaired on opening: {repaired}")
 
 
-def _shortened(text: str, *, width: int = 40) -> str:
+def _shortened(text: str, *, width: int = 22) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
