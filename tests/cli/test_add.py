@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 
 import orthant
@@ -140,3 +143,17 @@ def test_a_second_writer(refused, notes, records_file):
     with orthant.open(notes) as first:
         first.upsert(["x"], texts=["x"])
         refused("add", notes, records_file, says=["second writer"])
+
+
+def test_add_takes_vector_files(run, tmp_path):
+    X = np.arange(12, dtype=np.float32).reshape(4, 3) + 1
+    np.save(tmp_path / "x.npy", X)
+    ran = run("add", str(tmp_path / "c"), str(tmp_path / "x.npy"), "--metric", "l2", "--id-prefix", "v", "--json")
+    assert json.loads(ran.out)["records"] == 4
+    with orthant.open(tmp_path / "c", read_only=True) as collection:
+        assert collection.search(vector=X[2], k=1).ids == ["v2"]
+    X[1, 1] = np.nan
+    np.save(tmp_path / "bad.npy", X)
+    ran = run("add", str(tmp_path / "c"), str(tmp_path / "bad.npy"))
+    assert ran.code == 2
+    assert "row(s): 1" in ran.err
