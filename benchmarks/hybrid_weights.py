@@ -32,7 +32,7 @@ SETS = {
     "nl2code": {"every": 10},
     "trecqa": {},
 }
-WEIGHTS = [round(0.05 * i, 2) for i in range(1, 20)]
+WEIGHTS = [round(0.1 * i, 1) for i in range(1, 10)]
 METRIC = "ndcg@10"
 
 

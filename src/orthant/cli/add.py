@@ -26,7 +26,9 @@ def register(app: typer.Typer) -> None:
     """
     import typer
 
-    @app.command("add", help="Add JSONL, CSV, TSV, Parquet (plain or .gz) or a folder of .txt/.md to a collection.")
+    @app.command(
+        "add", help="Add JSONL, CSV, TSV, Parquet, a folder of .txt/.md, or a vector file (.npy, .fvecs, ...)."
+    )
     def add(
         collection: str = typer.Argument(help="The collection's folder; made if it does not exist."),
         sources: list[str] = typer.Argument(help="Files or folders."),
@@ -34,11 +36,15 @@ def register(app: typer.Typer) -> None:
             None, help="static, minilm or a folder; needed once, when the collection is made. Without one: words only."
         ),
         metric: str = typer.Option(None, help="cosine (default), dot or l2, when the collection is made."),
+        space: str = typer.Option("default", help="Vector space of a vector file."),
+        id_prefix: str = typer.Option("", help="In front of the row number, as the ids of a vector file."),
         id_field: str = typer.Option(None, help="Field with the ids; default _id, else id."),
         text_field: list[str] = typer.Option(None, help="Field of the text; may be given more than once."),
         vector_field: str = typer.Option(None, help="Field with a vector per record."),
         ids: str = typer.Option("field", help="field, hash (of the content) or number."),
         format: str = typer.Option(None, help="jsonl, csv, tsv, parquet or folder; default: by the ending."),
+        delimiter: str = typer.Option(None, help="Cell separator of CSV and TSV; default: by the ending."),
+        encoding: str = typer.Option("utf-8", help="Encoding of text files."),
         batch_size: int = typer.Option(4096, help="Records per commit."),
         dry_run: bool = typer.Option(False, "--dry-run", help="Check the sources and show how they are understood."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
@@ -46,6 +52,7 @@ def register(app: typer.Typer) -> None:
         from orthant.cli.output import note, print_json, progress_bar
         from orthant.collection.opening import open
         from orthant.collection.storage.store import DATABASE_NAME
+        from orthant.datasets.vector_files import is_vector_file
         from orthant.validate import check_choice
 
         settings: dict[str, Any] = {
@@ -54,13 +61,15 @@ def register(app: typer.Typer) -> None:
             "vector_field": vector_field and {"default": vector_field},
             "ids": check_choice(ids, ("field", "hash", "number"), name="--ids"),
             "format": format,
+            "delimiter": delimiter,
+            "encoding": encoding,
             "batch_size": batch_size,
         }
         scans: dict[str, ScanReport] = {}
         # `Collection.add` checks its own source. All are checked here first where one that is refused would leave a
         # new empty collection, or the sources before it, behind.
         if dry_run or len(sources) > 1 or not (Path(collection) / DATABASE_NAME).exists():
-            scans = scan_sources(sources, settings)
+            scans = scan_sources([source for source in sources if not is_vector_file(source)], settings)
         if dry_run:
             _show_scans(collection, scans, json=json)
             return
@@ -69,7 +78,12 @@ def register(app: typer.Typer) -> None:
             for source in sources:
                 total = scans[source].records if source in scans else None
                 with progress_bar(f"adding {source}", total) as advance:
-                    reports[source] = opened.add(source, **settings, advance=advance)
+                    if is_vector_file(source):
+                        reports[source] = opened.add_vectors(
+                            source, space=space, id_prefix=id_prefix, batch_size=batch_size, advance=advance
+                        )
+                    else:
+                        reports[source] = opened.add(source, **settings, advance=advance)
             count, notes = len(opened), _notes(opened)
         if json:
             added = {name: report.to_dict() for name, report in reports.items()}

@@ -103,12 +103,13 @@ def prepare_folder(folder: Path) -> None:
                     "choose another with --folder, or move it away",
                 )
             )
-    for name in (_DOCS, _PAPERS):
-        if (folder / name).exists():
-            lock = WriterLock(folder / name / "writer.lock")
-            lock.acquire()
-            lock.release()
-            shutil.rmtree(folder / name)
+    old = [folder / name for name in (_DOCS, _PAPERS) if (folder / name).exists()]
+    for path in old:
+        lock = WriterLock(path / "writer.lock")
+        lock.acquire()
+        lock.release()
+    for path in old:
+        shutil.rmtree(path)
     folder.mkdir(parents=True, exist_ok=True)
     marker.write_text(f"{_DOCS}\n{_PAPERS}\n", encoding="utf-8")
 

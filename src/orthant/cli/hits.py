@@ -74,7 +74,10 @@ def _window(body: str, matched: Sequence[str], width: int) -> str:
     folded = body.lower()
     words = [word.lower() for word in matched]
     held = [sum(word in folded[begin : begin + width] for word in words) for begin in starts]
-    best = max(range(len(starts)), key=held.__getitem__)
+    best = first = max(range(len(starts)), key=held.__getitem__)
+    # Of the passages that hold the same words, the one that begins with them.
+    while best + 1 < len(starts) and held[best + 1] == held[first] and starts[best + 1] < starts[first] + width:
+        best += 1
     # A text's beginning says best what it is about; one word more does not outweigh that.
     start = starts[best] if held[best] >= held[0] + 2 else 0
     part = body[start : start + width]
@@ -114,7 +117,7 @@ def print_hits(title: str, result: SearchResult, *, fields: Sequence[str] = (), 
         cells = [str(hit.rank), f"{hit.score:.3f}", *(_leg(hit.legs.get(name)) for name in shown)]
         grid.add_row(*map(Text, cells), _record(hit, fields, width))
     found = [grid] if len(result) else ["Nothing found."]
-    print_block(Text(title, style="bold"), *found)
+    print_block(Text(title, style="bold", no_wrap=True), *found)
     print_block(pair_grid(_plan(result), style="dim"))
 
 

@@ -128,7 +128,8 @@ def print_block(*parts: Any) -> None:
             lines += part.splitlines()
             continue
         with screen.capture() as captured:
-            screen.print(part)
+            # A title may hold a path, which a line break would spoil.
+            screen.print(part, soft_wrap=bool(getattr(part, "no_wrap", False)))
         lines += [line.rstrip() for line in captured.get().splitlines() if line.strip()]
     print("\n".join(lines), end="\n\n")
 
@@ -153,17 +154,20 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in columns:
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    for i, name in enumerate(columns):
         right = name.endswith("#")
         table.add_column(
             name.rstrip("#!"),
             justify="right" if right else "left",
             no_wrap=right or name.endswith("!"),
+            # Half a number is worse than none: a narrow screen takes its space from the other columns.
+            min_width=max(len(text) for text in [name[:-1], *(row[i] for row in cells)]) if right else None,
             overflow="ellipsis" if right or name.endswith("!") else "fold",
         )
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    parts: list[Any] = [Text(title, style="bold")]
+    for row in cells:
+        table.add_row(*map(Text, row))
+    parts: list[Any] = [Text(title, style="bold", no_wrap=True)]
     if table.row_count:
         parts.append(table)
     if caption:
@@ -183,7 +187,7 @@ def print_pairs(pairs: Iterable[tuple[str, Any]], *, title: str = "") -> None:
     """
     from rich.text import Text
 
-    print_block(*([Text(title, style="bold")] if title else []), pair_grid(pairs))
+    print_block(*([Text(title, style="bold", no_wrap=True)] if title else []), pair_grid(pairs))
 
 
 def pair_grid(pairs: Iterable[tuple[str, Any]], *, style: str = "") -> Any:

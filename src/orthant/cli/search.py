@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
 
         condition = parse_json_object(where, name="--where")
         with open(collection, encoder=encoder, read_only=True) as opened:
-            _require_encoder(opened, mode, space, given=encoder is not None)
+            _check_space(opened, mode, space, given=encoder is not None)
             result = opened.search(
                 _valid(query),
                 k=k,
@@ -79,11 +79,14 @@ def _valid(query: str) -> str:
     return query
 
 
-def _require_encoder(opened: Collection, mode: str | None, space: str, *, given: bool) -> None:
+def _check_space(opened: Collection, mode: str | None, space: str, *, given: bool) -> None:
     """Say in terms of the command line what the library would say in terms of Python."""
-    from orthant.errors import InputError, message
+    from orthant.errors import InputError, NotFoundError, message
 
     definition = opened.spaces.get(space)
+    if definition is None and space != "default":
+        known = ", ".join(opened.spaces) or "none"
+        raise NotFoundError(message(f"--space {space}", f"one of: {known}", "check the spelling, or leave it out"))
     if mode in ("dense", "hybrid") and not given and (definition is None or definition.encoder is None):
         made_by = definition.fingerprint if definition is not None else None
         raise InputError(

@@ -44,7 +44,7 @@ def _show(found: CollectionStats) -> None:
     sizes = ", ".join(f"{name} {readable_bytes(count)}" for name, count in found.bytes.items() if name != "total")
     words = found.lexical
     pairs = [
-        ("records", f"{found.records:,} in {found.generation:,} commits"),
+        ("records", f"{found.records:,} in {found.generation:,} commit{'s' if found.generation != 1 else ''}"),
         ("on disk", f"{readable_bytes(found.bytes['total'])}: {sizes}"),
         ("words", f"{words['terms']:,} terms, {words['words']:,} words, {words['average_length']:.1f} per text"),
     ]
@@ -56,7 +56,7 @@ def _show(found: CollectionStats) -> None:
          f"{s['dead_share']:.0%}", _shortened(s["fingerprint"] or "none: vectors are given"))
         for name, s in found.spaces.items()
     ]  # fmt: skip
-    columns = ("space", "dim#", "metric!", "vectors#", "without#", "bytes#", "dead#", "encoder!")
+    columns = ("space", "dim#", "metric!", "vectors#", "without#", "bytes#", "dead#", "encoder")
     print_table("Vector spaces" if spaces else "No vector space: only words are searchable.", columns, spaces)
     fields = [
         (name, ", ".join(f"{kind} {count:,}" for kind, count in f["types"].items()), f"{f['distinct']:,}",
@@ -69,7 +69,7 @@ def _show(found: CollectionStats) -> None:
         note(f"repaired on opening: {repaired}")
 
 
-def _shortened(text: str, *, width: int = 40) -> str:
+def _shortened(text: str, *, width: int = 22) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
