@@ -24,7 +24,7 @@ import numpy as np
 from static_corpus import Corpus, build_corpus, describe
 from static_fit import Bags, Settings, bags, train_table
 from static_measures import development_figures
-from static_pack import kept_tokens, quantize, tokenizer_json, write_notices
+from static_pack import kept_tokens, quantize, tokenizer_json, write_golden, write_notices
 from static_teacher import WEIGHTS_SHA256, Teacher, cached_vectors, teacher_folder
 
 TEXTS = 400_000
@@ -38,16 +38,16 @@ def note(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def word_pieces(texts: list[str], unknown: str = "[UNK]") -> list[list[int]]:
-    """Ids of the teacher's tokenizer, without special and unknown tokens."""
+def word_pieces(texts: list[str], most: int | None = TOKENS) -> list[list[int]]:
+    """At most ``most`` ids of the teacher's tokenizer per text, without special and unknown tokens."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(teacher_folder() / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    absent = tokenizer.token_to_id(unknown)
+    absent = tokenizer.token_to_id("[UNK]")
     encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-    return [[token for token in encoding.ids if token != absent][:TOKENS] for encoding in encodings]
+    return [[token for token in encoding.ids if token != absent][:most] for encoding in encodings]
 
 
 def vocabulary() -> dict[str, int]:
@@ -83,21 +83,34 @@ def distinct_unpaired(corpus: Corpus, pairs: np.ndarray, most: int) -> np.ndarra
     return np.flatnonzero(~paired)
 
 
-def float_encoder(table: np.ndarray, power: float):
-    """An ``encode`` over the float table, for the development figures while training."""
+def with_distractors(corpus: Corpus) -> dict[str, tuple[list[str], list[str]]]:
+    """Held-out questions with their documents first, then the documents of the same source that were trained on."""
+    held = {}
+    for name, (questions, documents) in corpus.dev.items():
+        own = set(documents)
+        others = dict.fromkeys(corpus.texts[right] for _, right, source in corpus.pairs if source == name)
+        held[f"{name}_all"] = (questions, documents + [text for text in others if text not in own])
+    return held
+
+
+def float_encoders(power: float):
+    """A function that gives ``encode`` for a float table, remembering the tokens of texts between tables."""
     from scipy.sparse import csr_matrix
 
-    remembered: dict[tuple, object] = {}
+    remembered: dict[tuple, Bags] = {}
 
-    def encode(texts: list[str]) -> np.ndarray:
-        key = (len(texts), texts[0], texts[-1])
-        if key not in remembered:
-            rows = bags(word_pieces(texts), power)
-            remembered[key] = csr_matrix((rows.weights, rows.ids, rows.offsets), shape=(len(texts), len(table)))
-        vectors = remembered[key] @ table
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    def encode_with(table: np.ndarray):
+        def encode(texts: list[str]) -> np.ndarray:
+            key = (len(texts), texts[0], texts[-1])
+            if key not in remembered:
+                remembered[key] = bags(word_pieces(texts, None), power)
+            rows = remembered[key]
+            vectors = csr_matrix((rows.weights, rows.ids, rows.offsets), shape=(len(texts), len(table))) @ table
+            return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
-    return encode
+        return encode
+
+    return encode_with
 
 
 def corpus_checksum(corpus: Corpus, most: int) -> str:
@@ -139,7 +152,10 @@ def package(table: np.ndarray, corpus: Corpus, settings: Settings, output: Path,
         "development_figures": {name: round(value, 4) for name, value in figures.items()},
     }
     # Opposite to the mean text, so that a text without words is close to no ordinary text.
-    StaticEncoder(codes, tokenizer, empty=-mean, **options).save(output, origin=origin)
+    encoder = StaticEncoder(codes, tokenizer, empty=-mean, **options)
+    encoder.save(output, origin=origin)
+    if output.resolve() == ROOT / "src/orthant/encoders/static_minilm":
+        write_golden(ROOT / "tests/encoders/static_golden.json", encoder.encode, encoder.fingerprint)
     write_notices(output, README.read_text(encoding="utf-8"))
 
 
@@ -162,16 +178,22 @@ def main() -> None:
     if targets is None:
         return
     rows = bags(word_pieces(texts), settings.power)
-    pairs = np.array([(left, right) for left, right, _ in corpus.pairs if max(left, right) < len(texts)])
+    known = [pair for pair in corpus.pairs if max(pair[:2]) < len(texts)]
+    pairs = np.array([pair[:2] for pair in known])
+    groups = np.unique([source for _, _, source in known], return_inverse=True)[1]
     singles = distinct_unpaired(corpus, pairs, len(texts))
     start = starting_table(rows, options.cache, settings.dim, settings.seed)
 
+    held = with_distractors(corpus)
+    encode_with = float_encoders(settings.power)
+
     def watch(step: int, table: np.ndarray) -> None:
-        figures = development_figures(float_encoder(table, settings.power), options.data, corpus.dev)
+        figures = development_figures(encode_with(table), options.data, held)
         note(f"step {step}: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
 
-    table = train_table(start, rows, targets, pairs, singles, settings, watch=watch)
-    figures = development_figures(float_encoder(table, settings.power), options.data, corpus.dev)
+    table = train_table(start, rows, targets, pairs, singles, settings, groups=groups, watch=watch)
+    np.save(options.cache / f"table_seed{settings.seed}.npy", table)
+    figures = development_figures(encode_with(table), options.data, held)
     package(table, corpus, settings, options.output, figures)
     note(f"written to {options.output}, {time.time() - begun:.0f} s")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,17 @@ def quantize(table: np.ndarray, rounds: int = 3) -> tuple[np.ndarray, np.ndarray
         scales = np.maximum((values * table).sum(1) / np.maximum((values * values).sum(1), 1e-8), 1e-12)
     codes = np.digitize(table / scales[:, None], edges).astype(np.uint8)
     return codes[:, 0::2] | (codes[:, 1::2] << 4), scales.astype(np.float32), levels
+
+
+def write_golden(path: Path, encode: Callable[[list[str]], np.ndarray], fingerprint: str) -> None:
+    """Keep the first components of a few vectors, so that a test notices when stored vectors would no longer match."""
+    texts = [
+        "a lighthouse keeper's diary",
+        "def mean(values): return sum(values) / len(values)",
+        "caf\u00e9 \u4f60\u597d 42",
+    ]
+    record = {"fingerprint": fingerprint, "texts": texts, "first_components": encode(texts)[:, :8].round(6).tolist()}
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def write_notices(folder: Path, readme: str) -> None:

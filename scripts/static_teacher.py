@@ -156,7 +156,7 @@ class Teacher:
 
 
 def cached_vectors(
-    texts: list[str], cache: Path, *, shard: int = 20_000, part: tuple[int, int] = (0, 1)
+    texts: list[str], cache: Path, *, shard: int = 10_000, part: tuple[int, int] = (0, 1)
 ) -> np.ndarray | None:
     """Teacher vectors of ``texts`` as float16, encoded shard by shard and kept on disk under a hash of each shard.
 

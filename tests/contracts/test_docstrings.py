@@ -41,14 +41,16 @@ def _entry(text, parameter):
 
 def _problems(name):
     for label, node in _public_definitions(name):
+        decorators = {ast.unparse(d) for d in node.decorator_list}
+        if "overload" in decorators:
+            continue
         text = ast.get_docstring(node)
         if not text:
             yield f"{label}: no docstring"
             continue
         if not text.split("\n\n")[0].rstrip().endswith((".", "?", ":", ")")):
             yield f"{label}: the first paragraph is not a sentence"
-        decorators = {ast.unparse(d) for d in getattr(node, "decorator_list", [])}
-        if isinstance(node, ast.ClassDef) or decorators & {"property", "cached_property", "overload"}:
+        if isinstance(node, ast.ClassDef) or decorators & {"property", "cached_property"}:
             continue
         for argument in _parameters(node):
             entry = _entry(text, argument.arg)

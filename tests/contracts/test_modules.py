@@ -63,7 +63,8 @@ FORBIDDEN = {
     "parallel kernels": r"parallel\s*=\s*True",
     "bare except": r"except\s*:",
     "assert": r"^\s*assert\b",
-    "stub": r"\bTODO\b|\bFIXME\b|NotImplementedError",
+    # Catching what a library raises is fine; raising it ourselves is a stub.
+    "stub": r"\bTODO\b|\bFIXME\b|^(?!\s*except\b).*NotImplementedError",
 }
 
 
@@ -99,6 +100,7 @@ def test_no_path_of_a_machine_is_committed():
             and path.is_file()
             and path.name != "test_modules.py"
         ):
-            if re.search(r"(?<![\w.])/(work|root|Users)/\w", path.read_text(encoding="utf-8", errors="replace")):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if re.search(r"(?<![\w.])/(work|root|Users)/\w", text):
                 found.append(name)
     assert not found, found

@@ -10,7 +10,8 @@ import warnings
 
 import pytest
 
-from orthant.datasets import pydocs, pydocs_compiled, pydocs_parse
+from orthant.datasets import pydocs
+from orthant.datasets.documentation import compiled, parse
 from orthant.datasets.pydocs import read_python_documentation
 from orthant.errors import InputError
 
@@ -30,7 +31,10 @@ FILES = {
             """Reached under another name only."""
         def unreachable(x):
             """Never exported by the package."""
-        class _Parent:
+        class _Grandparent:
+            def handed_down(self):
+                """Do what was always done."""
+        class _Parent(_Grandparent):
             def inherited(self, key):
                 """Do what all children do."""
         ''',
@@ -79,6 +83,16 @@ FILES = {
             def guarded(x):
                 """Defined under a condition."""
         ''',
+    "aside.py": """
+        '''Another module that exports what it did not define.'''
+        from .below.deep import nested
+        __all__ = ["nested"]
+        """,
+    "below/__init__.py": '"""A package below the first."""\n',
+    "below/deep.py": '''
+        def nested(x):
+            """Defined two levels down."""
+        ''',
     "tests/__init__.py": '"""Tests are left out of the corpus."""\n',
     "broken.py": '"""A file that does not parse."""\ndef (:\n',
     "_add_newdocs.py": '''
@@ -123,6 +137,9 @@ def test_public_names_kinds_and_texts(package):
     assert kinds == {
         "pkg_under_test": "module",
         "tool": "module",
+        "aside": "module",
+        "below": "module",
+        "below.deep.nested": "function",
         "solve": "function",
         "shown": "function",
         "shown.turn": "method",
@@ -132,6 +149,7 @@ def test_public_names_kinds_and_texts(package):
         "shuffle": "function",
         "Open": "class",
         "Open.inherited": "method",
+        "Open.handed_down": "method",
         "Open.read": "method",
         "Open.size": "attribute",
         "tool.Again": "class",
@@ -244,12 +262,12 @@ def test_compiled_objects_of_numpy_are_found():
 
 
 def test_compiled_modules_and_topics_of_the_interpreter():
-    items = {item[2]: item for item in pydocs_compiled.compiled_items("stdlib")}
+    items = {item[2]: item for item in compiled.compiled_items("stdlib")}
     assert items["math.sqrt"][1:4] == ("function", "math.sqrt", "(x, /)")
     assert items["str.split"][3].startswith("(sep=None")
     assert {"len", "ValueError", "itertools.chain", "time.sleep", "dict.get"} <= set(items)
-    assert pydocs_compiled.compiled_items("scipy") == []
-    topics = pydocs_compiled.language_topics()
+    assert compiled.compiled_items("scipy") == []
+    topics = compiled.language_topics()
     assert "python:with" in {t[2] for t in topics}
 
 
@@ -282,9 +300,9 @@ def test_a_module_beside_a_function_of_its_name_keeps_another_id(package):
 
 def test_the_script_speaks_json(package, monkeypatch):
     job = [str(package / "tool.py"), "pkg_under_test.tool", False]
-    command = [sys.executable, "-I", "-S", pydocs_parse.__file__]
+    command = [sys.executable, "-I", "-S", parse.__file__]
     done = subprocess.run(command, input=json.dumps([job]).encode(), capture_output=True, check=True, timeout=60)
-    assert json.loads(done.stdout) == json.loads(json.dumps(pydocs_parse.parse_files([tuple(job)])))
+    assert json.loads(done.stdout) == json.loads(json.dumps(parse.parse_files([tuple(job)])))
     assert not [n for n in ("numpy", "orthant") if n.encode() in done.stderr]
 
 

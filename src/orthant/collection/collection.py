@@ -192,6 +192,10 @@ class Collection(CollectionReader):
         metadata_field: str | None = None,
         ids: Literal["field", "hash", "number"] = "field",
         format: Literal["jsonl", "csv", "tsv", "parquet", "folder"] | None = None,
+        types: Mapping[str, Literal["str", "int", "float", "bool"]] | None = None,
+        delimiter: str | None = None,
+        quote: str | None = '"',
+        encoding: str = "utf-8",
         batch_size: int = 4096,
         advance: Callable[[int], None] | None = None,
     ) -> AddReport:
@@ -218,6 +222,14 @@ class Collection(CollectionReader):
             Where ids come from when the records have none.
         format : {"jsonl", "csv", "tsv", "parquet", "folder"}, optional
             Default: by the path's ending.
+        types : mapping of str to {"str", "int", "float", "bool"}, optional
+            Types of CSV and TSV columns; the others are told from the whole column.
+        delimiter : str, optional
+            Cell separator of CSV and TSV.
+        quote : str or None, default '"'
+            Quote character of CSV and TSV; None when quotes are ordinary characters.
+        encoding : str, default "utf-8"
+            Encoding of text files.
         batch_size : int, default 4096
             Records per commit; small ones pay one disk sync each, large ones memory.
         advance : callable of int, optional
@@ -247,8 +259,56 @@ class Collection(CollectionReader):
             metadata_field=metadata_field,
             ids=ids,
             format=format,
+            types=types,
+            delimiter=delimiter,
+            quote=quote,
+            encoding=encoding,
             batch_size=batch_size,
             advance=advance,
+        )
+
+    def add_vectors(
+        self,
+        path: str | Path,
+        *,
+        space: str = DEFAULT_SPACE,
+        id_prefix: str = "",
+        ids: Sequence[str] | None = None,
+        batch_size: int = 4096,
+        advance: Callable[[int], None] | None = None,
+    ) -> AddReport:
+        """Upsert the rows of a vector file as records without text.
+
+        Parameters
+        ----------
+        path : str or Path
+            ``.npy``, ``.npz:name``, ``.fvecs``, ``.bvecs``, ``.fbin``, ``.u8bin`` or an HDF5 data set
+            (``file.hdf5:train``), any real dtype.
+        space : str, default "default"
+            The vector space; the default one is made if it does not exist.
+        id_prefix : str, default ""
+            Ids are this and the row's number.
+        ids : sequence of str, length n, optional
+            Ids instead.
+        batch_size : int, default 4096
+            Records per commit.
+        advance : callable of int, optional
+            Told how many further records are stored.
+
+        Returns
+        -------
+        AddReport
+            Counts and seconds per stage.
+
+        Raises
+        ------
+        InputError
+            A malformed file, NaN, or a dimension other than the space's; nothing was written.
+        """
+        from orthant.collection.adding import add_vector_file
+
+        return add_vector_file(
+            self, path, space=space, id_prefix=id_prefix, ids=ids, batch_size=batch_size, advance=advance
         )
 
     def _missing_space(self, vectors: Mapping[str, Any]) -> list[tuple[SpaceDefinition, FloatArray]]:

@@ -110,7 +110,7 @@ def choose_mode(
         What was asked.
     texts : sequence of (str or None)
         The query texts.
-    given : ndarray or None
+    given : ndarray of shape (q, dim) or None
         The query vectors.
     space : str
         The vector space.

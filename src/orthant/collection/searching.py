@@ -64,12 +64,27 @@ class SearchOptions:
 
 
 @dataclass(frozen=True)
+class _Leg:
+    """What one leg said of every ranked row; made into a `LegScore` only for the rows that are returned."""
+
+    scores: FloatArray
+    ranks: IdArray
+    normalized: FloatArray | None = None
+    weight: float | None = None
+
+    def score(self, place: int) -> LegScore:
+        score, rank = float(self.scores[place]), int(self.ranks[place])
+        normalized = None if self.normalized is None else float(self.normalized[place])
+        return LegScore(score if np.isfinite(score) else None, rank or None, normalized, self.weight)
+
+
+@dataclass(frozen=True)
 class _Ranking:
     """Rows of one query, best first, with what each leg said."""
 
     rows: IdArray
     scores: FloatArray
-    legs: dict[str, dict[int, LegScore]]
+    legs: dict[str, _Leg]
 
 
 def execute(
@@ -232,8 +247,7 @@ def _rank(
     ((leg, (rows, scores)),) = (
         found.items() if found else (("dense", (np.zeros(0, np.int64), np.zeros(0, np.float32))),)
     )
-    legs = {leg: {int(r): LegScore(float(s), n + 1) for n, (r, s) in enumerate(zip(rows, scores, strict=True))}}
-    return _Ranking(rows, scores, legs)
+    return _Ranking(rows, scores, {leg: _Leg(scores, np.arange(1, len(rows) + 1))})
 
 
 def _fused(
@@ -256,13 +270,7 @@ def _fused(
         parts = {leg: fusion.min_max(raw[leg]) for leg in raw}
     fused = fusion.weighted_sum(parts, options.weights) if parts else np.zeros(0, np.float32)
     order = np.lexsort((candidates, -fused))
-    legs: dict[str, dict[int, LegScore]] = {}
-    for leg in raw:
-        values = zip(candidates.tolist(), raw[leg].tolist(), places[leg].tolist(), parts[leg].tolist(), strict=True)
-        legs[leg] = {
-            row: LegScore(score if np.isfinite(score) else None, place or None, part, options.weights[leg])
-            for row, score, place, part in values
-        }
+    legs = {leg: _Leg(raw[leg][order], places[leg][order], parts[leg][order], options.weights[leg]) for leg in raw}
     return _Ranking(candidates[order], fused[order], legs)
 
 
@@ -290,7 +298,7 @@ def _fetch(
         key, text, metadata = records[row]
         present = _terms(analyzer, text) if asked else {}
         matched = tuple(sorted(word for term, word in asked.items() if term in present))
-        legs = {leg: scores[row] for leg, scores in ranking.legs.items() if row in scores}
+        legs = {name: leg.score(options.offset + place) for name, leg in ranking.legs.items()}
         shown = text if options.include_text else None
         hits.append(Hit(key, score, options.offset + place + 1, shown, metadata, legs, matched))
     return tuple(hits)

@@ -20,11 +20,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orthant.datasets import pydocs_parse
+from orthant.datasets.documentation import parse
+from orthant.datasets.documentation.compiled import compiled_items, language_topics
+from orthant.datasets.documentation.names import PublicNames, is_public
+from orthant.datasets.documentation.parse import Finding, Job
 from orthant.datasets.kinds import Document
-from orthant.datasets.pydocs_compiled import compiled_items, language_topics
-from orthant.datasets.pydocs_names import PublicNames, is_public
-from orthant.datasets.pydocs_parse import Finding, Job
 from orthant.errors import InputError, message
 from orthant.validate import as_texts, check_count
 
@@ -211,10 +211,10 @@ def _jobs(name: str, home: Path) -> list[Job]:
 
 def _parse(jobs: list[Job], processes: int) -> list[Finding]:
     """Parse the files, the largest shares in other interpreters; fall back to this one if they cannot start."""
-    script = Path(pydocs_parse.__file__ or "")
+    script = Path(parse.__file__ or "")
     processes = min(processes, 1 + len(jobs) // 40)
     if processes == 1 or not sys.executable or getattr(sys, "frozen", False) or not script.is_file():
-        return pydocs_parse.parse_files(jobs)
+        return parse.parse_files(jobs)
     shares: list[list[Job]] = [[] for _ in range(processes)]
     loads = [0] * processes
     sized = sorted(((os.path.getsize(job[0]), job) for job in jobs), key=lambda pair: (-pair[0], pair[1]))
@@ -247,7 +247,7 @@ def _overlapped(workers: list[tuple[subprocess.Popen[bytes] | None, list[Job]]],
                 worker.kill()
             worker.stdin = None
     try:
-        findings = pydocs_parse.parse_files(own)
+        findings = parse.parse_files(own)
         for worker, share in workers:
             findings.extend(_collect(worker, share))
     finally:
@@ -268,7 +268,7 @@ def _collect(worker: subprocess.Popen[bytes] | None, share: list[Job]) -> list[F
         except (OSError, ValueError, TypeError, KeyError, subprocess.TimeoutExpired):
             worker.kill()
             worker.wait()
-    return pydocs_parse.parse_files(share)
+    return parse.parse_files(share)
 
 
 def _records(package: str, findings: list[Finding]) -> list[_Record]:

@@ -71,7 +71,18 @@ class Dictionary(Sequence[Any]):
         return raw if self.kind == "str" else int(raw)
 
     def value(self, i: int) -> str | int:
-        """Return entry i as a user's value."""
+        """Return entry i as a user's value.
+
+        Parameters
+        ----------
+        i : int
+            Which entry, from 0.
+
+        Returns
+        -------
+        str or int
+            The value as it was given.
+        """
         key = self[i]
         return key.decode() if isinstance(key, bytes) else int(key)
 
@@ -82,7 +93,20 @@ class Dictionary(Sequence[Any]):
 
     @classmethod
     def from_keys(cls, keys: Sequence[Any], *, kind: str) -> Dictionary:
-        """Return the dictionary of ascending distinct sort keys."""
+        """Return the dictionary of ascending distinct sort keys.
+
+        Parameters
+        ----------
+        keys : sequence of bytes or int
+            Sort keys, distinct and ascending.
+        kind : {"str", "big"}
+            What they are.
+
+        Returns
+        -------
+        Dictionary
+            The entries in one blob.
+        """
         raws = keys if kind == "str" else [str(key).encode() for key in keys]
         offsets = np.zeros(len(raws) + 1, dtype=np.int64)
         np.cumsum(np.fromiter(map(len, raws), np.int64, len(raws)) + 1, out=offsets[1:])
