@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from collection.fakes import FakeEncoder, text_of
 from faults import child
 from faults.verify import check_equal, contents
-
 from orthant.collection.collection import Collection
 from orthant.collection.storage import maintenance
 from orthant.collection.storage.files import FileLayer
@@ -149,7 +149,7 @@ def test_a_full_database_keeps_everything(base):
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count={pages}")
         big = {key: [text + " filler" * 4000, meta] for key, (text, meta) in _rows(20, 30, 3).items()}
-        with pytest.raises(StoreError, match="Got a full disk .* expected free space.*kept.* Free some space"):
+        with pytest.raises(StoreError, match=r"Got a full disk .* expected free space.*kept.* Free some space"):
             child.apply(collection, {"upsert": big})
         assert collection._store.generation is generation
         check_equal(collection, model)
@@ -162,7 +162,7 @@ def test_a_full_database_keeps_everything(base):
 
 
 def test_a_commit_of_unknown_outcome_keeps_its_vectors(base):
-    """After a failed sync of the log the commit may come back at the next start: its vectors must not be overwritten."""
+    """After a failed sync of the log the commit may come back at the next start, and then needs its vectors."""
     with Collection(base, encoder=FakeEncoder()) as collection:
         child.apply(collection, {"upsert": _rows(12, 2, 2)})
         database = collection._store.database

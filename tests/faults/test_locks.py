@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from collection.fakes import FakeEncoder
-from faults import child
 
 import orthant
+from collection.fakes import FakeEncoder
+from faults import child
 from orthant.collection.collection import Collection
 from orthant.collection.storage import maintenance
 from orthant.errors import StoreCorruptedError, StoreError, StoreLockedError, StoreReadOnlyError
@@ -183,20 +183,22 @@ def test_w48_a_moved_folder_works(path, tmp_path, monkeypatch):
 def test_w22_a_hundred_rounds_leave_nothing_open(path):
     import psutil
 
-    def round_() -> None:
+    def round_(i: int) -> None:
         with Collection(path, encoder=FakeEncoder()) as collection:
             for mode in ("dense", "lexical", "hybrid"):
                 collection.search("amber", mode=mode)
-            collection.upsert(["a"], texts=["amber delta"])
+            # Some rounds write, which costs disk syncs.
+            if i % 5 == 0:
+                collection.upsert(["a"], texts=["amber delta"])
             collection.get(["a"], vectors=True)
 
-    for _ in range(10):
-        round_()
+    for i in range(10):
+        round_(i)
     gc.collect()
     process = psutil.Process()
     before = process.num_fds(), threading.active_count(), process.memory_info().rss
-    for _ in range(100):
-        round_()
+    for i in range(100):
+        round_(i)
     gc.collect()
     after = process.num_fds(), threading.active_count(), process.memory_info().rss
     assert after[:2] == before[:2]
@@ -263,7 +265,7 @@ def test_many_readers_while_writing(path):
                     hits = reader.search("harbor", mode="hybrid", k=100)
                     assert len(set(hits.ids)) == len(hits)
                     assert reader.get("a").text == "amber delta"
-        except BaseException as error:
+        except (Exception, AssertionError) as error:  # noqa: BLE001 - shown by the main thread
             errors.append(error)
 
     threads = [threading.Thread(target=read) for _ in range(4)]
