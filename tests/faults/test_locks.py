@@ -99,15 +99,6 @@ def test_w32_readers_see_commits_of_another_process_without_reopening(path):
             reader.close()
 
 
-def test_a_deleted_lock_file_does_not_let_two_writers_in(path):
-    lock = path / "writer.lock"
-    with Collection(path, encoder=FakeEncoder()) as one:
-        one.upsert(["x"], texts=["amber"])
-        with Collection(path, encoder=FakeEncoder()) as two, pytest.raises(StoreLockedError):
-            two.upsert(["y"], texts=["amber"])
-        assert lock.exists()
-
-
 _UNPRIVILEGED = """
 import os, sys
 from collection.fakes import FakeEncoder
