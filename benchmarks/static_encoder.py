@@ -218,17 +218,20 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     options = parser.parse_args()
     data = Path(os.environ.get("ORTHANT_DATA", ROOT.parent / "shared/data"))
-    record = json.loads(RESULT.read_text()) if RESULT.exists() else {"arms": {}, "missing": {}}
+    arms, missing = {}, {}
     for name in options.arms:
         begun = time.time()
         try:
             arm = ARMS[name](data)
         except ImportError as error:
-            record["missing"][name] = str(error)
+            missing[name] = str(error)
             continue
-        record["missing"].pop(name, None)
-        record["arms"][name] = {**arm, "code_sha256": code_hash(), "seconds": round(time.time() - begun)}
+        arms[name] = {**arm, "code_sha256": code_hash(), "seconds": round(time.time() - begun)}
         print(f"{name}: {json.dumps(arm)}")
+    # Read only now: another run may have finished its arms meanwhile.
+    record = json.loads(RESULT.read_text()) if RESULT.exists() else {"arms": {}, "missing": {}}
+    record["missing"] = {name: why for name, why in {**record["missing"], **missing}.items() if name not in arms}
+    record["arms"].update(arms)
     teacher, shipped = record["arms"].get("minilm"), record["arms"].get("static")
     if teacher and shipped:
         kept = {key: round(shipped[key] / teacher[key], 3) for key in teacher if key.endswith(("@10", "spearman"))}

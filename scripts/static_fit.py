@@ -1,4 +1,4 @@
-"""Fit a token table: ridge regression to teacher vectors, then contrastive training mixed with distillation."""
+"""Fit a token table: contrastive training on pairs, mixed with distillation of a teacher's vectors."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ class Settings:
 
     seed: int = 0
     dim: int = 512
-    ridge: float = 0.01
-    ridge_steps: int = 40
     steps: int = 1_200
     batch: int = 1_024
     power: float = 0.5
@@ -58,30 +56,6 @@ def bags(token_ids: list[list[int]], power: float = 0.5) -> Bags:
     return Bags(np.concatenate([ids for ids, _ in found]), offsets, weights)
 
 
-def ridge_table(rows: Bags, targets: np.ndarray, start: np.ndarray, settings: Settings) -> np.ndarray:
-    """Solve (A'A + lambda I) T = A'Y + lambda T0 by conjugate gradients, A the mean-pooling matrix of the texts."""
-    from scipy.sparse import csr_matrix
-
-    counts = np.diff(rows.offsets)
-    totals = np.add.reduceat(np.append(rows.weights, 0), rows.offsets[:-1])
-    values = (rows.weights / np.repeat(totals, counts)).astype(np.float32)
-    pooling = csr_matrix((values, rows.ids, rows.offsets), shape=(len(counts), len(start)))
-    transposed = pooling.T.tocsr()
-    table = start.astype(np.float32).copy()
-    residual = transposed @ (targets - pooling @ table)
-    direction = residual.copy()
-    power = (residual * residual).sum(0)
-    for _ in range(settings.ridge_steps):
-        image = transposed @ (pooling @ direction) + settings.ridge * direction
-        length = power / np.maximum((direction * image).sum(0), 1e-20)
-        table += length * direction
-        residual -= length * image
-        following = (residual * residual).sum(0)
-        direction = residual + (following / np.maximum(power, 1e-20)) * direction
-        power = following
-    return table
-
-
 def _epoch(rng: np.random.Generator, count: int, groups: np.ndarray | None, block: int) -> np.ndarray:
     """A random order of the pairs; with ``block``, runs of that many come from one source, which hardens negatives."""
     order = rng.permutation(count)
@@ -93,6 +67,57 @@ def _epoch(rng: np.random.Generator, count: int, groups: np.ndarray | None, bloc
         members = order[groups[order] == group]
         blocks += [members[start : start + block] for start in range(0, len(members), block)]
     return np.concatenate([blocks[place] for place in rng.permutation(len(blocks))])
+
+
+def _contrast(left, right, left_teacher, right_teacher, settings: Settings):
+    """Symmetric InfoNCE over pairs of unit vectors; texts the teacher finds as close as the positive do not count."""
+    import torch
+    from torch.nn import functional
+
+    known = left_teacher @ right_teacher.T
+    positive = known.diagonal()
+    doubtful = (known > (positive[:, None] - settings.false_negative_margin)) | (known > positive[None, :])
+    doubtful.fill_diagonal_(False)
+    scores = (left @ right.T / settings.temperature).masked_fill(doubtful, -1e4)
+    labels = torch.arange(len(left))
+    return 0.5 * (functional.cross_entropy(scores, labels) + functional.cross_entropy(scores.T, labels))
+
+
+def _divergence(units, teacher, temperature: float):
+    """Kullback-Leibler divergence from the teacher's in-batch similarities to those of the table."""
+    import torch
+    from torch.nn import functional
+
+    itself = torch.eye(len(units), dtype=torch.bool)
+    mine, theirs = (
+        functional.log_softmax((x @ x.T / temperature).masked_fill(itself, -1e4), 1) for x in (units, teacher)
+    )
+    return functional.kl_div(mine, theirs, reduction="batchmean", log_target=True)
+
+
+def _loss(units, teacher, size: int, settings: Settings):
+    """The whole loss of a batch: ``size`` left texts, as many right ones, then single texts."""
+    import torch
+
+    left, right = slice(0, size), slice(size, 2 * size)
+    # A quarter of the paired texts is enough for the divergence, whose cost is quadratic.
+    some = torch.cat([torch.arange(0, 2 * size, 4), torch.arange(2 * size, len(units))])
+    loss = settings.contrastive * _contrast(units[left], units[right], teacher[left], teacher[right], settings)
+    loss = loss + settings.distribution * _divergence(units[some], teacher[some], settings.teacher_temperature)
+    return loss + settings.direct * (1.0 - (units[:, : teacher.shape[1]] * teacher).sum(1)).mean()
+
+
+def _batches(pairs: np.ndarray, singles: np.ndarray, groups: np.ndarray | None, settings: Settings):
+    """Positions of each step's texts: left sides, right sides, single texts."""
+    rng = np.random.default_rng(settings.seed)
+    extra = int(settings.batch * settings.single_share)
+    order, place = _epoch(rng, len(pairs), groups, settings.block), 0
+    for _ in range(settings.steps):
+        if place + settings.batch > len(order):
+            order, place = _epoch(rng, len(pairs), groups, settings.block), 0
+        chosen = pairs[order[place : place + settings.batch]]
+        place += settings.batch
+        yield np.concatenate([chosen[:, 0], chosen[:, 1], singles[rng.integers(0, len(singles), extra)]])
 
 
 def train_table(
@@ -116,62 +141,22 @@ def train_table(
     from torch.nn import functional
 
     torch.set_num_threads(settings.threads)
-    torch.manual_seed(settings.seed)
-    rng = np.random.default_rng(settings.seed)
     weight = torch.nn.Parameter(torch.from_numpy(table.astype(np.float32).copy()))
     optimizer = torch.optim.Adam([weight], lr=settings.learning_rate, betas=(0.9, 0.99), fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min(1.0, (step + 1) / 50) * max(0.02, 1.0 - step / settings.steps)
     )
-    extra = int(settings.batch * settings.single_share)
-
-    def pooled(texts: np.ndarray):
+    begun = time.time()
+    for step, texts in enumerate(_batches(pairs, singles, groups, settings), 1):
         ids, begins, weights = (torch.from_numpy(array) for array in rows.take(texts))
-        return functional.embedding_bag(ids, weight, begins.to(ids.dtype), mode="sum", per_sample_weights=weights)
-
-    order, place, begun = _epoch(rng, len(pairs), groups, settings.block), 0, time.time()
-    for step in range(settings.steps):
-        if place + settings.batch > len(order):
-            order, place = _epoch(rng, len(pairs), groups, settings.block), 0
-        chosen = pairs[order[place : place + settings.batch]]
-        place += settings.batch
-        texts = np.concatenate([chosen[:, 0], chosen[:, 1], singles[rng.integers(0, len(singles), extra)]])
-        units = functional.normalize(pooled(texts))
-        wanted = torch.from_numpy(targets[texts].astype(np.float32))
-        size = len(chosen)
-        loss = torch.zeros(())
-        if settings.contrastive:
-            student = units[:size] @ units[size : 2 * size].T / settings.temperature
-            with torch.no_grad():
-                known = wanted[:size] @ wanted[size : 2 * size].T
-                positive = known.diagonal()
-                # A text the teacher finds as close as the positive is not a negative.
-                doubtful = (known > (positive[:, None] - settings.false_negative_margin)) | (known > positive[None, :])
-                doubtful.fill_diagonal_(False)
-            student = student.masked_fill(doubtful, -1e4)
-            labels = torch.arange(size)
-            loss = loss + settings.contrastive * 0.5 * (
-                functional.cross_entropy(student, labels) + functional.cross_entropy(student.T, labels)
-            )
-        if settings.distribution:
-            some = torch.cat([torch.arange(0, 2 * size, 4), torch.arange(2 * size, len(texts))])
-            left, right = units[some], wanted[some]
-            hide = torch.eye(len(some), dtype=torch.bool)
-            mine = (left @ left.T / settings.teacher_temperature).masked_fill(hide, -1e4)
-            theirs = (right @ right.T / settings.teacher_temperature).masked_fill(hide, -1e4)
-            loss = loss + settings.distribution * functional.kl_div(
-                functional.log_softmax(mine, 1),
-                functional.log_softmax(theirs, 1),
-                reduction="batchmean",
-                log_target=True,
-            )
-        if settings.direct:
-            loss = loss + settings.direct * (1.0 - (units[:, : wanted.shape[1]] * wanted).sum(1)).mean()
+        sums = functional.embedding_bag(ids, weight, begins.to(ids.dtype), mode="sum", per_sample_weights=weights)
+        teacher = torch.from_numpy(targets[texts].astype(np.float32))
+        loss = _loss(functional.normalize(sums), teacher, settings.batch, settings)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         schedule.step()
-        if watch is not None and ((step + 1) % every == 0 or step + 1 == settings.steps):
-            print(f"step {step + 1} loss {loss.item():.4f} {time.time() - begun:.0f} s", file=sys.stderr, flush=True)
-            watch(step + 1, weight.detach().numpy())
+        if watch is not None and (step % every == 0 or step == settings.steps):
+            print(f"step {step} loss {loss.item():.4f} {time.time() - begun:.0f} s", file=sys.stderr, flush=True)
+            watch(step, weight.detach().numpy())
     return weight.detach().numpy().copy()

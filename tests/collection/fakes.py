@@ -48,7 +48,10 @@ class FakeEncoder:
         return X, EncodeReport(items=len(items), truncated_tokens=cut)
 
 
-WORDS = "amber basin cedar delta ember fjord grove harbor inlet juniper kelp lagoon meadow nectar orchid pebble".split()
+WORDS = (
+    *("amber", "basin", "cedar", "delta", "ember", "fjord", "grove", "harbor"),
+    *("inlet", "juniper", "kelp", "lagoon", "meadow", "nectar", "orchid", "pebble"),
+)
 
 
 def text_of(rng: np.random.Generator, words: int = 6) -> str:

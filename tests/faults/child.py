@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from collection.fakes import FakeEncoder, text_of
 
+from collection.fakes import FakeEncoder, text_of
 from orthant.collection.collection import Collection
 from orthant.collection.storage import maintenance
 from orthant.collection.storage.files import FileLayer

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+import orthant
 from collection.fakes import FakeEncoder
 from faults import child
 from faults.verify import check_equal, contents
-
-import orthant
 from orthant.collection.collection import Collection
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="SIGKILL")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from collection.fakes import FakeEncoder, naive_scores
 
+from collection.fakes import FakeEncoder, naive_scores
 from orthant.collection.collection import Collection
 
 ENCODER = FakeEncoder()
