@@ -8,11 +8,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
 from collection.fakes import FakeEncoder, text_of
 from faults import child
 from faults.recording import LOG, Operation, Recorder, after_power_cut, recorded, torn_logs, unsynced, write_state
 from faults.verify import check_equal, contents
-
 from orthant.collection.collection import Collection
 from orthant.collection.storage import maintenance
 
