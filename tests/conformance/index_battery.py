@@ -187,6 +187,8 @@ def check_automatic_ids_continue(case):
     np.testing.assert_array_equal(index.add(data(3)), [0, 1, 2])
     np.testing.assert_array_equal(index.add(data(2), [70, 9]), [70, 9])
     np.testing.assert_array_equal(index.add(data(2)), [71, 72])
+    index.add(data(1), [30])
+    np.testing.assert_array_equal(index.add(data(1)), [73])
 
 
 def check_w01_never_raises_for_lack_of_hits(case):

@@ -1,7 +1,7 @@
 """Where classes join the conformance suites, by one line each.
 
     register_index("flat", Flat)
-    register_encoder("static", lambda: load_encoder("static"))
+    register_encoder("static", StaticEncoder.load)
     register_transform("pca", lambda dim: PCA(dim=max(1, dim // 2)))
     register_quantizer("sq8", lambda dim: ScalarQuantizer())
 
@@ -13,9 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from conformance import reference
+from encoders.tiny_models import FakeSentenceTransformer, write_tiny_bert
+from orthant.encoders.callable import CallableEncoder
+from orthant.encoders.sentence_transformers import SentenceTransformerEncoder
+from orthant.encoders.static import StaticEncoder
+from orthant.encoders.transformer import TransformerEncoder
 from orthant.index import Flat
 
 TEXTS = tuple(
@@ -81,6 +88,16 @@ def register_quantizer(name: str, make: Callable[[int], Any], **settings: Any) -
 
 
 register_index("flat", Flat)
+register_encoder("static", StaticEncoder.load)
+register_encoder(
+    "transformer",
+    lambda: TransformerEncoder.load(write_tiny_bert(Path(mkdtemp()) / "tiny", window=64), backend="numpy"),
+)
+register_encoder("sentence-transformer", lambda: SentenceTransformerEncoder(FakeSentenceTransformer()))
+register_encoder(
+    "callable", lambda: CallableEncoder(lambda t: [[len(x), len(set(x)), 1] for x in t], dim=3, name="x"), texts=False
+)
+EXEMPT["Model2VecEncoder"] = "wraps an object of an optional package; tested in tests/encoders/test_registry.py"
 register_encoder("reference-hashing", reference.HashingEncoder)
 register_transform("reference-centering", lambda dim: reference.Centering())
 register_quantizer("reference-eight-bit", lambda dim: reference.EightBit())

@@ -84,6 +84,14 @@ def test_maps_are_maps_and_read_only(tmp_path):
         assert loaded.flags.owndata and loaded.flags.writeable
 
 
+def test_an_open_map_survives_that_its_file_is_replaced(tmp_path):
+    path = tmp_path / "x.npy"
+    write_vectors(path, np.ones((2, 2)))
+    mapped = read_vectors(path)
+    write_vectors(path, np.zeros((2, 2)))
+    assert mapped.tolist() == [[1, 1], [1, 1]] and read_vectors(path).tolist() == [[0, 0], [0, 0]]
+
+
 def test_no_rows(tmp_path):
     for suffix in (".npy", ".fbin", ".ibin"):
         path = tmp_path / f"x{suffix}"

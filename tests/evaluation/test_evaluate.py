@@ -20,7 +20,6 @@ from orthant.evaluation import (
     tabulate,
     write_run,
 )
-from orthant.evaluation import dense as dense_module
 from orthant.evaluation.context import code_hash, versions
 from orthant.types import EncodeReport, Report
 
@@ -59,6 +58,7 @@ def test_an_encoder_is_searched_exactly_and_described():
     assert target["dtype"] == "float32"
     assert target["documents_without_vector"] == 1
     assert (target["truncated_documents"], target["truncated_document_tokens"]) == (1, 3)
+    assert (target["truncated_queries"], target["truncated_query_tokens"]) == (0, 0)
     assert (data["queries"], data["queries_unjudged"], data["documents"]) == (3, 1, 5)
     assert report.context["seeds"] == [4]
     assert len(report.context["data_sha256"]) == 64
@@ -85,11 +85,10 @@ def test_w66_files_are_enough(tmp_path):
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
-def test_dense_searcher_against_a_plain_sort(metric, monkeypatch):
+def test_dense_searcher_against_a_plain_sort(metric):
     rng = np.random.default_rng(0)
     texts = {f"d{i}": "".join(rng.choice(list("abcdef"), 6)) for i in range(200)}
     queries = ["".join(rng.choice(list("abcdef"), 6)) for _ in range(20)]
-    monkeypatch.setattr(dense_module, "_BLOCK_ELEMENTS", 600)
     searcher = DenseSearcher(Letters(), texts, metric=metric)
     X, Q = (Letters().encode(list(t)).astype(float) for t in (texts.values(), queries))
     products = Q @ X.T
@@ -102,6 +101,8 @@ def test_dense_searcher_against_a_plain_sort(metric, monkeypatch):
         assert [score for _, score in hits] == pytest.approx(best.tolist(), abs=1e-5)
         assert [products[i][int(d[1:])] for d, _ in hits] == pytest.approx(best.tolist(), abs=1e-5)
     assert searcher.search_texts([], k=3) == []
+    assert DenseSearcher(Letters(), {"d": "???"}).search_texts(["a"], k=3) == [[]]
+    assert DenseSearcher(Letters(), {"d": "a"}).search_texts(["???"], k=3) == [[]]
     assert len(searcher.search_texts(["a"], k=1000)[0]) == 200
 
 

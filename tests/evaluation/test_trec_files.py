@@ -50,6 +50,8 @@ def test_equal_content_gives_equal_bytes(tmp_path):
     for name in ("a.gz", "b.gz"):
         write_run(tmp_path / name, {"q": {"d": 0.5}})
     assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
+    # Bytes 4 to 8 of a gzip file are its time stamp.
+    assert (tmp_path / "a.gz").read_bytes()[4:8] == bytes(4)
 
 
 def test_gzip_is_known_by_content_not_by_name(tmp_path):

@@ -51,7 +51,35 @@ def test_far_from_the_origin_the_order_is_still_exact(metric, offset):
     Q = (X[:12] + X[12:24]) / 2
     index = Flat(24, metric)
     index.add(X)
-    agree(index.search(Q, 17), X, np.arange(900), Q, 17, metric)
+    hits = index.search(Q, 17)
+    agree(hits, X, np.arange(900), Q, 17, metric)
+    if metric == "l2" and offset:
+        # float64 tiles tell the rows apart, so few are left to score pair by pair.
+        assert hits.cost.details["float64"] and hits.cost.details["rescored"] < 4 * 12 * 17
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("seed", range(4))
+def test_any_rounding_within_the_bound_leaves_the_answer_exact(monkeypatch, metric, seed):
+    """Tiles are made as wrong as the bound allows, in the worst direction for each row."""
+    X, Q = np.round(data(800, 6) * 2) + np.float32(7), data(5, 6, seed=1) + np.float32(7)
+    index = Flat(6, metric)
+    index.add(X)
+    wanted = index.search(Q, 11)
+    agree(wanted, X, np.arange(800), Q, 11, metric)
+    real_scores, real_bound, rng = distances.tile_scores, distances.tile_bound, np.random.default_rng(seed)
+    spread = 0.02 * float(np.ptp(naive_scores(Q, X, metric)))
+
+    def wrong_scores(*arguments):
+        out = real_scores(*arguments)
+        return out + (spread * rng.choice([-0.99, 0.99], out.shape)).astype(out.dtype)
+
+    monkeypatch.setattr(distances, "tile_scores", wrong_scores)
+    monkeypatch.setattr(distances, "tile_bound", lambda *a: real_bound(*a) + spread)
+    monkeypatch.setattr(distances.row_chunks, "__defaults__", (1500,))
+    hits = index.search(Q, 11)
+    np.testing.assert_array_equal(hits.ids, wanted.ids)
+    np.testing.assert_array_equal(hits.scores, wanted.scores)
 
 
 def test_the_float32_expansion_alone_would_be_wrong():
@@ -99,6 +127,20 @@ def test_thousands_of_equal_rows_settle_in_bounded_memory():
     tracemalloc.stop()
     assert (hits.ids == np.arange(30_000, 30_005)).all() and (hits.scores == 8).all()
     assert peak < 250 << 20
+
+
+def test_held_candidates_are_bounded_when_rows_tie(monkeypatch):
+    from orthant.index import scan as scanning
+
+    held = []
+    real = scanning._Batch._prune
+    monkeypatch.setattr(scanning._Batch, "_prune", lambda self: held.append(len(self.rows)) or real(self))
+    monkeypatch.setattr(scanning, "_PENDING", 5000)
+    monkeypatch.setattr(distances.row_chunks, "__defaults__", (80_000,))
+    index = Flat(4, "dot")
+    index.add(np.ones((20_000, 4)))
+    assert (index.search(np.ones((20, 4)), 5).ids == np.arange(5)).all()
+    assert max(held) <= 2 * 5000 + 20_000, "400,000 pairs tie"
 
 
 def test_tiles_of_many_shapes_give_the_same_bytes(monkeypatch):
@@ -169,7 +211,14 @@ def test_w04_equal_row_sets_give_equal_results_however_they_are_written(share):
 @pytest.mark.parametrize("first", [0, 1, 63, 64, 100])
 def test_filters_over_contiguous_and_scattered_ids(first):
     X = data(200)
-    for ids in (np.arange(first, first + 200), np.arange(first, first + 200)[::-1].copy(), first + 3 * np.arange(200)):
+    swapped = np.arange(first, first + 200)
+    swapped[[7, 150]] = swapped[[150, 7]]
+    for ids in (
+        np.arange(first, first + 200),
+        swapped,
+        np.arange(first, first + 200)[::-1].copy(),
+        first + 3 * np.arange(200),
+    ):
         index = Flat.over([(X, ids)], dim=16, metric="dot")
         for size in (0, first + 50, 5000):
             mask = np.random.default_rng(size).random(size) < 0.7
@@ -493,6 +542,16 @@ def test_w26_the_error_names_file_and_block(tmp_path):
     content[2 * (1 << 20) + 77] ^= 4
     path.write_bytes(content)
     with pytest.raises(StoreCorruptedError, match=rf"{path.name}.*block 2"):
+        Flat.load(tmp_path / "index")
+
+
+def test_w26_bytes_after_a_whole_last_block_are_noticed(tmp_path):
+    index = Flat(256)
+    index.add(data(1024, 256))
+    index.save(tmp_path / "index")
+    path = next((tmp_path / "index").glob("vectors-*"))
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(StoreCorruptedError, match="1048577 bytes"):
         Flat.load(tmp_path / "index")
 
 

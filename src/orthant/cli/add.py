@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import typer
 
-__all__ = ["register"]
+    from orthant.collection.adding import AddReport
+    from orthant.collection.collection import Collection
+    from orthant.datasets.records import ScanReport
+
+__all__ = ["register", "scan_sources"]
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +26,9 @@ def register(app: typer.Typer) -> None:
     """
     import typer
 
-    @app.command("add", help="Add JSONL, CSV, TSV, Parquet (plain or .gz) or a folder of .txt/.md to a collection.")
+    @app.command(
+        "add", help="Add JSONL, CSV, TSV, Parquet, a folder of .txt/.md, or a vector file (.npy, .fvecs, ...)."
+    )
     def add(
         collection: str = typer.Argument(help="The collection's folder; made if it does not exist."),
         sources: list[str] = typer.Argument(help="Files or folders."),
@@ -28,43 +36,152 @@ def register(app: typer.Typer) -> None:
             None, help="static, minilm or a folder; needed once, when the collection is made. Without one: words only."
         ),
         metric: str = typer.Option(None, help="cosine (default), dot or l2, when the collection is made."),
+        space: str = typer.Option("default", help="Vector space of a vector file."),
+        id_prefix: str = typer.Option("", help="In front of the row number, as the ids of a vector file."),
         id_field: str = typer.Option(None, help="Field with the ids; default _id, else id."),
         text_field: list[str] = typer.Option(None, help="Field of the text; may be given more than once."),
         vector_field: str = typer.Option(None, help="Field with a vector per record."),
         ids: str = typer.Option("field", help="field, hash (of the content) or number."),
         format: str = typer.Option(None, help="jsonl, csv, tsv, parquet or folder; default: by the ending."),
+        delimiter: str = typer.Option(None, help="Cell separator of CSV and TSV; default: by the ending."),
+        encoding: str = typer.Option("utf-8", help="Encoding of text files."),
         batch_size: int = typer.Option(4096, help="Records per commit."),
+        dry_run: bool = typer.Option(False, "--dry-run", help="Check the sources and show how they are understood."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
-        from orthant.cli.output import print_json, progress_bar
+        from orthant.cli.output import note, print_json, progress_bar
         from orthant.collection.opening import open
+        from orthant.collection.storage.store import DATABASE_NAME
+        from orthant.datasets.vector_files import is_vector_file
         from orthant.validate import check_choice
 
-        reports = {}
+        settings: dict[str, Any] = {
+            "id_field": id_field,
+            "text_fields": text_field or None,
+            "vector_field": vector_field and {"default": vector_field},
+            "ids": check_choice(ids, ("field", "hash", "number"), name="--ids"),
+            "format": format,
+            "delimiter": delimiter,
+            "encoding": encoding,
+            "batch_size": batch_size,
+        }
+        scans: dict[str, ScanReport] = {}
+        # `Collection.add` checks its own source. All are checked here first where one that is refused would leave a
+        # new empty collection, or the sources before it, behind.
+        if dry_run or len(sources) > 1 or not (Path(collection) / DATABASE_NAME).exists():
+            scans = scan_sources([source for source in sources if not is_vector_file(source)], settings)
+        if dry_run:
+            _show_scans(collection, scans, json=json)
+            return
+        reports: dict[str, AddReport] = {}
         with open(collection, encoder=encoder, metric=metric) as opened:  # type: ignore[arg-type]
             for source in sources:
-                with progress_bar(f"adding {source}", None, quiet=json) as advance:
-                    reports[source] = opened.add(
-                        source,
-                        id_field=id_field,
-                        text_fields=text_field or None,
-                        vector_field=vector_field,
-                        ids=check_choice(ids, ("field", "hash", "number"), name="--ids"),  # type: ignore[arg-type]
-                        format=format,  # type: ignore[arg-type]
-                        batch_size=batch_size,
-                        advance=advance,
-                    )
-            count = len(opened)
+                total = scans[source].records if source in scans else None
+                with progress_bar(f"adding {source}", total) as advance:
+                    if is_vector_file(source):
+                        reports[source] = opened.add_vectors(
+                            source, space=space, id_prefix=id_prefix, batch_size=batch_size, advance=advance
+                        )
+                    else:
+                        reports[source] = opened.add(source, **settings, advance=advance)
+            count, notes = len(opened), _notes(opened)
         if json:
             added = {name: report.to_dict() for name, report in reports.items()}
-            print_json({"collection": collection, "records": count, "added": added})
+            print_json({"collection": collection, "records": count, "added": added, "notes": notes})
             return
-        for source, report in reports.items():
-            seconds = sum(report.seconds.values())
-            print(f"{source}: {report.records:,} records ({report.replaced:,} replaced) in {seconds:.1f} s")
-            for space, missing in report.without_vector.items():
-                if missing:
-                    print(f"  {missing:,} records have no vector in space {space!r}: no text, or no known word")
-            if report.truncated_items:
-                print(f"  {report.truncated_items:,} texts were cut by {report.truncated_tokens:,} tokens")
+        _show(reports)
         print(f"{collection} holds {count:,} records.")
+        for text in notes:
+            note(text)
+
+
+def scan_sources(sources: Sequence[str], settings: Mapping[str, Any]) -> dict[str, ScanReport]:
+    """Check sources from end to end without storing anything.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        Files or folders.
+    settings : mapping
+        As for ``orthant.datasets.records.scan_records``.
+
+    Returns
+    -------
+    dict of str to ScanReport
+        By source.
+
+    Raises
+    ------
+    InputError
+        The first thing that is malformed, with its place.
+    """
+    from orthant.cli.output import progress_bar
+    from orthant.datasets.records import scan_records
+
+    scans = {}
+    for source in sources:
+        with progress_bar(f"checking {source}", None):
+            scans[source] = scan_records(source, **settings)
+    return scans
+
+
+def _notes(opened: Collection) -> list[str]:
+    """What a user who expects search by meaning should know about a collection without an encoder."""
+    spaces = opened.spaces
+    if not spaces:
+        return [
+            "only words are searchable: no encoder was chosen, and none is ever picked silently. To search by meaning "
+            "as well, add the same sources once more with --encoder static."
+        ]
+    if all(space.fingerprint is None for space in spaces.values()):
+        return ["the vectors were brought along without an encoder: text queries search by words only."]
+    return []
+
+
+def _show(reports: Mapping[str, AddReport]) -> None:
+    from orthant.cli.output import print_table
+
+    rows = []
+    remarks = []
+    for source, report in reports.items():
+        vectors = sum(report.vectors.values())
+        seconds = sum(report.seconds.values())
+        rows.append((source, f"{report.records:,}", f"{report.replaced:,}", f"{vectors:,}", f"{seconds:.1f}"))
+        for space, missing in report.without_vector.items():
+            if missing:
+                why = "no text, or no word that the encoder knows"
+                remarks.append(f"{source}: {missing:,} of {report.records:,} without vector in {space!r}: {why}.")
+        if report.truncated_items:
+            cut = f"{report.truncated_items:,} texts were longer than the encoder reads"
+            remarks.append(f"{source}: {cut}; {report.truncated_tokens:,} tokens at their ends got no part in vectors.")
+    columns = ("source", "records#", "replaced#", "vectors#", "seconds#")
+    print_table("Added", columns, rows, caption="\n".join(remarks))
+
+
+def _show_scans(collection: str, scans: Mapping[str, ScanReport], *, json: bool) -> None:
+    from dataclasses import asdict
+
+    from orthant.cli.output import print_json, print_pairs
+
+    if json:
+        scanned = {name: asdict(scan) for name, scan in scans.items()}
+        print_json({"collection": collection, "dry_run": True, "scanned": scanned})
+        return
+    for name, scan in scans.items():
+        schema = scan.schema
+        fields = ", ".join(f"{field} ({count:,})" for field, count in scan.fields.items())
+        vectors = ", ".join(
+            f"{space}: {count:,} of {scan.dims.get(space)} values" for space, count in scan.vectors.items()
+        )
+        pairs = [
+            (
+                "records",
+                f"{scan.records:,}, {scan.without_text:,} of them without text; {scan.characters:,} characters",
+            ),
+            ("id", schema.id_field if schema.ids == "field" else f"made: {schema.ids}"),
+            ("text", ", ".join(schema.text_fields) or "none"),
+            ("vectors", vectors or "none"),
+            ("metadata", fields or "none"),
+        ]
+        print_pairs(pairs, title=f"{name}: sound")
+    print("Nothing was written.")

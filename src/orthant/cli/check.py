@@ -24,20 +24,22 @@ def register(app: typer.Typer) -> None:
     def check(
         collection: str = typer.Argument(help="The collection's folder."),
         repair: bool = typer.Option(False, "--repair", help="Rebuild derived files; encode damaged vectors again."),
+        encoder: str = typer.Option(None, help="For --repair, where the encoder came from a folder."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
-        from orthant.cli.output import print_json, print_table
+        from orthant.cli.output import print_json, print_table, progress_bar
         from orthant.collection.opening import open
 
-        with open(collection, read_only=not repair) as opened:
+        with open(collection, encoder=encoder, read_only=not repair) as opened, progress_bar("verifying", None):
             report = opened.check(repair=repair)
         if json:
             print_json(report.to_dict())
-        else:
-            rows = [(p.where, p.what, "repaired" if p.repaired else "open") for p in report.problems]
-            verdict = "sound" if report.ok else "DAMAGED"
-            title = f"{collection}: {verdict}; {report.records:,} records and {report.vectors:,} vectors verified"
-            print_table(title, ("where", "what", "state"), rows, caption="\n".join(report.notes))
-            if not report.ok and any(p.repairable and not p.repaired for p in report.problems) and not repair:
-                print("Run again with --repair to mend what can be mended.")
+            raise typer.Exit(0 if report.ok else 1)
+        rows = [(p.where, p.what, "repaired" if p.repaired else "OPEN") for p in report.problems]
+        verdict = "sound" if report.ok else "DAMAGED"
+        title = f"{collection}: {verdict}; {report.records:,} records and {report.vectors:,} vectors verified"
+        advice = [f"note: {text}" for text in report.notes]
+        if not report.ok and not repair and any(p.repairable for p in report.problems):
+            advice.append("Run again with --repair to mend what can be mended.")
+        print_table(title, ("where", "what", "state!"), rows, caption="\n".join(advice))
         raise typer.Exit(0 if report.ok else 1)

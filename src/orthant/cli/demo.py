@@ -2,131 +2,228 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import typer
 
     from orthant.collection.collection import Collection
+    from orthant.collection.results import SearchResult
+    from orthant.datasets.pydocs import DocumentationSet
 
-__all__ = ["build_documentation", "build_papers", "register"]
+__all__ = ["MARKER", "Stages", "build_documentation", "build_papers", "prepare_folder", "register"]
 
+MARKER = "orthant-demo.txt"
+"""Lies in a folder that ``orthant demo`` made; only what it names is ever replaced."""
+
+_DOCS, _PAPERS = "docs.orthant", "papers.orthant"
 _BATCH = 4096
 
 
-class _Stages:
-    """Seconds per stage, in order."""
+class Stages:
+    """Seconds and a remark per stage, in order.
+
+    Attributes
+    ----------
+    seconds : dict of str to float
+        Wall-clock seconds.
+    notes : dict of str to str
+        What was done.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.notes: dict[str, str] = {}
 
+    def count(self, name: str, seconds: float) -> None:
+        """Add seconds to a stage.
+
+        Parameters
+        ----------
+        name : str
+            The stage.
+        seconds : float
+            Wall-clock seconds.
+        """
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
+        """Add the seconds of a block to a stage.
+
+        Parameters
+        ----------
+        name : str
+            The stage.
+
+        Yields
+        ------
+        None
+            Nothing.
+        """
         started = time.perf_counter()
         yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+        self.count(name, time.perf_counter() - started)
 
 
-def _fresh(path: Path) -> Path:
+def prepare_folder(folder: Path) -> None:
+    """Make the demonstration's folder, and remove from it what an earlier demonstration made.
+
+    Parameters
+    ----------
+    folder : Path
+        New, or with any files of others.
+
+    Raises
+    ------
+    InputError
+        Something there has the name of a demonstration's collection, and no demonstration made it.
+    StoreLockedError
+        Another process writes to a collection of the earlier demonstration.
+    """
     import shutil
 
+    from orthant.collection.storage.lock import WriterLock
+    from orthant.errors import InputError, message
+
+    marker = folder / MARKER
+    own = marker.read_text(encoding="utf-8").splitlines() if marker.is_file() else []
+    for name in (_DOCS, _PAPERS):
+        path = folder / name
+        if path.is_symlink() or (path.exists() and (name not in own or not _is_collection(path))):
+            raise InputError(
+                message(
+                    f"{path}, which no demonstration made",
+                    "a folder without it",
+                    "choose another with --folder, or move it away",
+                )
+            )
+    old = [folder / name for name in (_DOCS, _PAPERS) if (folder / name).exists()]
+    for path in old:
+        lock = WriterLock(path / "writer.lock")
+        lock.acquire()
+        lock.release()
+    for path in old:
+        shutil.rmtree(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.write_text(f"{_DOCS}\n{_PAPERS}\n", encoding="utf-8")
+
+
+def _is_collection(path: Path) -> bool:
+    """Whether a folder holds nothing but what a collection consists of."""
     from orthant.collection.storage.store import DATABASE_NAME
 
-    # Only what an earlier demonstration made is deleted; anything else makes `open` refuse.
-    if (path / DATABASE_NAME).exists():
-        shutil.rmtree(path)
-    return path
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else {""}
+    return all(
+        name.startswith(DATABASE_NAME) or name in {"vectors", "derived", "head", "writer.lock"} for name in names
+    )
 
 
-def build_documentation(folder: Path, stages: Any, *, quiet: bool = False) -> Path:
+def build_documentation(target: Path, stages: Stages) -> int:
     """Index the documentation of Python, NumPy, SciPy and scikit-learn as installed here.
 
     Parameters
     ----------
-    folder : Path
-        Where the collection goes.
-    stages : object with ``measure(name)``
+    target : Path
+        The collection to make.
+    stages : Stages
         Collects seconds per stage.
-    quiet : bool, default False
-        No progress on stderr.
 
     Returns
     -------
-    Path
-        The collection.
+    int
+        Records.
     """
     from orthant.cli.output import progress_bar
     from orthant.collection.opening import open
-    from orthant.datasets.pydocs import read_python_documentation
 
     with stages.measure("read documentation"):
-        found = read_python_documentation(progress=not quiet)
-    target = _fresh(folder / "docs.orthant")
+        found = _read()
     stages.notes["read documentation"] = f"{found.files:,} source files, {len(found):,} records"
-    with open(target, encoder="static") as collection:
-        with progress_bar("indexing documentation", len(found), quiet=quiet) as advance:
-            for begin in range(0, len(found), _BATCH):
-                part = found.documents[begin : begin + _BATCH]
-                report = collection.upsert(
-                    [d.id for d in part],
-                    texts=[d.content for d in part],
-                    metadata=[dict(d.metadata) for d in part],
-                )
-                for stage, seconds in report.seconds.items():
-                    stages.seconds[stage] = stages.seconds.get(stage, 0.0) + seconds
-                advance(len(part))
-        with stages.measure("save index"):
+    with stages.measure("open"):
+        collection = open(target, encoder="static")
+    with collection, progress_bar("indexing documentation", len(found)) as advance:
+        for begin in range(0, len(found), _BATCH):
+            part = found.documents[begin : begin + _BATCH]
+            report = collection.upsert(
+                [d.id for d in part], texts=[d.content for d in part], metadata=[dict(d.metadata) for d in part]
+            )
+            for stage, seconds in report.seconds.items():
+                stages.count(stage, seconds)
+            advance(len(part))
+        with stages.measure("save"):
             collection.close()
-    stages.notes["encode"] = "static encoder, one vector per record"
-    stages.notes["commit"] = "SQLite, segments, columns, postings; durable after every 4,096 records"
-    return target
+    stages.notes |= {
+        "open": "new collection, static encoder loaded",
+        "check": "ids, texts and metadata, before anything is written",
+        "encode": "static encoder, one vector per record",
+        "commit": f"records, vectors, postings, columns; durable after every {_BATCH:,} records",
+        "save": "postings and columns, for a quick start next time",
+    }
+    return len(found)
 
 
-def build_papers(folder: Path, stages: Any) -> Path:
+def _read() -> DocumentationSet:
+    import sys
+
+    from orthant.cli.output import progress_bar
+    from orthant.datasets.pydocs import read_python_documentation
+
+    # A terminal gets a moving bar, a log file a line per package.
+    with progress_bar("reading documentation", None):
+        return read_python_documentation(progress=not sys.stderr.isatty())
+
+
+def build_papers(target: Path, stages: Stages) -> int:
     """Index the research papers that Orthant is built from.
 
     Parameters
     ----------
-    folder : Path
-        Where the collection goes.
-    stages : object with ``measure(name)``
+    target : Path
+        The collection to make.
+    stages : Stages
         Collects seconds per stage.
 
     Returns
     -------
-    Path
-        The collection.
+    int
+        Records.
     """
     from orthant.collection.opening import open
     from orthant.papers.catalogue import documents
 
-    target = _fresh(folder / "papers.orthant")
     with stages.measure("papers"), open(target, encoder="static") as collection:
         records = documents()
         collection.upsert(
             [r["id"] for r in records], texts=[r["text"] for r in records], metadata=[r["metadata"] for r in records]
         )
     stages.notes["papers"] = f"{len(records)} papers, read, encoded and stored"
-    return target
+    return len(records)
 
 
-def _searches(docs: Collection, papers: Collection) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
-    shown = ("package", "kind", "version")
+def _searches(docs: Collection, papers: Collection) -> Iterator[tuple[str, str, SearchResult, Sequence[str]]]:
+    """Yield what a search shows, the query, its result, and the metadata fields to print."""
+    fields: tuple[str, ...] = ("package", "kind", "version")
     query = "decompose a matrix into orthogonal and triangular factors"
-    yield f"Dense: {query!r}", docs.search(query, k=4, mode="dense", explain=True), shown
+    yield "By meaning alone", query, docs.search(query, k=4, mode="dense", explain=True), fields
     query = "read a csv file line by line"
-    yield f"Hybrid: {query!r}", docs.search(query, k=4, mode="hybrid", explain=True), shown
+    yield "By meaning and words", query, docs.search(query, k=4, mode="hybrid", explain=True), fields
     where = {"package": {"in": ["scipy", "sklearn"]}, "kind": "function"}
     query = "distance between two probability distributions"
-    yield f"Filtered: {query!r}", docs.search(query, k=4, where=where, explain=True), shown
-    query = "faster vector search with compressed codes"
+    yield (
+        "Filtered to functions of SciPy and scikit-learn",
+        query,
+        docs.search(query, k=4, where=where, explain=True),
+        fields,
+    )
     fields = ("lives_in", "status", "last_measured", "reproduce")
-    yield f"Papers: {query!r}", papers.search(query, k=3, explain=True), fields
+    query = "faster vector search with compressed codes"
+    yield "Among the papers", query, papers.search(query, k=3, explain=True), fields
 
 
 def register(app: typer.Typer) -> None:
@@ -144,33 +241,44 @@ def register(app: typer.Typer) -> None:
         folder: str = typer.Option("demo", help="Where the two collections go."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
-        from orthant.cli.output import print_hits, print_json, print_table
+        from orthant.cli.hits import print_hits
+        from orthant.cli.output import print_json
         from orthant.collection.opening import open
 
         began = time.perf_counter()
         home = Path(folder)
-        home.mkdir(parents=True, exist_ok=True)
-        stages = _Stages()
-        docs = build_documentation(home, stages, quiet=json)
-        papers = build_papers(home, stages)
+        prepare_folder(home)
+        stages = Stages()
+        records = {_DOCS: build_documentation(home / _DOCS, stages), _PAPERS: build_papers(home / _PAPERS, stages)}
         with (
-            stages.measure("open and search"),
-            open(docs, read_only=True) as left,
-            open(papers, read_only=True) as right,
+            stages.measure("search"),
+            open(home / _DOCS, read_only=True) as docs,
+            open(home / _PAPERS, read_only=True) as papers,
         ):
-            found = list(_searches(left, right))
-            stages.notes["open and search"] = f"{len(left):,} + {len(right)} records, four queries"
+            found = list(_searches(docs, papers))
+        stages.notes["search"] = f"both collections opened anew, {len(found)} queries"
         total = time.perf_counter() - began
+        stages.count("other", max(0.0, total - sum(stages.seconds.values())))
+        stages.notes["other"] = "loading modules, making the folder"
         if json:
-            searches = [{"title": title, **result.to_dict()} for title, result, _ in found]
-            print_json({"folder": folder, "seconds": {**stages.seconds, "total": total}, "searches": searches})
+            searches = [{"title": title, "query": query, **result.to_dict()} for title, query, result, _ in found]
+            seconds = {**stages.seconds, "total": total}
+            print_json({"folder": folder, "records": records, "seconds": seconds, "searches": searches})
             return
-        for title, result, fields in found:
-            print_hits(title, result, fields=fields)
-        rows = [(name, f"{seconds:.2f}", stages.notes.get(name, "")) for name, seconds in stages.seconds.items()]
-        print_table("Where the time went", ("stage", "seconds#", "what"), [*rows, ("total", f"{total:.2f}", "")])
-        print("Try next:")
-        print(f'  orthant search {docs} "parse command line arguments" -k 5')
-        print(f'  orthant search {docs} "sort an array" --where \'{{"package": "numpy"}}\' --explain')
-        print(f'  orthant search {papers} "replace a model without re-indexing"')
-        print("  orthant papers")
+        for title, query, result, fields in found:
+            print_hits(f"{title}: {query!r}", result, fields=fields)
+        _close(home, stages, total)
+
+
+def _close(home: Path, stages: Stages, total: float) -> None:
+    from orthant.cli.output import print_table
+
+    rows = [(name, f"{seconds:.2f}", stages.notes.get(name, "")) for name, seconds in stages.seconds.items()]
+    print_table("Where the time went", ("stage!", "seconds#", "what"), [*rows, ("total", f"{total:.2f}", "")])
+    docs, papers = shlex.quote(str(home / _DOCS)), shlex.quote(str(home / _PAPERS))
+    print("Try next:")
+    print(f'  orthant search {docs} "parse command line arguments"')
+    print(f'  orthant search {docs} "sort an array" --where \'{{"package": "numpy"}}\' --explain')
+    print(f'  orthant search {papers} "replace a model without re-indexing"')
+    print(f"  orthant stats {docs}")
+    print("  orthant papers")

@@ -102,5 +102,9 @@ def register(app: typer.Typer) -> None:
         if json:
             print_json({"orthant": __version__, "findings": findings})
             return
-        rows = [("ok" if f["ok"] else "--", f["name"], f["found"], f["remedy"]) for f in findings]
-        print_table(f"orthant {__version__}", ("", "what", "found", "how to get it"), rows)
+        # What is missing is said with its remedy in one cell: a column of its own would be empty almost everywhere.
+        rows = [
+            ("ok" if f["ok"] else "--", f["name"], f["found"] + (f"\n{f['remedy']}" if f["remedy"] else ""))
+            for f in findings
+        ]
+        print_table(f"orthant {__version__}", ("", "what!", "found, and how to get what is missing"), rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from orthant.evaluation.retrieval import RetrievalReport
 
 __all__ = ["CollectionSearcher", "eval_command", "register"]
+
+_BATCH = 4096
+_QUERIES = 256
 
 
 @dataclass
@@ -28,11 +31,17 @@ class CollectionSearcher:
         ``"dense"``, ``"lexical"`` or ``"hybrid"``.
     settings : mapping
         Further arguments of ``search_many``.
+    advance : callable of int, optional
+        Told how many further queries are done.
+    fusion : dict
+        How the legs were fused, as the last search planned it; empty outside hybrid search.
     """
 
     collection: Collection
     mode: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    advance: Callable[[int], None] | None = None
+    fusion: dict[str, Any] = field(default_factory=dict)
 
     def search_texts(self, queries: Sequence[str], *, k: int) -> list[list[tuple[str, float]]]:
         """Return up to k (id, score) pairs per query.
@@ -52,8 +61,15 @@ class CollectionSearcher:
         settings: dict[str, Any] = dict(self.settings)
         if self.mode != "dense":
             settings["syntax"] = "plain"
-        results = self.collection.search_many(list(queries), k=k, mode=self.mode, include_text=False, **settings)  # type: ignore[arg-type]
-        return [[(hit.id, hit.score) for hit in result] for result in results]
+        found = []
+        for begin in range(0, len(queries), _QUERIES):
+            part = list(queries[begin : begin + _QUERIES])
+            results = self.collection.search_many(part, k=k, mode=self.mode, include_text=False, **settings)  # type: ignore[arg-type]
+            self.fusion = dict(results[-1].plan.fusion or {})
+            found += [[(hit.id, hit.score) for hit in result] for result in results]
+            if self.advance is not None:
+                self.advance(len(part))
+        return found
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies this target in a report.
@@ -61,14 +77,21 @@ class CollectionSearcher:
         Returns
         -------
         dict
-            Mode, settings and encoder fingerprint.
+            Mode, fusion, weights and encoder fingerprint; None for what does not apply.
         """
         space = self.collection.spaces.get("default")
         return {
             "kind": "collection",
             "mode": self.mode,
             "settings": dict(self.settings),
-            "encoder": None if space is None else space.fingerprint,
+            "fusion": self.fusion.get("method"),
+            "weights": self.fusion.get("weights"),
+            "candidates": self.fusion.get("depth"),
+            "fingerprint": None if space is None else space.fingerprint,
+            "metric": None if space is None else space.metric,
+            "dtype": None if space is None else space.dtype,
+            "prompts": None,
+            "max_tokens": None,
         }
 
 
@@ -105,22 +128,39 @@ def eval_command(
     """
     from tempfile import TemporaryDirectory
 
+    from orthant.cli.output import progress_bar
     from orthant.collection.opening import open
+    from orthant.collection.querying import DEFAULT_DEPTH
+    from orthant.errors import InputError, message
     from orthant.evaluation.retrieval import evaluate
+    from orthant.validate import check_choice, check_count
 
-    with TemporaryDirectory() as folder, open(f"{folder}/judged", encoder=encoder) as collection:
-        for begin in range(0, len(judged.corpus), 4096):
-            part = judged.corpus[begin : begin + 4096]
-            collection.upsert([d.id for d in part], texts=[d.content for d in part])
-        target = CollectionSearcher(collection, mode, dict(settings or {}))
-        return evaluate(
-            target,
-            queries=judged.queries,
-            qrels=judged.qrels,
-            corpus={d.id: d.content for d in judged.corpus},
-            metrics=list(metrics),
-            depth=depth,
+    check_choice(mode, ("dense", "lexical", "hybrid"), name="--mode")
+    check_count(depth, name="--depth")
+    if mode != "lexical" and encoder is None:
+        raise InputError(
+            message(f"--mode {mode} without an encoder", "--encoder", "add --encoder static, or use --mode lexical")
         )
+    chosen = dict(settings or {})
+    if mode == "hybrid":
+        chosen.setdefault("depth", max(DEFAULT_DEPTH, depth))
+    # Words alone need no vectors: encoding them would only cost time.
+    used = None if mode == "lexical" else encoder
+    with TemporaryDirectory() as folder, open(f"{folder}/judged", encoder=used) as collection:
+        with progress_bar("indexing", len(judged.corpus)) as advance:
+            for begin in range(0, len(judged.corpus), _BATCH):
+                part = judged.corpus[begin : begin + _BATCH]
+                collection.upsert([d.id for d in part], texts=[d.content for d in part])
+                advance(len(part))
+        with progress_bar("searching", len(judged.qrels)) as advance:
+            return evaluate(
+                CollectionSearcher(collection, mode, chosen, advance),
+                queries=judged.queries,
+                qrels=judged.qrels,
+                corpus={d.id: d.content for d in judged.corpus},
+                metrics=list(metrics),
+                depth=depth,
+            )
 
 
 def _read(data: str | None, corpus: str | None, queries: str | None, qrels: str | None) -> RetrievalSet:
@@ -170,28 +210,35 @@ def register(app: typer.Typer) -> None:
         depth: int = typer.Option(100, help="Hits per query."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
-        from orthant.cli.output import print_json, print_table
+        from orthant.cli.output import fusion_settings, print_json
         from orthant.datasets.registry import data_hash
-        from orthant.validate import check_fraction
 
+        settings = fusion_settings(dense_weight, fusion)
         judged = _read(data, corpus, queries, qrels)
-        settings: dict[str, Any] = {}
-        if dense_weight is not None:
-            weight = check_fraction(dense_weight, name="--dense-weight")
-            settings["weights"] = {"dense": weight, "lexical": 1.0 - weight}
-        if fusion is not None:
-            settings["fusion"] = fusion
         report = eval_command(judged, encoder=encoder, mode=mode, metrics=metric, depth=depth, settings=settings)
         result = report.to_dict()
-        if data is not None:
-            result["context"]["data_sha256"] = data_hash(data)
+        result["context"]["data"] |= {"name": data, "files_sha256": None if data is None else data_hash(data)}
         if json:
             print_json(result)
-            return
-        name = data or corpus
-        title = (
-            f"{name}: {len(judged.corpus):,} documents, {len(judged.qrels):,} judged queries, {mode}, {encoder or '-'}"
-        )
-        rows = [(key, f"{value:.4f}") for key, value in report.metrics.items()]
-        missing = f"{len(report.missing)} queries found nothing and count as zero" if report.missing else ""
-        print_table(title, ("metric", "value#"), rows, caption=missing)
+        else:
+            _show(data or corpus or "", result)
+
+
+def _show(name: str, result: Mapping[str, Any]) -> None:
+    from orthant.cli.output import print_table
+
+    data, target = result["context"]["data"], result["context"]["target"]
+    title = f"{name}: {data['documents']:,} documents, {data['queries']:,} judged queries, {target['mode']} search"
+    caption = [f"encoder: {target['fingerprint']}"] if target["fingerprint"] else []
+    if target["fusion"]:
+        weights = ", ".join(f"{leg} {weight:.2f}" for leg, weight in target["weights"].items())
+        caption.append(f"fusion: {target['fusion']} ({weights}), {target['candidates']:,} candidates per leg")
+    if result["missing"]:
+        caption.append(f"{len(result['missing'])} queries found nothing and count as zero")
+    if data["judged_without_text"]:
+        caption.append(f"{data['judged_without_text']} judged queries have no text and were left out")
+    caption.append(
+        f"{result['context']['seconds']:.2f} s for the searches; data {result['context']['data_sha256'][:12]}"
+    )
+    rows = [(key, f"{value:.4f}") for key, value in result["metrics"].items()]
+    print_table(title, ("metric", "value#"), rows, caption="\n".join(caption))

@@ -24,14 +24,17 @@ def register(app: typer.Typer) -> None:
     def export(
         collection: str = typer.Argument(help="The collection's folder."),
         target: str = typer.Argument(help="A new folder, or a file ending in .parquet."),
+        format: str = typer.Option(None, help="folder or parquet; default: by the target's ending."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
-        from orthant.cli.output import print_json
+        from orthant.cli.output import print_json, progress_bar
         from orthant.collection.opening import open
 
-        with open(collection, read_only=True) as opened:
-            report = opened.export(target)
+        with open(collection, read_only=True) as opened, progress_bar(f"writing {target}", None):
+            report = opened.export(target, format=format)  # type: ignore[arg-type]
         if json:
             print_json(report.to_dict())
         else:
-            print(f"Wrote {report.records:,} records to {report.path} ({report.format}).")
+            spaces = ", ".join(f"{name} ({space['dim']} values)" for name, space in report.spaces.items())
+            vectors = f", with the vectors of {spaces}" if spaces else ""
+            print(f"Wrote {report.records:,} records to {report.path} ({report.format}){vectors}.")

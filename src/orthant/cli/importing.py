@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,12 +31,26 @@ def register(app: typer.Typer) -> None:
         ),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
-        from orthant.cli.output import print_json
+        from orthant.cli.output import print_json, progress_bar
         from orthant.collection.opening import open
+        from orthant.collection.storage.store import DATABASE_NAME
+        from orthant.datasets.imports import read_export
+        from orthant.errors import InputError, message
 
-        with open(collection, encoder=encoder) as opened:
-            report = opened.import_from(source, vectors=not encode_again, progress=not json)
+        if encode_again and encoder is None and not (Path(collection) / DATABASE_NAME).exists():
+            raise InputError(
+                message("--encode-again for a new collection", "an encoder for it", "add --encoder static")
+            )
+        if Path(source).is_file() and Path(source).suffix != ".parquet":
+            expected = "a folder or .parquet file that `orthant export` made"
+            raise InputError(message(source, expected, "use `orthant add` for other files"))
+        # Refused before the collection is made; the import itself verifies every byte.
+        read_export(source, verify=False)
+        with open(collection, encoder=encoder) as opened, progress_bar(f"importing {source}", None):
+            report = opened.import_from(source, vectors=not encode_again)
         if json:
             print_json(report.to_dict())
         else:
-            print(f"Imported {report.records:,} records ({report.replaced:,} replaced) from {report.path}.")
+            vectors = ", ".join(f"{count:,} vectors in {name}" for name, count in report.vectors.items())
+            told = f"; {vectors}" if vectors else "; no vectors"
+            print(f"Imported {report.records:,} records ({report.replaced:,} replaced) from {report.path}{told}.")

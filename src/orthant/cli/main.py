@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import typer
@@ -58,24 +59,73 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Parameters
     ----------
     arguments : sequence of str, optional
-        Defaults to the process's own.
+        Defaults to the process's own; none at all show the help.
 
     Raises
     ------
     SystemExit
-        Always: 0 when done, 2 for an error that the user can mend, other codes as a verb documents them.
+        Always: 0 when done, 2 for an error that the user can mend, 130 after Ctrl-C, others as a verb documents them.
     """
+    from orthant.cli.output import guard_output
     from orthant.errors import OrthantError
 
+    code = 0
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        application()(args=None if arguments is None else list(arguments))
+        with warnings.catch_warnings(), guard_output():
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
+            code = _invoke(given)
     except OrthantError as error:
-        print(f"orthant: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except BrokenPipeError:
-        # The reader of a pipe, such as `head`, has gone; there is nobody left to tell.
-        sys.stderr.close()
-        raise SystemExit(0) from None
+        code = _refuse("orthant", str(error))
     except KeyboardInterrupt:
         print("orthant: interrupted; everything acknowledged before is kept", file=sys.stderr)
-        raise SystemExit(130) from None
+        code = 130
+    except _mishaps() as error:
+        code = _refuse("orthant", _explain(error))
+    raise SystemExit(code)
+
+
+def _invoke(given: list[str]) -> int:
+    """Run one verb; without typer's own handling, which would draw boxes and choose other exit codes."""
+    import typer
+    from typer.main import get_command
+
+    command = get_command(application())
+    # Typer brings its own copy of click, or uses click itself: the common ancestor of its errors is found this way.
+    wrong_use: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+    try:
+        with command.make_context("orthant", given) as context:
+            command.invoke(context)
+    except typer.Exit as stop:
+        return int(stop.exit_code)
+    except wrong_use as error:
+        where = error.ctx.command_path if getattr(error, "ctx", None) is not None else "orthant"
+        return _refuse(where, f"{error.format_message().rstrip('.')}. See `{where} --help`.")
+    return 0
+
+
+def _refuse(where: str, text: str) -> int:
+    print(f"{where}: {' '.join(text.split())}", file=sys.stderr)
+    return 2
+
+
+def _show_warning(text: Warning | str, category: type[Warning], *about: Any) -> None:
+    print(f"orthant: warning: {' '.join(str(text).split())}", file=sys.stderr)
+
+
+def _mishaps() -> tuple[type[Exception], ...]:
+    """What files, disks and memory do to a sound program; everything else is a programming error and traces back."""
+    import sqlite3
+
+    return OSError, sqlite3.Error, MemoryError
+
+
+def _explain(error: Exception) -> str:
+    from orthant.errors import message
+
+    if isinstance(error, MemoryError):
+        return message("more data than memory holds", "free memory", "use smaller batches, or a larger machine")
+    what = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        what += f" for {error.filename}"
+    return message(what, "files that can be read and written", "check the path, its permissions and the free space")

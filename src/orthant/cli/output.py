@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,18 +14,23 @@ from orthant.errors import InputError, message
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from orthant.collection.results import SearchResult
-
 __all__ = [
     "Advance",
     "console",
+    "fusion_settings",
+    "guard_output",
+    "note",
+    "pair_grid",
     "parse_json_object",
-    "print_hits",
+    "print_block",
     "print_json",
+    "print_pairs",
     "print_table",
     "progress_bar",
     "readable_bytes",
 ]
+
+_PIPED_WIDTH = 120
 
 
 class Advance(Protocol):
@@ -32,6 +38,39 @@ class Advance(Protocol):
 
     def __call__(self, count: int) -> None:
         """Count more items as done."""
+
+
+@contextmanager
+def guard_output() -> Iterator[None]:
+    """Keep a terminal's encoding or a reader that has gone from ending a verb with a traceback.
+
+    Yields
+    ------
+    None
+        A broken pipe inside the block ends it quietly.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as `head`, has enough. Python would complain once more when it flushes at exit.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def note(text: str) -> None:
+    """Print a line on stderr, where it does not disturb what is read from stdout.
+
+    Parameters
+    ----------
+    text : str
+        One line.
+    """
+    print(f"orthant: {text}", file=sys.stderr)
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -42,7 +81,8 @@ def print_json(value: Mapping[str, Any]) -> None:
     value : mapping
         NumPy scalars are converted; NaN is refused.
     """
-    print(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False, default=_plain))
+    plain = (sys.stdout.encoding or "").lower().replace("-", "") not in ("utf8", "utf8sig")
+    print(json.dumps(value, ensure_ascii=plain, indent=2, allow_nan=False, default=_plain))
 
 
 def _plain(value: Any) -> Any:
@@ -64,23 +104,46 @@ def console(*, stderr: bool = False) -> Console:
     Returns
     -------
     rich.console.Console
-        120 columns wide at least when piped.
+        As wide as the terminal or as ``COLUMNS`` says, else 120 columns.
     """
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else 120, highlight=False)
+    width = None if stream.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH
+    return Console(stderr=stderr, width=width, highlight=False)
+
+
+def print_block(*parts: Any) -> None:
+    """Print texts and rich renderables on stdout, and an empty line below them.
+
+    Parameters
+    ----------
+    *parts : str or rich renderable
+        Printed one below the other, without padding on the right; empty ones are left out.
+    """
+    screen = console()
+    lines: list[str] = []
+    for part in parts:
+        if isinstance(part, str):
+            lines += part.splitlines()
+            continue
+        with screen.capture() as captured:
+            # A title may hold a path, which a line break would spoil.
+            screen.print(part, soft_wrap=bool(getattr(part, "no_wrap", False)))
+        lines += [line.rstrip() for line in captured.get().splitlines() if line.strip()]
+    print("\n".join(lines), end="\n\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, caption: str = "") -> None:
-    """Print a table on stdout.
+    """Print a table on stdout; without rows only its title.
 
     Parameters
     ----------
     title : str
         Above the table.
     columns : sequence of str
-        Headings; one ending in ``#`` is aligned right and loses the mark.
+        Headings; one ending in ``#`` is aligned right, one ending in ``!`` is cut
+        rather than wrapped. The mark is not shown.
     rows : iterable of sequences
         One cell per column.
     caption : str, optional
@@ -90,71 +153,67 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
-        table.add_column(name.rstrip("#"), justify="right" if name.endswith("#") else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    screen = console()
-    screen.print(Text(title, style="bold"))
-    screen.print(table)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    for i, name in enumerate(columns):
+        right = name.endswith("#")
+        table.add_column(
+            name.rstrip("#!"),
+            justify="right" if right else "left",
+            no_wrap=right or name.endswith("!"),
+            # Half a number is worse than none: a narrow screen takes its space from the other columns.
+            min_width=max(len(text) for text in [name[:-1], *(row[i] for row in cells)]) if right else None,
+            overflow="ellipsis" if right or name.endswith("!") else "fold",
+        )
+    for row in cells:
+        table.add_row(*map(Text, row))
+    parts: list[Any] = [Text(title, style="bold", no_wrap=True)]
+    if table.row_count:
+        parts.append(table)
     if caption:
-        screen.print(Text(caption, style="dim"))
-    screen.print()
+        parts.append(Text(caption, style="dim"))
+    print_block(*parts)
 
 
-def print_hits(title: str, result: SearchResult, *, fields: Sequence[str] = (), width: int = 150) -> None:
-    """Print hits with each leg's rank and score, and below them plan and cost.
+def print_pairs(pairs: Iterable[tuple[str, Any]], *, title: str = "") -> None:
+    """Print names and values in two columns on stdout.
 
     Parameters
     ----------
-    title : str
-        Above the table.
-    result : SearchResult
-        The hits.
-    fields : sequence of str, optional
-        Metadata fields to show.
-    width : int, default 150
-        Characters of text shown per hit.
+    pairs : iterable of (str, value)
+        Rows.
+    title : str, optional
+        Above them.
     """
-    rows = []
-    for hit in result:
-        legs = "\n".join(f"{leg} {_rank(score.rank)} {_score(score.score)}" for leg, score in hit.legs.items())
-        shown = [f"{name}: {_value(hit.metadata[name])}" for name in fields if name in hit.metadata]
-        text = " ".join((hit.text or "").split())
-        lines = [text[: width - 1] + "…" if len(text) > width else text, *shown]
-        if hit.matched:
-            lines.append("matched: " + ", ".join(hit.matched))
-        rows.append((hit.rank, f"{hit.score:.3f}", hit.id, legs, "\n".join(line for line in lines if line)))
-    print_table(title, ("#", "score#", "id", "leg rank score", "record"), rows, caption=_caption(result))
+    from rich.text import Text
+
+    print_block(*([Text(title, style="bold", no_wrap=True)] if title else []), pair_grid(pairs))
 
 
-def _rank(rank: int | None) -> str:
-    return "-" if rank is None else f"#{rank}"
+def pair_grid(pairs: Iterable[tuple[str, Any]], *, style: str = "") -> Any:
+    """Return names and values in two columns, to print as part of a block.
 
+    Parameters
+    ----------
+    pairs : iterable of (str, value)
+        Rows.
+    style : str, optional
+        Of every cell.
 
-def _score(score: float | None) -> str:
-    return "-" if score is None else f"{score:.3f}"
+    Returns
+    -------
+    rich.table.Table
+        Without lines.
+    """
+    from rich.table import Table
+    from rich.text import Text
 
-
-def _value(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _caption(result: SearchResult) -> str:
-    plan = result.plan
-    lines = [f"plan: {plan.mode} over {plan.records:,} records"]
-    if plan.allowed is not None:
-        lines[0] += f", {plan.allowed:,} of them allowed by {json.dumps(plan.where, ensure_ascii=False)}"
-    for leg in plan.legs:
-        cost = f"{leg.details['distances']:,} comparisons, " if "distances" in leg.details else ""
-        lines.append(f"{leg.name}: {leg.method}, {leg.candidates} candidates, {cost}{leg.seconds * 1e3:.1f} ms")
-    if plan.fusion:
-        weights = ", ".join(f"{leg} {weight:.2f}" for leg, weight in plan.fusion["weights"].items())
-        lines.append(f"fusion: {plan.fusion['method']} ({weights})")
-    lines.append("cost: " + ", ".join(f"{stage} {value * 1e3:.1f} ms" for stage, value in plan.seconds.items()))
-    lines += [f"note: {warning}" for warning in plan.warnings]
-    return "\n".join(lines)
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in pairs:
+        grid.add_row(Text(name, style=style), Text(str(value), style=style))
+    return grid
 
 
 @contextmanager
@@ -211,7 +270,7 @@ def parse_json_object(text: str | None, *, name: str) -> dict[str, Any] | None:
     expected = 'a JSON object such as \'{"year": {"gte": 2000}}\''
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(message(f"{name} {text!r} ({error})", expected, "quote it for the shell")) from error
     if not isinstance(value, dict):
         raise InputError(message(f"{name} {text!r}", expected, "wrap it in braces"))
@@ -241,3 +300,34 @@ def readable_bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def fusion_settings(dense_weight: float | None, fusion: str | None) -> dict[str, Any]:
+    """Return the arguments of ``Collection.search`` that say how a hybrid search fuses its legs.
+
+    Parameters
+    ----------
+    dense_weight : float or None
+        Share of the dense leg, 0 to 1; the lexical leg gets the rest.
+    fusion : str or None
+        ``"minmax"`` or ``"rrf"``.
+
+    Returns
+    -------
+    dict
+        Only what was given.
+
+    Raises
+    ------
+    InputError
+        Out of range, or unknown.
+    """
+    from orthant.validate import check_choice, check_fraction
+
+    settings: dict[str, Any] = {}
+    if dense_weight is not None:
+        weight = check_fraction(dense_weight, name="--dense-weight")
+        settings["weights"] = {"dense": weight, "lexical": round(1.0 - weight, 12)}
+    if fusion is not None:
+        settings["fusion"] = check_choice(fusion, ("minmax", "rrf"), name="--fusion")
+    return settings

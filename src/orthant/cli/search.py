@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import typer
 
+    from orthant.collection.collection import Collection
+
 __all__ = ["register"]
 
 
@@ -31,26 +33,68 @@ def register(app: typer.Typer) -> None:
         offset: int = typer.Option(0, help="Hits to skip."),
         min_score: float = typer.Option(None, help="Drop hits below this score."),
         recall: float = typer.Option(None, help="Share of the true neighbours to find."),
+        syntax: str = typer.Option(None, help="operators (default), or plain: punctuation means nothing."),
+        dense_weight: float = typer.Option(None, help="Weight of the dense leg in hybrid search; default 0.3."),
+        fusion: str = typer.Option(None, help="minmax (default) or rrf, for hybrid search."),
+        encoder: str = typer.Option(None, help="Needed where the collection was made with an encoder from a folder."),
         explain: bool = typer.Option(False, "--explain", help="Show matched words and metadata of every hit."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
-        from orthant.cli.output import parse_json_object, print_hits, print_json
+        from orthant.cli.hits import print_hits
+        from orthant.cli.output import fusion_settings, parse_json_object, print_json
         from orthant.collection.opening import open
 
-        with open(collection, read_only=True) as opened:
+        condition = parse_json_object(where, name="--where")
+        with open(collection, encoder=encoder, read_only=True) as opened:
+            _check_space(opened, mode, space, given=encoder is not None)
             result = opened.search(
-                query,
+                _valid(query),
                 k=k,
                 mode=mode,  # type: ignore[arg-type]
-                where=parse_json_object(where, name="--where"),
+                where=condition,
                 space=space,
                 offset=offset,
                 min_score=min_score,
                 recall=recall,
+                syntax=syntax,  # type: ignore[arg-type]
                 explain=explain,
+                **fusion_settings(dense_weight, fusion),
             )
         if json:
             print_json({"query": query, **result.to_dict()})
         else:
             fields = sorted({name for hit in result for name in hit.metadata}) if explain else ()
-            print_hits(f"{len(result)} hits for {query!r}", result, fields=fields)
+            found = f"{len(result)} hit{'' if len(result) == 1 else 's'}"
+            print_hits(f"{found} for {query!r}", result, fields=fields)
+
+
+def _valid(query: str) -> str:
+    from orthant.errors import InputError, message
+
+    if not query.strip():
+        raise InputError(message("an empty query", "words to search for", "quote the query for the shell"))
+    # A shell passes bytes that are no UTF-8 on as lone surrogates.
+    if any(0xD800 <= ord(sign) <= 0xDFFF for sign in query):
+        raise InputError(message(f"query {query!r}", "valid UTF-8", "check the encoding of the terminal"))
+    return query
+
+
+def _check_space(opened: Collection, mode: str | None, space: str, *, given: bool) -> None:
+    """Say in terms of the command line what the library would say in terms of Python."""
+    from orthant.errors import InputError, NotFoundError, message
+
+    definition = opened.spaces.get(space)
+    if definition is None and space != "default":
+        known = ", ".join(opened.spaces) or "none"
+        raise NotFoundError(message(f"--space {space}", f"one of: {known}", "check the spelling, or leave it out"))
+    if mode in ("dense", "hybrid") and not given and (definition is None or definition.encoder is None):
+        made_by = definition.fingerprint if definition is not None else None
+        raise InputError(
+            message(
+                f"--mode {mode} for space {space!r}, which has no encoder at hand",
+                f"the encoder {made_by}" if made_by else "a space whose texts were encoded",
+                "name its folder with --encoder, or search with --mode lexical"
+                if made_by
+                else "add the records again with --encoder static, or search with --mode lexical",
+            )
+        )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import typer
+
+    from orthant.collection.statistics import CollectionStats
 
 __all__ = ["register"]
 
@@ -25,7 +27,7 @@ def register(app: typer.Typer) -> None:
         collection: str = typer.Argument(help="The collection's folder."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
-        from orthant.cli.output import print_json, print_table, readable_bytes
+        from orthant.cli.output import print_json
         from orthant.collection.opening import open
 
         with open(collection, read_only=True) as opened:
@@ -33,31 +35,45 @@ def register(app: typer.Typer) -> None:
         if json:
             print_json(found.to_dict())
             return
-        sizes = [(name, readable_bytes(count)) for name, count in found.bytes.items()]
-        figures = [("records", f"{found.records:,}"), ("commits", f"{found.generation:,}"), *sizes]
-        figures += [(f"lexical {name}", value) for name, value in found.lexical.items()]
-        print_table(f"Collection {found.path}", ("figure", "value#"), figures)
-        spaces = [
-            (
-                name,
-                s["dim"],
-                s["metric"],
-                f"{s['vectors']:,}",
-                f"{s['dead_share']:.0%}",
-                readable_bytes(s["bytes"]),
-                s["fingerprint"],
-            )
-            for name, s in found.spaces.items()
-        ]
-        print_table("Vector spaces", ("space", "dim#", "metric", "vectors#", "dead#", "bytes#", "encoder"), spaces)
-        fields = [
-            (
-                name,
-                ", ".join(f"{kind} {count:,}" for kind, count in f["types"].items()),
-                f["distinct"],
-                f["min"],
-                f["max"],
-            )
-            for name, f in found.fields.items()
-        ]
-        print_table("Metadata fields", ("field", "types", "distinct#", "smallest", "largest"), fields)
+        _show(found)
+
+
+def _show(found: CollectionStats) -> None:
+    from orthant.cli.output import note, print_pairs, print_table, readable_bytes
+
+    sizes = ", ".join(f"{name} {readable_bytes(count)}" for name, count in found.bytes.items() if name != "total")
+    words = found.lexical
+    pairs = [
+        ("records", f"{found.records:,} in {found.generation:,} commit{'s' if found.generation != 1 else ''}"),
+        ("on disk", f"{readable_bytes(found.bytes['total'])}: {sizes}"),
+        ("words", f"{words['terms']:,} terms, {words['words']:,} words, {words['average_length']:.1f} per text"),
+    ]
+    if found.tail["added"]:
+        pairs.append(("unsaved", f"{found.tail['added']:,} records that the next open reads again"))
+    print_pairs(pairs, title=f"Collection {found.path}")
+    spaces = [
+        (name, s["dim"], s["metric"], f"{s['vectors']:,}", f"{s['without_vector']:,}", readable_bytes(s["bytes"]),
+         f"{s['dead_share']:.0%}", _shortened(s["fingerprint"] or "none: vectors are given"))
+        for name, s in found.spaces.items()
+    ]  # fmt: skip
+    columns = ("space", "dim#", "metric!", "vectors#", "without#", "bytes#", "dead#", "encoder")
+    print_table("Vector spaces" if spaces else "No vector space: only words are searchable.", columns, spaces)
+    fields = [
+        (name, ", ".join(f"{kind} {count:,}" for kind, count in f["types"].items()), f"{f['distinct']:,}",
+         _bound(f["min"]), _bound(f["max"]))
+        for name, f in found.fields.items()
+    ]  # fmt: skip
+    headings = ("field", "types", "distinct#", "smallest!", "largest!")
+    print_table("Metadata fields" if fields else "No metadata.", headings, fields)
+    for repaired in found.repairs:
+        note(f"repaired on opening: {repaired}")
+
+
+def _shortened(text: str, *, width: int = 22) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _bound(value: Any) -> str:
+    if value is None:
+        return ""
+    return _shortened(f"{value:,.6g}" if isinstance(value, float) else str(value), width=24)

@@ -5,17 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from orthant.collection.ingest import check_ids
 from orthant.datasets.record_batches import Records
 from orthant.datasets.records import read_records, scan_records
+from orthant.datasets.vector_files import read_vectors
+from orthant.errors import DimensionError, message
+from orthant.validate import as_vectors, check_count
 
 if TYPE_CHECKING:
     from orthant.collection.collection import Collection
 
-__all__ = ["AddReport", "add_source"]
+__all__ = ["AddReport", "add_source", "add_vector_file"]
+
+_SCAN_ROWS = 16_384
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,10 @@ def add_source(
     metadata_field: str | None = None,
     ids: Literal["field", "hash", "number"] = "field",
     format: Any = None,
+    types: Any = None,
+    delimiter: str | None = None,
+    quote: str | None = '"',
+    encoding: str = "utf-8",
     batch_size: int = 4096,
     advance: Callable[[int], None] | None = None,
 ) -> AddReport:
@@ -79,7 +90,9 @@ def add_source(
         Where to.
     source : str, Path, DataFrame, Table, or iterable of dict
         What to read.
-    id_field, text_fields, vector_field, metadata_fields, metadata_field, ids, format, batch_size
+    id_field, text_fields, vector_field, metadata_fields, metadata_field, ids
+        As for ``orthant.datasets.read_records``.
+    format, types, delimiter, quote, encoding, batch_size
         As for ``orthant.datasets.read_records``.
     advance : callable of int, optional
         Told how many further records are stored.
@@ -97,11 +110,17 @@ def add_source(
         "metadata_field": metadata_field,
         "ids": ids,
         "format": format,
+        "types": types,
+        "delimiter": delimiter,
+        "quote": quote,
+        "encoding": encoding,
         "batch_size": batch_size,
     }
     seconds = dict.fromkeys(("scan", "read", "check", "encode", "commit"), 0.0)
     # An iterator can be read once only: it is held whole, so that it is checked whole.
-    if hasattr(source, "__next__"):
+    if hasattr(source, "read_all"):
+        source = source.read_all()
+    elif hasattr(source, "__next__"):
         source = list(source)
     seconds["scan"] = scan_records(source, **settings).seconds
     total = {"records": 0, "replaced": 0, "truncated_items": 0, "truncated_tokens": 0}
@@ -120,6 +139,66 @@ def add_source(
             advance(report.records)
         began = time.perf_counter()
     return AddReport(**total, vectors=vectors, without_vector=without, seconds=seconds)
+
+
+def add_vector_file(
+    collection: Collection,
+    path: str | Path,
+    *,
+    space: str,
+    id_prefix: str = "",
+    ids: Sequence[str] | None = None,
+    batch_size: int = 4096,
+    advance: Callable[[int], None] | None = None,
+) -> AddReport:
+    """Upsert the rows of a vector file as records without text; see ``Collection.add_vectors`` for the settings.
+
+    Parameters
+    ----------
+    collection : Collection
+        Where to.
+    path : str or Path
+        As for ``orthant.datasets.read_vectors``.
+    space : str
+        The vector space.
+    id_prefix : str, default ""
+        In front of the row number.
+    ids : sequence of str, optional
+        One id per row instead.
+    batch_size : int, default 4096
+        Records per commit.
+    advance : callable of int, optional
+        Told how many further records are stored.
+
+    Returns
+    -------
+    AddReport
+        Counts and seconds.
+    """
+    began = time.perf_counter()
+    check_count(batch_size, name="batch_size")
+    X = read_vectors(path)
+    keys = [f"{id_prefix}{i}" for i in range(len(X))] if ids is None else check_ids(ids)
+    if len(keys) != len(X):
+        raise DimensionError(message(f"{len(keys)} ids for {len(X)} vectors", "one each", "align the ids"))
+    held = collection.spaces.get(space)
+    dim = X.shape[1] if held is None else held.dim
+    nonzero = held is None or held.metric == "cosine"
+    # Everything is looked at before the first row is written.
+    for begin in range(0, len(X), _SCAN_ROWS):
+        part = X[begin : begin + _SCAN_ROWS]
+        as_vectors(part, dim=dim, name=f"{path}, rows {begin} to {begin + len(part) - 1}", nonzero=nonzero)
+    seconds = {"scan": time.perf_counter() - began, "read": 0.0, "check": 0.0, "encode": 0.0, "commit": 0.0}
+    replaced = 0
+    for begin in range(0, len(X), batch_size):
+        end = begin + batch_size
+        report = collection.upsert(keys[begin:end], vectors={space: np.asarray(X[begin:end])})
+        replaced += report.replaced
+        for name, value in report.seconds.items():
+            seconds[name] += value
+        if advance is not None:
+            advance(report.records)
+    return AddReport(len(keys), replaced, {space: len(keys)}, {}, 0, 0, seconds)
 
 
 def given_vectors(batch: Records) -> dict[str, Any] | None:

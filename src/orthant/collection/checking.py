@@ -99,31 +99,43 @@ def check(store: Store, encoder_of: Callable[[str], Encoder] | None, *, repair: 
     CheckReport
         What was found.
     """
+    if repair:
+        with store.writer():
+            return _check(store, encoder_of, repair=True)
+    while True:
+        began = store.refreshed().number
+        report = _check(store, None, repair=False)
+        # What looks wrong while somebody writes may only have moved on.
+        if not report.problems or store.refreshed().number == began:
+            return report
+
+
+def _check(store: Store, encoder_of: Callable[[str], Encoder] | None, *, repair: bool) -> CheckReport:
     report = CheckReport()
     for line in store.database.integrity_problems():
         report.problems.append(Problem("store.sqlite", line, repairable=False))
-    rows = _check_records(store, report)
-    generation = store.generation
+    rows, generation = _check_records(store, report)
     if rows is not None:
         _check_rows(store, generation, rows, report, repair=repair)
     _check_derived(store, report, repair=repair)
     for name, space in store.generation.spaces.items():
-        _check_space(store, name, space, report, encoder_of if repair else None)
+        _check_space(store, name, space, report, encoder_of)
     return report
 
 
-def _check_records(store: Store, report: CheckReport) -> np.ndarray | None:
+def _check_records(store: Store, report: CheckReport) -> tuple[np.ndarray | None, Generation]:
     found: list[np.ndarray] = []
-    try:
-        with store.view() as (connection, _):
+    with store.view() as (connection, generation):
+        try:
+            tables.read_meta(connection, store.database)
             for rows, _, _ in tables.records_from(connection, store.database, 0):
                 found.append(rows)
-    except StoreCorruptedError as error:
-        report.problems.append(Problem("store.sqlite", str(error), repairable=False))
-        return None
+        except StoreCorruptedError as error:
+            report.problems.append(Problem("store.sqlite", str(error), repairable=False))
+            return None, generation
     rows = np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
     report.records = len(rows)
-    return rows
+    return rows, generation
 
 
 def _check_rows(store: Store, generation: Generation, rows: np.ndarray, report: CheckReport, *, repair: bool) -> None:

@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from orthant.collection.columns.where import parse_where
-from orthant.collection.ingest import UpsertReport, VectorInput, check_ids, prepare_batch
-from orthant.collection.querying import check_options, choose_mode, encode_queries, split_queries
-from orthant.collection.results import Record, SearchResult
-from orthant.collection.searching import Mode, execute
-from orthant.collection.space_encoders import SpaceEncoders, define_space, load
+from orthant.collection.ingest import UpsertReport, VectorInput, by_space, check_ids, leading_dim, prepare_batch
+from orthant.collection.reading import DEFAULT_SPACE, CollectionReader, Where
+from orthant.collection.space_encoders import define_space, load
 from orthant.collection.spaces import SpaceDefinition, check_encoder, embed_canaries
-from orthant.collection.storage import tables
-from orthant.collection.storage.store import Store
-from orthant.errors import InputError, NotFoundError, message
+from orthant.errors import InputError, message
 from orthant.types import Encoder, FloatArray, Metric
-from orthant.validate import as_vectors, check_choice, check_metric
+from orthant.validate import check_metric
 
 if TYPE_CHECKING:
     from orthant.collection.adding import AddReport
     from orthant.collection.checking import CheckReport
-    from orthant.collection.statistics import CollectionStats
-    from orthant.collection.storage.files import FileLayer
-    from orthant.collection.transfer import ExportReport, ImportReport
+    from orthant.collection.transfer import ImportReport
 
 __all__ = ["DEFAULT_SPACE", "Collection"]
 
-DEFAULT_SPACE = "default"
 
-Where = Mapping[str, Any]
-
-
-class Collection:
+class Collection(CollectionReader):
     """Documents with metadata and vectors in named spaces; made by :func:`orthant.open`.
 
     Any mix of calls from any threads is safe: a search sees the last commit before it began, and a write is durable
@@ -54,75 +42,7 @@ class Collection:
         Replaces how files are written; for tests of faults.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        encoder: str | Encoder | Any | None = None,
-        metric: Metric | None = None,
-        read_only: bool = False,
-        canaries: Literal["raise", "warn"] = "raise",
-        files: FileLayer | None = None,
-    ) -> None:
-        self.path = Path(path)
-        self._metric = None if metric is None else check_metric(metric)
-        check_choice(canaries, ("raise", "warn"), name="canaries")
-        given, loadable = (None, None) if encoder is None else load(encoder)
-        self._store = Store(self.path, read_only=read_only, files=files)
-        self._encoders = SpaceEncoders(self._store, canaries)
-        try:
-            self._require_metric()
-            if given is not None:
-                self._encoders.adopt(DEFAULT_SPACE, given, loadable=loadable)
-        except BaseException:
-            self._store.close()
-            raise
-
-    def _require_metric(self) -> None:
-        space = self._store.generation.spaces.get(DEFAULT_SPACE)
-        if space is not None and self._metric not in (None, space.definition.metric):
-            raise InputError(
-                message(
-                    f"metric={self._metric!r} for a space made with {space.definition.metric!r}",
-                    "the stored metric",
-                    "leave metric out, or add another space with add_space",
-                )
-            )
-
-    # ---- life cycle ---------------------------------------------------------------------------------------------
-
-    def __enter__(self) -> Collection:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give back files and the writer's place; further calls raise ``StoreError``."""
-        self._store.close()
-
-    def __len__(self) -> int:
-        """Return the number of records."""
-        with self._store.view() as (_, generation):
-            return generation.count
-
-    def __contains__(self, record_id: object) -> bool:
-        """Return whether a record exists."""
-        return isinstance(record_id, str) and bool(record_id) and self.get([record_id])[0] is not None
-
-    def __repr__(self) -> str:
-        """Return path, size and spaces."""
-        spaces = ", ".join(f"{s.name}: {s.dim} {s.metric}" for s in self.spaces.values()) or "no spaces"
-        return f"Collection({str(self.path)!r}, records={self._store.generation.count}, {spaces})"
-
     # ---- spaces -------------------------------------------------------------------------------------------------
-
-    @property
-    def spaces(self) -> dict[str, SpaceDefinition]:
-        """Definitions of the vector spaces by name."""
-        return {name: space.definition for name, space in self._store.generation.spaces.items()}
 
     def add_space(
         self,
@@ -237,22 +157,15 @@ class Collection:
         """
         started = time.perf_counter()
         with self._store.writer():
-            self._ensure_space(texts, vectors)
-            spaces = self.spaces
-            able = [name for name in spaces if texts is not None and self._encoders.at_hand(name)]
+            given = by_space(vectors, DEFAULT_SPACE)
+            # A space that this call needs is made by the same commit, so a refused call leaves no trace of it.
+            fresh = self._missing_space(given)
+            spaces = self.spaces | {definition.name: definition for definition, _ in fresh}
+            able = [name for name in spaces if texts is not None and name not in given and self._encoders.at_hand(name)]
             encoders = {name: self._encoders.require(name) for name in able}
-            prepared = prepare_batch(
-                ids,
-                texts,
-                metadata,
-                vectors,
-                spaces=spaces,
-                default_space=DEFAULT_SPACE,
-                encoders=encoders,
-                progress=progress,
-            )
+            prepared = prepare_batch(ids, texts, metadata, given, spaces=spaces, encoders=encoders, progress=progress)
             checked = time.perf_counter()
-            commit = self._store.commit(prepared.batch)
+            commit = self._store.commit(prepared.batch, spaces=fresh)
             ended = time.perf_counter()
         count = len(prepared.batch.ids)
         written = {name: len(positions) for name, (positions, _) in prepared.batch.vectors.items()}
@@ -279,6 +192,10 @@ class Collection:
         metadata_field: str | None = None,
         ids: Literal["field", "hash", "number"] = "field",
         format: Literal["jsonl", "csv", "tsv", "parquet", "folder"] | None = None,
+        types: Mapping[str, Literal["str", "int", "float", "bool"]] | None = None,
+        delimiter: str | None = None,
+        quote: str | None = '"',
+        encoding: str = "utf-8",
         batch_size: int = 4096,
         advance: Callable[[int], None] | None = None,
     ) -> AddReport:
@@ -305,6 +222,14 @@ class Collection:
             Where ids come from when the records have none.
         format : {"jsonl", "csv", "tsv", "parquet", "folder"}, optional
             Default: by the path's ending.
+        types : mapping of str to {"str", "int", "float", "bool"}, optional
+            Types of CSV and TSV columns; the others are told from the whole column.
+        delimiter : str, optional
+            Cell separator of CSV and TSV.
+        quote : str or None, default '"'
+            Quote character of CSV and TSV; None when quotes are ordinary characters.
+        encoding : str, default "utf-8"
+            Encoding of text files.
         batch_size : int, default 4096
             Records per commit; small ones pay one disk sync each, large ones memory.
         advance : callable of int, optional
@@ -334,24 +259,66 @@ class Collection:
             metadata_field=metadata_field,
             ids=ids,
             format=format,
+            types=types,
+            delimiter=delimiter,
+            quote=quote,
+            encoding=encoding,
             batch_size=batch_size,
             advance=advance,
         )
 
-    def _ensure_space(self, texts: Sequence[str | None] | None, vectors: VectorInput | None) -> None:
+    def add_vectors(
+        self,
+        path: str | Path,
+        *,
+        space: str = DEFAULT_SPACE,
+        id_prefix: str = "",
+        ids: Sequence[str] | None = None,
+        batch_size: int = 4096,
+        advance: Callable[[int], None] | None = None,
+    ) -> AddReport:
+        """Upsert the rows of a vector file as records without text.
+
+        Parameters
+        ----------
+        path : str or Path
+            ``.npy``, ``.npz:name``, ``.fvecs``, ``.bvecs``, ``.fbin``, ``.u8bin`` or an HDF5 data set
+            (``file.hdf5:train``), any real dtype.
+        space : str, default "default"
+            The vector space; the default one is made if it does not exist.
+        id_prefix : str, default ""
+            Ids are this and the row's number.
+        ids : sequence of str, length n, optional
+            Ids instead.
+        batch_size : int, default 4096
+            Records per commit.
+        advance : callable of int, optional
+            Told how many further records are stored.
+
+        Returns
+        -------
+        AddReport
+            Counts and seconds per stage.
+
+        Raises
+        ------
+        InputError
+            A malformed file, NaN, or a dimension other than the space's; nothing was written.
+        """
+        from orthant.collection.adding import add_vector_file
+
+        return add_vector_file(
+            self, path, space=space, id_prefix=id_prefix, ids=ids, batch_size=batch_size, advance=advance
+        )
+
+    def _missing_space(self, vectors: Mapping[str, Any]) -> list[tuple[SpaceDefinition, FloatArray]]:
         if DEFAULT_SPACE in self._store.generation.spaces:
-            return
+            return []
         metric: Metric = self._metric or "cosine"
         if self._encoders.given(DEFAULT_SPACE) is not None:
-            self._store.create_space(*self._encoders.define(DEFAULT_SPACE, metric=metric))
-            return
-        if isinstance(vectors, Mapping):
-            vectors = vectors.get(DEFAULT_SPACE)
-        if vectors is not None:
-            first = vectors if hasattr(vectors, "shape") else [v for v in vectors if v is not None][:1]  # type: ignore
-            X = as_vectors(first, name="vectors") if len(first) else None  # type: ignore[arg-type]
-            if X is not None and len(X):
-                self._store.create_space(*define_space(DEFAULT_SPACE, None, dim=X.shape[1], metric=metric))
+            return [self._encoders.define(DEFAULT_SPACE, metric=metric)]
+        dim = leading_dim(vectors[DEFAULT_SPACE]) if DEFAULT_SPACE in vectors else None
+        return [] if dim is None else [define_space(DEFAULT_SPACE, None, dim=dim, metric=metric)]
 
     def delete(self, ids: Sequence[str] | None = None, *, where: Where | None = None) -> int:
         """Remove records by id or by filter; durable on return.
@@ -377,256 +344,15 @@ class Collection:
             raise InputError(
                 message("both or neither of ids and where", "exactly one", "pass ids=[...] or where={...}")
             )
+        predicate = None if where is None else parse_where(where)
+        chosen = [] if ids is None else check_ids(ids, distinct=False)
         with self._store.writer() as generation:
-            if where is not None:
-                found = generation.columns.evaluate(parse_where(where), live=generation.live)
-                chosen = [record.id for record in self._records_of_bitmap(found.bitmap)]
-            else:
-                chosen = check_ids(ids or [], distinct=False)
+            if predicate is not None:
+                found = generation.columns.evaluate(predicate, live=generation.live)
+                chosen = self._store.read(lambda connection, _: self._ids_of(connection, found.bitmap))
             return self._store.commit(remove_ids=chosen).removed
 
-    def _records_of_bitmap(self, bitmap: np.ndarray) -> Iterator[Record]:
-        from orthant.kernels import bitmaps
-
-        rows = bitmaps.to_rows(bitmap)
-        with self._store.view() as (connection, _):
-            for begin in range(0, len(rows), 8192):
-                part = rows[begin : begin + 8192].tolist()
-                found = tables.fetch_records(connection, self._store.database, part)
-                yield from (Record(*found[row]) for row in part if row in found)
-
-    # ---- reading ------------------------------------------------------------------------------------------------
-
-    @overload
-    def get(self, ids: str, *, vectors: bool = False) -> Record: ...  # type: ignore[overload-overlap]
-
-    @overload
-    def get(self, ids: Sequence[str], *, vectors: bool = False) -> list[Record | None]: ...
-
-    def get(self, ids: str | Sequence[str], *, vectors: bool = False) -> Record | list[Record | None]:
-        """Return records by id.
-
-        Parameters
-        ----------
-        ids : str or sequence of str
-            One id, or several.
-        vectors : bool, default False
-            Also read the records' vectors, by space.
-
-        Returns
-        -------
-        Record, or list of (Record or None)
-            For several ids, None stands where one is absent.
-
-        Raises
-        ------
-        NotFoundError
-            A single id that is absent.
-        """
-        wanted = check_ids([ids] if isinstance(ids, str) else ids, distinct=False)
-        with self._store.view() as (connection, generation):
-            rows = tables.find_rows(connection, wanted)
-            found = tables.fetch_records(connection, self._store.database, rows.tolist())
-            held: dict[int, dict[str, FloatArray]] = {row: {} for row in found}
-            if vectors:
-                for name, space in generation.spaces.items():
-                    present, X = space.vectors_of(rows)
-                    for row, x in zip(rows[present].tolist(), X, strict=True):
-                        held[row][name] = x
-        by_id = {found[row][0]: Record(*found[row], held[row]) for row in found}
-        out = [by_id.get(key) for key in wanted]
-        if not isinstance(ids, str):
-            return out
-        if out[0] is None:
-            raise NotFoundError(message(f"id {ids!r}", "the id of a stored record", "check it, or list ids with ids()"))
-        return out[0]
-
-    def ids(self) -> Iterator[str]:
-        """Iterate over every record's id in insertion order.
-
-        Yields
-        ------
-        str
-            Ids as of the call's start.
-        """
-        for record in self._records_of_bitmap(self._store.generation.live):
-            yield record.id
-
-    def search(
-        self,
-        query: str | npt.ArrayLike | None = None,
-        *,
-        k: int = 10,
-        mode: Mode | None = None,
-        where: Where | None = None,
-        vector: npt.ArrayLike | None = None,
-        space: str = DEFAULT_SPACE,
-        offset: int = 0,
-        min_score: float | None = None,
-        weights: Mapping[str, float] | None = None,
-        fusion: Literal["minmax", "rrf"] | None = None,
-        depth: int | None = None,
-        recall: float | None = None,
-        threads: int | None = None,
-        explain: bool = False,
-        include_text: bool = True,
-        syntax: Literal["operators", "plain"] | None = None,
-    ) -> SearchResult:
-        """Find the records closest to a query, by meaning, by words, or both.
-
-        Parameters
-        ----------
-        query : str or array-like of shape (dim,), optional
-            A text, or a vector. Words in double quotes must appear as a phrase, ``word*`` is a prefix, ``-word``
-            excludes and ``+word`` requires; these concern the lexical leg.
-        k : int, default 10
-            Hits wanted; fewer come back when fewer match.
-        mode : {"dense", "lexical", "hybrid"}, optional
-            Default: hybrid when both a text and a way to a vector are at hand, else what is possible.
-        where : mapping, optional
-            Only records that match, such as ``{"year": {"gte": 1900}, "genre": {"in": ["novel", "memoir"]}}``. The
-            filter comes first: every hit satisfies it.
-        vector : array-like of shape (dim,), optional
-            Query vector, used instead of encoding ``query``.
-        space : str, default "default"
-            Vector space to search.
-        offset : int, default 0
-            Hits to skip. Pages of one generation never overlap; a hybrid list ends where both legs' candidates end.
-        min_score : float, optional
-            Drop hits below it: a cosine, dot product or minus squared distance (dense), a BM25 score (lexical), or a
-            fused score in [0, 1] (hybrid; not comparable between queries).
-        weights : mapping, optional
-            Weights of ``"dense"`` and ``"lexical"`` in hybrid search; default 0.3 and 0.7.
-        fusion : {"minmax", "rrf"}, optional
-            Weighted min-max of the legs' scores (default), or reciprocal rank fusion.
-        depth : int, optional
-            Candidates per leg before fusion, default 200; more finds more and costs more, fewer than ``offset + k`` is refused.
-        recall : float, optional
-            Share of the true neighbours to find; an exact scan always meets it.
-        threads : int, optional
-            Threads for the dense scan; default all CPUs for large scans, one for small.
-        explain : bool, default False
-            Fill every hit's ``matched`` terms. Scores and ranks per leg and the plan are always there.
-        include_text : bool, default True
-            Leave texts out of the hits with False.
-        syntax : {"operators", "plain"}, optional
-            Whether quotes, ``*``, ``+`` and ``-`` in the text are operators (default) or plain punctuation.
-
-        Returns
-        -------
-        SearchResult
-            A sequence of :class:`Hit`, with ``plan``.
-
-        Raises
-        ------
-        InputError
-            k of 0 or less, no query, options that do not fit the mode, NaN or a wrong dimension in the vector.
-        FilterError
-            A malformed filter.
-
-        Notes
-        -----
-        Cost: one pass over ``records x dim`` float32 for the dense leg, the query terms' postings for the lexical leg.
-        """
-        return self.search_many(
-            [query],
-            k=k,
-            mode=mode,
-            where=where,
-            vectors=None if vector is None else [vector],
-            space=space,
-            offset=offset,
-            min_score=min_score,
-            weights=weights,
-            fusion=fusion,
-            depth=depth,
-            recall=recall,
-            threads=threads,
-            explain=explain,
-            include_text=include_text,
-            syntax=syntax,
-        )[0]
-
-    def search_many(
-        self,
-        queries: Sequence[str | npt.ArrayLike | None],
-        *,
-        k: int = 10,
-        mode: Mode | None = None,
-        where: Where | None = None,
-        vectors: Sequence[npt.ArrayLike] | npt.ArrayLike | None = None,
-        space: str = DEFAULT_SPACE,
-        offset: int = 0,
-        min_score: float | None = None,
-        weights: Mapping[str, float] | None = None,
-        fusion: Literal["minmax", "rrf"] | None = None,
-        depth: int | None = None,
-        recall: float | None = None,
-        threads: int | None = None,
-        explain: bool = False,
-        include_text: bool = True,
-        syntax: Literal["operators", "plain"] | None = None,
-    ) -> list[SearchResult]:
-        """Run several queries at once; quicker than one by one, same results.
-
-        Parameters
-        ----------
-        queries : sequence of (str, array-like of shape (dim,), or None), length q
-            All texts or all vectors.
-        k, mode, where, space, offset, min_score, weights, fusion, depth, recall, threads, explain, include_text, syntax
-            As in :meth:`search`.
-        vectors : array-like of shape (q, dim), optional
-            Query vectors, used instead of encoding.
-
-        Returns
-        -------
-        list of SearchResult
-            One per query.
-
-        Raises
-        ------
-        InputError
-            As in :meth:`search`.
-        """
-        started = time.perf_counter()
-        texts, given = split_queries(queries, vectors)
-        if not texts:
-            return []
-        chosen = choose_mode(mode, texts, given, space, self._encoders)
-        options = check_options(
-            chosen,
-            space=space,
-            k=k,
-            offset=offset,
-            where=where,
-            depth=depth,
-            method=fusion,
-            weights=weights,
-            min_score=min_score,
-            recall=recall,
-            threads=threads,
-            explain=explain,
-            include_text=include_text,
-            syntax=syntax,
-        )
-        ready = encode_queries(
-            texts, given, mode=chosen, space=space, definition=self.spaces.get(space), encoders=self._encoders
-        )
-        return execute(self._store, ready, options, encode_seconds=time.perf_counter() - started)
-
     # ---- looking after ------------------------------------------------------------------------------------------
-
-    def stats(self) -> CollectionStats:
-        """Return counts, bytes, spaces, fields and what maintenance would do.
-
-        Returns
-        -------
-        CollectionStats
-            A record with ``to_dict``.
-        """
-        from orthant.collection.statistics import collect
-
-        return collect(self._store)
 
     def check(self, *, repair: bool = False) -> CheckReport:
         """Verify every checksum and every cross-reference, and mend what can be mended.
@@ -644,32 +370,6 @@ class Collection:
         from orthant.collection.checking import check
 
         return check(self._store, self._encoders.require if repair else None, repair=repair)
-
-    def export(self, path: str | Path, *, format: Literal["folder", "parquet"] | None = None) -> ExportReport:
-        """Write every record with its vectors to JSONL + .npy, or to one Parquet file.
-
-        Parameters
-        ----------
-        path : str or Path
-            A new folder, or a file ending in ``.parquet``.
-        format : {"folder", "parquet"}, optional
-            Default: by the path's ending.
-
-        Returns
-        -------
-        ExportReport
-            Counts and path.
-
-        Raises
-        ------
-        InputError
-            The target exists.
-        MissingExtraError
-            Parquet without pyarrow.
-        """
-        from orthant.collection.transfer import export
-
-        return export(self._store, Path(path), format=format)
 
     def import_from(self, path: str | Path, *, vectors: bool = True, progress: bool = False) -> ImportReport:
         """Write every record of an export, keeping ids, texts, metadata and vectors.

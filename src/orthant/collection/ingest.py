@@ -22,7 +22,7 @@ from orthant.errors import DimensionError, InputError, NonFiniteError, NotFoundE
 from orthant.types import Encoder, FloatArray, IdArray
 from orthant.validate import as_vectors
 
-__all__ = ["UpsertReport", "VectorInput", "check_ids", "prepare_batch"]
+__all__ = ["UpsertReport", "VectorInput", "by_space", "check_ids", "leading_dim", "prepare_batch"]
 
 VectorInput = npt.ArrayLike | Mapping[str, Any]
 
@@ -93,12 +93,14 @@ def check_ids(ids: Sequence[str], *, distinct: bool = True) -> list[str]:
     """
     if isinstance(ids, (str, bytes)):
         raise InputError(message(f"ids as one {type(ids).__name__}", "a list of str", "write [id]"))
-    out = list(ids)
+    out = _as_list(ids, "ids", "a list of str")
     for i, key in enumerate(out):
         if not isinstance(key, str):
             raise InputError(
                 message(f"ids[{i}]={key!r} of type {type(key).__name__}", "str", f"convert it with str({key!r})")
             )
+        if any("\ud800" <= c <= "\udfff" for c in key):
+            raise InputError(_no_text(f"ids[{i}]"))
         if not key or (len(key) > _MAX_ID_BYTES // 4 and len(key.encode("utf-8", "replace")) > _MAX_ID_BYTES):
             raise InputError(
                 message(f"ids[{i}] of {len(key)} characters", f"1 to {_MAX_ID_BYTES} bytes", "choose a shorter id")
@@ -115,10 +117,9 @@ def prepare_batch(
     ids: Sequence[str],
     texts: Sequence[str | None] | None,
     metadata: Sequence[Mapping[str, Any] | None] | None,
-    vectors: VectorInput | None,
+    vectors: Mapping[str, Any],
     *,
     spaces: Mapping[str, SpaceDefinition],
-    default_space: str,
     encoders: Mapping[str, Encoder],
     progress: bool = False,
 ) -> Prepared:
@@ -132,12 +133,10 @@ def prepare_batch(
         One per id.
     metadata : sequence of (mapping or None), optional
         One JSON object per id.
-    vectors : array-like of shape (n, dim), or mapping of space to such, optional
-        A sequence may hold None for records without a vector.
+    vectors : mapping of str to array-like of shape (n, dim)
+        From ``by_space``; a list may hold None for records without a vector.
     spaces : mapping of str to SpaceDefinition
         The collection's spaces.
-    default_space : str
-        Where a bare array belongs.
     encoders : mapping of str to Encoder
         Encoders of the spaces that encode texts themselves.
     progress : bool, default False
@@ -159,16 +158,55 @@ def prepare_batch(
     _require_unicode(keys, checked_texts, encoded)
     batch = Batch(keys, checked_texts, checked, encoded)
     prepared = Prepared(batch)
-    given = _by_space(vectors, default_space)
-    for name, values in given.items():
+    for name, values in vectors.items():
         if name not in spaces:
             known = ", ".join(spaces) or "none"
             raise NotFoundError(message(f"vectors for space {name!r}", f"one of: {known}", "add it with add_space"))
         batch.vectors[name] = _check_vectors(values, spaces[name], len(keys))
-    for name, encoder in encoders.items():
-        if name not in given:
-            _encode(prepared, spaces[name], encoder, progress=progress)
+    for name, definition in spaces.items():
+        if name in vectors or texts is None:
+            continue
+        if name in encoders:
+            _encode(prepared, definition, encoders[name], progress=progress)
+        elif definition.fingerprint is not None and any(checked_texts):
+            raise InputError(
+                message(
+                    f"texts for space {name!r}, whose encoder {definition.fingerprint} is not at hand",
+                    "that encoder, or vectors",
+                    f"open with encoder=..., or pass vectors={{{name!r}: [None, ...]}} to store none on purpose",
+                )
+            )
     return prepared
+
+
+def _as_list(values: Any, name: str, expected: str) -> list[Any]:
+    try:
+        return list(values)
+    except TypeError as error:
+        raise InputError(message(f"{name} of type {type(values).__name__}", expected, "pass a list")) from error
+
+
+def leading_dim(values: Any) -> int | None:
+    """Return the dimension that vectors would give to a new space.
+
+    Parameters
+    ----------
+    values : array-like of shape (n, dim), or list with None for records without a vector
+        As ``by_space`` gave them.
+
+    Returns
+    -------
+    int or None
+        None without a single vector.
+
+    Raises
+    ------
+    InputError
+        Not vectors.
+    """
+    first = values[:1] if hasattr(values, "shape") else [value for value in values if value is not None][:1]
+    X = as_vectors(first, name="vectors") if len(first) else None
+    return X.shape[1] if X is not None and len(X) else None
 
 
 def _check_texts(texts: Sequence[str | None] | None, count: int) -> list[str | None]:
@@ -176,7 +214,7 @@ def _check_texts(texts: Sequence[str | None] | None, count: int) -> list[str | N
         return [None] * count
     if isinstance(texts, (str, bytes)):
         raise InputError(message(f"texts as one {type(texts).__name__}", "a list of str", "write [text]"))
-    out = list(texts)
+    out = _as_list(texts, "texts", "a list of str")
     if len(out) != count:
         raise DimensionError(message(f"{len(out)} texts for {count} ids", "equal lengths", "pass one text per id"))
     for i, text in enumerate(out):
@@ -194,7 +232,7 @@ def _check_metadata(
         raise InputError(
             message(f"metadata as one {type(metadata).__name__}", "a list of dicts", "pass one dict per id")
         )
-    rows = list(metadata)
+    rows = _as_list(metadata, "metadata", "a list of dicts")
     if len(rows) != len(keys):
         raise DimensionError(message(f"{len(rows)} metadata for {len(keys)} ids", "equal lengths", "pass one per id"))
     checked = [
@@ -213,22 +251,52 @@ def _require_unicode(keys: list[str], texts: list[str | None], encoded: list[str
         except UnicodeEncodeError as error:
             for i, value in enumerate(values):
                 if value is not None and any(0xD800 <= ord(c) <= 0xDFFF for c in value):
-                    raise InputError(
-                        message(
-                            f"{name}[{i}] with a lone surrogate, which is no text",
-                            "valid Unicode",
-                            "decode the source with errors='replace'",
-                        )
-                    ) from error
+                    raise InputError(_no_text(f"{name}[{i}]")) from error
             raise
 
 
-def _by_space(vectors: VectorInput | None, default_space: str) -> dict[str, Any]:
+def _no_text(name: str) -> str:
+    return message(
+        f"{name} with a lone surrogate, which is no text", "valid Unicode", "decode the source with errors='replace'"
+    )
+
+
+def by_space(vectors: VectorInput | None, default_space: str) -> dict[str, Any]:
+    """Return vectors by space, each an array or a list.
+
+    Parameters
+    ----------
+    vectors : array-like of shape (n, dim), or mapping of space to such, optional
+        What the user passed.
+    default_space : str
+        Where a bare array belongs.
+
+    Returns
+    -------
+    dict of str to (array-like or list)
+        Empty without vectors.
+
+    Raises
+    ------
+    InputError
+        Neither arrays nor sequences.
+    """
     if vectors is None:
         return {}
-    if isinstance(vectors, Mapping):
-        return dict(vectors)
-    return {default_space: vectors}
+    given = dict(vectors) if isinstance(vectors, Mapping) else {default_space: vectors}
+    return {name: _as_rows(values, f"vectors[{name!r}]") for name, values in given.items()}
+
+
+def _as_rows(values: Any, name: str) -> Any:
+    if hasattr(values, "__array__"):
+        array = np.asarray(values)
+        if array.ndim == 0:
+            raise DimensionError(message(f"{name} without axes", "a matrix of shape (n, d)", "pass one row per id"))
+        # An array of objects may hold None for records without a vector.
+        return list(array) if array.dtype == object else array
+    if isinstance(values, (str, bytes)):
+        raise InputError(message(f"{name} as one {type(values).__name__}", "a matrix of shape (n, d)", "pass an array"))
+    return _as_list(values, name, "a matrix of shape (n, d)")
 
 
 def _check_vectors(values: Any, definition: SpaceDefinition, count: int) -> tuple[IdArray, FloatArray]:

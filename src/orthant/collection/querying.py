@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from orthant.errors import InputError, NotFoundError, message
 from orthant.types import FloatArray
 from orthant.validate import as_vectors, check_choice, check_count, check_fraction
 
-__all__ = ["DEFAULT_DEPTH", "check_options", "choose_mode", "encode_queries", "split_queries"]
+__all__ = ["DEFAULT_DEPTH", "check_options", "check_space", "choose_mode", "encode_queries", "split_queries"]
 
 DEFAULT_DEPTH = 200
 """Candidates per leg of a hybrid search."""
@@ -68,8 +68,39 @@ def split_queries(
     return texts, Q
 
 
+def check_space(space: str, spaces: Container[str], *, default: str) -> None:
+    """Refuse a space that does not exist; the default one may not exist yet.
+
+    Parameters
+    ----------
+    space : str
+        What was asked for.
+    spaces : container of str
+        The collection's spaces.
+    default : str
+        Name of the default space.
+
+    Raises
+    ------
+    InputError
+        Not a name.
+    NotFoundError
+        No such space.
+    """
+    if not isinstance(space, str):
+        raise InputError(message(f"space of type {type(space).__name__}", "a name", "pass space='...'"))
+    if space != default and space not in spaces:
+        raise NotFoundError(message(f"space {space!r}", "an existing space", "add it with add_space"))
+
+
 def choose_mode(
-    mode: Mode | None, texts: Sequence[str | None], given: FloatArray | None, space: str, encoders: SpaceEncoders
+    mode: Mode | None,
+    texts: Sequence[str | None],
+    given: FloatArray | None,
+    space: str,
+    encoders: SpaceEncoders,
+    *,
+    default: str,
 ) -> Mode:
     """Return the mode asked for, or the richest one that is possible.
 
@@ -79,12 +110,14 @@ def choose_mode(
         What was asked.
     texts : sequence of (str or None)
         The query texts.
-    given : ndarray or None
+    given : ndarray of shape (q, dim) or None
         The query vectors.
     space : str
         The vector space.
     encoders : SpaceEncoders
         What can be encoded.
+    default : str
+        Name of the space that is meant when none is named.
 
     Returns
     -------
@@ -104,8 +137,13 @@ def choose_mode(
         raise InputError(message(f"mode={mode!r} without a text", "a text query", "pass query='...'"))
     if mode in ("dense", "hybrid") and not has_vector:
         encoders.require(space)
+    if mode == "lexical" and space != default:
+        raise InputError(message(f"space={space!r} with mode='lexical'", "a dense leg for it", "leave it out"))
     if mode is not None:
         return mode
+    if space != default and not has_vector:
+        # Searching by words only would leave the space that was asked for unused.
+        encoders.require(space)
     if has_text and has_vector:
         return "hybrid"
     return "dense" if has_vector else "lexical"
@@ -114,6 +152,7 @@ def choose_mode(
 def check_options(
     mode: Mode,
     *,
+    records: int,
     space: str,
     k: int,
     offset: int,
@@ -134,6 +173,8 @@ def check_options(
     ----------
     mode : str
         The chosen mode.
+    records : int
+        Records in the collection.
     space, k, offset, where, depth, method, weights, min_score, recall, threads, explain, include_text, syntax
         As in ``Collection.search``; ``method`` is its ``fusion``.
 
@@ -175,7 +216,7 @@ def check_options(
         include_text=include_text,
         syntax=check_choice(syntax or "operators", ("operators", "plain"), name="syntax"),  # type: ignore[arg-type]
     )
-    if mode == "hybrid" and options.offset + options.k > 2 * options.depth:
+    if mode == "hybrid" and min(options.offset + options.k, records) > 2 * options.depth:
         raise InputError(
             message(
                 f"offset + k = {options.offset + options.k} with depth={options.depth}",
@@ -235,5 +276,5 @@ def encode_queries(
         return [Query(text, q) for text, q in zip(texts, Q, strict=True)]
     encoder = encoders.require(space)
     Q = as_vectors(encoder.encode([text or "" for text in texts], role="query"), dim=dim, name="query vector")
-    usable = Q.any(axis=1).tolist() if cosine else [True] * len(Q)
+    usable: list[bool] = Q.any(axis=1).tolist() if cosine else [True] * len(Q)  # type: ignore[assignment]
     return [Query(text, Q[i] if usable[i] else None) for i, text in enumerate(texts)]

@@ -64,12 +64,27 @@ class SearchOptions:
 
 
 @dataclass(frozen=True)
+class _Leg:
+    """What one leg said of every ranked row; made into a `LegScore` only for the rows that are returned."""
+
+    scores: FloatArray
+    ranks: IdArray
+    normalized: FloatArray | None = None
+    weight: float | None = None
+
+    def score(self, place: int) -> LegScore:
+        score, rank = float(self.scores[place]), int(self.ranks[place])
+        normalized = None if self.normalized is None else float(self.normalized[place])
+        return LegScore(score if np.isfinite(score) else None, rank or None, normalized, self.weight)
+
+
+@dataclass(frozen=True)
 class _Ranking:
     """Rows of one query, best first, with what each leg said."""
 
     rows: IdArray
     scores: FloatArray
-    legs: dict[str, dict[int, LegScore]]
+    legs: dict[str, _Leg]
 
 
 def execute(
@@ -93,26 +108,39 @@ def execute(
     list of SearchResult
         One per query.
     """
-    with store.view() as (connection, generation):
-        clock = _Clock({"encode": encode_seconds})
-        allowed = None
-        if options.predicate is not None:
-            allowed = generation.columns.evaluate(options.predicate, live=generation.live)
-            clock.lap("filter")
-        dense = _dense(generation, queries, options, allowed) if options.mode != "lexical" else None
-        clock.lap("dense")
-        out: list[SearchResult] = []
-        for i, query in enumerate(queries):
-            lexical = _lexical(generation, query, options, allowed)
-            clock.lap("lexical")
-            ranking = _rank(generation, query, options, dense, i, lexical)
-            clock.lap("fuse")
-            hits = _fetch(store, connection, generation, ranking, query, options)
-            clock.lap("fetch")
-            plan = _plan(generation, query, options, allowed, dense, i, lexical, clock.seconds)
-            out.append(SearchResult(hits, plan))
-            clock = clock.fresh(keep=("encode", "filter", "dense"))
-        return out
+
+    def run(connection: sqlite3.Connection, generation: Generation) -> list[SearchResult]:
+        return _execute(store, connection, generation, queries, options, _Clock({"encode": encode_seconds}))
+
+    return store.read(run)
+
+
+def _execute(
+    store: Store,
+    connection: sqlite3.Connection,
+    generation: Generation,
+    queries: Sequence[Query],
+    options: SearchOptions,
+    clock: _Clock,
+) -> list[SearchResult]:
+    allowed = None
+    if options.predicate is not None:
+        allowed = generation.columns.evaluate(options.predicate, live=generation.live)
+        clock.lap("filter")
+    dense = _dense(generation, queries, options, allowed) if options.mode != "lexical" else None
+    clock.lap("dense")
+    out: list[SearchResult] = []
+    for i, query in enumerate(queries):
+        lexical = _lexical(generation, query, options, allowed)
+        clock.lap("lexical")
+        ranking = _rank(generation, query, options, dense, i, lexical)
+        clock.lap("fuse")
+        hits = _fetch(store, connection, generation, ranking, query, options)
+        clock.lap("fetch")
+        plan = _plan(generation, query, options, allowed, dense, i, lexical, clock.seconds)
+        out.append(SearchResult(hits, plan))
+        clock = clock.fresh(keep=("encode", "filter", "dense"))
+    return out
 
 
 class _Clock:
@@ -129,8 +157,10 @@ class _Clock:
         return _Clock({stage: self.seconds[stage] for stage in keep if stage in self.seconds})
 
 
-def _leg_size(options: SearchOptions) -> int:
-    return options.depth if options.mode == "hybrid" else options.offset + options.k
+def _leg_size(options: SearchOptions, generation: Generation) -> int:
+    wanted = options.depth if options.mode == "hybrid" else options.offset + options.k
+    # Room for more hits than there are records would only cost memory.
+    return max(1, min(wanted, generation.count))
 
 
 def _dense(
@@ -139,7 +169,7 @@ def _dense(
     if options.space is None or options.space not in generation.spaces:
         return None
     index = generation.index(options.space)
-    size = _leg_size(options)
+    size = _leg_size(options, generation)
     ids = np.full((len(queries), size), -1, dtype=np.int64)
     scores = np.full(ids.shape, -np.inf, dtype=np.float32)
     counts = np.zeros(len(queries), dtype=np.int64)
@@ -190,7 +220,7 @@ def _lexical(
 
     rows, scores = generation.lexical.search(
         query.text,
-        k=_leg_size(options),
+        k=_leg_size(options, generation),
         allowed=None if allowed is None else allowed.bitmap,
         live=generation.live,
         syntax=options.syntax,
@@ -217,8 +247,7 @@ def _rank(
     ((leg, (rows, scores)),) = (
         found.items() if found else (("dense", (np.zeros(0, np.int64), np.zeros(0, np.float32))),)
     )
-    legs = {leg: {int(r): LegScore(float(s), n + 1) for n, (r, s) in enumerate(zip(rows, scores, strict=True))}}
-    return _Ranking(rows, scores, legs)
+    return _Ranking(rows, scores, {leg: _Leg(scores, np.arange(1, len(rows) + 1))})
 
 
 def _fused(
@@ -241,13 +270,7 @@ def _fused(
         parts = {leg: fusion.min_max(raw[leg]) for leg in raw}
     fused = fusion.weighted_sum(parts, options.weights) if parts else np.zeros(0, np.float32)
     order = np.lexsort((candidates, -fused))
-    legs: dict[str, dict[int, LegScore]] = {}
-    for leg in raw:
-        values = zip(candidates.tolist(), raw[leg].tolist(), places[leg].tolist(), parts[leg].tolist(), strict=True)
-        legs[leg] = {
-            row: LegScore(score if np.isfinite(score) else None, place or None, part, options.weights[leg])
-            for row, score, place, part in values
-        }
+    legs = {leg: _Leg(raw[leg][order], places[leg][order], parts[leg][order], options.weights[leg]) for leg in raw}
     return _Ranking(candidates[order], fused[order], legs)
 
 
@@ -275,7 +298,7 @@ def _fetch(
         key, text, metadata = records[row]
         present = _terms(analyzer, text) if asked else {}
         matched = tuple(sorted(word for term, word in asked.items() if term in present))
-        legs = {leg: scores[row] for leg, scores in ranking.legs.items() if row in scores}
+        legs = {name: leg.score(options.offset + place) for name, leg in ranking.legs.items()}
         shown = text if options.include_text else None
         hits.append(Hit(key, score, options.offset + place + 1, shown, metadata, legs, matched))
     return tuple(hits)

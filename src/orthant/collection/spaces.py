@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from orthant.encoders.fingerprint import difference
 from orthant.errors import EncoderMismatchError, InputError, message
 from orthant.types import Encoder, FloatArray, Metric
 from orthant.validate import check_count, check_metric
@@ -134,12 +135,15 @@ def check_encoder(definition: SpaceDefinition, encoder: Encoder) -> None:
     if definition.fingerprint == encoder.fingerprint and definition.dim == encoder.dim:
         return
     stored = definition.fingerprint or "none (vectors brought by the user)"
+    apart = difference(definition.fingerprint or "", encoder.fingerprint)
+    told = "" if not apart or apart.startswith("fingerprint:") else f" They differ in {apart}."
+    named = f" (encoder={definition.encoder!r})" if definition.encoder else ""
     raise EncoderMismatchError(
         f"Got encoder {encoder.fingerprint} (dimension {encoder.dim}) for space {definition.name!r}; expected "
-        f"{stored} (dimension {definition.dim}), which made the stored vectors. Three ways out: open with the "
-        f"stored encoder{f' (encoder={definition.encoder!r})' if definition.encoder else ''}; add a second space for "
-        "the new one with add_space(name, encoder=...); or export, and import into a new collection with the new "
-        "encoder, which encodes the stored texts again."
+        f"{stored} (dimension {definition.dim}), which made the stored vectors.{told} "
+        f"Three ways out: open with the stored encoder{named}; add a second space for the new one with "
+        "add_space(name, encoder=...); or export, and import into a new collection with the new encoder, which encodes "
+        "the stored texts again."
     )
 
 

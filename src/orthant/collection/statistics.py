@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +114,13 @@ def folder_bytes(folder: Path) -> int:
     int
         Sum of the file sizes.
     """
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    total = 0
+    for base, _, names in os.walk(folder):
+        for name in names:
+            # A writer may remove a file between listing and looking.
+            with suppress(OSError):
+                total += os.stat(os.path.join(base, name)).st_size
+    return total
 
 
 def _plain(value: Any) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +14,8 @@ import numpy as np
 from orthant.collection.adding import given_vectors
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage import tables
+from orthant.collection.storage.generation import Generation
+from orthant.collection.storage.segments import SegmentMissingError
 from orthant.collection.storage.store import Store
 from orthant.datasets.export import write_export, write_parquet
 from orthant.datasets.imports import read_export
@@ -93,6 +97,21 @@ class ImportReport:
         return asdict(self)
 
 
+@contextmanager
+def _held_view(store: Store) -> Iterator[tuple[sqlite3.Connection, Generation]]:
+    while True:
+        with store.view() as (connection, generation):
+            try:
+                for space in generation.spaces.values():
+                    space.hold()
+            except SegmentMissingError:
+                if store.refreshed().number == generation.number:
+                    raise
+                continue
+            yield connection, generation
+            return
+
+
 def stored_batches(store: Store) -> Iterator[Records]:
     """Yield every record with its vectors, as of one commit.
 
@@ -106,7 +125,7 @@ def stored_batches(store: Store) -> Iterator[Records]:
     Records
         A NaN row stands for a record without a vector.
     """
-    with store.view() as (connection, generation):
+    with _held_view(store) as (connection, generation):
         rows = bitmaps.to_rows(generation.live)
         for begin in range(0, len(rows), _BATCH):
             part = rows[begin : begin + _BATCH]

@@ -17,6 +17,7 @@ _HOMES = {
     "DocumentationSet": "pydocs",
     "ImageSet": "kinds",
     "LabelledTexts": "kinds",
+    "Records": "record_batches",
     "RetrievalSet": "kinds",
     "TextPairs": "kinds",
     "VectorSet": "kinds",
@@ -24,11 +25,20 @@ _HOMES = {
     "available": "registry",
     "data_hash": "registry",
     "describe": "registry",
+    "describe_vectors": "vector_files",
     "load": "registry",
     "load_retrieval": "registry",
     "names": "registry",
+    "read_export": "imports",
     "read_python_documentation": "pydocs",
+    "read_records": "records",
+    "read_vectors": "vector_files",
     "root": "registry",
+    "scan_records": "records",
+    "write_export": "export",
+    "write_jsonl": "export",
+    "write_parquet": "export",
+    "write_vectors": "vector_files",
 }
 
 __all__ = [
@@ -38,6 +48,7 @@ __all__ = [
     "DocumentationSet",
     "ImageSet",
     "LabelledTexts",
+    "Records",
     "RetrievalSet",
     "TextPairs",
     "VectorSet",
@@ -45,14 +56,25 @@ __all__ = [
     "available",
     "data_hash",
     "describe",
+    "describe_vectors",
     "load",
     "load_retrieval",
     "names",
+    "read_export",
     "read_python_documentation",
+    "read_records",
+    "read_vectors",
     "root",
+    "scan_records",
+    "write_export",
+    "write_jsonl",
+    "write_parquet",
+    "write_vectors",
 ]
 
 if TYPE_CHECKING:
+    from orthant.datasets.export import write_export, write_jsonl, write_parquet
+    from orthant.datasets.imports import read_export
     from orthant.datasets.inventory import DatasetInfo
     from orthant.datasets.kinds import (
         Document,
@@ -65,7 +87,10 @@ if TYPE_CHECKING:
         WordVectors,
     )
     from orthant.datasets.pydocs import DocumentationSet, read_python_documentation
+    from orthant.datasets.record_batches import Records
+    from orthant.datasets.records import read_records, scan_records
     from orthant.datasets.registry import available, data_hash, describe, load, load_retrieval, names, root
+    from orthant.datasets.vector_files import describe_vectors, read_vectors, write_vectors
 
 
 def __getattr__(name: str) -> Any:

@@ -20,8 +20,8 @@ from urllib.parse import quote
 import numpy as np
 
 from orthant.datasets.record_batches import Records
-from orthant.datasets.rows import check_encodable, clean_metadata
-from orthant.datasets.tables import import_arrow
+from orthant.datasets.sources.rows import check_encodable, clean_metadata
+from orthant.datasets.sources.tables import import_arrow
 from orthant.datasets.vector_files import NpyWriter, replaced_on_success
 from orthant.errors import DimensionError, InputError, NotFoundError, StoreError, message
 from orthant.types import FloatArray

@@ -22,8 +22,8 @@ from orthant.datasets.export import (
 )
 from orthant.datasets.record_batches import Records
 from orthant.datasets.records import read_records
-from orthant.datasets.rows import place_vectors
-from orthant.datasets.tables import import_arrow
+from orthant.datasets.sources.rows import place_vectors
+from orthant.datasets.sources.tables import import_arrow
 from orthant.datasets.vector_files import read_vectors
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError, StoreVersionError, message
 from orthant.validate import check_count

@@ -75,7 +75,18 @@ class DocumentSet:
         return len(self.documents)
 
     def head(self, n: int) -> DocumentSet:
-        """Return the set with its first n documents."""
+        """Return the set with its first n documents.
+
+        Parameters
+        ----------
+        n : int
+            From 1; more than there are keeps all.
+
+        Returns
+        -------
+        DocumentSet
+            A smaller set that shares its contents with this one.
+        """
         return replace(self, documents=self.documents[: check_count(n, name="n")])
 
 
@@ -110,7 +121,18 @@ class RetrievalSet:
         return [q for q in self.queries if any(grade > 0 for grade in self.qrels.get(q, {}).values())]
 
     def head(self, n: int) -> RetrievalSet:
-        """Return the set with its first n queries and the whole corpus."""
+        """Return the set with its first n queries and the whole corpus.
+
+        Parameters
+        ----------
+        n : int
+            From 1; more than there are keeps all.
+
+        Returns
+        -------
+        RetrievalSet
+            A smaller set that shares its contents with this one.
+        """
         queries = dict(list(self.queries.items())[: check_count(n, name="n")])
         return replace(self, queries=queries, qrels={q: r for q, r in self.qrels.items() if q in queries})
 
@@ -145,7 +167,18 @@ class TextPairs:
         return len(self.first)
 
     def head(self, n: int) -> TextPairs:
-        """Return the first n pairs."""
+        """Return the first n pairs.
+
+        Parameters
+        ----------
+        n : int
+            From 1; more than there are keeps all.
+
+        Returns
+        -------
+        TextPairs
+            A smaller set that shares its contents with this one.
+        """
         n = check_count(n, name="n")
         return replace(
             self,
@@ -189,7 +222,18 @@ class LabelledTexts:
         return len(self.texts)
 
     def head(self, n: int) -> LabelledTexts:
-        """Return the first n texts; the classes stay as they are."""
+        """Return the first n texts; the classes stay as they are.
+
+        Parameters
+        ----------
+        n : int
+            From 1; more than there are keeps all.
+
+        Returns
+        -------
+        LabelledTexts
+            A smaller set that shares its contents with this one.
+        """
         n = check_count(n, name="n")
         return replace(
             self,
@@ -223,7 +267,18 @@ class WordVectors:
         return len(self.words)
 
     def head(self, n: int) -> WordVectors:
-        """Return the first n words."""
+        """Return the first n words.
+
+        Parameters
+        ----------
+        n : int
+            From 1; more than there are keeps all.
+
+        Returns
+        -------
+        WordVectors
+            A smaller set that shares its contents with this one.
+        """
         n = check_count(n, name="n")
         return replace(self, words=self.words[:n], vectors=self.vectors[:n])
 
@@ -262,7 +317,18 @@ class VectorSet:
         return int(self.base.shape[1])
 
     def head(self, n: int) -> VectorSet:
-        """Return the set with its first n base vectors; the queries stay."""
+        """Return the set with its first n base vectors; the queries stay.
+
+        Parameters
+        ----------
+        n : int
+            From 1; more than there are keeps all.
+
+        Returns
+        -------
+        VectorSet
+            A smaller set that shares its contents with this one.
+        """
         n = check_count(n, name="n")
         records = None if self.base_records is None else self.base_records[:n]
         return replace(self, base=self.base[:n], base_records=records)
@@ -304,7 +370,18 @@ class ImageSet:
         return np.ascontiguousarray(self.images.reshape(len(self.images), -1), dtype=np.float32)
 
     def head(self, n: int) -> ImageSet:
-        """Return the first n pictures; the classes stay as they are."""
+        """Return the first n pictures; the classes stay as they are.
+
+        Parameters
+        ----------
+        n : int
+            From 1; more than there are keeps all.
+
+        Returns
+        -------
+        ImageSet
+            A smaller set that shares its contents with this one.
+        """
         n = check_count(n, name="n")
         return replace(
             self,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from orthant.datasets.rows import (
+from orthant.datasets.sources.rows import (
     RowBlock,
     RowSource,
     check_encodable,

@@ -16,17 +16,17 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from orthant.datasets.delimited import ColumnType, csv_source
 from orthant.datasets.record_batches import IdRule, RecordReader, Records, RecordSchema
-from orthant.datasets.record_files import (
+from orthant.datasets.sources.delimited import ColumnType, csv_source
+from orthant.datasets.sources.files import (
     RecordFormat,
     detect_format,
     folder_source,
     jsonl_source,
     parquet_source,
 )
-from orthant.datasets.rows import RowSource
-from orthant.datasets.tables import table_source
+from orthant.datasets.sources.rows import RowSource
+from orthant.datasets.sources.tables import table_source
 from orthant.errors import InputError, message
 from orthant.validate import check_choice, check_count
 

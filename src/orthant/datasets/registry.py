@@ -102,7 +102,11 @@ def _info(name: str) -> DatasetInfo:
     if name in INVENTORY:
         return INVENTORY[name]
     close = difflib.get_close_matches(str(name), INVENTORY, n=3, cutoff=0.5)
-    remedy = f"did you mean {' or '.join(repr(c) for c in close)}?" if close else "call orthant.datasets.names()"
+    remedy = (
+        f"check the spelling: did you mean {' or '.join(repr(c) for c in close)}"
+        if close
+        else "call orthant.datasets.names()"
+    )
     raise NotFoundError(message(f"data set {name!r}", f"one of {len(INVENTORY)} names", remedy))
 
 

@@ -65,7 +65,18 @@ class Analogies:
         return len(self.items)
 
     def head(self, n: int) -> Analogies:
-        """Return the first n analogies."""
+        """Return the first n analogies.
+
+        Parameters
+        ----------
+        n : int
+            From 1; more than there are keeps all.
+
+        Returns
+        -------
+        Analogies
+            A smaller set that shares its contents with this one.
+        """
         return replace(self, items=self.items[: check_count(n, name="n")])
 
 
@@ -97,7 +108,18 @@ class Outliers:
         return len(self.groups)
 
     def head(self, n: int) -> Outliers:
-        """Return the first n groups."""
+        """Return the first n groups.
+
+        Parameters
+        ----------
+        n : int
+            From 1; more than there are keeps all.
+
+        Returns
+        -------
+        Outliers
+            A smaller set that shares its contents with this one.
+        """
         return replace(self, groups=self.groups[: check_count(n, name="n")])
 
 
@@ -176,7 +198,18 @@ class Questions:
         return len(self.questions)
 
     def head(self, n: int) -> Questions:
-        """Return the first n questions."""
+        """Return the first n questions.
+
+        Parameters
+        ----------
+        n : int
+            From 1; more than there are keeps all.
+
+        Returns
+        -------
+        Questions
+            A smaller set that shares its contents with this one.
+        """
         return replace(self, questions=self.questions[: check_count(n, name="n")])
 
 
@@ -210,7 +243,18 @@ class Drawings:
         return len(self.drawings)
 
     def head(self, n: int) -> Drawings:
-        """Return the first n drawings."""
+        """Return the first n drawings.
+
+        Parameters
+        ----------
+        n : int
+            From 1; more than there are keeps all.
+
+        Returns
+        -------
+        Drawings
+            A smaller set that shares its contents with this one.
+        """
         return replace(self, drawings=self.drawings[: check_count(n, name="n")])
 
 
@@ -256,7 +300,18 @@ class Table:
         return len(self.target)
 
     def head(self, n: int) -> Table:
-        """Return the first n rows."""
+        """Return the first n rows.
+
+        Parameters
+        ----------
+        n : int
+            From 1; more than there are keeps all.
+
+        Returns
+        -------
+        Table
+            A smaller set that shares its contents with this one.
+        """
         n = check_count(n, name="n")
         return replace(
             self,
@@ -300,7 +355,18 @@ class Interactions:
         return len(self.users)
 
     def head(self, n: int) -> Interactions:
-        """Return the first n ratings in the order of the file; items and tags stay."""
+        """Return the first n ratings in the order of the file; items and tags stay.
+
+        Parameters
+        ----------
+        n : int
+            From 1; more than there are keeps all.
+
+        Returns
+        -------
+        Interactions
+            A smaller set that shares its contents with this one.
+        """
         n = check_count(n, name="n")
         return replace(
             self,

@@ -21,16 +21,26 @@ import numpy.typing as npt
 from orthant.datasets.vector_layouts import (
     FILE_HEADED,
     ROW_HEADED,
+    SUFFIXES,
     WRITABLE,
     VectorLayout,
     check_matrix,
     inspect_vectors,
     open_hdf5,
+    split_member,
 )
 from orthant.errors import DtypeError, InputError, NotFoundError, StoreError, message
 from orthant.validate import as_vectors
 
-__all__ = ["NpyWriter", "VectorFileInfo", "describe_vectors", "read_vectors", "replaced_on_success", "write_vectors"]
+__all__ = [
+    "NpyWriter",
+    "VectorFileInfo",
+    "describe_vectors",
+    "is_vector_file",
+    "read_vectors",
+    "replaced_on_success",
+    "write_vectors",
+]
 
 Vectors = npt.NDArray[Any]
 
@@ -124,6 +134,27 @@ def read_vectors(path: str | Path, *, mmap: bool = True) -> npt.NDArray[Any]:
         return np.zeros(layout.shape, dtype=layout.dtype)
     mapped = np.memmap(layout.file, layout.dtype, "r", layout.offset, layout.shape, order)  # type: ignore[call-overload]
     return cast(Vectors, mapped if mmap else np.array(mapped))
+
+
+def is_vector_file(path: str | Path) -> bool:
+    """Tell by its ending whether a path names a file of vectors.
+
+    Parameters
+    ----------
+    path : str or Path
+        As for ``read_vectors``; it need not exist.
+
+    Returns
+    -------
+    bool
+        True for the endings that ``read_vectors`` takes.
+
+    Examples
+    --------
+    >>> is_vector_file("base.fvecs"), is_vector_file("set.hdf5:train"), is_vector_file("books.jsonl")
+    (True, True, False)
+    """
+    return split_member(path)[0].suffix.lower() in SUFFIXES
 
 
 def describe_vectors(path: str | Path) -> VectorFileInfo:

@@ -25,7 +25,17 @@ from orthant.errors import (
     message,
 )
 
-__all__ = ["FILE_HEADED", "ROW_HEADED", "WRITABLE", "VectorLayout", "check_matrix", "inspect_vectors", "open_hdf5"]
+__all__ = [
+    "FILE_HEADED",
+    "ROW_HEADED",
+    "SUFFIXES",
+    "WRITABLE",
+    "VectorLayout",
+    "check_matrix",
+    "inspect_vectors",
+    "open_hdf5",
+    "split_member",
+]
 
 ROW_HEADED: dict[str, np.dtype[Any]] = {".fvecs": np.dtype("<f4"), ".bvecs": np.dtype("u1"), ".ivecs": np.dtype("<i4")}
 FILE_HEADED: dict[str, np.dtype[Any]] = {
@@ -37,6 +47,7 @@ FILE_HEADED: dict[str, np.dtype[Any]] = {
 _HDF5 = (".hdf5", ".h5")
 _MEMBER = re.compile(r"(?P<file>.+\.(?:npz|hdf5|h5)):(?P<member>[^:]+)", re.IGNORECASE)
 WRITABLE = (".npy", ".fvecs", ".bvecs", ".ivecs", ".fbin", ".u8bin", ".i8bin", ".ibin")
+SUFFIXES = (*WRITABLE, ".npz", *_HDF5)
 _MAX_DIM = 1 << 20
 
 
@@ -74,6 +85,26 @@ class VectorLayout:
     member: str | None = None
 
 
+def split_member(path: str | Path) -> tuple[Path, str | None]:
+    """Split ``file.npz:name`` and ``file.hdf5:name`` into file and member.
+
+    Parameters
+    ----------
+    path : str or Path
+        With or without a member.
+
+    Returns
+    -------
+    file : Path
+        The file.
+    member : str or None
+        The array inside.
+    """
+    text = os.fspath(path)
+    match = _MEMBER.fullmatch(text)
+    return (Path(match["file"]), match["member"]) if match else (Path(text), None)
+
+
 def inspect_vectors(path: str | Path) -> VectorLayout:
     """Read the header of a vector file and check it against the file's size.
 
@@ -92,9 +123,7 @@ def inspect_vectors(path: str | Path) -> VectorLayout:
     InputError, NotFoundError, MissingExtraError
         As for ``read_vectors``.
     """
-    text = os.fspath(path)
-    match = _MEMBER.fullmatch(text)
-    file, member = (Path(match["file"]), match["member"]) if match else (Path(text), None)
+    file, member = split_member(path)
     suffix = file.suffix.lower()
     with _open(file) as handle:
         size = os.fstat(handle.fileno()).st_size
@@ -155,7 +184,7 @@ def check_matrix(place: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tu
     DimensionError
         Not two axes, or no columns.
     """
-    if dtype.hasobject or dtype.kind not in "fiu":
+    if dtype.kind not in "fiu":
         raise DtypeError(
             f"{place}: "
             + message(f"values of dtype {dtype}", "real numbers", "save it as float32; pickled objects are not loaded")
@@ -246,7 +275,7 @@ def _inspect_npz(file: Path, handle: BinaryIO, member: str | None) -> VectorLayo
             name = _one_member(file, names, member)
             with archive.open(f"{name}.npy") as entry:
                 shape, fortran, dtype = _npy_header(f"{file}:{name}", entry)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
+    except (zipfile.BadZipFile, RuntimeError, OSError) as error:
         raise InputError(
             f"{file}: " + message(f"no readable archive ({error})", "a file of numpy.savez", "copy it again")
         ) from None

@@ -4,3 +4,32 @@ Texts and other items enter; float32 vectors and an encode report leave.
 Never downloads a model, never picks an encoder silently.
 Start with `registry.load_encoder`, then `static`.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "CallableEncoder": "callable",
+    "Fingerprint": "fingerprint",
+    "Model2VecEncoder": "model2vec",
+    "SentenceTransformerEncoder": "sentence_transformers",
+    "StaticEncoder": "static",
+    "TransformerEncoder": "transformer",
+    "encoder_names": "registry",
+    "load_encoder": "registry",
+    "register_encoder_name": "registry",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"orthant.encoders.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'orthant.encoders' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

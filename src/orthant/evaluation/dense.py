@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,13 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant.errors import EncoderMismatchError, InputError, message
+from orthant.index.flat import Flat
 from orthant.types import Encoder, EncodeReport, FloatArray, Metric, Role
 from orthant.validate import as_texts, as_vectors, check_count, check_metric
 
 __all__ = ["DenseSearcher", "as_documents"]
-
-# Scores held at once.
-_BLOCK_ELEMENTS = 16_000_000
 
 
 class DenseSearcher:
@@ -76,7 +73,9 @@ class DenseSearcher:
         kept = self._usable(vectors)
         self._ids = [key for key, keep in zip(texts, kept, strict=True) if keep]
         self._without_vector = len(texts) - len(self._ids)
-        self._scan = _make_scan(vectors[kept], self.metric)
+        self._index = Flat(vectors.shape[1], metric=self.metric)
+        if self._ids:
+            self._index.add(vectors[kept])
 
     def search_texts(self, queries: Sequence[str], *, k: int) -> list[list[tuple[str, float]]]:
         """Return the k best documents of each query.
@@ -106,8 +105,10 @@ class DenseSearcher:
             return out
         vectors = self._encode(texts, "query")
         usable = np.flatnonzero(self._usable(vectors))
-        ids, scores = self._scan(vectors[usable], min(k, len(self._ids)))
-        for i, rows, values in zip(usable, ids, scores, strict=True):
+        if not len(usable):
+            return out
+        hits = self._index.search(vectors[usable], min(k, len(self._ids)))
+        for i, rows, values in zip(usable, hits.ids, hits.scores, strict=True):
             out[i] = [(self._ids[row], float(v)) for row, v in zip(rows, values, strict=True) if row >= 0]
         return out
 
@@ -125,7 +126,7 @@ class DenseSearcher:
             "documents_without_vector": self._without_vector,
         }
         for role, report in self._reports.items():
-            about[f"truncated_{role}s"] = report.truncated_items
+            about["truncated_queries" if role == "query" else "truncated_documents"] = report.truncated_items
             about[f"truncated_{role}_tokens"] = report.truncated_tokens
         return about
 
@@ -202,50 +203,3 @@ def _text(record: Any, which: str) -> str:
             message(f"document {which} without a text", "a str, or a record with 'text'", "repair that record")
         )
     return "\n".join(filter(None, (title, text)))
-
-
-def _make_scan(vectors: FloatArray, metric: Metric) -> Any:
-    """Return a function (queries, k) -> ids and scores over the vectors."""
-    if importlib.util.find_spec("orthant.index.flat") is not None:
-        from orthant.index.flat import Flat
-
-        index = Flat(vectors.shape[1], metric=metric)
-        index.add(vectors)
-
-        def search(queries: FloatArray, k: int) -> tuple[Any, Any]:
-            hits = index.search(queries, k)
-            return hits.ids, hits.scores
-
-        return search
-    return _BlockedScan(vectors, metric)
-
-
-class _BlockedScan:
-    def __init__(self, vectors: FloatArray, metric: Metric) -> None:
-        self._metric = metric
-        self._vectors = _unit(vectors) if metric == "cosine" else vectors
-        self._squares = np.einsum("ij,ij->i", vectors, vectors) if metric == "l2" else None
-
-    def __call__(self, queries: FloatArray, k: int) -> tuple[npt.NDArray[np.int64], FloatArray]:
-        ids = np.empty((len(queries), k), dtype=np.int64)
-        best = np.empty((len(queries), k), dtype=np.float32)
-        step = max(1, _BLOCK_ELEMENTS // len(self._vectors))
-        for start in range(0, len(queries), step):
-            block = queries[start : start + step]
-            scores = (_unit(block) if self._metric == "cosine" else block) @ self._vectors.T
-            if self._squares is not None:
-                scores = 2 * scores - self._squares - np.einsum("ij,ij->i", block, block)[:, None]
-            for i, row in enumerate(scores, start):
-                ids[i] = _top(row, k)
-                best[i] = row[ids[i]]
-        return ids, best
-
-
-def _unit(vectors: FloatArray) -> FloatArray:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def _top(scores: FloatArray, k: int) -> npt.NDArray[np.int64]:
-    threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
-    candidates = np.flatnonzero(scores >= threshold)
-    return candidates[np.lexsort((candidates, -scores[candidates]))[:k]]

@@ -90,6 +90,7 @@ def evaluate(
         Names such as ``"ndcg@10"``; see `orthant.measures.check_metric_name`.
     depth : int, default 100
         Results asked for per query, at least the largest cut-off. More costs time; ``map`` and ``mrr`` see no deeper.
+        A finished run is scored as deep as it is.
     exclude_self : bool, default False
         Ignore the document whose id equals the query's.
     strict : bool, default False

@@ -18,7 +18,7 @@ from orthant.errors import InputError, NonFiniteError, message
 from orthant.kernels import bitmaps, distances
 from orthant.types import BitmapArray, FloatArray, IdArray, Metric
 
-__all__ = ["ALIVE", "Block", "BlockSet", "IdRuns", "Selection", "checked_scale", "shown"]
+__all__ = ["ALIVE", "Selection", "checked_scale", "shown"]
 
 ALIVE = np.iinfo(np.int64).max
 """Generation at which a live row dies: never."""
@@ -356,5 +356,18 @@ def checked_scale(matrix: FloatArray, ids: IdArray, metric: Metric) -> FloatArra
 
 
 def shown(ids: IdArray, most: int = 5) -> str:
-    """Return the first few ids for an error text."""
+    """Return the first few ids for an error text.
+
+    Parameters
+    ----------
+    ids : ndarray of shape (n,), int64
+        The ids.
+    most : int, default 5
+        How many to name; the rest becomes an ellipsis.
+
+    Returns
+    -------
+    str
+        Ids with commas between them.
+    """
     return ", ".join(str(i) for i in ids[:most]) + (" ..." if len(ids) > most else "")

@@ -7,6 +7,7 @@ k-th best score minus its own bound, so no rounding can lose a neighbour; the fe
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 import numpy as np
 import numpy.typing as npt
@@ -139,6 +140,11 @@ class _Batch:
         self.queries, self.rows = self.queries[kept], self.rows[kept]
         self.low, self.high = self.low[kept], self.high[kept]
 
+    def spent(self) -> Counter[str]:
+        """Return what the batch cost, by name."""
+        names = ("compared", "bytes_read", "rescored", "precise")
+        return Counter({name: int(getattr(self, name)) for name in names})
+
     def settle(self) -> tuple[IdArray, FloatArray, npt.NDArray[np.int64]]:
         """Score the candidates exactly, keep each query's k best and return them as padded arrays."""
         self._prune()
@@ -221,7 +227,7 @@ def scan(
         From ``BlockSet.select``.
     threads : int, optional
         Parts that the batch is split into at most. Left out, 1: the linear-algebra library under NumPy spreads each
-        product over the cores by itself, and splitting above it as well cost 1.4 x the CPU time.
+        product over the cores by itself, and splitting above it as well only makes its threads wait for each other.
 
     Returns
     -------
@@ -233,7 +239,7 @@ def scan(
     work = max(1, rows * Q.shape[1])
     chunk = max(1, min(_QUERY_CHUNK, _CHUNK_HITS // k))
 
-    def run(start: int, stop: int) -> list[tuple[tuple[IdArray, FloatArray, npt.NDArray[np.int64]], _Batch]]:
+    def run(start: int, stop: int) -> list[tuple[tuple[IdArray, FloatArray, npt.NDArray[np.int64]], Counter[str]]]:
         out = []
         for a in range(start, stop, chunk):
             batch = _Batch(Q[a : min(a + chunk, stop)], k, metric, data)
@@ -241,7 +247,8 @@ def scan(
                 _scan_blocks(batch, selection)
             else:
                 _scan_rows(batch, selection.rows)
-            out.append((batch.settle(), batch))
+            # Only the figures outlive the chunk: its copies of the queries would add up over a large batch.
+            out.append((batch.settle(), batch.spent()))
         return out
 
     parts = pool.map_ranges(run, len(Q), threads=threads or 1, minimum=max(16, _WORK_PER_THREAD // work))
@@ -249,15 +256,13 @@ def scan(
     found = [result for result, _ in done] or [
         (np.zeros((0, k), np.int64), np.zeros((0, k), np.float32), np.zeros(0, np.int64))
     ]
+    spent: Counter[str] = sum((figures for _, figures in done), Counter())
     cost = SearchCost(
         plan=selection.plan,
-        distances=sum(batch.compared for _, batch in done),
+        distances=spent["compared"],
         seconds=time.perf_counter() - begun,
-        bytes_read=sum(batch.bytes_read for _, batch in done),
-        details={
-            "rescored": sum(batch.rescored for _, batch in done),
-            "float64": any(batch.precise for _, batch in done),
-        },
+        bytes_read=spent["bytes_read"],
+        details={"rescored": spent["rescored"], "float64": spent["precise"] > 0},
     )
     ids, scores, counts = (np.concatenate([item[i] for item in found]) for i in range(3))
     return Hits(ids=ids, scores=scores, counts=counts, cost=cost)

@@ -28,7 +28,22 @@ class Tail:
         self.count = 0
 
     def extended(self, matrix: FloatArray, ids: IdArray, scale: FloatArray) -> Tail:
-        """Return a tail that also holds these rows; the same arrays when they had room."""
+        """Return a tail that also holds these rows; the same arrays when they had room.
+
+        Parameters
+        ----------
+        matrix : ndarray of shape (m, dim), float32
+            Vectors to append.
+        ids : ndarray of shape (m,), int64
+            Their ids.
+        scale : ndarray of shape (m,), float32
+            Their factors, from `checked_scale`.
+
+        Returns
+        -------
+        Tail
+            This tail, or a larger one with copies of its rows.
+        """
         start, stop = self.count, self.count + len(ids)
         out = self
         if stop > len(self.ids):
@@ -43,7 +58,18 @@ class Tail:
         return out
 
     def block(self, metric: Metric) -> Block:
-        """Return the rows so far as a block."""
+        """Return the rows so far as a block.
+
+        Parameters
+        ----------
+        metric : {"dot", "cosine", "l2"}
+            The score.
+
+        Returns
+        -------
+        Block
+            Views of the rows, without copies.
+        """
         n = self.count
         return Block(self.matrix[:n], self.ids[:n], metric=metric, died=self.died[:n], scale=self.scale[:n])
 

@@ -124,7 +124,7 @@ def _values(aligned: AlignedRun, name: str, k: int | None) -> Floats:
 # Public functions.
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RankingScores:
     """One metric over all judged queries, with the queries that had no results.
 

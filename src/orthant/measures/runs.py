@@ -30,7 +30,7 @@ _MAX_SHOWN = 5
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AlignedRun:
     """Grades of a run in rank order, query by query.
 

@@ -281,7 +281,18 @@ class Comparison:
     seed: int
 
     def significant(self, alpha: float = 0.05) -> bool:
-        """Return whether the adjusted p-value is below alpha."""
+        """Return whether the adjusted p-value is below alpha.
+
+        Parameters
+        ----------
+        alpha : float, default 0.05
+            Share of false alarms accepted; smaller asks for stronger evidence.
+
+        Returns
+        -------
+        bool
+            True when the adjusted p-value lies below ``alpha``.
+        """
         return self.p_adjusted < alpha
 
     def __str__(self) -> str:

@@ -269,7 +269,7 @@ def test_large_sets_use_tables_and_searches_alike() -> None:
     near = rng.integers(0, 900, 500).tolist()
     floats = rng.random(500).tolist()
     metadata = [{"far": a, "near": b, "f": c, "s": str(b)} for a, b, c in zip(ints, near, floats, strict=True)]
-    edge = [{"near": -(2**63)}, {"near": 2**63 - 1}]
+    edge = [{"near": -(2**63)}, {"near": 2**63 - 1}, {"f": -0.0}, {"f": 0.0}]
     columns, rows = grow(metadata + edge)
     live = from_rows(rows)
     for field, wanted in (
@@ -278,7 +278,11 @@ def test_large_sets_use_tables_and_searches_alike() -> None:
         ("near", [2**63 - 1 - i for i in range(20)]),
         ("near", [-(2**63) + i for i in range(20)]),
         ("f", floats[::5]),
+        ("f", [*floats[:9], -0.0]),
+        ("f", [0.0, *floats[:9]]),
         ("s", [str(v) for v in near[::4]]),
+        ("s", [str(v) for v in near[:12]]),
+        ("s", ["5", "no", str(near[0])]),
     ):
         expected = [i for i, m in enumerate(metadata + edge) if m.get(field, ...) in wanted]
         assert found(columns, {field: {"in": wanted}}, live) == expected
@@ -317,6 +321,9 @@ def test_substring_search_respects_entry_borders(filler: int, empty: list[str]) 
         ({"genre": 5}, ("'genre'", "3 strings")),
         ({"genre": {"in": [1, True]}}, ("'genre'", "3 strings")),
         ({"year": "1927"}, ("'year'", '"1927"', "2 integers", "1 floats")),
+        ({"tags": {"in": ["sea", "x"]}}, ("'tags'", '{"contains": "sea"}')),
+        ({"genre": {"in": list(range(9))}}, ("0, 1, 2, ...",)),
+        ({"year": "x" * 500}, ("x...",)),
         ({"tags": "sea"}, ("'tags'", "3 lists", '{"contains": "sea"}')),
         ({"tags": {"contains": True}}, ("'tags'", "lists of 3 strings, 1 integers")),
         ({"year": {"contains": 9}}, ("'year'", "eq")),
@@ -500,6 +507,21 @@ def test_w26_damage_raises_or_changes_nothing(tmp_path: Path) -> None:
                 refused += 1
                 assert str(path) in str(error) and "rebuilt" in str(error)
     assert refused > 150
+
+
+def test_w22_loading_again_and_again_keeps_no_file_open(tmp_path: Path) -> None:
+    psutil = pytest.importorskip("psutil")
+    process = psutil.Process()
+    if not hasattr(process, "num_fds"):
+        pytest.skip("open descriptors are counted on POSIX only")
+    columns, rows = rich(20)
+    columns.save(tmp_path / "columns")
+    before = process.num_fds()
+    for _ in range(100):
+        loaded = Columns.load(tmp_path / "columns")
+        assert loaded.evaluate(parse_where({}), live=from_rows(rows)).count == 20
+    del loaded
+    assert process.num_fds() == before
 
 
 def test_w49_newer_formats_and_missing_files_are_told_apart(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -33,6 +33,7 @@ _KINDS: dict[type, Kind] = {
     dict: "object",
 }
 _DTYPES = {"bool": np.bool_, "int": np.int64, "float": np.float64}
+_END = b"\xff"
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 
@@ -42,9 +43,10 @@ class Dictionary(Sequence[Any]):
     Parameters
     ----------
     offsets : ndarray of shape (m + 1,), int64
-        Entry i is ``blob[offsets[i]:offsets[i + 1]]``.
+        Entry i starts at ``offsets[i]``; the byte before ``offsets[i + 1]`` ends it.
     blob : ndarray of uint8
-        The entries back to back; integers in decimal.
+        The entries, integers in decimal, each ended by 0xFF. UTF-8 never has that byte, so a substring search over
+        the whole blob cannot run from one entry into the next.
     kind : {"str", "big"}
         What the entries are.
     """
@@ -65,28 +67,50 @@ class Dictionary(Sequence[Any]):
 
     def __getitem__(self, i: Any) -> Any:
         """Return entry i as its sort key: bytes, or int."""
-        raw = bytes(self._bytes[self._at[i] : self._at[i + 1]])
+        raw = bytes(self._bytes[self._at[i] : self._at[i + 1] - 1])
         return raw if self.kind == "str" else int(raw)
 
     def value(self, i: int) -> str | int:
-        """Return entry i as a user's value."""
+        """Return entry i as a user's value.
+
+        Parameters
+        ----------
+        i : int
+            Which entry, from 0.
+
+        Returns
+        -------
+        str or int
+            The value as it was given.
+        """
         key = self[i]
         return key.decode() if isinstance(key, bytes) else int(key)
 
     def keys(self) -> list[Any]:
         """Return all sort keys, ascending."""
-        blob = self.blob.tobytes()
-        ends = self.offsets.tolist()
-        raws = [blob[a:b] for a, b in pairwise(ends)]
+        raws = self.blob.tobytes().split(_END)[:-1]
         return raws if self.kind == "str" else [int(raw) for raw in raws]
 
     @classmethod
     def from_keys(cls, keys: Sequence[Any], *, kind: str) -> Dictionary:
-        """Return the dictionary of ascending distinct sort keys."""
+        """Return the dictionary of ascending distinct sort keys.
+
+        Parameters
+        ----------
+        keys : sequence of bytes or int
+            Sort keys, distinct and ascending.
+        kind : {"str", "big"}
+            What they are.
+
+        Returns
+        -------
+        Dictionary
+            The entries in one blob.
+        """
         raws = keys if kind == "str" else [str(key).encode() for key in keys]
         offsets = np.zeros(len(raws) + 1, dtype=np.int64)
-        np.cumsum(np.fromiter(map(len, raws), np.int64, len(raws)), out=offsets[1:])
-        return cls(offsets, np.frombuffer(b"".join(raws), dtype=np.uint8), kind=kind)
+        np.cumsum(np.fromiter(map(len, raws), np.int64, len(raws)) + 1, out=offsets[1:])
+        return cls(offsets, np.frombuffer(b"".join([raw + _END for raw in raws]), dtype=np.uint8), kind=kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ __all__ = ["match_contains", "match_exists", "match_order", "match_values"]
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _FEW = 8
+_SEARCH_COST = 32  # decoding so many entries costs as much as one binary search
 _SLOT_BITS = 16
 _MIXER = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: spreads neighbouring values (Knuth)
 _FIRST_BYTES = 4
@@ -69,8 +70,7 @@ def _value_hits(column: Column, families: dict[str, list[Any]]) -> Iterator[tupl
             yield part, _among(part.values, [f for f, value in zip(near, wanted, strict=True) if f == value])
         elif part.dictionary is not None:
             keys = [value.encode() for value in wanted] if kind == "str" else wanted
-            codes = [_find(part.dictionary, key) for key in keys]
-            yield part, _among(part.values, [code for code in codes if code >= 0])
+            yield part, _among(part.values, _find(part.dictionary, keys))
 
 
 def match_order(column: Column, operator: str, value: str | int | float) -> BoolArray:
@@ -231,9 +231,13 @@ def _slots(values: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
     return mixed
 
 
-def _find(dictionary: Dictionary, key: Any) -> int:
-    place = bisect_left(dictionary, key)
-    return place if place < len(dictionary) and dictionary[place] == key else -1
+def _find(dictionary: Dictionary, keys: Sequence[Any]) -> list[int]:
+    """Return the codes of the keys that occur."""
+    if len(keys) * _SEARCH_COST > len(dictionary):
+        wanted = set(keys)
+        return [code for code, key in enumerate(dictionary.keys()) if key in wanted]
+    places = ((bisect_left(dictionary, key), key) for key in keys)
+    return [place for place, key in places if place < len(dictionary) and dictionary[place] == key]
 
 
 def _nearest_float(value: int | float) -> float:
@@ -260,25 +264,12 @@ def _entries_with(dictionary: Dictionary, needle: bytes) -> BoolArray:
     if np.count_nonzero(inside) > len(dictionary) // 16:
         for i in order[_FIRST_BYTES:]:
             inside &= dictionary.blob[i : i + span] == needle[i]
-        _mark_dense(dictionary.offsets, matched, len(needle), hits)
-        return hits
+        return np.logical_or.reduceat(matched, dictionary.offsets[:-1])
     starts = np.flatnonzero(inside)
     for i in order[_FIRST_BYTES:]:
         starts = starts[dictionary.blob[starts + i] == needle[i]]
-    entries = np.searchsorted(dictionary.offsets, starts, side="right") - 1
-    # A match that runs over an entry's end belongs to no entry.
-    whole = starts + len(needle) <= dictionary.offsets[entries + 1]
-    hits[entries[whole]] = True
+    hits[np.searchsorted(dictionary.offsets, starts, side="right") - 1] = True
     return hits
-
-
-def _mark_dense(offsets: npt.NDArray[np.int64], matched: BoolArray, length: int, hits: BoolArray) -> None:
-    """Mark the entries with a match, where matches are too many to look up one by one."""
-    for back in range(1, length):
-        matched[np.maximum(offsets[1:] - back, 0)] = False
-    # Only the first of distinct sorted entries can be empty; reduceat cannot take an empty range.
-    first = int(offsets[1] == 0)
-    hits[first:] = np.logical_or.reduceat(matched, offsets[first:-1])
 
 
 def _commonness(byte: int) -> int:

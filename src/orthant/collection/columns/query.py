@@ -31,6 +31,7 @@ _WORDS = {
     "null": "nulls",
 }
 _SHOWN_FIELDS = 12
+_SHOWN_VALUES = 3
 
 Leaf = Comparison | Membership | Existence
 
@@ -236,7 +237,8 @@ def _misfit(
     leaf: Comparison | Membership, cells: Mapping[str, int], elements: Mapping[str, int], names: Iterable[str]
 ) -> str:
     values = leaf.values if isinstance(leaf, Membership) else (leaf.value,)
-    shown = ", ".join(json.dumps(value, ensure_ascii=False) for value in values[:3])
+    first, *others = (_clip(json.dumps(value, ensure_ascii=False)) for value in values[:_SHOWN_VALUES])
+    shown = ", ".join([first, *others, *(["..."] if len(values) > _SHOWN_VALUES else [])])
     key = spell_path(leaf.path)
     if leaf.operator == "contains" and "list" in cells:
         remedy = "ask for an element of the type that the lists hold"
@@ -245,7 +247,7 @@ def _misfit(
         holds = _count(cells)
         nested = sorted(name for name in names if name.startswith(leaf.path + "."))
         if "list" in cells and leaf.operator != "contains":
-            remedy = f'look inside lists with {{"{key}": {{"contains": {shown}}}}}'
+            remedy = f'look inside lists with {{"{key}": {{"contains": {first}}}}}'
         elif "object" in cells and nested:
             remedy = f"name a nested field: {', '.join(map(repr, nested[:_SHOWN_FIELDS]))}"
         elif leaf.operator == "contains":
@@ -253,7 +255,7 @@ def _misfit(
         else:
             remedy = "pass a value of a type that the field holds, or convert the field when records are added"
     return message(
-        f"{leaf.operator} with {shown}{', ...' if len(values) > 3 else ''} for field {leaf.path!r}",
+        f"{leaf.operator} with {shown} for field {leaf.path!r}",
         f"a condition that fits what the field holds: {holds}",
         remedy,
     )
@@ -264,6 +266,10 @@ def _count(cells: Mapping[str, int]) -> str:
     for kind, count in cells.items():
         words[_WORDS[kind]] = words.get(_WORDS[kind], 0) + count
     return ", ".join(f"{count} {word}" for word, count in sorted(words.items(), key=_by_count)) or "nothing"
+
+
+def _clip(text: str, limit: int = 80) -> str:
+    return text if len(text) <= limit else text[:limit] + "..."
 
 
 def _by_count(pair: tuple[str, Any]) -> tuple[int, str]:

@@ -65,7 +65,6 @@ def summarise(masks: Sequence[tuple[Chunk, BoolArray]], name: str) -> FieldStats
     for chunk, present in masks:
         if name in chunk.columns:
             cells, inner = live_kinds(chunk.columns[name], present)
-            types.update({_type_name(kind): 0 for kind in cells})
             for counter, found in ((types, cells), (elements, inner)):
                 for kind, count in found.items():
                     counter[_type_name(kind)] += count

@@ -6,7 +6,9 @@ Semantics, in one place:
 
 - Several fields, and several operators of one field, are joined by *and*. ``{"field": value}`` means ``eq``.
 - ``eq ne in nin gt gte lt lte`` look at scalar cells only; a cell that holds a list is reached by ``contains``.
-- ``contains`` is element membership on a list and case-sensitive substring search on a string.
+- ``contains`` is element membership on a list and case-sensitive substring search on a string. Objects and
+  lists inside a list are beyond its reach; store their values in a list field of their own.
+- ``{"field": {"not": {...}}}`` negates conditions of one field, ``{"not": {...}}`` a whole expression.
 - ``ne``, ``nin`` and ``not`` are complements: a record without the field matches them.
 - ``exists: true`` matches a present value other than null. ``eq None`` matches an explicit null only, so
   missing, null and valued cells can all be told apart.

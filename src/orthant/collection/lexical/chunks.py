@@ -24,7 +24,7 @@ from orthant.kernels.postings import (
 )
 from orthant.types import IdArray
 
-__all__ = ["CHUNK_ARRAYS", "Chunk", "Documents", "Vocabulary", "build_documents", "join_chunks", "rebuild_chunk"]
+__all__ = ["CHUNK_ARRAYS", "Documents", "build_documents", "join_chunks", "rebuild_chunk"]
 
 CHUNK_ARRAYS = ("rows", "lengths", "offsets", "tokens", "terms", "indptr", "docs", "counts")
 IntArray = npt.NDArray[Any]

@@ -118,7 +118,20 @@ class StoredArrays(Mapping[str, npt.NDArray[Any]]):
         return len(self._blocks)
 
     def part(self, prefix: str, names: tuple[str, ...]) -> Mapping[str, npt.NDArray[Any]]:
-        """Return the arrays called ``prefix + name`` under their short names, still unread."""
+        """Return the arrays called ``prefix + name`` under their short names, still unread.
+
+        Parameters
+        ----------
+        prefix : str
+            First part of the arrays' names in the file.
+        names : sequence of str
+            Names below the prefix.
+
+        Returns
+        -------
+        mapping of str to ndarray
+            Read-only views of the mapped file, by the names given.
+        """
         blocks = [(name, *self._blocks[prefix + name][1:]) for name in names]
         return StoredArrays(self._path, self._view, blocks)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
@@ -24,7 +24,7 @@ from orthant.errors import (
     message,
 )
 
-__all__ = ["DATABASE_FORMAT", "Database", "checksum"]
+__all__ = ["DATABASE_FORMAT", "Database", "checksum", "closed_error"]
 
 DATABASE_FORMAT = 1
 """Version of the schema; a reader refuses a file whose ``minimum_reader`` is above it."""
@@ -47,13 +47,13 @@ CREATE TABLE extents (space TEXT NOT NULL, segment INTEGER NOT NULL, first_slot 
 """
 
 
-def checksum(*values: str | bytes | int | None) -> int:
+def checksum(*values: object) -> int:
     """Return the CRC-32 of a row's values, distinguishing absent from empty.
 
     Parameters
     ----------
     *values : str, bytes, int or None
-        The row's values in a fixed order.
+        The row's values in a fixed order; a damaged row may bring others, which never match.
 
     Returns
     -------
@@ -69,10 +69,23 @@ def checksum(*values: str | bytes | int | None) -> int:
             data = value.encode("utf-8", "surrogatepass")
         elif isinstance(value, int):
             data = value.to_bytes(9, "little", signed=True)
-        else:
+        elif isinstance(value, bytes):
             data = value
+        else:
+            data = b"\xfd" + repr(value).encode()
         crc = zlib.crc32(b"\xfe", zlib.crc32(data, crc))
     return crc
+
+
+def closed_error() -> StoreError:
+    """Return the error for a call on a closed collection.
+
+    Returns
+    -------
+    StoreError
+        To be raised by the caller.
+    """
+    return StoreError(message("a closed collection", "an open one", "open it again with orthant.open(path)"))
 
 
 class Database:
@@ -93,18 +106,21 @@ class Database:
         self.path = path
         self.read_only = read_only
         self._pool: list[sqlite3.Connection] = []
+        self._pool_stamp: object = None
         self._lock = Lock()
         self._writer: sqlite3.Connection | None = None
         self._closed = False
 
     @classmethod
-    def create(cls, path: Path) -> Database:
+    def create(cls, path: Path, start: Callable[[sqlite3.Connection], None]) -> Database:
         """Create the file with an empty schema.
 
         Parameters
         ----------
         path : Path
             The file; it must not exist.
+        start : callable of sqlite3.Connection
+            Writes the counters, inside the same transaction.
 
         Returns
         -------
@@ -122,9 +138,9 @@ class Database:
                 connection.execute("BEGIN IMMEDIATE")
                 for statement in _SCHEMA.split(";"):
                     connection.execute(statement)
-                rows = [(key, "0") for key in ("generation", "next_row", "purged_through")]
-                rows += [("format", str(DATABASE_FORMAT)), ("minimum_reader", "1")]
+                rows = [("format", str(DATABASE_FORMAT)), ("minimum_reader", "1")]
                 connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
+                start(connection)
                 connection.execute("COMMIT")
             finally:
                 connection.close()
@@ -143,6 +159,10 @@ class Database:
             yield
         except sqlite3.OperationalError as error:
             raise self._operational(error) from error
+        except sqlite3.ProgrammingError as error:
+            if not self._closed:
+                raise
+            raise closed_error() from error
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise self.corrupted(str(error)) from error
 
@@ -265,10 +285,25 @@ class Database:
     def _borrow(self) -> sqlite3.Connection:
         with self._lock:
             if self._closed:
-                raise StoreError(message("a closed collection", "an open one", "open it again with orthant.open(path)"))
+                raise closed_error()
+            stamp = self._stamp()
+            if stamp != self._pool_stamp:
+                # What an immutable connection has cached may be of the past once somebody wrote.
+                stale, self._pool, self._pool_stamp = self._pool, [], stamp
+                for connection in stale:
+                    connection.close()
             if self._pool:
                 return self._pool.pop()
         return self._connect(write=False)
+
+    def _stamp(self) -> object:
+        if os.access(self.path.parent, os.W_OK):
+            return None
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size, self._has_log()
 
     def _give_back(self, connection: sqlite3.Connection, *, healthy: bool) -> None:
         if not healthy and connection.in_transaction:
@@ -291,6 +326,8 @@ class Database:
             The writer's connection.
         """
         with self.errors():
+            if self._closed:
+                raise closed_error()
             if self._writer is None:
                 self._writer = self._connect(write=True)
             connection = self._writer
@@ -299,8 +336,10 @@ class Database:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
+                # The error that brought us here is the one to report; the next BEGIN would report a failed rollback.
                 if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                    with suppress(sqlite3.Error):
+                        connection.execute("ROLLBACK")
                 raise
 
     def tidy(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import struct
 import zlib
@@ -25,18 +26,21 @@ from orthant.errors import OrthantError, StoreCorruptedError, message
 
 __all__ = [
     "damaged_folders",
+    "keep_only",
     "load",
+    "numbers",
     "read_head",
     "remove_all",
     "remove_leftovers",
-    "remove_older",
     "save",
     "write_head",
 ]
 
 _FORMAT = 1
 _MANIFEST = "manifest.json"
+_PARTS = ("columns", "lexical", "live")
 _HEAD = struct.Struct("<QI")
+_NAME = re.compile(r"[0-9]{12,18}")
 
 
 def _root(path: Path) -> Path:
@@ -47,8 +51,24 @@ def _folders(path: Path) -> list[tuple[int, Path]]:
     root = _root(path)
     if not root.is_dir():
         return []
-    found = [(int(entry.name), entry) for entry in root.iterdir() if entry.name.isdigit()]
+    found = [(int(entry.name), entry) for entry in root.iterdir() if _NAME.fullmatch(entry.name)]
     return sorted(found, reverse=True)
+
+
+def numbers(path: Path) -> list[int]:
+    """Return the generations that have a derived folder.
+
+    Parameters
+    ----------
+    path : Path
+        The collection's folder.
+
+    Returns
+    -------
+    list of int
+        Newest first; nothing is said about their soundness.
+    """
+    return [number for number, _ in _folders(path)]
 
 
 def load(path: Path, *, at_least: int, at_most: int) -> Generation | None:
@@ -80,15 +100,27 @@ def _load_one(folder: Path, number: int) -> Generation:
     try:
         record = json.loads((folder / _MANIFEST).read_text())
         crc = record.pop("crc")
-        next_row, words, live_crc = record["next_row"], record["words"], record["live_crc"]
+        next_row, words, files = record["next_row"], record["words"], record["files"]
         sound = record["format"] == _FORMAT and record["generation"] == number and crc == _manifest_crc(record)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(folder / _MANIFEST) from error
     data = (folder / "live").read_bytes()
-    if not sound or len(data) != 8 * words or zlib.crc32(data) != live_crc:
+    if not sound or len(data) != 8 * words or set(files) != set(_PARTS):
         raise _damaged(folder)
     live = np.frombuffer(data, dtype="<u8").astype(np.uint64)
+    # Every byte is compared now: a search could only report what is found later, while now it is rebuilt.
+    for name, wanted in files.items():
+        if _file_crc(folder / name) != wanted:
+            raise _damaged(folder / name)
     return Generation(number, next_row, live, Columns.load(folder / "columns"), Lexical.load(folder / "lexical"), {})
+
+
+def _file_crc(path: Path) -> int:
+    crc = 0
+    with open(path, "rb") as handle:
+        while part := handle.read(1 << 20):
+            crc = zlib.crc32(part, crc)
+    return crc
 
 
 def _manifest_crc(record: dict) -> int:
@@ -122,21 +154,22 @@ def save(path: Path, generation: Generation, files: FileLayer) -> None:
     target = root / f"{generation.number:012d}"
     fresh = root / f"{target.name}.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    shutil.rmtree(target, ignore_errors=True)
+    _remove(target)
     files.make_folder(fresh)
     generation.columns.save(fresh / "columns")
     generation.lexical.save(fresh / "lexical")
-    live = generation.live.astype("<u8").tobytes()
-    (fresh / "live").write_bytes(live)
+    (fresh / "live").write_bytes(generation.live.astype("<u8").tobytes())
     record = {
         "format": _FORMAT,
         "generation": generation.number,
         "next_row": generation.next_row,
         "words": len(generation.live),
-        "live_crc": zlib.crc32(live),
+        "files": {name: _file_crc(fresh / name) for name in _PARTS},
     }
     (fresh / _MANIFEST).write_text(json.dumps({**record, "crc": _manifest_crc(record)}))
+    # No write here needs to be durable before another: whatever a power cut leaves, the manifest's checksums tell.
     files.sync(_files_in(fresh))
+    files.sync_folder(fresh)
     files.replace(fresh, target)
     files.sync_folder(root)
 
@@ -167,8 +200,8 @@ def damaged_folders(path: Path) -> list[tuple[Path, str]]:
     return out
 
 
-def remove_older(path: Path, number: int) -> None:
-    """Delete derived folders of other generations.
+def keep_only(path: Path, number: int) -> None:
+    """Delete derived folders of other generations, later ones of a lost log included.
 
     Parameters
     ----------
@@ -179,7 +212,18 @@ def remove_older(path: Path, number: int) -> None:
     """
     for other, folder in _folders(path):
         if other != number:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    # Renamed first, so that a crash half-way leaves nothing that looks like a damaged folder.
+    gone = folder.with_name(f"{folder.name}.old")
+    shutil.rmtree(gone, ignore_errors=True)
+    try:
+        folder.rename(gone)
+    except OSError:
+        gone = folder
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def remove_all(path: Path) -> None:
@@ -190,6 +234,8 @@ def remove_all(path: Path) -> None:
     path : Path
         The collection's folder.
     """
+    for _, folder in _folders(path):
+        _remove(folder)
     shutil.rmtree(_root(path), ignore_errors=True)
 
 
@@ -211,7 +257,7 @@ def remove_leftovers(path: Path, spaces: Iterable[str], files: FileLayer) -> lis
         What was done, one line each.
     """
     done: list[str] = []
-    for entry in _root(path).glob("*.new"):
+    for entry in [*_root(path).glob("*.new"), *_root(path).glob("*.old")]:
         shutil.rmtree(entry, ignore_errors=True)
         done.append(f"removed half-written derived/{entry.name}")
     known = set(spaces)

@@ -90,6 +90,24 @@ class SegmentView:
 
     state: SegmentState
     rows: IdArray
+    _maps: list[FloatArray] = field(default_factory=list, repr=False, compare=False)
+
+    def matrix(self, folder: SegmentFolder) -> FloatArray:
+        """Return the mapped vectors; the map is kept, so that it outlives the file's removal by a compaction.
+
+        Parameters
+        ----------
+        folder : SegmentFolder
+            Where the segment lies.
+
+        Returns
+        -------
+        ndarray of shape (slots, dim), float32
+            A read-only memory map.
+        """
+        if not self._maps:
+            self._maps.append(folder.map(self.state))
+        return self._maps[0]
 
 
 class _Caches:
@@ -187,8 +205,8 @@ class SpaceState:
         for view in self.segments:
             if view.state.slots == 0:
                 continue
-            matrix = self.folder.map(view.state)
-            self.folder.require_sound(view.state)
+            matrix = view.matrix(self.folder)
+            self.folder.require_sound(view.state, matrix)
             if self.definition.metric == "cosine":
                 blocks.append((matrix, view.rows, self.caches.norms_of(view.state.number, matrix)))
             else:
@@ -217,10 +235,15 @@ class SpaceState:
             inside = slots < len(view.rows)
             inside[inside] = view.rows[slots[inside]] == rows[inside]
             if inside.any():
-                self.folder.require_sound(view.state)
-                out[inside] = self.folder.map(view.state)[slots[inside]]
+                self.folder.require_sound(view.state, view.matrix(self.folder))
+                out[inside] = view.matrix(self.folder)[slots[inside]]
                 present |= inside
         return present, out[present]
+
+    def hold(self) -> None:
+        """Map every segment now, so that a compaction cannot take it away from a long read."""
+        for view in self.segments:
+            view.matrix(self.folder)
 
     def live_count(self, live: BitmapArray) -> int:
         """Return the number of stored vectors whose row is live.

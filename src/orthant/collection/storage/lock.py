@@ -54,6 +54,17 @@ class WriterLock:
         """
         if self.held:
             return
+        while True:
+            handle = self._locked()
+            if _is_file(handle, self.path):
+                break
+            # Somebody deleted the file between opening and locking: this lock would exclude nobody.
+            os.close(handle)
+        os.lseek(handle, _PID_AT, os.SEEK_SET)
+        os.write(handle, f"{os.getpid():<20d}".encode())
+        self._handle = handle
+
+    def _locked(self) -> int:
         try:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
@@ -70,9 +81,7 @@ class WriterLock:
                     f"close the collection in process {holder}, or open this one with read_only=True",
                 )
             ) from error
-        os.lseek(handle, _PID_AT, os.SEEK_SET)
-        os.write(handle, f"{os.getpid():<20d}".encode())
-        self._handle = handle
+        return handle
 
     def release(self) -> None:
         """Give the lock back; harmless when not held."""
@@ -104,6 +113,13 @@ else:
 
     def _unlock(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+def _is_file(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except OSError:
+        return False
 
 
 def _holder(handle: int) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from orthant.collection.storage.files import storage_error
 from orthant.collection.storage.generation import SegmentView, SpaceState
 from orthant.collection.storage.segments import Extent
 from orthant.kernels import bitmaps
-from orthant.types import FloatArray
+from orthant.types import BitmapArray, FloatArray
 
 if TYPE_CHECKING:
     from orthant.collection.storage.store import Store
@@ -32,20 +33,22 @@ _PART = 65_536
 _Reader = Callable[[SegmentView, np.ndarray], FloatArray]
 
 
-def after_commit(store: Store) -> None:
+def after_commit(store: Store, *, removed: int) -> None:
     """Compact spaces that are a fifth dead, and save derived files that lag behind.
 
     Parameters
     ----------
     store : Store
         The writer.
+    removed : int
+        Records that the commit removed; nothing is counted where none went.
 
     Notes
     -----
     A vector is rewritten at most once per fifth of its segment that dies, and derived files are saved each time the
     collection has grown by a quarter, so upkeep costs a bounded number of bytes per record written.
     """
-    for name, space in store.generation.spaces.items():
+    for name, space in store.generation.spaces.items() if removed else ():
         if space.slots > _MINIMUM_SLOTS and space.slots - space.live_count(store.generation.live) > (
             _DEAD_SHARE * space.slots
         ):
@@ -80,10 +83,10 @@ def compact(store: Store, name: str) -> int:
         freed = sum(dead(view) for view in old)
 
         def read(view: SegmentView, slots: np.ndarray) -> FloatArray:
-            return space.folder.map(view.state)[slots]
+            return view.matrix(space.folder)[slots]
 
         for view in old:
-            space.folder.require_sound(view.state)
+            space.folder.require_sound(view.state, view.matrix(space.folder))
         if old:
             _rewrite(store, space, old, read)
         return freed
@@ -115,10 +118,29 @@ def replace_vectors(store: Store, name: str, number: int, vectors: Mapping[int, 
                 if row in vectors:
                     out[i] = vectors[row]
             if kept:
-                out[kept] = space.folder.map(view.state)[slots[kept]]
+                out[kept] = view.matrix(space.folder)[slots[kept]]
             return out
 
         _rewrite(store, space, [old], read)
+
+
+def _live_parts(
+    live: BitmapArray, old: Sequence[SegmentView], read: _Reader, *, dim: int
+) -> Iterator[tuple[np.ndarray, FloatArray]]:
+    """Yield live rows in ascending order, as segments must hold them, with their vectors."""
+    slots = [np.flatnonzero(bitmaps.contains_rows(live, view.rows)) for view in old]
+    owner = np.concatenate([np.full(len(part), i) for i, part in enumerate(slots)])
+    place = np.concatenate(slots)
+    rows = np.concatenate([view.rows[part] for view, part in zip(old, slots, strict=True)])
+    order = np.argsort(rows, kind="stable")
+    for begin in range(0, len(order), _PART):
+        part = order[begin : begin + _PART]
+        X = np.empty((len(part), dim), dtype=np.float32)
+        for i, view in enumerate(old):
+            at = owner[part] == i
+            if at.any():
+                X[at] = read(view, place[part[at]])
+        yield rows[part], X
 
 
 def _rewrite(store: Store, space: SpaceState, old: Sequence[SegmentView], read: _Reader) -> None:
@@ -126,17 +148,17 @@ def _rewrite(store: Store, space: SpaceState, old: Sequence[SegmentView], read: 
     gone = {view.state.number for view in old}
     kept = [view for view in space.segments if view.state.number not in gone]
     fresh = replace(space, segments=())
-    next_number = store.next_segment(name)
+    first = next_number = space.folder.first_free(store.next_segment(name))
     try:
-        for view in old:
-            slots = np.flatnonzero(bitmaps.contains_rows(now.live, view.rows))
-            for begin in range(0, len(slots), _PART):
-                part = slots[begin : begin + _PART]
-                X = np.ascontiguousarray(read(view, part))
-                changed, extents = space.folder.append(fresh.states, X, view.rows[part], next_number=next_number)
-                fresh = fresh.appended(changed, extents)
-                next_number = max(next_number, 1 + max(state.number for state in fresh.states))
+        for rows, X in _live_parts(now.live, old, read, dim=space.definition.dim):
+            changed, extents = space.folder.append(fresh.states, X, rows, next_number=next_number)
+            fresh = fresh.appended(changed, extents)
+            next_number = max(next_number, 1 + max(state.number for state in fresh.states))
     except OSError as error:
+        with suppress(OSError):
+            # Give the space back now rather than at the next start: the disk may be full because of it.
+            for number in range(first, next_number + 1):
+                store.files.remove(space.folder.path(number))
         raise storage_error(error, store.path, "compact") from error
     views = sorted([*kept, *fresh.segments], key=lambda view: view.state.number)
     spaces = {**now.spaces, name: replace(space, segments=tuple(views))}
@@ -150,5 +172,7 @@ def _rewrite(store: Store, space: SpaceState, old: Sequence[SegmentView], read: 
     store.publish(replace(now, number=now.number + 1, spaces=spaces, _indexes={}), write)
     for view in fresh.segments:
         space.folder.trust(view.state, before=0)
-    for view in old:
-        store.files.remove(space.folder.path(view.state.number))
+    with suppress(OSError):
+        # Whatever stays behind is removed by the next writer that opens the collection.
+        for view in old:
+            store.files.remove(space.folder.path(view.state.number))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,15 @@ from orthant.collection.storage.files import FileLayer
 from orthant.errors import StoreCorruptedError, StoreVersionError, message
 from orthant.types import FloatArray, IdArray
 
-__all__ = ["BLOCK_BYTES", "HEADER_BYTES", "Extent", "SegmentFolder", "SegmentState", "extend_checksums"]
+__all__ = [
+    "BLOCK_BYTES",
+    "HEADER_BYTES",
+    "Extent",
+    "SegmentFolder",
+    "SegmentMissingError",
+    "SegmentState",
+    "extend_checksums",
+]
 
 BLOCK_BYTES = 1 << 20
 HEADER_BYTES = 4096
@@ -28,6 +36,10 @@ _MAGIC = b"ORTHSEG\0"
 _FORMAT = 1
 # magic, format, dimension, bytes per value, header bytes; a CRC-32 of these follows
 _HEADER = struct.Struct("<8sIIII")
+
+
+class SegmentMissingError(StoreCorruptedError):
+    """A segment file is not there: damage, or a compaction since the reader looked at the database."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +133,7 @@ class SegmentFolder:
     dim: int
     files: FileLayer
     _verified: dict[int, int] = field(default_factory=dict, repr=False)
+    _given_up: int = field(default=-1, repr=False)
 
     @property
     def stride(self) -> int:
@@ -173,6 +186,9 @@ class SegmentFolder:
         changed: list[SegmentState] = []
         extents: list[Extent] = []
         last = max(states, key=lambda s: s.number, default=None)
+        next_number = self.first_free(next_number)
+        if last is not None and last.number <= self._given_up:
+            last = None
         begun = 0
         while begun < len(X):
             if last is None or last.slots >= self.slots_per_segment:
@@ -191,6 +207,34 @@ class SegmentFolder:
         self.files.sync(self.path(state.number) for state in changed)
         return changed, extents
 
+    def give_up(self, states: Iterable[SegmentState]) -> None:
+        """Never write to these segments again, since a commit that grew them may or may not come back.
+
+        After a failed sync of the log nobody knows whether the next start finds the commit there; its vectors must
+        then still be what its checksums say.
+
+        Parameters
+        ----------
+        states : iterable of SegmentState
+            What the failed commit would have made of the segments.
+        """
+        self._given_up = max([self._given_up, *(state.number for state in states)])
+
+    def first_free(self, number: int) -> int:
+        """Return the lowest number for a new segment.
+
+        Parameters
+        ----------
+        number : int
+            The lowest that no commit used.
+
+        Returns
+        -------
+        int
+            At least ``number``, beyond every segment given up.
+        """
+        return max(number, self._given_up + 1)
+
     def _create(self, number: int) -> None:
         path = self.path(number)
         self.files.make_folder(self.folder)
@@ -199,8 +243,9 @@ class SegmentFolder:
         fields = _HEADER.pack(_MAGIC, _FORMAT, self.dim, 4, HEADER_BYTES)
         header = fields + struct.pack("<I", zlib.crc32(fields))
         self.files.write_at(path, 0, header.ljust(HEADER_BYTES, b"\0"))
-        self.files.sync_folder(self.folder)
-        self.files.sync_folder(self.folder.parent)
+        # The file's name, its folder's, and the name of the folder around that one.
+        for folder in (self.folder, self.folder.parent, self.folder.parent.parent):
+            self.files.sync_folder(folder)
 
     def map(self, state: SegmentState) -> FloatArray:
         """Map the committed vectors of a segment after checking header and length.
@@ -226,6 +271,8 @@ class SegmentFolder:
             size = path.stat().st_size
             with open(path, "rb") as handle:
                 header = handle.read(_HEADER.size + 4)
+        except FileNotFoundError as error:
+            raise SegmentMissingError(str(self._corrupted(path, "missing"))) from error
         except OSError as error:
             raise self._corrupted(path, f"unreadable: {error.strerror}") from error
         if size < needed:
@@ -243,7 +290,7 @@ class SegmentFolder:
         if (magic, dim, width, begin) != (_MAGIC, self.dim, 4, HEADER_BYTES):
             raise self._corrupted(path, f"a header for dimension {dim} where the space has {self.dim}")
 
-    def verify(self, state: SegmentState, *, again: bool = False) -> list[int]:
+    def verify(self, state: SegmentState, *, again: bool = False, matrix: FloatArray | None = None) -> list[int]:
         """Return the numbers of blocks whose checksum fails.
 
         Parameters
@@ -252,6 +299,8 @@ class SegmentFolder:
             What was committed.
         again : bool, default False
             Read every block, also those that this object found sound before.
+        matrix : ndarray of shape (slots, dim), float32, optional
+            The mapped vectors, where the caller has them.
 
         Returns
         -------
@@ -262,7 +311,7 @@ class SegmentFolder:
         known = 0 if again else self._verified.get(state.number, 0)
         if known >= total:
             return []
-        vectors = self.map(state)
+        vectors = self.map(state) if matrix is None else matrix
         data = vectors.reshape(-1).view(np.uint8).data
         damaged = [
             block
@@ -273,20 +322,22 @@ class SegmentFolder:
             self._verified[state.number] = total
         return damaged
 
-    def require_sound(self, state: SegmentState) -> None:
+    def require_sound(self, state: SegmentState, matrix: FloatArray | None = None) -> None:
         """Raise unless every block's checksum holds; blocks are read once per process.
 
         Parameters
         ----------
         state : SegmentState
             What was committed.
+        matrix : ndarray of shape (slots, dim), float32, optional
+            The mapped vectors, where the caller has them.
 
         Raises
         ------
         StoreCorruptedError
             Names the file and the first damaged block.
         """
-        damaged = self.verify(state)
+        damaged = self.verify(state, matrix=matrix)
         if damaged:
             raise self._corrupted(self.path(state.number), f"block {damaged[0]} fails its checksum")
 

@@ -8,11 +8,12 @@ refers to; a crash after it leaves nothing to repair.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import RLock
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,11 +21,11 @@ from orthant.collection.columns.table import Columns
 from orthant.collection.lexical.index import Lexical
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage import derived, maintenance, tables
-from orthant.collection.storage.database import Database
+from orthant.collection.storage.database import Database, closed_error
 from orthant.collection.storage.files import FileLayer, storage_error
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.lock import WriterLock
-from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState
+from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentMissingError, SegmentState
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError, StoreError, StoreReadOnlyError, message
 from orthant.kernels import bitmaps
 from orthant.types import FloatArray, IdArray
@@ -32,6 +33,8 @@ from orthant.types import FloatArray, IdArray
 __all__ = ["DATABASE_NAME", "Batch", "Commit", "Store"]
 
 DATABASE_NAME = "store.sqlite"
+_UPKEEP_PAUSE = 64
+_T = TypeVar("_T")
 _OWN_NAMES = {"vectors", "derived", "head", "writer.lock"}
 
 
@@ -93,44 +96,63 @@ class Store:
     """
 
     def __init__(self, path: Path, *, read_only: bool = False, files: FileLayer | None = None) -> None:
-        self.path = path
+        # The process may change its working directory while the collection is open.
+        self.path = path.absolute()
         self.read_only = read_only
         self.files = files or FileLayer()
         self.repairs: list[str] = []
         self.saved: tuple[int, int, int]
-        self._recovered = False
+        self._recovered = self._closed = False
         self._lock = RLock()
         self._publish = RLock()
-        self._writer_lock = WriterLock(path / "writer.lock")
-        self.saved, self._removed_since_save = (0, 0, 0), 0
-        self._open_or_create()
-        self.database.check_version()
-        with self.database.reading() as connection:
-            self._generation = self._load(connection, previous=None)
-        self._check_head()
+        self._writer_lock = WriterLock(self.path / "writer.lock")
+        self.saved, self._removed_since_save, self._upkeep_from = (0, 0, 0), 0, 0
+        self.database = Database(self.path / DATABASE_NAME, read_only=read_only)
+        try:
+            self._open_or_create()
+            self.database.check_version()
+            # Read before the database: another process may commit between the two.
+            head = derived.read_head(self.path)
+            with self.database.reading() as connection:
+                self._generation = self._load(connection, previous=None, spaces={})
+            self._check_head(head)
+        except BaseException:
+            self.database.close()
+            self._writer_lock.release()
+            raise
 
     # ---- opening ------------------------------------------------------------------------------------------------
 
     def _open_or_create(self) -> None:
-        file = self.path / DATABASE_NAME
-        if not file.exists():
-            if self.read_only:
-                raise NotFoundError(
-                    message(f"no collection at {self.path}", f"a folder with {DATABASE_NAME}", "check the path")
-                )
-            self._create(file)
-        elif file.stat().st_size == 0:
-            raise Database(file, read_only=True).corrupted("an empty file")
-        self.database = Database(file, read_only=self.read_only)
+        file = self.database.path
+        try:
+            if not file.exists():
+                self._require_new(file)
+                if self.read_only:
+                    raise NotFoundError(
+                        message(f"no collection at {self.path}", f"a folder with {DATABASE_NAME}", "check the path")
+                    )
+                self._create(file)
+            elif file.stat().st_size == 0:
+                raise self.database.corrupted("an empty file")
+        except OSError as error:
+            raise storage_error(error, self.path, "open") from error
 
-    def _create(self, file: Path) -> None:
+    def _require_new(self, file: Path) -> None:
         if self.path.exists():
             if not self.path.is_dir():
                 raise InputError(message(f"{self.path}, which is a file", "a folder", "choose another path"))
             inside = {entry.name for entry in self.path.iterdir()}
-            if (self.path / "vectors").is_dir() and any((self.path / "vectors").rglob("*.seg")):
+            log = file.with_name(file.name + "-wal")
+            traces = inside & {"head", "derived"}
+            # All of these are made after the database; a new one would bury what could still be restored.
+            if traces or any((self.path / "vectors").rglob("*.seg")) or (log.exists() and log.stat().st_size):
                 raise StoreCorruptedError(
-                    message(f"vectors without {DATABASE_NAME} in {self.path}", "both", "restore the database file")
+                    message(
+                        f"a collection without its {DATABASE_NAME} in {self.path}",
+                        "the file with its records",
+                        "restore it, or choose another path for a new collection",
+                    )
                 )
             foreign = {name for name in inside if name not in _OWN_NAMES and not name.startswith(DATABASE_NAME)}
             if foreign:
@@ -141,21 +163,38 @@ class Store:
                         "choose another path",
                     )
                 )
+
+    def _create(self, file: Path) -> None:
+        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
             self.files.make_folder(self.path)
             self._writer_lock.acquire()
+            if file.exists():
+                # Another process made the collection while this one was about to.
+                return
             fresh = file.with_name(file.name + ".new")
-            for leftover in (fresh, fresh.with_name(fresh.name + "-wal"), fresh.with_name(fresh.name + "-shm")):
-                self.files.remove(leftover)
-            Database.create(fresh).close()
+            for ending in ("", "-wal", "-shm", "-journal"):
+                self.files.remove(fresh.with_name(fresh.name + ending))
+            Database.create(fresh, tables.set_first_meta).close()
             self.files.sync([fresh])
             self.files.replace(fresh, file)
-            self.files.sync_folder(self.path)
-            self.files.sync_folder(self.path.parent)
+            for folder in (self.path, *(folder.parent for folder in missing)):
+                self.files.sync_folder(folder)
         except OSError as error:
             raise storage_error(error, self.path, "create") from error
 
-    def _load(self, connection: sqlite3.Connection, *, previous: Generation | None) -> Generation:
+    def _load(
+        self, connection: sqlite3.Connection, *, previous: Generation | None, spaces: Mapping[str, SpaceState]
+    ) -> Generation:
+        try:
+            return self._read(connection, previous, spaces)
+        except (InputError, NotFoundError) as error:
+            # Stored values were checked when they came in; what does not fit now has changed since.
+            raise self.database.corrupted(f"records that do not fit together: {error}") from error
+
+    def _read(
+        self, connection: sqlite3.Connection, previous: Generation | None, spaces: Mapping[str, SpaceState]
+    ) -> Generation:
         meta = tables.read_meta(connection, self.database)
         start = previous
         if start is None or start.number < meta.purged_through:
@@ -173,19 +212,20 @@ class Store:
             columns = columns.with_batch(rows, metadata)
             lexical = lexical.with_batch(rows, texts)
             live = bitmaps.set_rows(live, rows)
-        known = {} if previous is None else previous.spaces
-        spaces = tables.read_spaces(connection, self.database, known, self._folder)
-        return Generation(meta.generation, meta.next_row, live, columns, lexical, spaces)
+        found = tables.read_spaces(connection, self.database, spaces, self._folder)
+        generation = Generation(meta.generation, meta.next_row, live, columns, lexical, found)
+        if generation.count != meta.records:
+            raise self.database.corrupted(f"{generation.count} records where {meta.records} were committed")
+        return generation
 
     def _folder(self, definition: SpaceDefinition) -> SegmentFolder:
         return SegmentFolder(self.path / "vectors" / definition.name, definition.dim, self.files)
 
-    def _check_head(self) -> None:
-        seen = derived.read_head(self.path)
+    def _check_head(self, seen: int | None) -> None:
         if seen is not None and seen > self._generation.number:
             raise StoreCorruptedError(
                 message(
-                    f"generation {self._generation.number} in {self.path / DATABASE_NAME} after {seen} was acknowledged",
+                    f"generation {self._generation.number} in {self.path / DATABASE_NAME} although {seen} was stored",
                     "the write-ahead log that held the later commits",
                     f"restore {DATABASE_NAME}-wal, or delete the file 'head' to accept the older state",
                 )
@@ -210,8 +250,11 @@ class Store:
             Of the same commit.
         """
         while True:
+            known = self._generation.number
             with self.database.reading() as connection:
                 number = tables.generation_number(connection, self.database)
+                if number < known:
+                    raise self.database.corrupted(f"generation {number} after {known} was seen")
                 generation = self._generation
                 if generation.number < number:
                     generation = self._refreshed(connection, number)
@@ -223,8 +266,43 @@ class Store:
     def _refreshed(self, connection: sqlite3.Connection, number: int) -> Generation:
         with self._publish:
             if self._generation.number < number:
-                self._generation = self._load(connection, previous=self._generation)
+                now = self._generation
+                self._generation = self._load(connection, previous=now, spaces=now.spaces)
             return self._generation
+
+    def read(self, function: Callable[[sqlite3.Connection, Generation], _T]) -> _T:
+        """Run a function on a view, again when a compaction took a segment away meanwhile.
+
+        Parameters
+        ----------
+        function : callable of (sqlite3.Connection, Generation)
+            Reads only.
+
+        Returns
+        -------
+        object
+            What the function gave.
+        """
+        while True:
+            number = -1
+            try:
+                with self.view() as (connection, generation):
+                    number = generation.number
+                    return function(connection, generation)
+            except SegmentMissingError:
+                if self.refreshed().number == number:
+                    raise
+
+    def refreshed(self) -> Generation:
+        """Return the generation of the last commit of any process.
+
+        Returns
+        -------
+        Generation
+            The latest.
+        """
+        with self.view() as (_, generation):
+            return generation
 
     # ---- writing ------------------------------------------------------------------------------------------------
 
@@ -251,15 +329,22 @@ class Store:
                 )
             )
         with self._lock:
+            if self._closed:
+                raise closed_error()
             fresh = not self._writer_lock.held
             self._writer_lock.acquire()
-            if fresh or not self._recovered:
-                self._recover()
-            yield self._generation
+            try:
+                now = self.refreshed()
+                if fresh or not self._recovered:
+                    self._recover()
+            except BaseException:
+                if fresh:
+                    self._writer_lock.release()
+                raise
+            yield now
 
     def _recover(self) -> None:
-        with self.view():
-            pass
+        self._adopt_derived()
         try:
             for space in self._generation.spaces.values():
                 self.repairs += space.folder.recover(space.states)
@@ -267,6 +352,20 @@ class Store:
         except OSError as error:
             raise storage_error(error, self.path, "repair") from error
         self._recovered = True
+
+    def _adopt_derived(self) -> None:
+        """Keep the newest derived files that are of use, and drop damaged ones and those of a lost log."""
+        if derived.numbers(self.path) == [self.saved[0]]:
+            return
+        with self.view() as (connection, _):
+            meta = tables.read_meta(connection, self.database)
+        usable = derived.load(self.path, at_least=meta.purged_through, at_most=meta.generation)
+        self.saved = (0, 0, 0) if usable is None else (usable.number, usable.next_row, usable.count)
+        derived.keep_only(self.path, -1 if usable is None else usable.number)
+
+    def _note(self, line: str) -> None:
+        if line not in self.repairs[-100:]:
+            self.repairs.append(line)
 
     def create_space(self, definition: SpaceDefinition, canaries: FloatArray) -> None:
         """Add a vector space, durable on return.
@@ -288,9 +387,12 @@ class Store:
                 raise InputError(
                     message(f"space {definition.name!r}, which exists", "a new name", "use it, or choose another name")
                 )
-            space = SpaceState(definition, canaries, self._folder(definition))
-            following = replace(now, number=now.number + 1, spaces={**now.spaces, definition.name: space}, _indexes={})
+            following = replace(self._with_spaces(now, [(definition, canaries)]), number=now.number + 1)
             self.publish(following, lambda connection: tables.insert_space(connection, definition, canaries))
+
+    def _with_spaces(self, now: Generation, more: Sequence[tuple[SpaceDefinition, FloatArray]]) -> Generation:
+        fresh = {definition.name: SpaceState(definition, X, self._folder(definition)) for definition, X in more}
+        return replace(now, spaces={**now.spaces, **fresh}, _indexes={})
 
     def publish(self, following: Generation, write: Callable[[sqlite3.Connection], None]) -> None:
         """Commit a prepared generation and make it the current one; the caller holds the writer's place.
@@ -304,17 +406,33 @@ class Store:
         """
         # Readers of this process that see the new number in the database wait here for the swap.
         with self._publish:
-            with self.database.writing() as connection:
-                write(connection)
-                tables.set_meta(connection, generation=following.number, next_row=following.next_row)
+            try:
+                with self.database.writing() as connection:
+                    write(connection)
+                    tables.set_meta(
+                        connection,
+                        generation=following.number,
+                        next_row=following.next_row,
+                        records=following.count,
+                    )
+            except BaseException:
+                for space in following.spaces.values():
+                    space.folder.give_up(space.states)
+                raise
             self._generation = following
         try:
             derived.write_head(self.path, following.number, self.files)
         except OSError as error:
             # The commit stands; the head only helps to notice a lost log later.
-            self.repairs.append(f"head not written: {error.strerror}")
+            self._note(f"head not written: {error.strerror}")
 
-    def commit(self, batch: Batch | None = None, *, remove_ids: Sequence[str] = ()) -> Commit:
+    def commit(
+        self,
+        batch: Batch | None = None,
+        *,
+        remove_ids: Sequence[str] = (),
+        spaces: Sequence[tuple[SpaceDefinition, FloatArray]] = (),
+    ) -> Commit:
         """Replace or add records, or remove some; durable on return.
 
         Parameters
@@ -323,6 +441,8 @@ class Store:
             Records to write; an id that exists is replaced.
         remove_ids : sequence of str
             Ids to remove; absent ones are ignored.
+        spaces : sequence of (SpaceDefinition, ndarray)
+            Spaces to make on the way, with their canaries.
 
         Returns
         -------
@@ -332,15 +452,21 @@ class Store:
         batch = batch or Batch([], [], [], [])
         with self.writer() as now:
             with self.database.reading() as connection:
-                gone = tables.find_rows(connection, [*batch.ids, *remove_ids])
+                gone = tables.find_rows(connection, self.database, [*batch.ids, *remove_ids])
+                if len(gone) < len(set(remove_ids)):
+                    held = tables.fetch_records(connection, self.database, gone.tolist()).values()
+                    absent = set(remove_ids).difference(key for key, _, _ in held)
+                    tables.require_absent(connection, self.database, absent)
             if not batch.ids and not len(gone):
                 return Commit(now.number, 0, 0)
             try:
-                following, changes = self._prepare(now, batch, gone)
+                following, changes = self._prepare(self._with_spaces(now, spaces) if spaces else now, batch, gone)
             except OSError as error:
                 raise storage_error(error, self.path, "write") from error
 
             def write(connection: sqlite3.Connection) -> None:
+                for definition, canaries in spaces:
+                    tables.insert_space(connection, definition, canaries)
                 tables.remove_rows(connection, gone, following.number)
                 tables.insert_records(connection, now.next_row, batch.ids, batch.texts, batch.encoded)
                 for name, (changed, extents) in changes.items():
@@ -352,8 +478,18 @@ class Store:
                     following.spaces[name].folder.trust(state, before=extent.first_slot)
             self._removed_since_save += len(gone)
             result = Commit(following.number, len(batch.ids), len(gone))
-            maintenance.after_commit(self)
+            self._look_after(removed=len(gone))
             return result
+
+    def _look_after(self, *, removed: int) -> None:
+        if self._generation.number < self._upkeep_from:
+            return
+        try:
+            maintenance.after_commit(self, removed=removed)
+        except (StoreError, OSError) as error:
+            # The records are safe, so the call that brought them must not fail; `stats` shows what upkeep met.
+            self._note(f"upkeep postponed: {error}")
+            self._upkeep_from = self._generation.number + _UPKEEP_PAUSE
 
     def _prepare(
         self, now: Generation, batch: Batch, gone: IdArray
@@ -397,7 +533,8 @@ class Store:
         """
         with self.database.reading() as connection:
             stored = tables.next_segment(connection, name)
-        return max([stored, *(state.number + 1 for state in self._generation.spaces[name].states)])
+        space = self._generation.spaces.get(name)
+        return max([stored, *(state.number + 1 for state in (space.states if space else ()))])
 
     # ---- derived state --------------------------------------------------------------------------------------------
 
@@ -423,27 +560,32 @@ class Store:
                     tables.purge_removed(connection, now.number)
                 self._generation = compact
             self.saved, self._removed_since_save = (now.number, now.next_row, now.count), 0
-            derived.remove_older(self.path, now.number)
+            derived.keep_only(self.path, now.number)
 
     def rebuild(self) -> None:
         """Forget every derived file and make it again from the records."""
-        with self.writer():
+        with self.writer() as now:
             derived.remove_all(self.path)
             with self._publish, self.database.reading() as connection:
-                self._generation = self._load(connection, previous=None)
+                self._generation = self._load(connection, previous=None, spaces=now.spaces)
             self.saved = (-1, 0, 0)
             self.save_derived()
 
     def close(self) -> None:
         """Save what was derived, fold the log, and give back every file and lock."""
+        with self._lock:
+            try:
+                if self._writer_lock.held and self._recovered and not self._closed:
+                    self._tidy()
+            finally:
+                self._closed = True
+                self.database.close()
+                self._writer_lock.release()
+
+    def _tidy(self) -> None:
         try:
-            if self._writer_lock.held and self._recovered:
-                try:
-                    self.save_derived()
-                    self.database.tidy()
-                except StoreError as error:
-                    # Derived files can be rebuilt and the log folds itself later; closing must succeed.
-                    self.repairs.append(str(error))
-        finally:
-            self.database.close()
-            self._writer_lock.release()
+            self.save_derived()
+            self.database.tidy()
+        except (StoreError, OSError) as error:
+            # Derived files can be rebuilt and the log folds itself later; closing must succeed.
+            self._note(f"not tidied: {error}")

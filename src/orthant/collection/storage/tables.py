@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,11 +33,14 @@ __all__ = [
     "records_from",
     "remove_rows",
     "removed_since",
+    "require_absent",
+    "set_first_meta",
     "set_meta",
     "set_next_segment",
 ]
 
 _CHUNK = 8192
+_ID_INDEX = "the index over ids"
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,14 @@ class Meta:
         Row that the next record gets.
     purged_through : int
         Removals up to this generation are known only to the derived files.
+    records : int
+        Records that exist, so that a scan which lost some is noticed.
     """
 
     generation: int
     next_row: int
     purged_through: int
+    records: int
 
 
 def read_meta(connection: sqlite3.Connection, database: Database) -> Meta:
@@ -76,7 +82,8 @@ def read_meta(connection: sqlite3.Connection, database: Database) -> Meta:
     """
     found = dict(connection.execute("SELECT key, value FROM meta"))
     try:
-        meta = Meta(*(int(found[name]) for name in ("generation", "next_row", "purged_through")))
+        meta = Meta(*(int(found[name]) for name in ("generation", "next_row", "purged_through", "records")))
+        _require(database, found.pop("crc") == str(_meta_checksum(found)), "the table of counters")
     except (KeyError, ValueError, TypeError) as error:
         raise database.corrupted("unreadable counters") from error
     if meta.next_row < 0 or not 0 <= meta.purged_through <= meta.generation:
@@ -115,16 +122,34 @@ def set_meta(connection: sqlite3.Connection, **counters: int) -> None:
     **counters : int
         New values.
     """
-    connection.executemany(
-        "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, str(value)) for key, value in counters.items()]
-    )
+    put = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+    connection.executemany(put, [(key, str(value)) for key, value in counters.items()])
+    found = dict(connection.execute("SELECT key, value FROM meta WHERE key <> 'crc'"))
+    connection.execute(put, ("crc", str(_meta_checksum(found))))
 
 
-def record_checksum(record_id: str, text: str | None, metadata: str) -> int:
+def set_first_meta(connection: sqlite3.Connection) -> None:
+    """Write the counters of an empty store.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        Inside the transaction that makes the tables.
+    """
+    set_meta(connection, generation=0, next_row=0, purged_through=0, records=0)
+
+
+def _meta_checksum(found: Mapping[str, str]) -> int:
+    return checksum(*(part for pair in sorted(found.items()) for part in pair))
+
+
+def record_checksum(row: int, record_id: str, text: str | None, metadata: str) -> int:
     """Return the CRC-32 that guards a record.
 
     Parameters
     ----------
+    row : int
+        Its row, so that a record found under another one is noticed.
     record_id : str
         Its id.
     text : str or None
@@ -142,7 +167,7 @@ def record_checksum(record_id: str, text: str | None, metadata: str) -> int:
     UnicodeEncodeError
         Lone surrogates, which are no text.
     """
-    joined = f"{record_id}\0{metadata}\0" if text is None else f"{record_id}\0{metadata}\0\1{text}"
+    joined = f"{row}\0{record_id}\0{metadata}\0" + ("" if text is None else f"\1{text}")
     return zlib.crc32(joined.encode())
 
 
@@ -165,19 +190,21 @@ def insert_records(
         The records; metadata as JSON texts.
     """
     rows = (
-        (first_row + i, key, text, meta, record_checksum(key, text, meta))
+        (first_row + i, key, text, meta, record_checksum(first_row + i, key, text, meta))
         for i, (key, text, meta) in enumerate(zip(ids, texts, metadata, strict=True))
     )
     connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?)", rows)
 
 
-def find_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> IdArray:
+def find_rows(connection: sqlite3.Connection, database: Database, ids: Sequence[str]) -> IdArray:
     """Return the rows of the ids that exist.
 
     Parameters
     ----------
     connection : sqlite3.Connection
         Inside a transaction.
+    database : Database
+        For the error.
     ids : sequence of str
         Ids; absent ones are left out.
 
@@ -187,11 +214,54 @@ def find_rows(connection: sqlite3.Connection, ids: Sequence[str]) -> IdArray:
         Distinct, ascending.
     """
     found: set[int] = set()
-    for begin in range(0, len(ids), _CHUNK):
-        part = json.dumps(ids[begin : begin + _CHUNK])
+    # SQLite's JSON functions cut a text at its first NUL, so such ids are looked up one by one.
+    plain = [key for key in ids if "\0" not in key]
+    for begin in range(0, len(plain), _CHUNK):
+        part = json.dumps(plain[begin : begin + _CHUNK])
         query = "SELECT row FROM records WHERE id IN (SELECT value FROM json_each(?))"
         found.update(row for (row,) in connection.execute(query, (part,)))
-    return np.array(sorted(found), dtype=np.int64)
+    for key in ids if len(plain) < len(ids) else ():
+        if "\0" in key:
+            found.update(row for (row,) in connection.execute("SELECT row FROM records WHERE id = ?", (key,)))
+    rows, wanted = sorted(found), set(ids)
+    # The index over ids has no checksum: without this look at the table a damaged entry could name another record.
+    for begin in range(0, len(rows), _CHUNK):
+        part = json.dumps(rows[begin : begin + _CHUNK])
+        query = "SELECT id FROM records WHERE row IN (SELECT value FROM json_each(?))"
+        held = [key for (key,) in connection.execute(query, (part,))]
+        _require(database, len(held) == len(rows[begin : begin + _CHUNK]) and wanted.issuperset(held), _ID_INDEX)
+    return np.array(rows, dtype=np.int64)
+
+
+def require_absent(connection: sqlite3.Connection, database: Database, ids: Iterable[str]) -> None:
+    """Raise if an id was not found only because the index over ids is damaged.
+
+    A damaged index entry that leads a look-up astray ends up beside the place where the look-up stops, so comparing
+    the two neighbours with their records finds it.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        Inside a transaction.
+    database : Database
+        For the error.
+    ids : iterable of str
+        Ids that ``find_rows`` did not find.
+
+    Raises
+    ------
+    StoreCorruptedError
+        An entry of the index does not belong to its record.
+    """
+    for key in ids:
+        for query in (
+            "SELECT id, row FROM records WHERE id >= ? ORDER BY id LIMIT 1",
+            "SELECT id, row FROM records WHERE id < ? ORDER BY id DESC LIMIT 1",
+        ):
+            near = connection.execute(query, (key,)).fetchone()
+            if near is not None:
+                record = fetch_records(connection, database, [near[1]]).get(near[1])
+                _require(database, record is not None and record[0] == near[0] != key, _ID_INDEX)
 
 
 def remove_rows(connection: sqlite3.Connection, rows: IdArray, generation: int) -> None:
@@ -234,7 +304,9 @@ def removed_since(connection: sqlite3.Connection, database: Database, generation
     found = connection.execute(query, (generation, before_row)).fetchall()
     for row, number, crc in found:
         _require(database, crc == checksum(row, number), f"removed row {row}")
-    return np.array([row for row, _, _ in found], dtype=np.int64)
+    rows = np.array([row for row, _, _ in found], dtype=np.int64)
+    _require(database, _ascending(rows, 0), "the list of removed rows")
+    return rows
 
 
 def records_from(
@@ -263,9 +335,13 @@ def records_from(
     cursor = connection.execute(
         "SELECT row, id, text, metadata, crc FROM records WHERE row >= ? ORDER BY row", (first_row,)
     )
+    least = first_row
     while part := cursor.fetchmany(_CHUNK):
         metadata = [_decode(database, *row) for row in part]
-        yield np.array([row[0] for row in part], dtype=np.int64), [row[2] or "" for row in part], metadata
+        rows = np.array([row[0] for row in part], dtype=np.int64)
+        _require(database, _ascending(rows, least), "the order of records")
+        least = int(rows[-1]) + 1
+        yield rows, [row[2] or "" for row in part], metadata
 
 
 def fetch_records(
@@ -298,7 +374,7 @@ def fetch_records(
 
 def _decode(database: Database, row: int, key: str, text: str | None, metadata: str, crc: int) -> dict:
     try:
-        sound = crc == record_checksum(key, text, metadata)
+        sound = crc == record_checksum(row, key, text, metadata)
         decoded = json.loads(metadata) if sound else None
     except (ValueError, TypeError):
         decoded = None
@@ -490,6 +566,10 @@ def purge_removed(connection: sqlite3.Connection, generation: int) -> None:
     """
     connection.execute("DELETE FROM removed WHERE generation <= ?", (generation,))
     set_meta(connection, purged_through=generation)
+
+
+def _ascending(rows: IdArray, least: int) -> bool:
+    return not len(rows) or (int(rows[0]) >= least and bool((rows[1:] > rows[:-1]).all()))
 
 
 def _require(database: Database, sound: bool, what: str) -> None:

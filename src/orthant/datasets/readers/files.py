@@ -56,7 +56,27 @@ def data_root(root: str | os.PathLike[str] | None = None) -> Path:
 
 
 def find(root: str | os.PathLike[str] | None, name: str, *parts: str) -> Path:
-    """Return the path of a file of data set ``name``, which must exist."""
+    """Return the path of a file of a data set, which must exist.
+
+    Parameters
+    ----------
+    root : str, path-like or None
+        The data folder; None for ``ORTHANT_DATA``.
+    name : str
+        The set's folder.
+    *parts : str
+        The path below it.
+
+    Returns
+    -------
+    Path
+        The file or folder.
+
+    Raises
+    ------
+    NotFoundError
+        The data folder, the set's folder or the file is missing.
+    """
     folder = data_root(root) / name
     path = folder.joinpath(*parts)
     if not path.exists():
@@ -72,7 +92,27 @@ def find(root: str | os.PathLike[str] | None, name: str, *parts: str) -> Path:
 
 
 def bad_row(path: Path, line: int, given: str, expected: str) -> Never:
-    """Raise InputError about one row of a file."""
+    """Raise InputError about one row of a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    line : int
+        From 1.
+    given, expected : str
+        What stands there and what would have been accepted.
+
+    Returns
+    -------
+    never
+        It raises.
+
+    Raises
+    ------
+    InputError
+        Always.
+    """
     raise InputError(
         message(f"{given} in {path}, line {line}", expected, "restore the file from its origin or correct the line")
     )
@@ -94,7 +134,20 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def json_rows(path: Path, types: Mapping[str, type | tuple[type, ...]]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line, object) of a gzipped JSON-lines file; every field in ``types`` must be there and of its type."""
+    """Yield the rows of a gzipped JSON-lines file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    types : mapping of str to type
+        Fields that every row must have, with their types.
+
+    Yields
+    ------
+    (int, dict)
+        Line number from 1 and the object.
+    """
     for line, text in _lines(path):
         try:
             row = json.loads(text)
@@ -111,7 +164,20 @@ def json_rows(path: Path, types: Mapping[str, type | tuple[type, ...]]) -> Itera
 
 
 def tsv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line, fields) of a gzipped tab-separated file whose header must be ``columns``; quotes mean nothing."""
+    """Yield the rows of a gzipped tab-separated file; quotes mean nothing.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    columns : sequence of str
+        What the header must be.
+
+    Yields
+    ------
+    (int, list of str)
+        Line number from 1 and the fields.
+    """
     width = len(columns)
     rows = _lines(path)
     _check_header(path, next(rows, (1, ""))[1].split("\t"), columns)
@@ -123,7 +189,20 @@ def tsv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str
 
 
 def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line, fields) of a comma-separated file, gzipped or plain, whose header must be ``columns``."""
+    """Yield the rows of a comma-separated file, gzipped or plain.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    columns : sequence of str
+        What the header must be.
+
+    Yields
+    ------
+    (int, list of str)
+        Line number from 1 and the fields.
+    """
     opener = gzip.open if path.suffix == ".gz" else open
     width = len(columns)
     line = 0
@@ -148,7 +227,24 @@ def _check_header(path: Path, header: list[str], columns: Sequence[str]) -> None
 
 
 def number(path: Path, line: int, column: str, text: str) -> float:
-    """Return a field as a finite float, or say where it is not one."""
+    """Return a field as a finite float, or say where it is not one.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    line : int
+        From 1.
+    column : str
+        For the error.
+    text : str
+        The field.
+
+    Returns
+    -------
+    float
+        Finite.
+    """
     try:
         value = float(text)
     except ValueError:
@@ -159,7 +255,18 @@ def number(path: Path, line: int, column: str, text: str) -> float:
 
 
 def load_array(path: Path) -> npt.NDArray[Any]:
-    """Return the array of a .npy file; pickled objects are refused."""
+    """Return the array of a .npy file; pickled objects are refused.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    ndarray
+        Of the shape and dtype of the file.
+    """
     try:
         return np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
@@ -167,7 +274,22 @@ def load_array(path: Path) -> npt.NDArray[Any]:
 
 
 def arrays(path: Path, names: Sequence[str], *, optional: Sequence[str] = ()) -> dict[str, npt.NDArray[Any]]:
-    """Return named arrays of a .npz file; an optional one may be absent, pickled objects are refused."""
+    """Return named arrays of a .npz file; pickled objects are refused.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    names : sequence of str
+        Arrays that must be there.
+    optional : sequence of str, default ()
+        Arrays that may be absent.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Those that are there, of the shapes and dtypes of the file.
+    """
     try:
         with np.load(path, allow_pickle=False) as archive:
             missing = [name for name in names if name not in archive]

@@ -27,7 +27,25 @@ _TRECQA = ("split", "question", "sentence", "label")
 
 
 def documents(path: Path, types: Types) -> list[Document]:
-    """Return the rows of a corpus file; fields beyond id, title and text become metadata."""
+    """Return the rows of a corpus file; fields beyond id, title and text become metadata.
+
+    Parameters
+    ----------
+    path : Path
+        Gzipped JSON lines with ``_id``, ``text`` and perhaps ``title``.
+    types : mapping of str to type
+        Fields that every row must have, with their types.
+
+    Returns
+    -------
+    list of Document
+        In the order of the file.
+
+    Raises
+    ------
+    InputError
+        A row of another form, or an id seen before.
+    """
     found: list[Document] = []
     seen: set[str] = set()
     for line, row in json_rows(path, types):

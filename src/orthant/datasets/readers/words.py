@@ -50,7 +50,7 @@ def word_benchmarks(
     -------
     TextPairs, Analogies, LabelledTexts or Outliers
         Pairs with ``scores`` for similarity (each file has its own scale) and with ``labels`` for relations;
-        words with classes for categories.
+        words with classes for categories. Rows of the files that name no word (40 in four files) are left out.
     """
     task = check_choice(task, tuple(WORD_TASKS), name="task")
     folder, default, columns = WORD_TASKS[task]
@@ -71,6 +71,7 @@ def word_benchmarks(
         return Outliers(name, [OutlierGroup(r[1], _words(path, i, r[3]), _words(path, i, r[2])) for i, r in rows])
     if task == "relations":
         return TextPairs(name, [r[1] for _, r in rows], [r[2] for _, r in rows], labels=[r[3] for _, r in rows])
+    rows = [(line, row) for line, row in rows if row[2].strip()]
     names = tuple(sorted({row[1] for _, row in rows}))
     position = {label: i for i, label in enumerate(names)}
     labels = np.array([position[row[1]] for _, row in rows], dtype=np.int64)
@@ -90,6 +91,7 @@ def _similarity(name: str, path: Path) -> TextPairs:
     simverb = path.stem == "simverb-3500"
     rows = list(csv_rows(path, _SIMVERB if simverb else WORD_TASKS["similarity"][2]))
     first, second, score = (2, 3, 1) if simverb else (1, 2, 3)
+    rows = [(line, row) for line, row in rows if row[first].strip() or row[second].strip()]
     scores = np.array([number(path, line, "similarity", row[score]) for line, row in rows], dtype=np.float32)
     labels = [row[4] for _, row in rows] if simverb else None
     return TextPairs(name, [r[first].strip() for _, r in rows], [r[second].strip() for _, r in rows], scores, labels)

@@ -1,6 +1,6 @@
 """Which public name a definition has: ``numpy.linalg._linalg.svd`` is ``numpy.linalg.svd``.
 
-Findings of `pydocs_parse` enter; the name under which users import each definition leaves.
+Findings of `parse` enter; the name under which users import each definition leaves.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from orthant.datasets.pydocs_parse import Finding
+from orthant.datasets.documentation.parse import Finding
 
 __all__ = ["PublicNames", "is_public"]
 
@@ -65,11 +65,10 @@ class PublicNames:
         return self._resolved[key]
 
     def _shortest(self, module: str, name: str, mentioned: bool) -> str:
-        own_is_public = is_public(module) and not name.startswith("_")
-        found = {(module, name)} if own_is_public else set()
+        found = {(module, name)} if is_public(module) and not name.startswith("_") else set()
         for (place, alias), starred in self._reachable(module, name).items():
             above = module.startswith(place + ".")
-            if not is_public(place) or alias.startswith("_") or (own_is_public and not above):
+            if not is_public(place) or alias.startswith("_"):
                 continue
             exports = self._files[place]["exports"]
             if (alias in exports) if exports is not None else above or starred:
@@ -79,10 +78,12 @@ class PublicNames:
         if not found:
             return ""
 
+        # A name's own module and the packages above it come before strangers that happen to export it.
         ordered = [
-            (not (place == module or module.startswith(place + ".")), place.count("."), alias != name, place, alias)
+            (not (place == module or module.startswith(place + ".")), place.count("."), alias != name,
+             _last(place) != _last(module), place, alias)
             for place, alias in found
-        ]
+        ]  # fmt: skip
         return ".".join(min(ordered)[-2:])
 
     def heirs(self, module: str, name: str) -> list[str]:
@@ -171,6 +172,21 @@ class PublicNames:
         return places
 
 
+def _last(module: str) -> str:
+    return module.rpartition(".")[2].lstrip("_")
+
+
 def is_public(module: str) -> bool:
-    """Tell whether no part of a dotted name is private."""
+    """Tell whether no part of a dotted name is private.
+
+    Parameters
+    ----------
+    module : str
+        A dotted name.
+
+    Returns
+    -------
+    bool
+        Whether users may import it.
+    """
     return not module.startswith("_") and "._" not in module

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from orthant.datasets.rows import RowBlock, RowSource, parse_json
-from orthant.datasets.tables import PEEKED_RECORDS, arrow_block, check_columns, import_arrow
+from orthant.datasets.sources.rows import RowBlock, RowSource, parse_json
+from orthant.datasets.sources.tables import PEEKED_RECORDS, arrow_block, check_columns, import_arrow
 from orthant.errors import InputError, NotFoundError, message
 
 __all__ = [

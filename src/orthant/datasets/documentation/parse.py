@@ -1,7 +1,7 @@
 """What one Python source file documents, exports and imports, found by parsing, never by importing.
 
-Standard library only: `pydocs` also starts this file as a script in a second process (paths on stdin, findings on
-stdout, both JSON), which is safe beside threads and in programs without a main guard.
+Standard library only: `orthant.datasets.pydocs` also starts this file as a script in a second process (paths on
+stdin, findings on stdout, both JSON), which is safe beside threads and in programs without a main guard.
 """
 
 from __future__ import annotations
@@ -47,7 +47,18 @@ _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def parse_files(jobs: Iterable[Job]) -> list[Finding]:
-    """Parse many files; the garbage collector rests meanwhile, since syntax trees hold no cycles."""
+    """Parse many files; the garbage collector rests meanwhile, since syntax trees hold no cycles.
+
+    Parameters
+    ----------
+    jobs : iterable of (str, str, bool)
+        Path, dotted module name, and whether the file is a package's ``__init__``.
+
+    Returns
+    -------
+    list of Finding
+        One per job, in order.
+    """
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -60,7 +71,18 @@ def parse_files(jobs: Iterable[Job]) -> list[Finding]:
 
 
 def parse_file(job: Job) -> Finding:
-    """Return what one file documents; an unreadable file is reported in ``error``."""
+    """Return what one file documents; an unreadable file is reported in ``error``.
+
+    Parameters
+    ----------
+    job : (str, str, bool)
+        Path, dotted module name, and whether the file is a package's ``__init__``.
+
+    Returns
+    -------
+    Finding
+        Documented items, imports and exports.
+    """
     path, module, package = job
     found: Finding = {
         "module": module,

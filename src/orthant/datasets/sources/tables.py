@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from orthant.datasets.rows import RowBlock, RowSource, VectorColumn
+from orthant.datasets.sources.rows import RowBlock, RowSource, VectorColumn
 from orthant.errors import DimensionError, DtypeError, InputError, MissingExtraError, message
 
 __all__ = ["PEEKED_RECORDS", "arrow_block", "check_columns", "import_arrow", "table_source"]

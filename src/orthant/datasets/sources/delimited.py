@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from orthant.datasets.record_files import numbered_lines
-from orthant.datasets.rows import RowBlock, RowSource, parse_json
-from orthant.datasets.tables import check_columns
+from orthant.datasets.sources.files import numbered_lines
+from orthant.datasets.sources.rows import RowBlock, RowSource, parse_json
+from orthant.datasets.sources.tables import check_columns
 from orthant.errors import InputError, message
 
 __all__ = ["ColumnType", "csv_source"]

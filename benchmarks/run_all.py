@@ -1,0 +1,20 @@
+"""Run every benchmark, one after the other, alone on the machine: ``make bench``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPTS = ("where_bitmap.py", "collection_speed.py", "static_encoder.py", "hybrid_weights.py")
+
+
+def main() -> None:
+    here = Path(__file__).parent
+    for name in SCRIPTS:
+        print(f"== {name}", file=sys.stderr, flush=True)
+        subprocess.run([sys.executable, str(here / name)], check=True, stdout=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,402 @@
+"""A collection as readers see it: life cycle, records by id, search, figures, export."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
+
+import numpy.typing as npt
+
+from orthant.collection.ingest import check_ids
+from orthant.collection.querying import check_options, check_space, choose_mode, encode_queries, split_queries
+from orthant.collection.results import Record, SearchResult
+from orthant.collection.searching import Mode, execute
+from orthant.collection.space_encoders import SpaceEncoders, load
+from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.storage import tables
+from orthant.collection.storage.generation import Generation
+from orthant.collection.storage.store import Store
+from orthant.errors import InputError, NotFoundError, message
+from orthant.kernels import bitmaps
+from orthant.types import BitmapArray, Encoder, FloatArray, Metric
+from orthant.validate import check_choice, check_metric
+
+if TYPE_CHECKING:
+    from orthant.collection.statistics import CollectionStats
+    from orthant.collection.storage.files import FileLayer
+    from orthant.collection.transfer import ExportReport
+
+__all__ = ["DEFAULT_SPACE", "CollectionReader", "Where"]
+
+DEFAULT_SPACE = "default"
+"""The space that bare vectors and the encoder given to ``open`` belong to."""
+
+Where = Mapping[str, Any]
+
+
+class CollectionReader:
+    """The reading half of :class:`Collection`, which is what :func:`orthant.open` returns.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder.
+    encoder, metric, read_only, canaries
+        As in :func:`orthant.open`.
+    files : FileLayer, optional
+        Replaces how files are written; for tests of faults.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        encoder: str | Encoder | Any | None = None,
+        metric: Metric | None = None,
+        read_only: bool = False,
+        canaries: Literal["raise", "warn"] = "raise",
+        files: FileLayer | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._metric = None if metric is None else check_metric(metric)
+        check_choice(canaries, ("raise", "warn"), name="canaries")
+        given, loadable = (None, None) if encoder is None else load(encoder)
+        self._store = Store(self.path, read_only=read_only, files=files)
+        self._encoders = SpaceEncoders(self._store, canaries)
+        try:
+            self._require_metric()
+            if given is not None:
+                self._encoders.adopt(DEFAULT_SPACE, given, loadable=loadable)
+        except BaseException:
+            self._store.close()
+            raise
+
+    def _require_metric(self) -> None:
+        space = self._store.generation.spaces.get(DEFAULT_SPACE)
+        if space is not None and self._metric not in (None, space.definition.metric):
+            raise InputError(
+                message(
+                    f"metric={self._metric!r} for a space made with {space.definition.metric!r}",
+                    "the stored metric",
+                    "leave metric out, or add another space with add_space",
+                )
+            )
+
+    # ---- life cycle ---------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back files and the writer's place; further calls raise ``StoreError``."""
+        self._store.close()
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return self._store.refreshed().count
+
+    def __contains__(self, record_id: object) -> bool:
+        """Return whether a record exists."""
+        return isinstance(record_id, str) and bool(record_id) and self.get([record_id])[0] is not None
+
+    def __repr__(self) -> str:
+        """Return path, size and spaces."""
+        spaces = ", ".join(f"{s.name}: {s.dim} {s.metric}" for s in self.spaces.values()) or "no spaces"
+        return f"{type(self).__name__}({str(self.path)!r}, records={self._store.generation.count}, {spaces})"
+
+    # ---- spaces --------------------------------------------------------------------------------------------------
+
+    @property
+    def spaces(self) -> dict[str, SpaceDefinition]:
+        """Definitions of the vector spaces by name."""
+        return {name: space.definition for name, space in self._store.refreshed().spaces.items()}
+
+    def _ids_of(self, connection: sqlite3.Connection, bitmap: BitmapArray) -> list[str]:
+        rows = bitmaps.to_rows(bitmap).tolist()
+        found = tables.fetch_records(connection, self._store.database, rows)
+        lost = [row for row in rows if row not in found]
+        if lost:
+            raise self._store.database.corrupted(f"row {lost[0]} is indexed but has no record")
+        return [found[row][0] for row in rows]
+
+    # ---- reading ------------------------------------------------------------------------------------------------
+
+    @overload
+    def get(self, ids: str, *, vectors: bool = False) -> Record: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def get(self, ids: Sequence[str], *, vectors: bool = False) -> list[Record | None]: ...
+
+    def get(self, ids: str | Sequence[str], *, vectors: bool = False) -> Record | list[Record | None]:
+        """Return records by id.
+
+        Parameters
+        ----------
+        ids : str or sequence of str
+            One id, or several.
+        vectors : bool, default False
+            Also read the records' vectors, by space.
+
+        Returns
+        -------
+        Record, or list of (Record or None)
+            For several ids, None stands where one is absent.
+
+        Raises
+        ------
+        NotFoundError
+            A single id that is absent.
+        """
+        wanted = check_ids([ids] if isinstance(ids, str) else ids, distinct=False)
+        by_id = self._store.read(lambda connection, now: self._records_by_id(connection, now, wanted, vectors=vectors))
+        out = [by_id.get(key) for key in wanted]
+        if not isinstance(ids, str):
+            return out
+        if out[0] is None:
+            raise NotFoundError(message(f"id {ids!r}", "the id of a stored record", "check it, or list ids with ids()"))
+        return out[0]
+
+    def _records_by_id(
+        self, connection: sqlite3.Connection, generation: Generation, wanted: list[str], *, vectors: bool
+    ) -> dict[str, Record]:
+        database = self._store.database
+        rows = tables.find_rows(connection, database, wanted)
+        found = tables.fetch_records(connection, database, rows.tolist())
+        held: dict[int, dict[str, FloatArray]] = {row: {} for row in found}
+        for name, space in generation.spaces.items() if vectors else ():
+            present, X = space.vectors_of(rows)
+            for row, x in zip(rows[present].tolist(), X, strict=True):
+                held[row][name] = x
+        by_id = {found[row][0]: Record(*found[row], held[row]) for row in found}
+        tables.require_absent(connection, database, (key for key in wanted if key not in by_id))
+        return by_id
+
+    def ids(self) -> Iterator[str]:
+        """Iterate over every record's id in insertion order.
+
+        Returns
+        -------
+        iterator of str
+            Ids as of the call.
+        """
+        return iter(self._store.read(lambda connection, now: self._ids_of(connection, now.live)))
+
+    def search(
+        self,
+        query: str | npt.ArrayLike | None = None,
+        *,
+        k: int = 10,
+        mode: Mode | None = None,
+        where: Where | None = None,
+        vector: npt.ArrayLike | None = None,
+        space: str = DEFAULT_SPACE,
+        offset: int = 0,
+        min_score: float | None = None,
+        weights: Mapping[str, float] | None = None,
+        fusion: Literal["minmax", "rrf"] | None = None,
+        depth: int | None = None,
+        recall: float | None = None,
+        threads: int | None = None,
+        explain: bool = False,
+        include_text: bool = True,
+        syntax: Literal["operators", "plain"] | None = None,
+    ) -> SearchResult:
+        """Find the records closest to a query, by meaning, by words, or both.
+
+        Parameters
+        ----------
+        query : str or array-like of shape (dim,), optional
+            A text, or a vector. Words in double quotes must appear as a phrase, ``word*`` is a prefix, ``-word``
+            excludes and ``+word`` requires; these concern the lexical leg.
+        k : int, default 10
+            Hits wanted; fewer come back when fewer match.
+        mode : {"dense", "lexical", "hybrid"}, optional
+            Default: hybrid when both a text and a way to a vector are at hand, else what is possible.
+        where : mapping, optional
+            Only records that match, such as ``{"year": {"gte": 1900}, "genre": {"in": ["novel", "memoir"]}}``. The
+            filter comes first: every hit satisfies it.
+        vector : array-like of shape (dim,), optional
+            Query vector, used instead of encoding ``query``.
+        space : str, default "default"
+            Vector space to search.
+        offset : int, default 0
+            Hits to skip. Pages of one generation never overlap; a hybrid list ends where both legs' candidates end.
+        min_score : float, optional
+            Drop hits below it: a cosine, dot product or minus squared distance (dense), a BM25 score (lexical), or a
+            fused score in [0, 1] (hybrid; not comparable between queries).
+        weights : mapping, optional
+            Weights of ``"dense"`` and ``"lexical"`` in hybrid search; default 0.3 and 0.7.
+        fusion : {"minmax", "rrf"}, optional
+            Weighted min-max of the legs' scores (default), or reciprocal rank fusion.
+        depth : int, optional
+            Candidates per leg before fusion, default 200. More finds more and costs more; fewer than half of
+            ``offset + k`` is refused.
+        recall : float, optional
+            Share of the true neighbours to find; an exact scan always meets it.
+        threads : int, optional
+            Threads for the dense scan; default all CPUs for large scans, one for small.
+        explain : bool, default False
+            Fill every hit's ``matched`` terms. Scores and ranks per leg and the plan are always there.
+        include_text : bool, default True
+            Leave texts out of the hits with False.
+        syntax : {"operators", "plain"}, optional
+            Whether quotes, ``*``, ``+`` and ``-`` in the text are operators (default) or plain punctuation.
+
+        Returns
+        -------
+        SearchResult
+            A sequence of :class:`Hit`, with ``plan``.
+
+        Raises
+        ------
+        InputError
+            k of 0 or less, no query, options that do not fit the mode, NaN or a wrong dimension in the vector.
+        FilterError
+            A malformed filter.
+
+        Notes
+        -----
+        Cost: one pass over ``records x dim`` float32 for the dense leg, the query terms' postings for the lexical leg.
+        """
+        return self.search_many(
+            [query],
+            k=k,
+            mode=mode,
+            where=where,
+            vectors=None if vector is None else [vector],
+            space=space,
+            offset=offset,
+            min_score=min_score,
+            weights=weights,
+            fusion=fusion,
+            depth=depth,
+            recall=recall,
+            threads=threads,
+            explain=explain,
+            include_text=include_text,
+            syntax=syntax,
+        )[0]
+
+    def search_many(
+        self,
+        queries: Sequence[str | npt.ArrayLike | None],
+        *,
+        k: int = 10,
+        mode: Mode | None = None,
+        where: Where | None = None,
+        vectors: Sequence[npt.ArrayLike] | npt.ArrayLike | None = None,
+        space: str = DEFAULT_SPACE,
+        offset: int = 0,
+        min_score: float | None = None,
+        weights: Mapping[str, float] | None = None,
+        fusion: Literal["minmax", "rrf"] | None = None,
+        depth: int | None = None,
+        recall: float | None = None,
+        threads: int | None = None,
+        explain: bool = False,
+        include_text: bool = True,
+        syntax: Literal["operators", "plain"] | None = None,
+    ) -> list[SearchResult]:
+        """Run several queries at once; quicker than one by one, same results.
+
+        Parameters
+        ----------
+        queries : sequence of (str, array-like of shape (dim,), or None), length q
+            All texts or all vectors.
+        k, mode, where, space, offset, min_score, weights, fusion, depth, recall, threads, explain, include_text, syntax
+            As in :meth:`search`.
+        vectors : array-like of shape (q, dim), optional
+            Query vectors, used instead of encoding.
+
+        Returns
+        -------
+        list of SearchResult
+            One per query.
+
+        Raises
+        ------
+        InputError
+            As in :meth:`search`.
+        """
+        started = time.perf_counter()
+        texts, given = split_queries(queries, vectors)
+        if not texts:
+            return []
+        now = self._store.refreshed()
+        check_space(space, now.spaces, default=DEFAULT_SPACE)
+        chosen = choose_mode(mode, texts, given, space, self._encoders, default=DEFAULT_SPACE)
+        options = check_options(
+            chosen,
+            records=now.count,
+            space=space,
+            k=k,
+            offset=offset,
+            where=where,
+            depth=depth,
+            method=fusion,
+            weights=weights,
+            min_score=min_score,
+            recall=recall,
+            threads=threads,
+            explain=explain,
+            include_text=include_text,
+            syntax=syntax,
+        )
+        ready = encode_queries(
+            texts,
+            given,
+            mode=chosen,
+            space=space,
+            definition=None if space not in now.spaces else now.spaces[space].definition,
+            encoders=self._encoders,
+        )
+        return execute(self._store, ready, options, encode_seconds=time.perf_counter() - started)
+
+    # ---- figures and files ---------------------------------------------------------------------------------------
+
+    def stats(self) -> CollectionStats:
+        """Return counts, bytes, spaces, fields and what maintenance would do.
+
+        Returns
+        -------
+        CollectionStats
+            A record with ``to_dict``.
+        """
+        from orthant.collection.statistics import collect
+
+        return collect(self._store)
+
+    def export(self, path: str | Path, *, format: Literal["folder", "parquet"] | None = None) -> ExportReport:
+        """Write every record with its vectors to JSONL + .npy, or to one Parquet file.
+
+        Parameters
+        ----------
+        path : str or Path
+            A new folder, or a file ending in ``.parquet``.
+        format : {"folder", "parquet"}, optional
+            Default: by the path's ending.
+
+        Returns
+        -------
+        ExportReport
+            Counts and path.
+
+        Raises
+        ------
+        InputError
+            The target exists.
+        MissingExtraError
+            Parquet without pyarrow.
+        """
+        from orthant.collection.transfer import export
+
+        return export(self._store, Path(path), format=format)

@@ -1,0 +1,162 @@
+"""``orthant stats``, ``check``, ``export``, ``import`` and ``doctor``."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import orthant
+from orthant.cli import doctor
+from orthant.cli.output import readable_bytes
+from orthant.encoders.registry import load_encoder
+
+
+def damage_vectors(path):
+    """Flip a byte in the last stored vector."""
+    file = next((path / "vectors").rglob("*.seg"))
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 0x40
+    file.write_bytes(data)
+
+
+# ---- stats -----------------------------------------------------------------------------------------------------------
+
+
+def test_stats_are_the_librarys(run, built):
+    with orthant.open(built, read_only=True) as notes:
+        expected = notes.stats().to_dict()
+    assert run("stats", built, "--json").json == json.loads(json.dumps(expected))
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_stats_for_a_person(run, built, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    ran = run("stats", built)
+    assert max(map(len, ran.out.splitlines())) <= max(int(columns), len(f"Collection {built}"))
+    for words in ("6 in 1 commit", "kB", "Vector spaces", str(load_encoder("static").dim), "cosine", "Metadata fields", "int 6", "2015"):
+        assert words in ran.out
+    fingerprint = orthant.load_encoder("static").fingerprint
+    assert fingerprint[:20] in ran.out and fingerprint not in ran.out
+
+
+def test_stats_of_an_empty_collection(run, tmp_path):
+    with orthant.open(tmp_path / "empty"):
+        pass
+    assert "only words are searchable" in run("stats", tmp_path / "empty").out
+    assert run("stats", tmp_path / "empty", "--json").json["records"] == 0
+
+
+def test_bytes_are_readable():
+    assert [readable_bytes(n) for n in (0, 999, 1000, 12_345_678, 5e12)] == [
+        "0 B",
+        "999 B",
+        "1.0 kB",
+        "12.3 MB",
+        "5.0 TB",
+    ]
+
+
+# ---- check -----------------------------------------------------------------------------------------------------------
+
+
+def test_check_of_a_sound_collection(run, notes):
+    ran = run("check", notes, "--json")
+    assert ran.code == 0
+    assert ran.json == {"ok": True, "records": 6, "vectors": 6, "problems": [], "notes": []}
+    assert "sound; 6 records and 6 vectors" in run("check", notes).out
+
+
+def test_check_finds_damage_and_repair_mends_it(run, notes):
+    damage_vectors(notes)
+    ran = run("check", notes, "--json")
+    assert ran.code == 1 and ran.json["ok"] is False
+    (problem,) = ran.json["problems"]
+    assert problem["repairable"] and not problem["repaired"] and "vectors" in problem["where"]
+    shown = run("check", notes)
+    assert shown.code == 1 and "DAMAGED" in shown.out and "--repair" in shown.out
+    mended = run("check", notes, "--repair", "--json")
+    assert mended.code == 0 and mended.json["ok"] and mended.json["problems"][0]["repaired"]
+    assert run("check", notes).code == 0
+
+
+def test_a_destroyed_database_cannot_be_read(refused, notes):
+    (notes / "store.sqlite").write_bytes(b"no database" * 500)
+    for verb in ("check", "stats", "search"):
+        refused(verb, notes, *(["kite"] if verb == "search" else []), says=["damaged store.sqlite"])
+
+
+def test_damage_under_a_search_is_one_paragraph(refused, notes):
+    damage_vectors(notes)
+    refused("search", notes, "kite", "--mode", "dense", says=["orthant"])
+
+
+# ---- export and import -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["out", "out.parquet"])
+def test_export_and_import_keep_everything(run, built, tmp_path, target):
+    if target.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    wrote = run("export", built, tmp_path / target, "--json")
+    assert wrote.code == 0
+    assert wrote.json.keys() == {"path", "format", "records", "spaces"} and wrote.json["records"] == 6
+    read = run("import", tmp_path / target, tmp_path / "copy", "--json")
+    assert read.json == {"path": str(tmp_path / target), "records": 6, "replaced": 0, "vectors": {"default": 6}}
+    with orthant.open(built, read_only=True) as left, orthant.open(tmp_path / "copy", read_only=True) as right:
+        ids = list(left.ids())
+        assert list(right.ids()) == ids
+        for one, two in zip(left.get(ids, vectors=True), right.get(ids, vectors=True), strict=True):
+            assert (one.text, one.metadata) == (two.text, two.metadata)
+            assert np.array_equal(one.vectors["default"], two.vectors["default"])
+        assert left.search("windy toy").ids == right.search("windy toy").ids
+
+
+def test_export_and_import_for_a_person(run, built, tmp_path):
+    assert "Wrote 6 records" in run("export", built, tmp_path / "out").out
+    assert "Imported 6 records (0 replaced)" in run("import", tmp_path / "out", tmp_path / "copy").out
+    assert "(6 replaced)" in run("import", tmp_path / "out", tmp_path / "copy").out
+
+
+def test_import_can_encode_again(run, refused, built, tmp_path):
+    run("export", built, tmp_path / "out")
+    refused("import", tmp_path / "out", tmp_path / "copy", "--encode-again", says=["--encoder static"])
+    assert not (tmp_path / "copy").exists()
+    ran = run("import", tmp_path / "out", tmp_path / "copy", "--encode-again", "--encoder", "static", "--json")
+    assert ran.json["vectors"] == {"default": 6}
+
+
+def test_what_is_no_export_is_refused_before_a_collection_is_made(refused, records_file, tmp_path):
+    refused("import", records_file, tmp_path / "copy", says=["orthant add"])
+    refused("import", records_file.parent, tmp_path / "copy")
+    refused("import", tmp_path / "none", tmp_path / "copy", says=["none"])
+    assert not (tmp_path / "copy").exists()
+
+
+def test_an_existing_target_is_not_overwritten(refused, built, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("x", encoding="utf-8")
+    refused("export", built, tmp_path / "out", says=["exists"])
+    refused("export", built, tmp_path / "fresh", "--format", "xml", says=["format", "parquet"])
+
+
+# ---- doctor ----------------------------------------------------------------------------------------------------------
+
+
+def test_doctor(run, monkeypatch):
+    monkeypatch.delenv("ORTHANT_DATA", raising=False)
+    report = run("doctor", "--json").json
+    assert report.keys() == {"orthant", "findings"} and report["orthant"] == orthant.__version__
+    found = {finding["name"]: finding for finding in report["findings"]}
+    assert found["numpy"]["ok"] and found["encoder static"]["ok"]
+    assert not found["ORTHANT_DATA"]["ok"] and found["ORTHANT_DATA"]["remedy"]
+    assert all(finding["remedy"] == "" for finding in report["findings"] if finding["ok"])
+
+
+def test_doctor_says_what_to_install(run, monkeypatch):
+    monkeypatch.setattr(doctor, "_EXTRAS", {"arrow": ("no_such_module",)})
+    monkeypatch.setenv("COLUMNS", "80")
+    ran = run("doctor")
+    assert "--  extra arrow" in ran.out and "pip install 'orthant[arrow]'" in ran.out
+    assert max(map(len, ran.out.splitlines())) <= 80

@@ -1,0 +1,69 @@
+"""A tiny deterministic encoder and a naive model of a collection, for tests of storage rather than of meaning."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import Any
+
+import numpy as np
+
+from orthant.types import EncodeReport
+
+DIM = 16
+
+
+class FakeEncoder:
+    """Hashes words to directions; equal texts get equal vectors on every machine."""
+
+    max_tokens = 32
+
+    def __init__(self, dim: int = DIM, seed: int = 0, *, fingerprint: str | None = None) -> None:
+        self.dim = dim
+        self.seed = seed
+        self.fingerprint = fingerprint or f"fake:{dim}:{seed}"
+        self._known: dict[str, np.ndarray] = {}
+
+    def _word(self, word: str) -> np.ndarray:
+        if word not in self._known:
+            rng = np.random.default_rng(zlib.crc32(f"{self.seed}:{word}".encode()))
+            self._known[word] = rng.standard_normal(self.dim).astype(np.float32)
+        return self._known[word]
+
+    def encode(self, items: Any, *, role: str = "document", batch_size: int = 64, progress: bool = False) -> np.ndarray:
+        return self.encode_with_report(items, role=role)[0]
+
+    def encode_with_report(
+        self, items: Any, *, role: str = "document", batch_size: int = 64, progress: bool = False
+    ) -> tuple[np.ndarray, EncodeReport]:
+        X = np.zeros((len(items), self.dim), dtype=np.float32)
+        cut = 0
+        for x, item in zip(X, items, strict=True):
+            words = re.findall(r"\w+", item.lower())
+            cut += max(0, len(words) - self.max_tokens)
+            for word in words[: self.max_tokens]:
+                x += self._word(word)
+            norm = np.linalg.norm(x)
+            x /= norm if norm else 1
+        return X, EncodeReport(items=len(items), truncated_tokens=cut)
+
+
+WORDS = (
+    *("amber", "basin", "cedar", "delta", "ember", "fjord", "grove", "harbor"),
+    *("inlet", "juniper", "kelp", "lagoon", "meadow", "nectar", "orchid", "pebble"),
+)
+
+
+def text_of(rng: np.random.Generator, words: int = 6) -> str:
+    return " ".join(rng.choice(WORDS, size=words))
+
+
+def naive_scores(q: np.ndarray, X: np.ndarray, metric: str) -> np.ndarray:
+    """Return float64 scores of a query against rows: the truth that searches are compared with."""
+    q, X = q.astype(np.float64), X.astype(np.float64)
+    if metric == "l2":
+        return -((X - q) ** 2).sum(axis=1)
+    scores = X @ q
+    if metric == "cosine":
+        scores = scores / (np.linalg.norm(X, axis=1) * np.linalg.norm(q))
+    return scores

@@ -1,0 +1,85 @@
+"""A writer that is killed: it says what it is about to do, does it, and says that it is done."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from collection.fakes import FakeEncoder, text_of
+from orthant.collection.collection import Collection
+from orthant.collection.storage import maintenance
+from orthant.collection.storage.files import FileLayer
+
+ROWS = 60
+
+
+class DyingLayer(FileLayer):
+    """Kills its own process at a given call, before or after the call is carried out."""
+
+    def __init__(self, calls: int) -> None:
+        self.left = calls
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        if name in ("write_at", "sync", "replace", "create", "sync_folder", "remove", "truncate"):
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return value
+
+
+def operations(seed: int) -> Any:
+    """Yield an endless, seeded stream of upserts and deletions."""
+    rng = np.random.default_rng(seed)
+    while True:
+        ids = [f"r{i}" for i in rng.choice(ROWS, size=int(rng.integers(1, 6)), replace=False)]
+        if rng.random() < 0.3:
+            yield {"delete": ids}
+        else:
+            stamp = int(rng.integers(1 << 30))
+            yield {"upsert": {key: [text_of(rng) + f" v{stamp}", {"stamp": stamp}] for key in ids}}
+
+
+def apply(collection: Collection, operation: dict) -> None:
+    """Carry out one operation."""
+    if "delete" in operation:
+        collection.delete(operation["delete"])
+    else:
+        rows = operation["upsert"]
+        collection.upsert(
+            list(rows), texts=[row[0] for row in rows.values()], metadata=[row[1] for row in rows.values()]
+        )
+
+
+def after(model: dict, operation: dict) -> dict:
+    """Return what a dict would hold after the operation."""
+    if "delete" in operation:
+        return {key: value for key, value in model.items() if key not in operation["delete"]}
+    return {**model, **operation["upsert"]}
+
+
+def frequent_upkeep() -> None:
+    """Make compactions and saves of derived files so frequent that crashes fall into them."""
+    maintenance._TAIL_RECORDS, maintenance._TAIL_SHARE = 6, 0.0
+    maintenance._MINIMUM_SLOTS, maintenance._DEAD_SHARE = 8, 0.15
+
+
+def main(path: str, seed: int, dying: int) -> None:
+    frequent_upkeep()
+    files = DyingLayer(dying) if dying else None
+    with Collection(Path(path), encoder=FakeEncoder(), files=files) as collection:
+        print(json.dumps("open"), flush=True)
+        for operation in operations(seed):
+            print(json.dumps(operation), flush=True)
+            apply(collection, operation)
+            print(json.dumps("done"), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
