@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from orthant.encoders.fingerprint import Fingerprint
 from orthant.encoders.static_files import read_model2vec, read_static, write_static
 from orthant.encoders.wordpiece import WordPieceTokenizer
 from orthant.errors import DimensionError, DtypeError, InputError, message
@@ -142,16 +143,23 @@ class StaticEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """Identity of the vectors: name, weights, pooling, normalisation and dtype."""
+        """Identity of the vectors: name, weights, tokenizer, pooling, normalisation and window."""
         if self._fingerprint is None:
-            digest = hashlib.sha256()
-            empty = self._empty_direction()
-            for part in (self._table, self._scales, self._levels, empty, self._tokenizer.source.encode()):
-                digest.update(part.tobytes() if isinstance(part, np.ndarray) else part or b"|")
-            window = "all" if self.max_tokens is None else str(self.max_tokens)
-            unit = "unit" if self.normalize else "mean"
-            weights = digest.hexdigest()[:16]
-            self._fingerprint = f"static:{self.name}:{weights}:sum^{self.power:g}:{unit}:tokens={window}:float32"
+            weights = hashlib.sha256()
+            for part in (self._table, self._scales, self._levels, self._empty_direction()):
+                weights.update(part.tobytes() if isinstance(part, np.ndarray) else b"|")
+            self._fingerprint = str(
+                Fingerprint(
+                    name=f"static-{self.name}",
+                    weight_hash=weights.hexdigest()[:16],
+                    tokenizer_hash=hashlib.sha256(self._tokenizer.source.encode()).hexdigest()[:16],
+                    pooling=f"sum^{self.power:g}",
+                    normalization="l2" if self.normalize else "none",
+                    dim=self.dim,
+                    max_tokens=self.max_tokens,
+                    truncation="" if self.max_tokens is None else "cut",
+                )
+            )
         return self._fingerprint
 
     def encode(

@@ -1,0 +1,151 @@
+"""Write the table of measured figures into README.md, from the result files of the benchmarks.
+
+    python scripts/render_figures.py
+
+A result file that does not exist gives no row; a figure that misses its target is shown with the target.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure: what was measured, what came out, what was aimed at (empty: nothing), and by which script."""
+
+    what: str
+    measured: str
+    target: str
+    script: str
+
+
+def _read(name: str, results: Path) -> dict[str, Any] | None:
+    path = results / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _target(text: str, *, met: bool) -> str:
+    return f"{text}: {'met' if met else '**missed**'}"
+
+
+def collection_rows(record: dict[str, Any]) -> Iterator[Row]:
+    script = "collection_speed.py"
+    count, words = record["records"], record["mean_words"]
+    rates = record["ingest"]["records_per_s"]
+    yield Row(
+        f"Ingest of {count:,} texts of {words:.0f} words, encoded, durable and searchable",
+        f"{record['ingest_records_per_s_median']:,.0f} records/s (median of {len(rates)} runs, "
+        f"{min(rates):,.0f} to {max(rates):,.0f})",
+        "",
+        script,
+    )
+    for name, spent in record["search"].items():
+        yield Row(
+            f"Search, {name.replace('_', ' ')}, {count:,} records, k=10",
+            f"p50 {spent['p50_ms']:.2f} ms, p99 {spent['p99_ms']:.2f} ms",
+            "",
+            script,
+        )
+    seconds = sorted(record["process_start_to_first_hit_s"])
+    yield Row("New process to first hit", f"{seconds[len(seconds) // 2]:.2f} s", "", script)
+    added = record["import"]["numpy_and_orthant_s"] - record["import"]["numpy_s"]
+    yield Row("`import orthant` over `import numpy`", f"{added:.3f} s", _target("0.15 s", met=added < 0.15), script)
+
+
+def where_rows(record: dict[str, Any]) -> Iterator[Row]:
+    found, budget = record["results"], record["budget_ms"]
+    fastest, slowest = (choose(found, key=lambda one: one["median_ms"]) for choose in (min, max))
+    yield Row(
+        f"Filter to bitmap, {record['rows']:,} records, {len(found)} expressions",
+        f"{fastest['median_ms']:.2f} ms ({fastest['expression']}) to {slowest['median_ms']:.2f} ms "
+        f"({slowest['expression']})",
+        _target(f"{budget:.0f} ms each", met=slowest["median_ms"] <= budget),
+        "where_bitmap.py",
+    )
+
+
+def encoder_rows(record: dict[str, Any]) -> Iterator[Row]:
+    script = "static_encoder.py"
+    arms = record["arms"]
+    names = [name for name in ("static", "minilm", "model2vec_256_int8", "model2vec_384_float32") if name in arms]
+    figures = [key for key in arms[names[0]] if key.endswith(("@10", "spearman"))]
+    for figure in figures:
+        shown = ", ".join(f"{name} {arms[name][figure]:.3f}" for name in names if figure in arms[name])
+        yield Row(f"Encoders, {figure.replace('_', ' ')}", shown, "", script)
+    for name in names:
+        size = f"{arms[name]['bytes'] / 1e6:.1f} MB"
+        speeds = arms[name].get("speed", {})
+        best = speeds.get("batch_1024", {}).get("20_tokens")
+        rate = f", {best['texts_per_cpu_s']:,} texts per CPU second (20 tokens)" if best else ""
+        yield Row(f"Encoder {name}: size{' and speed' if best else ''}", size + rate, "", script)
+
+
+def hybrid_rows(record: dict[str, Any]) -> Iterator[Row]:
+    script, metric = "hybrid_weights.py", record["metric"]
+    for name, one in record["sets"].items():
+        yield Row(
+            f"{name}, {metric}: BM25, dense ({record['encoder']}), hybrid",
+            f"{one['lexical']:.3f}, {one['dense']:.3f}, {one['hybrid']:.3f} (p {one['p_value']:.3f})",
+            _target("hybrid above BM25", met=one["hybrid_above_lexical"]),
+            script,
+        )
+
+
+def retrieval_rows(record: dict[str, Any]) -> Iterator[Row]:
+    metric = record["metric"]
+    for name, arms in record["sets"].items():
+        shown = ", ".join(f"{arm} {value:.3f}" for arm, value in arms.items() if isinstance(value, (int, float)))
+        yield Row(f"{name}, {metric}", shown, "", "retrieval.py")
+
+
+SOURCES = {
+    "collection_speed": collection_rows,
+    "where_bitmap": where_rows,
+    "static_encoder": encoder_rows,
+    "hybrid_weights": hybrid_rows,
+    "retrieval": retrieval_rows,
+}
+
+
+def figures(results: Path = RESULTS) -> str:
+    """The table as Markdown."""
+    lines = ["| what | measured | target | script |", "|---|---|---|---|"]
+    for name, rows in SOURCES.items():
+        record = _read(name, results)
+        if record is not None:
+            for row in rows(record):
+                lines.append(f"| {row.what} | {row.measured} | {row.target} | `benchmarks/{row.script}` |")
+    return "\n".join(lines)
+
+
+def counts() -> str:
+    """The sentence on the papers."""
+    from orthant.papers.catalogue import counts as by_status
+
+    found = by_status()
+    return f"{sum(found.values())} papers: " + ", ".join(f"{count} {status}" for status, count in found.items()) + "."
+
+
+def rendered(text: str, results: Path = RESULTS) -> str:
+    """A page with the table and the sentence put between its markers."""
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n{figures(results)}\n\n{counts()}\n{END}{after}"
+
+
+def main() -> None:
+    page = ROOT / "README.md"
+    page.write_text(rendered(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
