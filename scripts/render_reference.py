@@ -1,6 +1,6 @@
 """Write docs/reference.md: every public name with the first sentence of its documentation.
 
-    python scripts/render_reference.py
+python scripts/render_reference.py
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def read_model2vec(folder: Path) -> dict[str, Any]:
         "scales": arrays.get("weights"),
         "normalize": bool(settings.get("normalize", False)),
         "max_tokens": settings.get("max_length", _MODEL2VEC_WINDOW),
-        "name": folder.name,
+        "name": "model2vec",
     }
 
 
