@@ -188,7 +188,17 @@ def torn_logs(before: bytes, now: bytes, *, page: int = 4096) -> Iterator[bytes]
     same = next((i for i, (a, b) in enumerate(zip(before, now, strict=False)) if a != b), min(len(before), len(now)))
     frames = range(32, len(now), frame)
     first = max((begin for begin in frames if begin <= same), default=0)
-    cuts = {0, 1, 31, first + 7, first + 24, first + 24 + page // 2, first + frame, len(now) - frame, len(now) - page // 2}
+    cuts = {
+        0,
+        1,
+        31,
+        first + 7,
+        first + 24,
+        first + 24 + page // 2,
+        first + frame,
+        len(now) - frame,
+        len(now) - page // 2,
+    }
     for cut in sorted({max(cut, same) for cut in cuts | {len(now) - 1} if cut < len(now)}):
         yield now[:cut] + before[cut:]
 

@@ -8,11 +8,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
 from collection.fakes import FakeEncoder, text_of
 from faults import child
 from faults.recording import LOG, Operation, Recorder, after_power_cut, recorded, torn_logs, unsynced, write_state
 from faults.verify import check_equal, contents
-
 from orthant.collection.collection import Collection
 from orthant.collection.storage import maintenance
 
@@ -125,7 +125,9 @@ def _replay(scratch: Path, *, seed: int, length: int) -> tuple[int, list[Operati
                 try:
                     _verify(folder, allowed, write=len(seen) % 5 == 0)
                 except BaseException as error:
-                    error.add_note(f"after {stop} of {len(log)}: {[(o.kind, o.path) for o in log[max(0, stop - 6) : stop + 2]]}")
+                    error.add_note(
+                        f"after {stop} of {len(log)}: {[(o.kind, o.path) for o in log[max(0, stop - 6) : stop + 2]]}"
+                    )
                     error.add_note(f"files: { {name: len(data) for name, data in files.items()} }")
                     raise
     return len(seen), log
@@ -152,7 +154,10 @@ def test_w27_long_histories(scratch, frequent_upkeep, seed):
 def test_derived_files_missing_or_torn_in_any_subset_are_rebuilt(scratch, frequent_upkeep):
     with Collection(scratch / "c", encoder=FakeEncoder()) as collection:
         for i in range(4):
-            rows = {f"r{i}{j}": [text_of(__import__("numpy").random.default_rng(10 * i + j)), {"stamp": i}] for j in range(9)}
+            rows = {
+                f"r{i}{j}": [text_of(__import__("numpy").random.default_rng(10 * i + j)), {"stamp": i}]
+                for j in range(9)
+            }
             child.apply(collection, {"upsert": rows})
         collection.delete(["r11", "r12"])
         model = contents(collection)

@@ -44,7 +44,8 @@ def _show(found: CollectionStats) -> None:
     sizes = ", ".join(f"{name} {readable_bytes(count)}" for name, count in found.bytes.items() if name != "total")
     words = found.lexical
     pairs = [
-        ("records", f"{found.records:,} in {found.generation:,} commit{'s' if found.generation != 1 else ''}"),
+        ("records", f"{found.records:,}"),
+        ("commits", f"{found.generation:,}"),
         ("on disk", f"{readable_bytes(found.bytes['total'])}: {sizes}"),
         ("words", f"{words['terms']:,} terms, {words['words']:,} words, {words['average_length']:.1f} per text"),
     ]
