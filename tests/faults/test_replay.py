@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from collection.fakes import FakeEncoder, text_of
@@ -50,7 +51,7 @@ def _history(root: Path, *, seed: int, length: int) -> list[Operation]:
     operations = itertools.islice(child.operations(seed), length)
     model: dict = {}
     recorder.mark("begin", {})
-    for part in itertools.batched(operations, 5) if hasattr(itertools, "batched") else _fives(operations):
+    while part := list(itertools.islice(operations, 4)):
         collection = Collection(root, encoder=FakeEncoder(), files=recorder)
         with recorded(collection, recorder):
             recorder.mark("ack", model)
@@ -65,12 +66,6 @@ def _history(root: Path, *, seed: int, length: int) -> list[Operation]:
             _abandon(collection)
         recorder.note()
     return recorder.log
-
-
-def _fives(items):
-    items = iter(items)
-    while part := list(itertools.islice(items, 5)):
-        yield part
 
 
 def _states(log: list[Operation], stop: int):
@@ -93,7 +88,7 @@ def _states(log: list[Operation], stop: int):
                 yield {**files, LOG: torn}
 
 
-def _verify(folder: Path, allowed: list[dict], *, write: bool) -> None:
+def _verify(folder: Path, allowed: list[dict], *, write: bool) -> dict:
     with Collection(folder, encoder=FakeEncoder()) as collection:
         found = contents(collection)
         assert found in allowed
@@ -104,11 +99,12 @@ def _verify(folder: Path, allowed: list[dict], *, write: bool) -> None:
             collection.upsert(["extra"], texts=["amber extra"], metadata=[{"stamp": 1}])
             check_equal(collection, {**found, "extra": ["amber extra", {"stamp": 1}]})
             collection.delete(["extra"])
+    return found
 
 
 def _replay(scratch: Path, *, seed: int, length: int) -> tuple[int, list[Operation]]:
     log = _history(scratch / "c", seed=seed, length=length)
-    seen: set[int] = set()
+    seen: dict[int, dict] = {}
     model: dict = {}
     following: dict | None = None
     for stop in range(len(log) + 1):
@@ -118,29 +114,28 @@ def _replay(scratch: Path, *, seed: int, length: int) -> tuple[int, list[Operati
             model, following = log[stop - 1].value, None
         allowed = [model] if following is None else [model, following]
         for files in _states(log, stop):
-            key = hash((tuple(sorted(files.items())), repr(allowed)))
-            if key not in seen:
-                seen.add(key)
-                folder = write_state(scratch / "state", files)
-                try:
-                    _verify(folder, allowed, write=len(seen) % 5 == 0)
-                except BaseException as error:
-                    error.add_note(
-                        f"after {stop} of {len(log)}: {[(o.kind, o.path) for o in log[max(0, stop - 6) : stop + 2]]}"
-                    )
-                    error.add_note(f"files: { {name: len(data) for name, data in files.items()} }")
-                    raise
+            key = hash(tuple(sorted(files.items())))
+            try:
+                if key not in seen:
+                    folder = write_state(scratch / "state", files)
+                    seen[key] = _verify(folder, allowed, write=len(seen) % 5 == 0)
+                # The same files may be left before and after an acknowledgement: what they hold must be right for both.
+                assert seen[key] in allowed
+            except BaseException as error:
+                error.add_note(f"after {stop} of {len(log)}: {[(o.kind, o.path) for o in log[max(0, stop - 6) :][:8]]}")
+                error.add_note(f"files: { {name: len(data) for name, data in files.items()} }")
+                raise
     return len(seen), log
 
 
 def test_w27_every_prefix_and_every_permitted_loss(scratch, frequent_upkeep):
-    states, log = _replay(scratch, seed=3, length=16)
+    states, log = _replay(scratch, seed=4, length=7)
     kinds = {operation.kind for operation in log}
     assert {"create", "write", "sync", "sync_folder", "replace", "remove", "sqlite", "begin", "ack"} <= kinds
     # The history must have met saves of derived files and compactions, or it proves little.
     assert sum(o.kind == "replace" and o.path.startswith("derived/") for o in log) > 1
     assert sum(o.kind == "remove" and o.path.startswith("vectors/") for o in log) > 0
-    assert states > 150
+    assert states > 100
 
 
 @pytest.mark.slow
@@ -154,19 +149,14 @@ def test_w27_long_histories(scratch, frequent_upkeep, seed):
 def test_derived_files_missing_or_torn_in_any_subset_are_rebuilt(scratch, frequent_upkeep):
     with Collection(scratch / "c", encoder=FakeEncoder()) as collection:
         for i in range(4):
-            rows = {
-                f"r{i}{j}": [text_of(__import__("numpy").random.default_rng(10 * i + j)), {"stamp": i}]
-                for j in range(9)
-            }
+            rows = {f"r{i}{j}": [text_of(np.random.default_rng(10 * i + j)), {"stamp": i}] for j in range(9)}
             child.apply(collection, {"upsert": rows})
         collection.delete(["r11", "r12"])
         model = contents(collection)
     (saved,) = (scratch / "c" / "derived").iterdir()
     files = sorted(path.name for path in saved.iterdir())
     assert files == ["columns", "lexical", "live", "manifest.json"]
-    for damage in itertools.product((None, "missing", "torn", "empty"), repeat=len(files)):
-        if sum(kind is not None for kind in damage) > 2:
-            continue
+    for damage in itertools.product((None, "missing", "torn"), repeat=len(files)):
         folder = scratch / "state"
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(scratch / "c", folder)
@@ -176,6 +166,4 @@ def test_derived_files_missing_or_torn_in_any_subset_are_rebuilt(scratch, freque
                 path.unlink()
             elif kind is not None:
                 path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 if kind == "torn" else 0])
-        with Collection(folder, encoder=FakeEncoder(), read_only=True) as collection:
-            assert contents(collection) == model
         _verify(folder, [model], write=False)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from orthant.collection.ingest import check_ids
+from orthant.collection.columns.table import Columns, check_fields
+from orthant.collection.ingest import by_space, check_ids, prepare_batch
 from orthant.datasets.record_batches import Records
 from orthant.datasets.records import read_records, scan_records
 from orthant.datasets.vector_files import read_vectors
-from orthant.errors import DimensionError, message
+from orthant.errors import DimensionError, InputError, message
 from orthant.types import Metric
 from orthant.validate import as_vectors, check_count
 
@@ -123,7 +124,13 @@ def add_source(
         source = source.read_all()
     elif hasattr(source, "__next__"):
         source = list(source)
-    seconds["scan"] = scan_records(source, **settings).seconds
+    scanned = scan_records(source, **settings)
+    seconds["scan"] = scanned.seconds
+    if scanned.records > batch_size:
+        # One batch is all or nothing by itself; before several, each is checked against the collection.
+        began = time.perf_counter()
+        _rehearse(collection, source, settings)
+        seconds["scan"] += time.perf_counter() - began
     total = {"records": 0, "replaced": 0, "truncated_items": 0, "truncated_tokens": 0}
     vectors: dict[str, int] = {}
     without: dict[str, int] = {}
@@ -203,6 +210,68 @@ def add_vector_file(
         if advance is not None:
             advance(report.records)
     return AddReport(len(keys), replaced, {space: len(keys)}, {}, 0, 0, seconds)
+
+
+def _rehearse(collection: Collection, source: Any, settings: Mapping[str, Any]) -> None:
+    """Refuse what the collection would refuse in a later batch, before the first one is written."""
+    rehearsal, first = Rehearsal(collection), 1
+    for batch in read_records(source, **settings):
+        try:
+            rehearsal.check(batch)
+        except InputError as error:
+            _blame(rehearsal, source, batch, first)
+            raise type(error)(f"{_name(source)}, records {first} to {first + len(batch) - 1}: {error}") from error
+        first += len(batch)
+
+
+def _blame(rehearsal: Rehearsal, source: Any, batch: Records, first: int) -> None:
+    for i in range(len(batch)):
+        one = slice(i, i + 1)
+        vectors = {name: X[one] for name, X in (batch.vectors or {}).items()}
+        try:
+            rehearsal.check(Records(batch.ids[one], batch.texts[one], batch.metadata[one], vectors or None))
+        except InputError as error:
+            raise type(error)(f"{_name(source)}, record {first + i}: {error}") from error
+
+
+def _name(source: Any) -> str:
+    return str(source) if isinstance(source, (str, Path)) else f"a source of type {type(source).__name__}"
+
+
+class Rehearsal:
+    """Checks batches as ``upsert`` would, without encoding or writing.
+
+    Parameters
+    ----------
+    collection : Collection
+        Where the batches are to go.
+    """
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+        self._spaces = dict(collection.spaces)
+        self._fields = set(collection._store.generation.columns.names)
+
+    def check(self, batch: Records) -> None:
+        """Raise what ``upsert`` would raise for a batch.
+
+        Parameters
+        ----------
+        batch : Records
+            The next batch.
+
+        Raises
+        ------
+        InputError
+            Anything that is not acceptable.
+        """
+        given = by_space(given_vectors(batch), "default")
+        for definition, _ in self._collection._missing_space(given):
+            self._spaces.setdefault(definition.name, definition)
+        prepared = prepare_batch(batch.ids, batch.texts, batch.metadata, given, spaces=self._spaces, encoders=None)
+        columns = Columns.empty().with_batch(np.arange(len(batch)), prepared.batch.metadata)
+        check_fields(self._fields, columns.names)
+        self._fields |= columns.names
 
 
 def given_vectors(batch: Records) -> dict[str, Any] | None:

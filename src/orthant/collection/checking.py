@@ -188,7 +188,7 @@ def _check_space(
             Problem(
                 str(path.relative_to(store.path)),
                 f"{what}; {len(rows)} live vectors concerned{advice}",
-                repairable=space.definition.encoder is not None,
+                repairable=space.definition.fingerprint is not None,
                 repaired=bool(mended),
             )
         )

@@ -120,7 +120,7 @@ def prepare_batch(
     vectors: Mapping[str, Any],
     *,
     spaces: Mapping[str, SpaceDefinition],
-    encoders: Mapping[str, Encoder],
+    encoders: Mapping[str, Encoder] | None,
     progress: bool = False,
 ) -> Prepared:
     """Check and encode one batch.
@@ -137,8 +137,8 @@ def prepare_batch(
         From ``by_space``; a list may hold None for records without a vector.
     spaces : mapping of str to SpaceDefinition
         The collection's spaces.
-    encoders : mapping of str to Encoder
-        Encoders of the spaces that encode texts themselves.
+    encoders : mapping of str to Encoder, optional
+        Encoders of the spaces that encode texts themselves. With None everything else is checked and nothing encoded.
     progress : bool, default False
         Show a bar while encoding.
 
@@ -163,8 +163,10 @@ def prepare_batch(
             known = ", ".join(spaces) or "none"
             raise NotFoundError(message(f"vectors for space {name!r}", f"one of: {known}", "add it with add_space"))
         batch.vectors[name] = _check_vectors(values, spaces[name], len(keys))
+    if encoders is None or texts is None:
+        return prepared
     for name, definition in spaces.items():
-        if name in vectors or texts is None:
+        if name in vectors:
             continue
         if name in encoders:
             _encode(prepared, definition, encoders[name], progress=progress)

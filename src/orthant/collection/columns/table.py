@@ -5,7 +5,7 @@ A write makes a new value that shares all old arrays, so a reader keeps a consis
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -142,14 +142,7 @@ class Columns:
             )
         batch = build_chunk(rows, metadata)
         names = self.names if self.names.issuperset(batch.columns) else self.names | frozenset(batch.columns)
-        if len(names) > MAX_FIELDS:
-            raise InputError(
-                message(
-                    f"{len(names)} metadata fields, with {min(names - self.names)!r} among the new ones",
-                    f"at most {MAX_FIELDS} fields in a collection",
-                    'store varying keys as values, for example {"tags": ["key=value"]}, and filter with contains',
-                )
-            )
+        check_fields(self.names, names)
         return Columns(_stack(self.chunks, batch), int(rows[-1]), names)
 
     def evaluate(self, predicate: Predicate, *, live: BitmapArray) -> Evaluation:
@@ -307,6 +300,32 @@ class Columns:
         """
         chunks, last_row = read_columns(path)
         return cls(chunks, last_row, _names(chunks))
+
+
+def check_fields(known: Set[str], more: Set[str]) -> None:
+    """Refuse more fields than a collection can hold.
+
+    Parameters
+    ----------
+    known : set of str
+        Fields so far.
+    more : set of str
+        Fields to come; known ones may be among them.
+
+    Raises
+    ------
+    InputError
+        More than 1,000 together.
+    """
+    names = known | more
+    if len(names) > MAX_FIELDS and not known >= more:
+        raise InputError(
+            message(
+                f"{len(names)} metadata fields, with {min(more - known)!r} among the new ones",
+                f"at most {MAX_FIELDS} fields in a collection",
+                'store varying keys as values, for example {"tags": ["key=value"]}, and filter with contains',
+            )
+        )
 
 
 def _names(chunks: Sequence[Chunk]) -> frozenset[str]:
