@@ -1,6 +1,6 @@
 """Write docs/reference.md: every public name with the first sentence of its documentation.
 
-    python scripts/render_reference.py
+Run ``python scripts/render_reference.py`` after a change of a public name or of its first sentence.
 """
 
 from __future__ import annotations

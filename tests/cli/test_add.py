@@ -152,8 +152,21 @@ def test_add_takes_vector_files(run, tmp_path):
     assert json.loads(ran.out)["records"] == 4
     with orthant.open(tmp_path / "c", read_only=True) as collection:
         assert collection.search(vector=X[2], k=1).ids == ["v2"]
+    scanned = run("add", tmp_path / "d", tmp_path / "x.npy", "--dry-run", "--json").json["scanned"]
+    assert scanned[str(tmp_path / "x.npy")]["count"] == 4
+    assert "4 of 3 values" in run("add", tmp_path / "d", tmp_path / "x.npy", "--dry-run").out
     X[1, 1] = np.nan
     np.save(tmp_path / "bad.npy", X)
     ran = run("add", str(tmp_path / "c"), str(tmp_path / "bad.npy"))
     assert ran.code == 2
     assert "row(s): 1" in ran.err
+
+
+def test_options_of_vector_files(refused, tmp_path, records_file):
+    for name in ("x.npy", "y.npy"):
+        np.save(tmp_path / name, np.ones((2, 3), dtype=np.float32))
+    refused("add", tmp_path / "c", tmp_path / "x.npy", tmp_path / "y.npy", says=["same ids", "--id-prefix"])
+    refused("add", tmp_path / "c", records_file, "--id-prefix", "v", says=["--id-prefix", "vector file"])
+    (tmp_path / "y.npy").write_bytes(b"none")
+    refused("add", tmp_path / "c", tmp_path / "y.npy", says=["y.npy"])
+    assert not (tmp_path / "c").exists()

@@ -85,7 +85,7 @@ def run_page(page: Path, folder: Path) -> str:
                     _python(block, page.name, namespace)
                 elif block.runs:
                     _console(block, page.name)
-    except BaseException:
+    except (Exception, SystemExit):  # noqa: BLE001
         where = traceback.format_exc(limit=-4)
         raise AssertionError(f"{page.name} does not run\n{printed.getvalue()[-2000:]}\n{where}") from None
     finally:

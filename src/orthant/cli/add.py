@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from orthant.collection.adding import AddReport
     from orthant.collection.collection import Collection
     from orthant.datasets.records import ScanReport
+    from orthant.datasets.vector_files import VectorFileInfo
 
 __all__ = ["register", "scan_sources"]
 
@@ -33,7 +34,8 @@ def register(app: typer.Typer) -> None:
         collection: str = typer.Argument(help="The collection's folder; made if it does not exist."),
         sources: list[str] = typer.Argument(help="Files or folders."),
         encoder: str = typer.Option(
-            None, help="static, minilm or a folder; needed once, when the collection is made. Without one: words only."
+            None,
+            help="static, minilm, minilm-int8 or a folder; needed once, at the start. Without one: words only.",
         ),
         metric: str = typer.Option(None, help="cosine (default), dot or l2, when the collection is made."),
         space: str = typer.Option("default", help="Vector space of a vector file."),
@@ -65,18 +67,19 @@ def register(app: typer.Typer) -> None:
             "encoding": encoding,
             "batch_size": batch_size,
         }
-        scans: dict[str, ScanReport] = {}
+        _check_vector_options(sources, space=space, id_prefix=id_prefix)
+        scans: dict[str, ScanReport | VectorFileInfo] = {}
         # `Collection.add` checks its own source. All are checked here first where one that is refused would leave a
         # new empty collection, or the sources before it, behind.
         if dry_run or len(sources) > 1 or not (Path(collection) / DATABASE_NAME).exists():
-            scans = scan_sources([source for source in sources if not is_vector_file(source)], settings)
+            scans = scan_sources(sources, settings)
         if dry_run:
             _show_scans(collection, scans, json=json)
             return
         reports: dict[str, AddReport] = {}
         with open(collection, encoder=encoder, metric=metric) as opened:  # type: ignore[arg-type]
             for source in sources:
-                total = scans[source].records if source in scans else None
+                total = _count(scans[source]) if source in scans else None
                 with progress_bar(f"adding {source}", total) as advance:
                     if is_vector_file(source):
                         reports[source] = opened.add_vectors(
@@ -95,7 +98,7 @@ def register(app: typer.Typer) -> None:
             note(text)
 
 
-def scan_sources(sources: Sequence[str], settings: Mapping[str, Any]) -> dict[str, ScanReport]:
+def scan_sources(sources: Sequence[str], settings: Mapping[str, Any]) -> dict[str, ScanReport | VectorFileInfo]:
     """Check sources from end to end without storing anything.
 
     Parameters
@@ -107,8 +110,8 @@ def scan_sources(sources: Sequence[str], settings: Mapping[str, Any]) -> dict[st
 
     Returns
     -------
-    dict of str to ScanReport
-        By source.
+    dict of str to (ScanReport or VectorFileInfo)
+        By source; of a vector file only the header is looked at.
 
     Raises
     ------
@@ -117,12 +120,35 @@ def scan_sources(sources: Sequence[str], settings: Mapping[str, Any]) -> dict[st
     """
     from orthant.cli.output import progress_bar
     from orthant.datasets.records import scan_records
+    from orthant.datasets.vector_files import describe_vectors, is_vector_file
 
-    scans = {}
+    scans: dict[str, ScanReport | VectorFileInfo] = {}
     for source in sources:
+        if is_vector_file(source):
+            scans[source] = describe_vectors(source)
+            continue
         with progress_bar(f"checking {source}", None):
             scans[source] = scan_records(source, **settings)
     return scans
+
+
+def _check_vector_options(sources: Sequence[str], *, space: str, id_prefix: str) -> None:
+    from orthant.datasets.vector_files import is_vector_file
+    from orthant.errors import InputError, message
+
+    files = [source for source in sources if is_vector_file(source)]
+    if len(files) > 1:
+        given = f"{len(files)} vector files, whose rows would get the same ids"
+        raise InputError(message(given, "one at a time", "add each with an --id-prefix of its own"))
+    if not files and (space != "default" or id_prefix):
+        option = "--id-prefix" if id_prefix else "--space"
+        raise InputError(message(f"{option} without a vector file", "a source it is for", f"leave {option} out"))
+
+
+def _count(scan: ScanReport | VectorFileInfo) -> int:
+    from orthant.datasets.vector_files import VectorFileInfo
+
+    return scan.count if isinstance(scan, VectorFileInfo) else scan.records
 
 
 def _notes(opened: Collection) -> list[str]:
@@ -158,16 +184,21 @@ def _show(reports: Mapping[str, AddReport]) -> None:
     print_table("Added", columns, rows, caption="\n".join(remarks))
 
 
-def _show_scans(collection: str, scans: Mapping[str, ScanReport], *, json: bool) -> None:
+def _show_scans(collection: str, scans: Mapping[str, ScanReport | VectorFileInfo], *, json: bool) -> None:
     from dataclasses import asdict
 
     from orthant.cli.output import print_json, print_pairs
+    from orthant.datasets.vector_files import VectorFileInfo
 
     if json:
         scanned = {name: asdict(scan) for name, scan in scans.items()}
         print_json({"collection": collection, "dry_run": True, "scanned": scanned})
         return
     for name, scan in scans.items():
+        if isinstance(scan, VectorFileInfo):
+            pairs = [("vectors", f"{scan.count:,} of {scan.dim} values, {scan.dtype}"), ("id", "the row's number")]
+            print_pairs(pairs, title=f"{name}: header sound, values not looked at")
+            continue
         schema = scan.schema
         fields = ", ".join(f"{field} ({count:,})" for field, count in scan.fields.items())
         vectors = ", ".join(
@@ -178,7 +209,7 @@ def _show_scans(collection: str, scans: Mapping[str, ScanReport], *, json: bool)
                 "records",
                 f"{scan.records:,}, {scan.without_text:,} of them without text; {scan.characters:,} characters",
             ),
-            ("id", schema.id_field if schema.ids == "field" else f"made: {schema.ids}"),
+            ("id", str(schema.id_field) if schema.ids == "field" else f"made: {schema.ids}"),
             ("text", ", ".join(schema.text_fields) or "none"),
             ("vectors", vectors or "none"),
             ("metadata", fields or "none"),

@@ -92,7 +92,7 @@ def prepare_folder(folder: Path) -> None:
     from orthant.errors import InputError, message
 
     marker = folder / MARKER
-    own = marker.read_text(encoding="utf-8").splitlines() if marker.is_file() else []
+    own = marker.read_text(encoding="utf-8", errors="replace").splitlines() if marker.is_file() else []
     for name in (_DOCS, _PAPERS):
         path = folder / name
         if path.is_symlink() or (path.exists() and (name not in own or not _is_collection(path))):

@@ -200,7 +200,9 @@ def register(app: typer.Typer) -> None:
         corpus: str = typer.Option(None, help="corpus.jsonl (_id, title, text), plain or gzipped."),
         queries: str = typer.Option(None, help="queries.jsonl (_id, text), plain or gzipped."),
         qrels: str = typer.Option(None, help="qrels.tsv (query-id, corpus-id, score), plain or gzipped."),
-        encoder: str = typer.Option(None, help="static, minilm or a folder; needed unless --mode lexical."),
+        encoder: str = typer.Option(
+            None, help="static, minilm, minilm-int8 or a folder; needed unless --mode lexical."
+        ),
         mode: str = typer.Option("hybrid", help="dense, lexical or hybrid."),
         dense_weight: float = typer.Option(None, help="Weight of the dense leg in hybrid search; default 0.3."),
         fusion: str = typer.Option(None, help="minmax (default) or rrf."),

@@ -217,8 +217,8 @@ def pair_grid(pairs: Iterable[tuple[str, Any]], *, style: str = "") -> Any:
 
 
 @contextmanager
-def progress_bar(label: str, total: int | None, *, quiet: bool = False) -> Iterator[Advance]:
-    """Show a bar on stderr while a block runs.
+def progress_bar(label: str, total: int | None) -> Iterator[Advance]:
+    """Show a bar on stderr while a block runs; nothing where stderr is no terminal.
 
     Parameters
     ----------
@@ -226,23 +226,27 @@ def progress_bar(label: str, total: int | None, *, quiet: bool = False) -> Itera
         What is being done.
     total : int or None
         Items to come; None shows a running count.
-    quiet : bool, default False
-        Show nothing.
 
     Yields
     ------
     callable of int
         Call it with the number of further items done.
     """
-    if quiet or not sys.stderr.isatty():
+    if not sys.stderr.isatty():
         yield lambda count: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    whole = "" if total is None else f"/{total:,}"
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"), TimeElapsedColumn())
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda count: bar.update(task, advance=count)
+        task = bar.add_task(label, total=total, done="")
+
+        def advance(count: int) -> None:
+            done = int(bar.tasks[0].completed) + count
+            bar.update(task, advance=count, done=f"{done:,}{whole}")
+
+        yield advance
 
 
 def parse_json_object(text: str | None, *, name: str) -> dict[str, Any] | None:

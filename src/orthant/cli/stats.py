@@ -44,7 +44,8 @@ def _show(found: CollectionStats) -> None:
     sizes = ", ".join(f"{name} {readable_bytes(count)}" for name, count in found.bytes.items() if name != "total")
     words = found.lexical
     pairs = [
-        ("records", f"{found.records:,} in {found.generation:,} commit{'s' if found.generation != 1 else ''}"),
+        ("records", f"{found.records:,}"),
+        ("commits", f"{found.generation:,}"),
         ("on disk", f"{readable_bytes(found.bytes['total'])}: {sizes}"),
         ("words", f"{words['terms']:,} terms, {words['words']:,} words, {words['average_length']:.1f} per text"),
     ]
@@ -53,7 +54,7 @@ def _show(found: CollectionStats) -> None:
     print_pairs(pairs, title=f"Collection {found.path}")
     spaces = [
         (name, s["dim"], s["metric"], f"{s['vectors']:,}", f"{s['without_vector']:,}", readable_bytes(s["bytes"]),
-         f"{s['dead_share']:.0%}", _shortened(s["fingerprint"] or "none: vectors are given"))
+         f"{s['dead_share']:.0%}", _digest(s["fingerprint"] or "none: vectors given"))
         for name, s in found.spaces.items()
     ]  # fmt: skip
     columns = ("space", "dim#", "metric!", "vectors#", "without#", "bytes#", "dead#", "encoder")
@@ -69,11 +70,16 @@ def _show(found: CollectionStats) -> None:
         note(f"repaired on opening: {repaired}")
 
 
-def _shortened(text: str, *, width: int = 22) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+def _digest(fingerprint: str) -> str:
+    """Name and hash stand at the two ends of a fingerprint."""
+    return fingerprint if len(fingerprint) <= 22 else f"{fingerprint[:11]}…{fingerprint[-10:]}"
 
 
 def _bound(value: Any) -> str:
     if value is None:
         return ""
-    return _shortened(f"{value:,.6g}" if isinstance(value, float) else str(value), width=24)
+    return _cut(f"{value:,.6g}" if isinstance(value, float) else str(value))
+
+
+def _cut(text: str, *, width: int = 24) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

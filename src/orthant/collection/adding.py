@@ -16,6 +16,7 @@ from orthant.datasets.record_batches import Records
 from orthant.datasets.records import read_records, scan_records
 from orthant.datasets.vector_files import read_vectors
 from orthant.errors import DimensionError, InputError, message
+from orthant.types import Metric
 from orthant.validate import as_vectors, check_count
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def add_vector_file(
     path: str | Path,
     *,
     space: str,
+    metric: Metric = "cosine",
     id_prefix: str = "",
     ids: Sequence[str] | None = None,
     batch_size: int = 4096,
@@ -168,6 +170,8 @@ def add_vector_file(
         As for ``orthant.datasets.read_vectors``.
     space : str
         The vector space.
+    metric : str, default "cosine"
+        Its score, should it not exist yet.
     id_prefix : str, default ""
         In front of the row number.
     ids : sequence of str, optional
@@ -190,7 +194,7 @@ def add_vector_file(
         raise DimensionError(message(f"{len(keys)} ids for {len(X)} vectors", "one each", "align the ids"))
     held = collection.spaces.get(space)
     dim = X.shape[1] if held is None else held.dim
-    nonzero = held is None or held.metric == "cosine"
+    nonzero = (metric if held is None else held.metric) == "cosine"
     # Everything is looked at before the first row is written.
     for begin in range(0, len(X), _SCAN_ROWS):
         part = X[begin : begin + _SCAN_ROWS]

@@ -308,7 +308,14 @@ class Collection(CollectionReader):
         from orthant.collection.adding import add_vector_file
 
         return add_vector_file(
-            self, path, space=space, id_prefix=id_prefix, ids=ids, batch_size=batch_size, advance=advance
+            self,
+            path,
+            space=space,
+            metric=self._metric or "cosine",
+            id_prefix=id_prefix,
+            ids=ids,
+            batch_size=batch_size,
+            advance=advance,
         )
 
     def _missing_space(self, vectors: Mapping[str, Any]) -> list[tuple[SpaceDefinition, FloatArray]]:

@@ -54,25 +54,32 @@ def check_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
     return {leg: value / total for leg, value in given.items()}
 
 
-def min_max(scores: FloatArray) -> FloatArray:
+def min_max(scores: FloatArray, *, low: float | None = None) -> FloatArray:
     """Map scores to [0, 1] by their smallest and largest finite value.
 
     Parameters
     ----------
     scores : ndarray of shape (m,)
         -inf where a candidate has no score in this leg.
+    low : float, optional
+        What maps to 0, where the scale itself says so: a BM25 score of 0 means that no word matched. Left out, the
+        smallest score present.
 
     Returns
     -------
     ndarray of shape (m,), float32
-        0 for candidates without a score; 1 for all others when they are equal.
+        0 for candidates without a score. Where all scores are equal: 1, or 0 when they equal ``low``.
     """
     out = np.zeros(len(scores), dtype=np.float32)
     present = np.isfinite(scores)
     if present.any():
         values = scores[present].astype(np.float64)
-        low, high = values.min(), values.max()
-        out[present] = 1.0 if high == low else (values - low) / (high - low)
+        high = values.max()
+        bottom = values.min() if low is None else low
+        if high > bottom:
+            out[present] = (values - bottom) / (high - bottom)
+        elif low is None:
+            out[present] = 1.0
     return out
 
 

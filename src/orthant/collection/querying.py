@@ -57,6 +57,9 @@ def split_queries(
                 "a mixture of texts and vectors", "all texts or all vectors", "pass vectors by the argument for them"
             )
         )
+    blank = next((i for i, text in enumerate(texts) if text is not None and not text.strip()), None)
+    if blank is not None and vectors is None:
+        raise InputError(message(f"an empty query at position {blank}", "a text with a word", "pass some words"))
     given: Any = raw if raw else vectors
     if given is None:
         if any(text is None for text in texts):

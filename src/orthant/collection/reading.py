@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy.typing as npt
 
+from orthant.collection.columns.where import parse_where
 from orthant.collection.ingest import check_ids
 from orthant.collection.querying import check_options, check_space, choose_mode, encode_queries, split_queries
 from orthant.collection.results import Record, SearchResult
@@ -23,7 +24,7 @@ from orthant.collection.storage.store import Store
 from orthant.errors import InputError, NotFoundError, message
 from orthant.kernels import bitmaps
 from orthant.types import BitmapArray, Encoder, FloatArray, Metric
-from orthant.validate import check_choice, check_metric
+from orthant.validate import check_choice, check_count, check_metric
 
 if TYPE_CHECKING:
     from orthant.collection.statistics import CollectionStats
@@ -189,6 +190,48 @@ class CollectionReader:
             Ids as of the call.
         """
         return iter(self._store.read(lambda connection, now: self._ids_of(connection, now.live)))
+
+    def find(self, where: Where | None = None, *, limit: int = 100, offset: int = 0) -> list[Record]:
+        """Return records by filter alone, in insertion order, without a query.
+
+        Parameters
+        ----------
+        where : mapping, optional
+            A where-expression; None takes every record.
+        limit : int, default 100
+            Records at most.
+        offset : int, default 0
+            Records to skip.
+
+        Returns
+        -------
+        list of Record
+            Without vectors.
+
+        Raises
+        ------
+        FilterError
+            A malformed filter.
+        InputError
+            A limit below 1 or an offset below 0.
+
+        Notes
+        -----
+        Replaced records count as inserted anew. Cost: the filter, plus one read per record returned.
+        """
+        limit, offset = check_count(limit, name="limit"), check_count(offset, name="offset", minimum=0)
+        predicate = None if where is None else parse_where(where)
+
+        def run(connection: sqlite3.Connection, now: Generation) -> list[Record]:
+            chosen = now.live if predicate is None else now.columns.evaluate(predicate, live=now.live).bitmap
+            rows = bitmaps.to_rows(chosen)[offset : offset + limit].tolist()
+            found = tables.fetch_records(connection, self._store.database, rows)
+            lost = [row for row in rows if row not in found]
+            if lost:
+                raise self._store.database.corrupted(f"row {lost[0]} is indexed but has no record")
+            return [Record(*found[row]) for row in rows]
+
+        return self._store.read(run)
 
     def search(
         self,

@@ -267,7 +267,7 @@ def _fused(
     if options.fusion == "rrf":
         parts = {leg: fusion.reciprocal_ranks(places[leg]) for leg in raw}
     else:
-        parts = {leg: fusion.min_max(raw[leg]) for leg in raw}
+        parts = {leg: fusion.min_max(raw[leg], low=0.0 if leg == "lexical" else None) for leg in raw}
     fused = fusion.weighted_sum(parts, options.weights) if parts else np.zeros(0, np.float32)
     order = np.lexsort((candidates, -fused))
     legs = {leg: _Leg(raw[leg][order], places[leg][order], parts[leg][order], options.weights[leg]) for leg in raw}

@@ -163,7 +163,7 @@ class StaticEncoder:
         return self._fingerprint
 
     def encode(
-        self, items: Sequence[str], *, role: Role = "document", batch_size: int = 64, progress: bool = False
+        self, items: Sequence[str], *, role: Role = "document", batch_size: int = 1024, progress: bool = False
     ) -> FloatArray:
         """Return one vector per text.
 
@@ -173,7 +173,7 @@ class StaticEncoder:
             Texts of any length and language.
         role : {"query", "document"}, default "document"
             Accepted for the protocol; a table treats both alike.
-        batch_size : int, default 64
+        batch_size : int, default 1024
             Texts handled at a time. Larger saves a little overhead per text and takes more memory.
         progress : bool, default False
             Show a bar on stderr.
@@ -191,7 +191,7 @@ class StaticEncoder:
         return self.encode_with_report(items, role=role, batch_size=batch_size, progress=progress)[0]
 
     def encode_with_report(
-        self, items: Sequence[str], *, role: Role = "document", batch_size: int = 64, progress: bool = False
+        self, items: Sequence[str], *, role: Role = "document", batch_size: int = 1024, progress: bool = False
     ) -> tuple[FloatArray, EncodeReport]:
         """Return the vectors and what was cut or found empty.
 
@@ -201,7 +201,7 @@ class StaticEncoder:
             Texts of any length and language.
         role : {"query", "document"}, default "document"
             Accepted for the protocol; a table treats both alike.
-        batch_size : int, default 64
+        batch_size : int, default 1024
             Texts handled at a time.
         progress : bool, default False
             Show a bar on stderr.
