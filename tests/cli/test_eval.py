@@ -46,7 +46,7 @@ def test_the_context_says_what_was_measured(run, judged):
     context = run("eval", *judged, "--encoder", "static", "--mode", "hybrid", "--json").json["context"]
     target = context["target"]
     assert (target["mode"], target["fusion"]) == ("hybrid", "minmax")
-    assert target["weights"] == {"dense": 0.3, "lexical": 0.7}
+    assert target["weights"] == {"dense": 0.4, "lexical": 0.6}
     assert target["fingerprint"] == orthant.load_encoder("static").fingerprint
     assert len(context["data_sha256"]) == 64 and context["data"]["documents"] == 6
     assert {"orthant", "python", "numpy"} <= context["versions"].keys() and "cpu" in context["machine"]
@@ -90,7 +90,7 @@ def test_a_person_sees_a_table_and_what_it_rests_on(run, judged):
         "ndcg@10",
         "encoder:",
         "name=static-minilm",
-        "minmax (dense 0.30",
+        "minmax (dense 0.40",
     ):
         assert words in out
 

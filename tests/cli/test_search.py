@@ -58,7 +58,7 @@ def test_a_person_sees_title_passage_legs_plan_and_cost(run, built, monkeypatch,
     assert lines[0] == "4 hits for 'red kite'"
     assert lines[1].split() == ["#", "score", "dense", "lexical", "record"]
     assert lines[2].split()[:2] == ["1", "1.000"] and "#1 " in lines[2] and lines[2].endswith("kite  Kites")
-    for words in ("A red kite rises", "kind: toy; year: 1990", "matched: ", "4 pass the filter", "minmax (dense 0.30"):
+    for words in ("A red kite rises", "kind: toy; year: 1990", "matched: ", "4 pass the filter", "minmax (dense 0.40"):
         assert words in ran.out
     assert "\n\nplan " in ran.out and "\ncost " in ran.out and "\n\n\n" not in ran.out
 

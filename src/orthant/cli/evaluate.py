@@ -204,7 +204,7 @@ def register(app: typer.Typer) -> None:
             None, help="static, minilm, minilm-int8 or a folder; needed unless --mode lexical."
         ),
         mode: str = typer.Option("hybrid", help="dense, lexical or hybrid."),
-        dense_weight: float = typer.Option(None, help="Weight of the dense leg in hybrid search; default 0.3."),
+        dense_weight: float = typer.Option(None, help="Weight of the dense leg in hybrid search; default 0.4."),
         fusion: str = typer.Option(None, help="minmax (default) or rrf."),
         metric: list[str] = typer.Option(
             ["ndcg@10", "recall@100", "mrr@10", "map", "precision@10"], help="May be given more than once."

@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
         min_score: float = typer.Option(None, help="Drop hits below this score."),
         recall: float = typer.Option(None, help="Share of the true neighbours to find."),
         syntax: str = typer.Option(None, help="operators (default), or plain: punctuation means nothing."),
-        dense_weight: float = typer.Option(None, help="Weight of the dense leg in hybrid search; default 0.3."),
+        dense_weight: float = typer.Option(None, help="Weight of the dense leg in hybrid search; default 0.4."),
         fusion: str = typer.Option(None, help="minmax (default) or rrf, for hybrid search."),
         encoder: str = typer.Option(None, help="Needed where the collection was made with an encoder from a folder."),
         explain: bool = typer.Option(False, "--explain", help="Show matched words and metadata of every hit."),

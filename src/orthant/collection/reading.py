@@ -277,7 +277,7 @@ class CollectionReader:
             Drop hits below it: a cosine, dot product or minus squared distance (dense), a BM25 score (lexical), or a
             fused score in [0, 1] (hybrid; not comparable between queries).
         weights : mapping, optional
-            Weights of ``"dense"`` and ``"lexical"`` in hybrid search; default 0.3 and 0.7.
+            Weights of ``"dense"`` and ``"lexical"`` in hybrid search; default 0.4 and 0.6.
         fusion : {"minmax", "rrf"}, optional
             Weighted min-max of the legs' scores (default), or reciprocal rank fusion.
         depth : int, optional
