@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from orthant.kernels.row_products import dot_rows
 from orthant.types import FloatArray, Metric
 
 __all__ = [
@@ -139,7 +140,7 @@ def tile_scores(
         Scores within ``tile_bound`` of the truth.
     """
     # A single query goes through gemv: one pass over the rows, nothing packed or copied.
-    out = np.dot(X, Q[0])[None, :] if len(Q) == 1 else np.matmul(Q, X.T)
+    out = dot_rows(X, Q[0])[None, :] if len(Q) == 1 else np.matmul(Q, X.T)
     if metric == "dot":
         return out
     if scale is None:
