@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from orthant.errors import InputError
 from orthant.validate import check_count
 
-__all__ = ["default_threads", "map_ranges", "map_tasks", "resolve_threads"]
+__all__ = ["default_threads", "map_ranges", "map_tasks", "resolve_threads", "run_both"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -107,6 +107,36 @@ def map_tasks(function: Callable[[T], R], items: Iterable[T], *, threads: int | 
     if wanted == 1 or len(items) < 2 or current_thread().name.startswith(_PREFIX):
         return [function(item) for item in items]
     return list(_shared_pool().map(function, items))
+
+
+def run_both(beside: Callable[[], T], here: Callable[[], R], *, threads: int | None = None) -> tuple[T, R]:
+    """Run one function on the shared pool while another runs here, and wait for both, whatever happens.
+
+    Parameters
+    ----------
+    beside : callable
+        Runs on the pool; should release the interpreter lock, as file writes do.
+    here : callable
+        Runs in the calling thread.
+    threads : int, optional
+        1 runs one after the other; None takes the default.
+
+    Returns
+    -------
+    tuple
+        Both results. An error of ``here`` is raised first, but only once ``beside`` has ended.
+    """
+    wanted = default_threads() if threads is None else check_count(threads, name="threads")
+    if wanted == 1 or current_thread().name.startswith(_PREFIX):
+        return beside(), here()
+    future = _shared_pool().submit(beside)
+    try:
+        result = here()
+    finally:
+        error = future.exception()
+    if error is not None:
+        raise error
+    return future.result(), result
 
 
 def map_ranges(

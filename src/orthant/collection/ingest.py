@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from orthant.collection.columns.metadata import check_metadata
 from orthant.collection.spaces import SpaceDefinition
-from orthant.collection.storage.store import Batch
+from orthant.collection.storage.batch import Batch
 from orthant.errors import DimensionError, InputError, NonFiniteError, NotFoundError, message
 from orthant.types import Encoder, FloatArray, IdArray
 from orthant.validate import as_vectors

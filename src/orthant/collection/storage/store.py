@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import TypeVar
@@ -21,6 +21,7 @@ from orthant.collection.columns.table import Columns
 from orthant.collection.lexical.index import Lexical
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage import derived, maintenance, tables
+from orthant.collection.storage.batch import Batch, Commit, derive
 from orthant.collection.storage.database import Database, closed_error
 from orthant.collection.storage.files import FileLayer, storage_error
 from orthant.collection.storage.generation import Generation, SpaceState
@@ -28,58 +29,16 @@ from orthant.collection.storage.lock import WriterLock
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentMissingError, SegmentState
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError, StoreError, StoreReadOnlyError, message
 from orthant.kernels import bitmaps
+from orthant.threads import run_both
 from orthant.types import FloatArray, IdArray
 
-__all__ = ["DATABASE_NAME", "Batch", "Commit", "Store"]
+__all__ = ["DATABASE_NAME", "Store"]
 
 DATABASE_NAME = "store.sqlite"
 _UPKEEP_PAUSE = 64
+_WORTH_A_THREAD = 256
 _T = TypeVar("_T")
 _OWN_NAMES = {"vectors", "derived", "head", "writer.lock"}
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Checked records on their way into the store.
-
-    Attributes
-    ----------
-    ids : list of str
-        Distinct record ids.
-    texts : list of str or None
-        One per id.
-    metadata : list of dict
-        One per id.
-    encoded : list of str
-        The metadata as JSON texts.
-    vectors : dict of str to (ndarray, ndarray)
-        Per space, positions of shape (m,) within the batch, ascending, and vectors of shape (m, dim).
-    """
-
-    ids: list[str]
-    texts: list[str | None]
-    metadata: list[dict]
-    encoded: list[str]
-    vectors: dict[str, tuple[IdArray, FloatArray]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Commit:
-    """What a commit changed.
-
-    Attributes
-    ----------
-    generation : int
-        Its number.
-    added : int
-        Records written.
-    removed : int
-        Records that went, replaced ones included.
-    """
-
-    generation: int
-    added: int
-    removed: int
 
 
 class Store:
@@ -495,6 +454,18 @@ class Store:
         self, now: Generation, batch: Batch, gone: IdArray
     ) -> tuple[Generation, dict[str, tuple[list[SegmentState], list[Extent]]]]:
         rows = np.arange(now.next_row, now.next_row + len(batch.ids), dtype=np.int64)
+        # The disk takes the vectors while the words are sorted; a single record is not worth a second thread.
+        (spaces, changes), (columns, lexical, live) = run_both(
+            lambda: self._write_vectors(now, batch, rows),
+            lambda: derive(now, batch, rows, gone),
+            threads=1 if len(rows) < _WORTH_A_THREAD else None,
+        )
+        following = Generation(now.number + 1, now.next_row + len(rows), live, columns, lexical, spaces)
+        return following, changes
+
+    def _write_vectors(
+        self, now: Generation, batch: Batch, rows: IdArray
+    ) -> tuple[dict[str, SpaceState], dict[str, tuple[list[SegmentState], list[Extent]]]]:
         spaces = dict(now.spaces)
         changes: dict[str, tuple[list[SegmentState], list[Extent]]] = {}
         for name, (positions, X) in batch.vectors.items():
@@ -506,17 +477,7 @@ class Store:
             )
             spaces[name] = space.appended(changed, extents)
             changes[name] = (changed, extents)
-        lexical, live = now.lexical, now.live
-        if len(gone):
-            lexical = lexical.without(gone)
-            live = bitmaps.clear_rows(live, gone)
-        columns = now.columns
-        if len(rows):
-            columns = columns.with_batch(rows, batch.metadata)
-            lexical = lexical.with_batch(rows, ["" if text is None else text for text in batch.texts])
-            live = bitmaps.set_rows(live, rows)
-        following = Generation(now.number + 1, now.next_row + len(rows), live, columns, lexical, spaces)
-        return following, changes
+        return spaces, changes
 
     def next_segment(self, name: str) -> int:
         """Return a segment number that the space never used.
