@@ -39,10 +39,10 @@ demo: $(VENV)/.core
 	$(BIN)/orthant demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest
 
 slow: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "slow or not slow"
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check src tests benchmarks scripts

@@ -19,7 +19,12 @@ def main() -> None:
         collection.upsert(
             ["a", "b", "c", "d"],
             texts=["A red kite over the dunes.", "A blue boat.", None, "Grüße aus Köln"],
-            metadata=[{"year": 1999, "tags": ["sky"]}, {"year": 2001.5, "tags": []}, {}, {"note": None, "deep": {"x": True}}],
+            metadata=[
+                {"year": 1999, "tags": ["sky"]},
+                {"year": 2001.5, "tags": []},
+                {},
+                {"note": None, "deep": {"x": True}},
+            ],
             vectors=[[1.0, 0.0], [0.0, 1.0], None, [3.0, 4.0]],
         )
         collection.add_space("other", dim=3, metric="dot")

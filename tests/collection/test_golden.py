@@ -15,7 +15,9 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def test_w40_every_format_has_a_golden_file():
-    assert {path.name for path in GOLDEN.glob("collection-*")} == {f"collection-{i + 1}" for i in range(DATABASE_FORMAT)}
+    assert {path.name for path in GOLDEN.glob("collection-*")} == {
+        f"collection-{i + 1}" for i in range(DATABASE_FORMAT)
+    }
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in GOLDEN.glob("collection-*")))
