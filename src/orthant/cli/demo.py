@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -86,8 +89,6 @@ def prepare_folder(folder: Path) -> None:
     StoreLockedError
         Another process writes to a collection of the earlier demonstration.
     """
-    import shutil
-
     from orthant.collection.storage.lock import WriterLock
     from orthant.errors import InputError, message
 
@@ -169,8 +170,6 @@ def build_documentation(target: Path, stages: Stages) -> int:
 
 
 def _read() -> DocumentationSet:
-    import sys
-
     from orthant.cli.output import progress_bar
     from orthant.datasets.pydocs import read_python_documentation
 
@@ -276,9 +275,13 @@ def _close(home: Path, stages: Stages, total: float) -> None:
     rows = [(name, f"{seconds:.2f}", stages.notes.get(name, "")) for name, seconds in stages.seconds.items()]
     print_table("Where the time went", ("stage!", "seconds#", "what"), [*rows, ("total", f"{total:.2f}", "")])
     docs, papers = shlex.quote(str(home / _DOCS)), shlex.quote(str(home / _PAPERS))
+    # The environment that `make demo` fills need not be the active one.
+    called = Path(sys.argv[0])
+    here = called.name.startswith("orthant") and not shutil.which("orthant")
+    verb = shlex.quote(os.path.relpath(called)) if here else "orthant"
     print("Try next:")
-    print(f'  orthant search {docs} "parse command line arguments"')
-    print(f'  orthant search {docs} "sort an array" --where \'{{"package": "numpy"}}\' --explain')
-    print(f'  orthant search {papers} "replace a model without re-indexing"')
-    print(f"  orthant stats {docs}")
-    print("  orthant papers")
+    print(f'  {verb} search {docs} "parse command line arguments"')
+    print(f'  {verb} search {docs} "sort an array" --where \'{{"package": "numpy"}}\' --explain')
+    print(f'  {verb} search {papers} "replace a model without re-indexing"')
+    print(f"  {verb} stats {docs}")
+    print(f"  {verb} papers")

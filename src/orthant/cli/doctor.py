@@ -14,11 +14,12 @@ _EXTRAS = {
     "arrow": ("pyarrow",),
     "pandas": ("pandas",),
     "hdf5": ("h5py",),
+    "images": ("PIL",),
     "onnx": ("onnx", "onnxruntime"),
     "learn": ("torch", "sentence_transformers"),
     "bench": ("pytrec_eval", "model2vec", "bm25s", "psutil"),
 }
-_DISTRIBUTIONS = {"sklearn": "scikit-learn", "pytrec_eval": "pytrec_eval-terrier"}
+_DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "pytrec_eval": "pytrec_eval-terrier"}
 
 
 def examine() -> list[dict[str, Any]]:
