@@ -104,7 +104,7 @@ def retrieval_rows(record: dict[str, Any]) -> Iterator[Row]:
     metric = record["metric"]
     for name, arms in record["sets"].items():
         shown = ", ".join(f"{arm} {value:.3f}" for arm, value in arms.items() if isinstance(value, (int, float)))
-        yield Row(f"{name}, {metric}", shown, "", "retrieval.py")
+        yield Row(f"`orthant eval --data {name}`, {metric}, default settings", shown, "", "retrieval.py")
 
 
 SOURCES = {
