@@ -1,4 +1,4 @@
-"""Figures computed from arrays: ranking metrics, significance tests, and later geometry.
+"""Figures computed from arrays: ranking metrics, significance tests, intrinsic dimension, hubness, isotropy.
 
 Rankings, judgements and score arrays enter; numbers leave.
 Never encodes, searches or reads a collection.
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 _HOMES = {
     "Comparison": "significance",
+    "Hubness": "shape",
+    "Isotropy": "shape",
     "RankingScores": "ranking",
     "SignificanceReport": "significance",
     "average_precision": "ranking",
@@ -20,7 +22,10 @@ _HOMES = {
     "compare_arms": "significance",
     "effect_size": "significance",
     "holm": "significance",
+    "hubness": "shape",
+    "isotropy": "shape",
     "kendall": "correlation",
+    "local_dimension": "intrinsic",
     "ndcg": "ranking",
     "paired_bootstrap": "significance",
     "paired_randomisation": "significance",
@@ -34,10 +39,13 @@ _HOMES = {
     "score_run": "ranking",
     "spearman": "correlation",
     "success": "ranking",
+    "two_nn_dimension": "intrinsic",
 }
 
 __all__ = [
     "Comparison",
+    "Hubness",
+    "Isotropy",
     "RankingScores",
     "SignificanceReport",
     "average_precision",
@@ -46,7 +54,10 @@ __all__ = [
     "compare_arms",
     "effect_size",
     "holm",
+    "hubness",
+    "isotropy",
     "kendall",
+    "local_dimension",
     "ndcg",
     "paired_bootstrap",
     "paired_randomisation",
@@ -60,10 +71,12 @@ __all__ = [
     "score_run",
     "spearman",
     "success",
+    "two_nn_dimension",
 ]
 
 if TYPE_CHECKING:
     from orthant.measures.correlation import kendall, pearson, spearman
+    from orthant.measures.intrinsic import local_dimension, two_nn_dimension
     from orthant.measures.neighbours import recall_at_k, recall_per_query
     from orthant.measures.ranking import (
         RankingScores,
@@ -87,6 +100,7 @@ if TYPE_CHECKING:
         paired_bootstrap,
         paired_randomisation,
     )
+    from orthant.measures.shape import Hubness, Isotropy, hubness, isotropy
 
 
 def __getattr__(name: str) -> Any:
