@@ -1,6 +1,6 @@
 """Retrieval quality as ``orthant eval`` prints it: every search mode with its default settings.
 
-    python benchmarks/retrieval.py
+python benchmarks/retrieval.py
 """
 
 from __future__ import annotations

@@ -91,6 +91,7 @@ if TYPE_CHECKING:
         success,
     )
     from orthant.measures.runs import run_from_arrays
+    from orthant.measures.shape import Hubness, Isotropy, hubness, isotropy
     from orthant.measures.significance import (
         Comparison,
         SignificanceReport,
@@ -100,7 +101,6 @@ if TYPE_CHECKING:
         paired_bootstrap,
         paired_randomisation,
     )
-    from orthant.measures.shape import Hubness, Isotropy, hubness, isotropy
 
 
 def __getattr__(name: str) -> Any:
