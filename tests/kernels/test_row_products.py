@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,4 +49,5 @@ def test_a_few_products_start_no_compiler():
         "[r.dot_rows(X, X[0]) for _ in range(7)]; assert 'numba' not in sys.modules; r.dot_rows(X, X[0]);"
         "r._compiler.join(); assert r._kernel is not None; assert (r.dot_rows(X, X[0]) == 64).all()"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    source = Path(row_products.__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(source)})

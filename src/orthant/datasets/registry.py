@@ -21,7 +21,7 @@ from orthant.datasets.readers.files import data_root, find
 from orthant.errors import InputError, NotFoundError, message
 from orthant.validate import check_choice, check_count
 
-__all__ = ["available", "data_hash", "describe", "load", "load_retrieval", "names", "root"]
+__all__ = ["available", "data_hash", "describe", "folder_hash", "load", "load_retrieval", "names", "root"]
 
 _CHUNK_BYTES = 1 << 20
 _hashes: dict[tuple[tuple[str, int, int], ...], str] = {}
@@ -321,7 +321,22 @@ def data_hash(name: str, *, root: str | os.PathLike[str] | None = None) -> str:
     -----
     Reads every byte once per process (60 MB: about 0.1 s); a file whose size or time changed is read again.
     """
-    folder = find(root, _info(name).name)
+    return folder_hash(find(root, _info(name).name))
+
+
+def folder_hash(folder: Path) -> str:
+    """Return the SHA-256 over the names and contents of a folder's files.
+
+    Parameters
+    ----------
+    folder : Path
+        It must exist.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits. Hidden files do not count.
+    """
     files = sorted(
         (path.relative_to(folder).as_posix(), path)
         for path in folder.rglob("*")

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orthant.datasets.registry import folder_hash
 from orthant.errors import StoreCorruptedError, StoreVersionError, message
 from orthant.papers.record import ClaimOutcome, ClaimResult, Paper
 
@@ -264,12 +265,7 @@ def data_sha256(needs: Iterable[str]) -> dict[str, str]:
         folder = _data_folder(need)
         if folder is None:
             continue
-        digest = hashlib.sha256()
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            digest.update(path.relative_to(folder).as_posix().encode())
-            with open(path, "rb") as handle:
-                digest.update(hashlib.file_digest(handle, "sha256").digest())
-        out[need] = digest.hexdigest()
+        out[need] = folder_hash(folder)
     return out
 
 

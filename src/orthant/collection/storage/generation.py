@@ -20,6 +20,7 @@ from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState
 from orthant.index.flat import Flat
 from orthant.kernels import bitmaps
+from orthant.kernels.distances import inverse_norms
 from orthant.types import BitmapArray, FloatArray, IdArray
 
 __all__ = ["Generation", "Growing", "SpaceState"]
@@ -311,22 +312,3 @@ class Generation:
         if index is None:
             index = self._indexes[space] = self.spaces[space].flat(self.live)
         return index
-
-
-def inverse_norms(X: FloatArray) -> FloatArray:
-    """Return 1 / norm per row; 0 for a zero row.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, d), float32
-        Vectors.
-
-    Returns
-    -------
-    ndarray of shape (n,), float32
-        Computed in float64.
-    """
-    squares = np.einsum("ij,ij->i", X, X, dtype=np.float64)
-    out = np.zeros(len(X), dtype=np.float32)
-    np.divide(1.0, np.sqrt(squares), out=out, where=squares > 0, casting="unsafe")
-    return out
