@@ -6,8 +6,6 @@ The graph maps token ids and a mask to token states; pooling stays outside, in o
 from __future__ import annotations
 
 import json
-import os
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy.typing as npt
 from orthant.artifact import write_bytes_atomically
 from orthant.encoders.bert_weights import hash_file, read_weights
 from orthant.encoders.transformer_folder import TransformerFolder
+from orthant.kernels.compile_cache import cache_base
 
 __all__ = ["build_bert_graph", "cache_folder", "cached_graph", "is_cached"]
 
@@ -145,16 +144,7 @@ def cache_folder() -> Path:
     Path
         Not necessarily existing. Everything in it can be deleted at any time.
     """
-    given = os.environ.get("ORTHANT_CACHE", "").strip()
-    if given:
-        return Path(given).expanduser() / "encoders"
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", "") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache")
-    return base / "orthant" / "encoders"
+    return cache_base() / "encoders"
 
 
 def _cached_path(folder: TransformerFolder, weight_hash: str, *, int8: bool) -> Path:

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import numpy as np
+import pytest
+
+from orthant.kernels import compile_cache, compiling
+from orthant.kernels.compiling import Kernel, kernel, kernels_of
+
+SOURCE = Path(compiling.__file__).parents[2]
+CALLEE = """
+    from orthant.kernels.compiling import intrinsic, kernel
+
+    @intrinsic
+    def plus(context, a, b):
+        from numba import types
+        return types.int64(types.int64, types.int64), lambda _, builder, signature, args: builder.add(*args)
+
+    @kernel
+    def shifted(x):
+        return plus(x, 1)
+
+    @kernel
+    def halved(x):
+        return x // 2
+"""
+CALLER = """
+    import callee
+    from orthant.kernels.compiling import kernel
+    from callee import shifted
+
+    @kernel
+    def doubled(x):
+        return shifted(x) * 2 + callee.halved(13)
+"""
+RUN = """
+import sys, caller
+assert not {"numba", "llvmlite"} & set(sys.modules)
+print(caller.doubled(4))
+stats = caller.doubled.compiled.stats
+print(sum(stats.cache_hits.values()), stats.cache_path)
+"""
+
+
+@pytest.fixture
+def sources(tmp_path):
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    (folder / "callee.py").write_text(textwrap.dedent(CALLEE))
+    (folder / "caller.py").write_text(textwrap.dedent(CALLER))
+    return folder
+
+
+def run(folder, cache, code=RUN, **more):
+    environment = {**os.environ, "PYTHONPATH": f"{SOURCE}{os.pathsep}{folder}", "ORTHANT_CACHE": str(cache), **more}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_nested_kernels_are_kept_and_an_edit_in_the_callee_is_noticed(sources, tmp_path):
+    cache = tmp_path / "cache"
+    value, hits, folder = run(sources, cache)
+    assert (value, hits) == ("16", "0")
+    assert Path(folder).parent == cache / "kernels"
+    # Copied or touched sources are still the same sources.
+    os.utime(sources / "caller.py", (1, 1))
+    assert run(sources, cache) == ["16", "1", folder]
+    callee = sources / "callee.py"
+    callee.write_text(callee.read_text().replace("plus(x, 1)", "plus(x, 2)"))
+    value, hits, other = run(sources, cache)
+    assert (value, hits) == ("18", "0")
+    assert other != folder
+
+
+def test_torn_files_in_the_cache_are_compiled_anew(sources, tmp_path):
+    cache = tmp_path / "cache"
+    run(sources, cache)
+    for path in cache.rglob("*.nb[ic]"):
+        path.write_bytes(path.read_bytes()[:20])
+    assert run(sources, cache)[:2] == ["16", "0"]
+    assert run(sources, cache)[:2] == ["16", "1"]
+
+
+def test_a_cache_that_cannot_be_made_costs_only_the_next_compilation(sources, tmp_path):
+    occupied = tmp_path / "cache"
+    occupied.write_text("a file where the folder should be")
+    value, hits, folder = run(sources, occupied)
+    assert (value, hits) == ("16", "0")
+    assert "orthant-kernels-" in folder
+    assert not Path(folder).exists(), "the temporary folder outlived its process"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_what_others_may_write_to_is_not_executed(sources, tmp_path):
+    _, _, folder = run(sources, tmp_path)
+    os.chmod(folder, 0o777)
+    _, hits, other = run(sources, tmp_path)
+    assert hits == "0"
+    assert other != folder
+
+
+def test_the_users_setting_of_numba_is_neither_used_nor_changed(sources, tmp_path):
+    code = RUN + "from numba import config; print(config.CACHE_DIR)"
+    theirs = tmp_path / "theirs"
+    _, _, folder, setting = run(sources, tmp_path / "ours", code, NUMBA_CACHE_DIR=str(theirs))
+    assert setting == str(theirs)
+    assert not theirs.exists()
+    assert Path(folder).is_relative_to(tmp_path / "ours")
+
+
+def test_without_a_compiler_kernels_are_python(sources, tmp_path):
+    code = "import callee; print(callee.halved(5))"
+    assert run(sources, tmp_path, code, NUMBA_DISABLE_JIT="1") == ["2"]
+
+
+def test_recursion_is_refused_because_a_cached_one_ends_the_process():
+    with pytest.raises(TypeError, match="which calls itself"):
+        countdown(3)
+
+
+@kernel
+def countdown(n):
+    return countdown(n - 1) if n else 0
+
+
+def test_w29_first_calls_at_once_compile_once():
+    @kernel
+    def busy(x):
+        return x.sum() + 1.0
+
+    gate = Barrier(8)
+
+    def call(_):
+        gate.wait()
+        return busy(np.ones(3)), busy.compiled
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(call, range(8)))
+    assert {value for value, _ in results} == {4.0}
+    assert len({id(made) for _, made in results}) == 1
+    assert len(busy.compiled.overloads) == 1
+
+
+def test_a_kernel_becomes_its_dispatcher():
+    @kernel
+    def nothing(x):
+        return 0
+
+    assert not nothing.ready()
+    nothing(1)
+    assert nothing.ready()
+    assert isinstance(nothing, Kernel)
+    # A frame of Python between caller and compiled code would cost more than many a kernel.
+    assert type(nothing).__call__ is nothing.compiled
+
+
+def test_examples_compile_without_running():
+    @kernel(group="test-examples", examples=lambda: [(np.zeros(2, np.float32), 0), (np.zeros(2), 0)])
+    def write(x, i):
+        x[i] = 1.0 / 0.0 if i else x[i]
+
+    assert [k.__name__ for k in kernels_of("test-examples")] == ["write"]
+    write.prepare()
+    compiled = len(write.compiled.overloads)
+    write(np.zeros(4, np.float32), 1)
+    assert (compiled, len(write.compiled.overloads)) == (2, 2)
+    compiling._groups.pop("test-examples")
+
+
+def test_the_key_names_the_processor_and_the_settings(monkeypatch):
+    before = compile_cache.cache_key()
+    assert before == compile_cache.cache_key()
+    monkeypatch.setenv("NUMBA_BOUNDSCHECK", "1")
+    bounds = compile_cache.cache_key()
+    monkeypatch.setattr(compile_cache.cpu, "features", lambda: frozenset({"avx2"}))
+    features = compile_cache.cache_key()
+    monkeypatch.setattr(compile_cache.cpu, "simd_level", lambda: "other")
+    level = compile_cache.cache_key()
+    monkeypatch.setattr(compile_cache, "version", lambda name: "0")
+    assert len({before, bounds, features, level, compile_cache.cache_key()}) == 5
+
+
+def test_unused_folders_are_removed_after_thirty_days(tmp_path, monkeypatch):
+    monkeypatch.setenv("ORTHANT_CACHE", str(tmp_path))
+    day = 86_400
+    import time
+
+    for name, age in (("old", 31 * day), ("recent", 29 * day)):
+        folder = tmp_path / "kernels" / name
+        folder.mkdir(parents=True)
+        (folder / "used").touch()
+        os.utime(folder / "used", (time.time() - age,) * 2)
+    (tmp_path / "kernels" / "not ours").mkdir()
+    current = compile_cache.folder_for()
+    assert {path.name for path in (tmp_path / "kernels").iterdir()} == {"recent", "not ours", current.name}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="places of POSIX")
+def test_the_cache_lies_where_the_platform_puts_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("ORTHANT_CACHE", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert compile_cache.cache_base() == tmp_path / "orthant"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert compile_cache.cache_base() == Path.home() / ".cache" / "orthant"
+
+
+def test_w44_no_module_of_kernels_loads_a_compiler():
+    names = [f"orthant.kernels.{path.stem}" for path in compile_cache.KERNELS.glob("*.py") if path.stem != "__init__"]
+    code = f"import sys, importlib; [importlib.import_module(n) for n in {names!r}]; "
+    code += "print(bool({'numba', 'llvmlite'} & set(sys.modules)))"
+    assert run("", "unused", code) == ["False"]
+    assert importlib.import_module(names[0])
