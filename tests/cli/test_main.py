@@ -16,7 +16,8 @@ from contracts.package import ROOT
 from orthant.cli import main as command
 from orthant.cli import stats
 
-VERBS = ("demo", "add", "search", "eval", "stats", "check", "export", "import", "doctor", "papers", "reproduce")
+VERBS = ("demo", "add", "search", "eval", "stats", "check", "export", "import", "doctor", "warmup")
+VERBS += ("papers", "reproduce")
 
 
 def start(*arguments, **options):

@@ -1,4 +1,4 @@
-"""``orthant stats``, ``check``, ``export``, ``import`` and ``doctor``."""
+"""``orthant stats``, ``check``, ``export``, ``import``, ``doctor`` and ``warmup``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import orthant
 from orthant.cli import doctor
 from orthant.cli.output import readable_bytes
+from orthant.kernels import cpu
 
 
 def damage_vectors(path):
@@ -160,3 +161,36 @@ def test_doctor_says_what_to_install(run, monkeypatch):
     ran = run("doctor")
     assert "--  extra arrow" in ran.out and "pip install 'orthant[arrow]'" in ran.out
     assert max(map(len, ran.out.splitlines())) <= 80
+
+
+def test_w61_doctor_says_which_kernels_this_machine_gets(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("ORTHANT_CACHE", str(tmp_path))
+    monkeypatch.setenv("ORTHANT_SIMD", "portable")
+    cpu.simd_level.cache_clear()
+    try:
+        found = {finding["name"]: finding for finding in run("doctor", "--json").json["findings"]}
+        assert found["kernels"]["found"].startswith("portable kernels, forced by ORTHANT_SIMD; ")
+        assert "empty; `orthant warmup` fills it" in found["kernel cache"]["found"]
+        cpu.simd_level.cache_clear()
+        monkeypatch.setenv("ORTHANT_SIMD", "sse9")
+        found = {finding["name"]: finding for finding in run("doctor", "--json").json["findings"]}
+        assert not found["kernels"]["ok"] and "sse9" in found["kernels"]["found"]
+        monkeypatch.setenv("ORTHANT_SIMD", "")
+        cpu.simd_level.cache_clear()
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("ORTHANT_CACHE", str(tmp_path / "file"))
+        found = {finding["name"]: finding for finding in run("doctor", "--json").json["findings"]}
+        assert not found["kernel cache"]["ok"] and "ORTHANT_CACHE" in found["kernel cache"]["remedy"]
+    finally:
+        cpu.simd_level.cache_clear()
+
+
+def test_warmup_compiles_groups_and_names_the_folder(run):
+    report = run("warmup", "--group", "scan", "--json").json
+    (group,) = report["groups"]
+    assert group["group"] == "scan" and group["kernels"] >= 1 and group["seconds"] >= 0.0
+    assert report["cache"]["folder"]
+    shown = run("warmup", "--group", "scan")
+    assert shown.code == 0 and "Kernels ready after" in shown.out and report["cache"]["folder"] in shown.out
+    refused = run("warmup", "--group", "scam")
+    assert refused.code == 2 and "encode" in refused.err

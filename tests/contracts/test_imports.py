@@ -33,10 +33,19 @@ ALLOWED = {
 ANYTHING = {"papers", "server", "cli", "__main__", "orthant"}
 NEVER_IMPORTED = {"papers", "server", "cli", "client"}
 HEAVY = {"numba", "scipy", "sklearn", "torch", "transformers", "sentence_transformers", "pandas", "pyarrow"}
-HEAVY |= {"h5py", "onnx", "onnxruntime", "tokenizers", "safetensors", "rich", "typer", "matplotlib", "faiss"}
+HEAVY |= {
+    "llvmlite",
+    "h5py",
+    "onnx",
+    "onnxruntime",
+    "tokenizers",
+    "safetensors",
+    "rich",
+    "typer",
+    "matplotlib",
+    "faiss",
+}
 HEAVY_AT_HOME = {"nn": {"torch"}, "learn": {"torch", "transformers", "sentence_transformers"}}
-# Compiled twins: these modules are themselves imported only where they are used.
-COMPILED = {"orthant.kernels.pooling_compiled"}
 
 
 @pytest.mark.parametrize("name", sorted(modules()))
@@ -66,7 +75,7 @@ def test_no_cycles_at_load():
 
 @pytest.mark.parametrize("name", sorted(modules()))
 def test_heavy_imports_wait_until_used(name):
-    allowed = HEAVY_AT_HOME.get(wing(name), {"numba"} if name in COMPILED else set())
+    allowed = HEAVY_AT_HOME.get(wing(name), set())
     heavy = [f"{e.module}:{e.line}" for e in imports(name) if e.at_load and e.module.split(".")[0] in HEAVY - allowed]
     assert not heavy, f"{name} imports {heavy} when it is loaded; move the import to where it is used"
 
@@ -84,6 +93,13 @@ def _run(code: str) -> str:
 )
 def test_w44_import_is_light(statement):
     loaded = set(json.loads(_run(f"import json, sys; {statement}; print(json.dumps(list(sys.modules)))")))
+    assert not {name.split(".")[0] for name in loaded} & HEAVY
+
+
+def test_w44_nothing_compiles_when_kernels_are_imported():
+    names = [name for name in modules() if wing(name) == "kernels"]
+    code = f"import importlib, json, sys; [importlib.import_module(name) for name in {names!r}]"
+    loaded = set(json.loads(_run(f"{code}; print(json.dumps(list(sys.modules)))")))
     assert not {name.split(".")[0] for name in loaded} & HEAVY
 
 

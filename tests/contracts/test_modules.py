@@ -68,6 +68,18 @@ FORBIDDEN = {
 }
 
 
+def test_kernels_are_compiled_by_our_decorator():
+    # Numba's own would load it at import, and keep code that an edit in a called function has made stale.
+    direct = re.compile(r"\b(numba|nb)\.(n?jit|vectorize|guvectorize|stencil)\b|from numba import .*jit|generated_jit")
+    found = [
+        f"{name}:{number}"
+        for name, path in modules().items()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if direct.search(line) and "``" not in line
+    ]
+    assert [place.split(":")[0] for place in found] == ["orthant.kernels.compiling"], found
+
+
 @pytest.mark.parametrize("what", sorted(FORBIDDEN))
 def test_forbidden_constructs(what):
     pattern = re.compile(FORBIDDEN[what])

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import shutil
+import sys
 import time
 import warnings
 
@@ -345,9 +346,9 @@ def test_a_cache_that_cannot_be_written_is_done_without(folder, tmp_path, monkey
 def test_the_cache_follows_the_platform(monkeypatch):
     monkeypatch.delenv("ORTHANT_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", os.path.join(os.sep, "c"))
-    monkeypatch.setattr(onnx_graph.sys, "platform", "linux")
+    monkeypatch.setattr(sys, "platform", "linux")
     assert onnx_graph.cache_folder().parts[-3:] == ("c", "orthant", "encoders")
-    monkeypatch.setattr(onnx_graph.sys, "platform", "darwin")
+    monkeypatch.setattr(sys, "platform", "darwin")
     assert "Caches" in onnx_graph.cache_folder().parts
 
 

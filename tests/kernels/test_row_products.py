@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orthant.kernels import row_products
+from orthant.kernels import row_products, warmup
 
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled():
-    row_products.wait_until_compiled()
+    warmup.wait(row_products.GROUP)
 
 
 @pytest.mark.parametrize("dim", [*range(1, 131), 255, 256, 257, 384, 512])
@@ -21,7 +21,7 @@ def test_w72_the_kernel_agrees_with_float64_at_every_dimension(dim, rng=np.rando
     X = rng.standard_normal((40, dim)).astype(np.float32)
     q = rng.standard_normal(dim).astype(np.float32)
     out = np.empty(len(X), np.float32)
-    row_products._kernel(row_products._plain(X), row_products._plain(q), out)
+    row_products._dot_range(row_products._plain(X), row_products._plain(q), out)
     exact = X.astype(np.float64) @ q.astype(np.float64)
     bound = dim * np.finfo(np.float32).eps * np.linalg.norm(X, axis=1) * np.linalg.norm(q)
     assert (np.abs(out - exact) <= bound + 1e-30).all()
@@ -29,8 +29,8 @@ def test_w72_the_kernel_agrees_with_float64_at_every_dimension(dim, rng=np.rando
 
 def test_large_products_take_the_kernel_and_small_ones_do_not(monkeypatch):
     calls = []
-    kernel = row_products._kernel
-    monkeypatch.setattr(row_products, "_kernel", lambda X, q, out: (calls.append(X.shape), kernel(X, q, out)))
+    kernel = row_products._dot_range
+    monkeypatch.setattr(row_products, "_dot_range", lambda X, q, out: (calls.append(X.shape), kernel(X, q, out)))
     rng = np.random.default_rng(1)
     X = rng.standard_normal((1 << 14, 64)).astype(np.float32)
     q = rng.standard_normal(64).astype(np.float32)
@@ -44,10 +44,10 @@ def test_large_products_take_the_kernel_and_small_ones_do_not(monkeypatch):
 
 def test_a_few_products_start_no_compiler():
     code = (
-        "import sys, numpy as np; from orthant.kernels import row_products as r; "
+        "import sys, numpy as np; from orthant.kernels import row_products as r, warmup as w; w._GRACE_S = 0; "
         "X = np.ones((1 << 14, 64), np.float32); "
-        "[r.dot_rows(X, X[0]) for _ in range(7)]; assert 'numba' not in sys.modules; r.dot_rows(X, X[0]);"
-        "r._compiler.join(); assert r._kernel is not None; assert (r.dot_rows(X, X[0]) == 64).all()"
+        "[r.dot_rows(X, X[0]) for _ in range(7)]; assert w._compiler is None; r.dot_rows(X, X[0]); "
+        "w._compiler.join(); assert w.is_ready(r.GROUP); assert (r.dot_rows(X, X[0]) == 64).all()"
     )
     source = Path(row_products.__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(source)})

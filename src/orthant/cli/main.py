@@ -24,7 +24,20 @@ def application() -> typer.Typer:
     import typer
 
     from orthant import __version__
-    from orthant.cli import add, check, demo, doctor, evaluate, exporting, importing, papers, reproduce, search, stats
+    from orthant.cli import (
+        add,
+        check,
+        demo,
+        doctor,
+        evaluate,
+        exporting,
+        importing,
+        papers,
+        reproduce,
+        search,
+        stats,
+        warmup,
+    )
 
     app = typer.Typer(
         name="orthant",
@@ -48,7 +61,7 @@ def application() -> typer.Typer:
     ) -> None:
         pass
 
-    for verb in (demo, add, search, evaluate, stats, check, exporting, importing, doctor, papers, reproduce):
+    for verb in (demo, add, search, evaluate, stats, check, exporting, importing, doctor, warmup, papers, reproduce):
         verb.register(app)
     return app
 

@@ -15,7 +15,7 @@ from orthant.encoders.fingerprint import Fingerprint
 from orthant.encoders.static_files import read_model2vec, read_static, write_static
 from orthant.encoders.wordpiece import WordPieceTokenizer
 from orthant.errors import DimensionError, DtypeError, InputError, message
-from orthant.kernels.pooling import compiled_pooling, pool_bags
+from orthant.kernels.pooling import pool_bags, pool_range
 from orthant.types import EncodeReport, FloatArray, Role
 from orthant.validate import as_texts, as_vectors, check_choice, check_count
 
@@ -223,7 +223,7 @@ class StaticEncoder:
         check_choice(role, ("query", "document"), name="role")
         batch_size = check_count(batch_size, name="batch_size")
         out = np.empty((len(texts), self.dim), dtype=np.float32)
-        kernel = compiled_pooling() if len(texts) >= _COMPILE_ABOVE else None
+        kernel = pool_range if len(texts) >= _COMPILE_ABOVE else None
         truncated, cut, empty = 0, 0, 0
         for start, stop in self._batches(len(texts), batch_size, progress):
             ids, offsets = self._tokenizer.token_ids(texts[start:stop])

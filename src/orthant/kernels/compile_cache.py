@@ -23,7 +23,16 @@ from typing import Any
 
 from orthant.kernels import cpu
 
-__all__ = ["KERNELS", "cache_base", "cache_key", "folder_for", "numba_cache", "source_hash", "sources_of"]
+__all__ = [
+    "KERNELS",
+    "cache_base",
+    "cache_key",
+    "cache_state",
+    "folder_for",
+    "numba_cache",
+    "source_hash",
+    "sources_of",
+]
 
 KERNELS = Path(__file__).resolve().parent
 """The folder whose sources decide the key."""
@@ -168,6 +177,21 @@ def _remove_unused(base: Path, before: float) -> None:
         with suppress(OSError):
             if mark.stat().st_mtime < before:
                 shutil.rmtree(mark.parent, ignore_errors=True)
+
+
+def cache_state() -> dict[str, Any]:
+    """Return what lies in the folder of this state of the kernels.
+
+    Returns
+    -------
+    dict
+        ``folder``, ``functions`` and ``bytes`` that are compiled, and ``kept``: False where the folder is a temporary
+        one because the cache cannot be used.
+    """
+    folder = folder_for()
+    sizes = [path.stat().st_size for path in folder.glob("*.nbc")]
+    kept = folder.parent == cache_base() / "kernels"
+    return {"folder": str(folder), "functions": len(sizes), "bytes": sum(sizes), "kept": kept}
 
 
 @lru_cache(maxsize=1)

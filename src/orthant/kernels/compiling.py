@@ -7,20 +7,17 @@ under a key that notices every edit, and kernels call each other as if they were
 from __future__ import annotations
 
 import functools
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from threading import RLock
 from typing import Any, overload
 
 from orthant.errors import message
 from orthant.kernels.compile_cache import numba_cache
 
-__all__ = ["Kernel", "intrinsic", "kernel", "kernels_of"]
+__all__ = ["Kernel", "intrinsic", "kernel", "kernels_of", "known_groups"]
 
 Examples = Callable[[], Iterable[tuple[Any, ...]]]
 
-_lock = RLock()
 _groups: dict[str, list[Kernel]] = {}
 
 
@@ -36,7 +33,10 @@ class _Lazy(ABC):
     def compiled(self) -> Any:
         """What Numba makes of the function: made on first use, under a lock, and the same ever after."""
         if self._compiled is None:
-            with _lock:
+            from numba.core.compiler_lock import global_compiler_lock
+
+            # Numba's lock and no other: a compilation that meets this wrapper already holds it.
+            with global_compiler_lock:
                 if self._compiled is None:
                     _teach_numba()
                     self._compiled = self._make()
@@ -128,8 +128,18 @@ class Kernel(_Lazy):
         """
         return bool(getattr(self._compiled, "overloads", ()))
 
-    def prepare(self) -> None:
+    def prepare(self, stop: Callable[[], bool] | None = None) -> bool:
         """Compile every signature of the examples, or load it from the cache on disk, without executing anything.
+
+        Parameters
+        ----------
+        stop : callable, optional
+            Asked before each signature; True ends the work.
+
+        Returns
+        -------
+        bool
+            True when all are compiled.
 
         Notes
         -----
@@ -137,9 +147,12 @@ class Kernel(_Lazy):
         """
         made = self.compiled
         if self._examples is None or not hasattr(made, "overloads"):
-            return
+            return True
         for args in self._examples():
+            if stop is not None and stop():
+                return False
             made.compile(tuple(made.typeof_pyval(value) for value in args))
+        return True
 
 
 class Intrinsic(_Lazy):
@@ -222,8 +235,7 @@ def kernel(
     def decorate(target: Callable[..., Any]) -> Kernel:
         made = Kernel(target, settings, group=group, examples=examples)
         if group is not None:
-            with _lock:
-                _groups.setdefault(group, []).append(made)
+            _groups.setdefault(group, []).append(made)
         return made
 
     return decorate if function is None else decorate(function)
@@ -247,6 +259,17 @@ def intrinsic(function: Callable[..., Any]) -> Intrinsic:
     return Intrinsic(function)
 
 
+def known_groups() -> list[str]:
+    """Return the names of all groups that the modules imported so far have defined.
+
+    Returns
+    -------
+    list of str
+        In the order of definition.
+    """
+    return list(_groups)
+
+
 def kernels_of(group: str) -> list[Kernel]:
     """Return the kernels of a group, in the order in which they were defined.
 
@@ -260,8 +283,7 @@ def kernels_of(group: str) -> list[Kernel]:
     list of Kernel
         Empty when no module that defines such kernels has been imported.
     """
-    with _lock:
-        return list(_groups.get(group, ()))
+    return list(_groups.get(group, ()))
 
 
 @functools.lru_cache(maxsize=1)
@@ -282,13 +304,3 @@ def _teach_numba() -> None:
         # An intrinsic made in the middle of a compilation is not known to it before this.
         typing.refresh()
         return typing.resolve_value_type(made)
-
-
-def _renew_lock() -> None:
-    global _lock
-    # The thread that held it, such as one that was compiling, does not exist in a forked child.
-    _lock = RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)

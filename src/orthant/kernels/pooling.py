@@ -6,16 +6,16 @@ normalising removes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from orthant.kernels.compiling import kernel
 from orthant.types import FloatArray
 
-__all__ = ["compiled_pooling", "pool_bags"]
-
-_compiled: Any = None
+__all__ = ["pool_bags", "pool_range"]
 
 
 def pool_bags(
@@ -68,7 +68,15 @@ def _powers(counts: npt.NDArray[np.int64], power: float) -> FloatArray:
     return np.power(counts.astype(np.float64), power).astype(np.float32)
 
 
-def _pool_range(
+def _examples() -> Iterable[tuple[Any, ...]]:
+    for dtype in (np.float32, np.int8):
+        ids, offsets, counts = np.zeros(1, np.int32), np.zeros(2, np.int64), np.zeros(1, np.int32)
+        yield ids, offsets, np.zeros((1, 1), dtype), np.zeros(1, np.float32), 0.5, counts, np.zeros((1, 1), np.float32)
+
+
+# Fused multiply-adds only: each column is still summed in token order, so a batch changes nothing.
+@kernel(fastmath={"contract"}, group="encode", examples=_examples)
+def pool_range(
     ids: npt.NDArray[np.int32],
     offsets: npt.NDArray[np.int64],
     table: npt.NDArray[Any],
@@ -77,7 +85,21 @@ def _pool_range(
     counts: npt.NDArray[np.int32],
     out: FloatArray,
 ) -> None:
-    """Fill ``out``; ``counts`` is scratch of shape (V,), zero on entry and on return."""
+    """Sum table rows over each bag, compiled, for batches that are worth a compiler.
+
+    Parameters
+    ----------
+    ids, offsets, table, scales, power
+        As in ``pool_bags``.
+    counts : ndarray of shape (V,), int32
+        Scratch; zero on entry and on return.
+    out : ndarray of shape (n, d), float32
+        Filled.
+
+    Notes
+    -----
+    Cost: O(T d) time and no temporary memory; compiling takes about a second once, then the cache is read.
+    """
     dim = table.shape[1]
     for bag in range(len(offsets) - 1):
         begin, end = offsets[bag], offsets[bag + 1]
@@ -97,24 +119,3 @@ def _pool_range(
                     weight = np.float32(weight * np.float32(np.float64(repeats) ** power))
                 for column in range(dim):
                     out[bag, column] += weight * np.float32(table[row, column])
-
-
-def compiled_pooling() -> Any:
-    """Return the Numba kernel ``kernel(ids, offsets, table, scales, power, counts, out)``, compiled on first call.
-
-    Returns
-    -------
-    callable
-        Releases the interpreter lock; fills ``out`` of shape (n, d) and needs ``counts``, zeros of shape (V,), int32.
-
-    Notes
-    -----
-    Cost: O(T d) time and no temporary memory; compiling takes about a second once, then the cache is read.
-    """
-    global _compiled
-    if _compiled is None:
-        import numba
-
-        # Fused multiply-adds only: each column is still summed in token order, so a batch changes nothing.
-        _compiled = numba.njit(nogil=True, cache=True, fastmath={"contract"})(_pool_range)
-    return _compiled

@@ -6,14 +6,20 @@ few large products and takes over when it is ready. Both are within the same rou
 
 from __future__ import annotations
 
-from threading import Lock, Thread
+from collections.abc import Iterable
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
+from orthant.kernels.compiling import kernel
+from orthant.kernels.warmup import ensure_compiling, is_ready
 from orthant.types import FloatArray
 
-__all__ = ["dot_rows", "wait_until_compiled"]
+__all__ = ["GROUP", "dot_rows"]
+
+GROUP = "scan"
+"""The group of kernels that large scans use once it is compiled."""
 
 # A process that searches a few times and ends should not start a compiler.
 _PRODUCTS_BEFORE_COMPILING = 8
@@ -21,8 +27,6 @@ _LARGE = 1 << 20
 
 _lock = Lock()
 _large_products = 0
-_compiler: Thread | None = None
-_kernel: Any = None
 
 
 def dot_rows(X: FloatArray, q: FloatArray) -> FloatArray:
@@ -46,12 +50,11 @@ def dot_rows(X: FloatArray, q: FloatArray) -> FloatArray:
     """
     if X.size < _LARGE or X.dtype != np.float32 or not X.flags.c_contiguous:
         return np.dot(X, q)
-    kernel = _kernel
-    if kernel is None:
+    if not is_ready(GROUP):
         _count()
         return np.dot(X, q)
     out = np.empty(len(X), dtype=np.float32)
-    kernel(_plain(X), _plain(np.ascontiguousarray(q)), out)
+    _dot_range(_plain(X), _plain(np.ascontiguousarray(q)), out)
     return out
 
 
@@ -63,39 +66,19 @@ def _plain(X: Any) -> Any:
 
 
 def _count() -> None:
-    global _large_products, _compiler
+    global _large_products
     with _lock:
         _large_products += 1
-        if _large_products == _PRODUCTS_BEFORE_COMPILING and _compiler is None:
-            # Not a daemon: a compiler that is torn down with the interpreter can take the process with it.
-            _compiler = Thread(target=_compile, name="orthant-compiler")
-            _compiler.start()
+        enough = _large_products >= _PRODUCTS_BEFORE_COMPILING
+    if enough:
+        ensure_compiling(GROUP)
 
 
-def _compile() -> None:
-    global _kernel
-    import numba
-
-    kernel = numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})(_dot_range)
-    kernel(_plain(np.zeros((1, 1), np.float32)), _plain(np.zeros(1, np.float32)), np.zeros(1, np.float32))
-    _kernel = kernel
+def _examples() -> Iterable[tuple[Any, ...]]:
+    yield _plain(np.zeros((1, 1), np.float32)), _plain(np.zeros(1, np.float32)), np.zeros(1, np.float32)
 
 
-def wait_until_compiled() -> None:
-    """Compile the kernel now and return when it is ready; for benchmarks and warm-up.
-
-    Notes
-    -----
-    Takes about a second once per machine, then a fraction of it, which is Numba's own import.
-    """
-    global _compiler
-    with _lock:
-        if _compiler is None:
-            _compiler = Thread(target=_compile, name="orthant-compiler")
-            _compiler.start()
-    _compiler.join()
-
-
+@kernel(fastmath={"reassoc", "contract"}, group=GROUP, examples=_examples)
 def _dot_range(X: Any, q: Any, out: Any) -> None:
     for i in range(X.shape[0]):
         total = np.float32(0.0)

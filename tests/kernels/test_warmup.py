@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+
+from orthant.errors import InputError
+from orthant.kernels import compiling, warmup
+from orthant.kernels.compiling import kernel
+
+SOURCE = Path(warmup.__file__).parents[2]
+
+
+@pytest.fixture
+def group():
+    name = "test-group"
+
+    @kernel(group=name, examples=lambda: [(np.zeros(1),), (np.zeros(1, np.float32),)])
+    def total(x):
+        return x.sum()
+
+    yield name
+    compiling._groups.pop(name, None)
+    warmup._ready.pop(name, None)
+    warmup._failed.pop(name, None)
+
+
+def fresh(code, tmp_path):
+    """Run code in a process of its own, with an empty cache; return its output and the seconds it took to end."""
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "ORTHANT_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, env=environment, timeout=120
+    )
+    ended = time.time()
+    assert done.returncode == 0, done.stderr
+    return done.stdout, ended
+
+
+def test_a_thread_compiles_the_group_and_says_when_it_is_ready(group):
+    assert not warmup.is_ready(group)
+    warmup.ensure_compiling(group, after_s=0.0)
+    warmup.ensure_compiling(group, after_s=0.0)
+    assert warmup._queue.count(group) <= 1
+    thread = warmup._compiler
+    assert thread is None or not thread.daemon
+    deadline = time.monotonic() + 60
+    while not warmup.is_ready(group) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert warmup.is_ready(group)
+    assert len(compiling.kernels_of(group)[0].compiled.overloads) == 2
+
+
+def test_a_kernel_that_joins_makes_its_group_unready(group):
+    warmup.wait(group)
+    assert warmup.is_ready(group)
+
+    @kernel(group=group, examples=lambda: [(1,)])
+    def late(x):
+        return x + 1
+
+    assert not warmup.is_ready(group)
+    warmup.wait(group)
+    assert warmup.is_ready(group)
+    assert late.ready()
+
+
+def test_waiting_takes_turns_with_the_thread(group):
+    warmup.ensure_compiling(group, after_s=0.0)
+    waiters = [Thread(target=warmup.wait, args=(group,)) for _ in range(4)]
+    for waiter in waiters:
+        waiter.start()
+    for waiter in waiters:
+        waiter.join(60)
+    assert warmup.is_ready(group)
+    assert len(compiling.kernels_of(group)[0].compiled.overloads) == 2
+
+
+def test_a_kernel_that_cannot_be_compiled_is_said_once_and_raised_to_who_waits(group):
+    @kernel(group=group, examples=lambda: [("text",)])
+    def broken(x):
+        return x.no_such_method()
+
+    with pytest.warns(RuntimeWarning, match="cannot be compiled"):
+        warmup.ensure_compiling(group, after_s=0.0)
+        while warmup._compiler is not None:
+            time.sleep(0.01)
+    assert not warmup.is_ready(group)
+    warmup.ensure_compiling(group, after_s=0.0)
+    assert warmup._compiler is None
+    with pytest.raises(Exception, match="no_such_method"):
+        warmup.wait(group)
+
+
+def test_unknown_groups_are_refused():
+    for call in (warmup.ensure_compiling, warmup.wait, lambda name: warmup.warm([name])):
+        with pytest.raises(InputError, match="Import the module"):
+            call("no-such-group")
+    assert not warmup.is_ready("no-such-group")
+
+
+def test_warming_compiles_every_group_and_the_next_process_loads_it(tmp_path):
+    code = """
+        from orthant.kernels import warmup
+        told = []
+        done = warmup.warm(progress=told.append)
+        assert told == done and all(warmup.is_ready(w.group) for w in done)
+        assert {"encode", "scan"} <= {w.group for w in done}
+        print(sum(w.compiled for w in done), sum(w.loaded for w in done))
+    """
+    compiled, loaded = map(int, fresh(code, tmp_path)[0].split())
+    assert compiled >= 3 and loaded == 0
+    assert fresh(code, tmp_path)[0].split() == ["0", str(compiled)]
+
+
+def test_a_process_that_answers_once_never_starts_a_compiler(tmp_path):
+    code = """
+        import sys, time, atexit
+        from orthant.kernels import row_products, warmup
+        atexit.register(lambda: print("numba" in sys.modules, time.time()))
+        warmup.ensure_compiling(row_products.GROUP, after_s=30.0)
+        print(time.time())
+    """
+    output, _ = fresh(code, tmp_path)
+    asked, loaded, left = output.split()
+    assert loaded == "False"
+    assert float(left) - float(asked) < 5.0
+
+
+def test_a_process_that_ends_stops_the_compiler_within_a_kernel(tmp_path):
+    # Sixty passes of the compiler at half a second each would hold the process up for half a minute.
+    code = """
+        import atexit, threading, time
+        from numba.core import event
+        from orthant.kernels import row_products, warmup
+        started, passes = threading.Event(), []
+        class Slow(event.Listener):
+            def on_start(self, _):
+                passes.append(0)
+                started.set()
+                time.sleep(0.5)
+            def on_end(self, _):
+                pass
+        event.register("numba:run_pass", Slow())
+        atexit.register(lambda: print(len(passes)))
+        warmup.ensure_compiling(row_products.GROUP, after_s=0.0)
+        started.wait()
+    """
+    assert int(fresh(code, tmp_path)[0]) <= 3
