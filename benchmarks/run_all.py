@@ -6,7 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("where_bitmap.py", "collection_speed.py", "static_encoder.py", "retrieval.py", "hybrid_weights.py")
+SCRIPTS = (
+    "where_bitmap.py",
+    "collection_speed.py",
+    "cold_start.py",
+    "static_encoder.py",
+    "retrieval.py",
+    "hybrid_weights.py",
+)
 
 
 def main() -> None:

@@ -207,3 +207,16 @@ def test_unused_folders_are_removed_after_thirty_days(tmp_path, monkeypatch):
     (tmp_path / "kernels" / "not ours").mkdir()
     current = compile_cache.folder_for()
     assert {path.name for path in (tmp_path / "kernels").iterdir()} == {"recent", "not ours", current.name}
+
+
+def test_every_module_of_kernels_counts(tmp_path, monkeypatch):
+    deep = tmp_path / "graph" / "search.py"
+    deep.parent.mkdir()
+    deep.write_text("beam = 64")
+    elsewhere = compile_cache.source_hash(tmp_path)
+    monkeypatch.setattr(compile_cache, "KERNELS", tmp_path)
+    before = compile_cache.source_hash(tmp_path)
+    deep.write_text("beam = 65")
+    assert len({elsewhere, before, compile_cache.source_hash(tmp_path)}) == 3
+    deep.rename(deep.with_name("renamed.py"))
+    assert before != compile_cache.source_hash(tmp_path)

@@ -68,12 +68,13 @@ def cache_base() -> Path:
 
 
 def source_hash(folder: Path = KERNELS) -> str:
-    """Return a digest of all Python sources below a folder.
+    """Return a digest of all Python sources in a folder.
 
     Parameters
     ----------
     folder : Path, default the kernels' own
-        Where kernels and the functions that they call lie.
+        Where kernels and the functions that they call lie. Of the kernels' own, the folders below it count as well;
+        what lies below another one is not ours to read.
 
     Returns
     -------
@@ -81,7 +82,7 @@ def source_hash(folder: Path = KERNELS) -> str:
         64 hexadecimal digits; another one after any edit, renaming or new file.
     """
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted(folder.glob("**/*.py" if folder == KERNELS else "*.py")):
         text = path.read_bytes()
         digest.update(f"{path.relative_to(folder).as_posix()}\0{len(text)}\0".encode())
         digest.update(text)
@@ -213,7 +214,7 @@ def _cache_class() -> type[Any]:
             return str(self._folder)
 
         def get_source_stamp(self) -> str:
-            return cache_key(self._sources)
+            return self._folder.name
 
         def get_disambiguator(self) -> str:
             module = hashlib.sha256(self._function.__module__.encode()).hexdigest()[:8]
