@@ -153,3 +153,30 @@ def test_a_process_that_ends_stops_the_compiler_within_a_kernel(tmp_path):
         started.wait()
     """
     assert int(fresh(code, tmp_path)[0]) <= 3
+
+
+def test_w29_threads_that_load_the_compiler_at_once_all_get_it_whole(tmp_path):
+    # Two threads that import parts of one package with cycles see it half-made, unless both ask for the whole first.
+    code = """
+        import threading, time
+        from orthant.kernels import cpu, row_products, warmup
+        from orthant.kernels.compiling import kernel
+
+        warmup.ensure_compiling(row_products.GROUP, after_s=0.0)
+        failures = []
+
+        def call(number):
+            time.sleep(0.02 * number)
+            try:
+                cpu.features() if number % 2 else warmup.wait(row_products.GROUP)
+            except Exception as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=call, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        print(failures or warmup.is_ready(row_products.GROUP))
+    """
+    assert fresh(code, tmp_path)[0] == "True\n"

@@ -33,6 +33,8 @@ class _Lazy(ABC):
     def compiled(self) -> Any:
         """What Numba makes of the function: made on first use, under a lock, and the same ever after."""
         if self._compiled is None:
+            # The whole first: threads that import parts of a package with cycles can see each other's half-made ones.
+            import numba  # noqa: F401
             from numba.core.compiler_lock import global_compiler_lock
 
             # Numba's lock and no other: a compilation that meets this wrapper already holds it.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from functools import lru_cache
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from orthant.errors import InputError, message
 
@@ -39,10 +40,8 @@ def features() -> frozenset[str]:
     -----
     Cost: loads llvmlite once, about 50 ms, and nothing afterwards.
     """
-    from llvmlite import binding
-
     try:
-        found = binding.get_host_cpu_features()
+        found = _binding().get_host_cpu_features()
     except RuntimeError:
         # LLVM does not know every processor; portable kernels run on all of them.
         return frozenset()
@@ -58,9 +57,16 @@ def name() -> str:
     str
         Such as ``"znver4"``; ``"generic"`` where LLVM cannot tell.
     """
+    return str(_binding().get_host_cpu_name()) or "generic"
+
+
+def _binding() -> Any:
+    if "numba" in sys.modules:
+        # Another thread may be in the middle of importing it, and with it of llvmlite: wait for the whole.
+        import numba  # noqa: F401
     from llvmlite import binding
 
-    return str(binding.get_host_cpu_name()) or "generic"
+    return binding
 
 
 @lru_cache(maxsize=1)

@@ -251,6 +251,7 @@ def _ended() -> bool:
 @contextmanager
 def _stopping(stop: Callable[[], bool]) -> Iterator[None]:
     """Let this thread's compilations end between two passes of the compiler, of which a kernel takes about thirty."""
+    import numba  # noqa: F401
     from numba.core import event
 
     here = current_thread()
