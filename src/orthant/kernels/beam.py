@@ -1,0 +1,247 @@
+"""Best-first search over a graph of encoded vectors, and what its answers are made of.
+
+A graph is a ``view``: a row of int64 whose entries are named below, addresses and sizes. One compiled kernel thus serves
+arrays and memory maps alike. Candidates are keys of 64 bits: the distance as an ordered integer in the upper half, the
+slot in bits 1 to 31, and whether it was expanded in bit 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from orthant.kernels.compiling import kernel
+from orthant.kernels.simd import (
+    dot_bits,
+    dot_u8s8,
+    float_key,
+    load_bf16,
+    load_f32,
+    load_i32,
+    load_i64,
+    load_u64,
+    move_bytes,
+    prefetch,
+)
+
+__all__ = ["DEAD", "ENTRIES", "VIEW", "beam", "code_distance", "expand_entries", "insert_key", "is_allowed"]
+
+VIEW = (
+    "sketches codes links twins ids addresses scales dead slots width degree dims entries entry_count sketched "
+    "dead_count full_dim"
+).split()
+"""Names of a view's entries, in order.
+
+sketches (n, 64) and codes (n, width) uint8; links (n, degree) int32, -1 behind the last; twins (n,) int32, the next slot
+of an equal vector or -1; ids (n,) int64; addresses (n,) of the full float32 vectors; scales (n,) float32; dead, a bitmap
+over slots; entries (entry_count,) int32; sketched, 1 where sketches decide; full_dim, the dimension of full vectors.
+"""
+
+SKETCHES, CODES, LINKS, TWINS, IDS, ADDRESSES, SCALES, DEAD, SLOTS = range(9)
+WIDTH, DEGREE, DIMS, ENTRIES, ENTRY_COUNT, SKETCHED, DEAD_COUNT, FULL_DIM = range(9, 17)
+
+_ONE = np.uint64(1)
+_LOW = np.uint64(0xFFFFFFFF)
+_HIGHEST = np.uint64(0xFFFFFFFFFFFFFFFF)
+
+
+@kernel(inline="always")
+def slot_of(key: Any) -> Any:
+    """Return the slot of a key."""
+    return np.int64((key & _LOW) >> _ONE)
+
+
+@kernel(inline="always")
+def insert_key(buffer: Any, size: Any, most: Any, key: Any) -> Any:
+    """Insert a key into an ascending buffer that keeps its ``most`` smallest; return its place.
+
+    The caller has made sure that the key belongs there and counts the size.
+    """
+    last = min(size, most - 1)
+    low = 0
+    if last > 160:
+        high = last
+        while low < high:
+            middle = (low + high) >> 1
+            if buffer[middle] < key:
+                low = middle + 1
+            else:
+                high = middle
+    else:
+        # Counting has no branch to mispredict, and vectorises.
+        for i in range(last):
+            low += np.int64(buffer[i] < key)
+    base = buffer.ctypes.data
+    move_bytes(base + 8 * (low + 1), base + 8 * low, (last - low) * 8)
+    buffer[low] = key
+    return low
+
+
+@kernel(inline="always")
+def sketch_distance(sketch: Any, planes: Any, constants: Any, norm: Any, slack: Any) -> Any:
+    """Estimate a squared distance from a sketch, minus ``slack`` standard errors."""
+    sums = np.int64(load_i32(sketch + 52))
+    counted = np.float32(dot_bits(sketch, planes))
+    product = constants[4] * counted + constants[5] * np.float32(sums & 511) - constants[2]
+    estimate = norm + load_f32(sketch + 48) - np.float32(2.0) * load_bf16(sketch + 56) * product
+    return estimate - slack * load_bf16(sketch + 58)
+
+
+@kernel(inline="always")
+def code_distance(sketch: Any, code: Any, query: Any, blocks: Any, constants: Any, dims: Any) -> Any:
+    """Return the squared distance between a query and a code row, never below 0."""
+    sums = np.float32((np.int64(load_i32(sketch + 52)) & 0xFFFFFFFF) >> 9)
+    dot = np.float32(dot_u8s8(code, query, blocks))
+    step, low = load_bf16(sketch + 60), load_bf16(sketch + 62)
+    product = step * (constants[0] * dot + constants[1] * sums) + low * constants[2]
+    return max(np.float32(0.0), constants[3] + load_f32(sketch + 48) - np.float32(2.0) * product)
+
+
+@kernel(inline="always")
+def is_allowed(ids: Any, slot: Any, allowed: Any, words: Any) -> Any:
+    """Return whether the bitmap over ids at an address allows a slot."""
+    row = load_i64(ids + 8 * slot)
+    word = row >> 6
+    if word >= words:
+        return False
+    return (load_u64(allowed + 8 * word) >> np.uint64(row & 63)) & _ONE != 0
+
+
+@kernel(inline="always")
+def expand_entries(
+    view: Any, query: Any, constants: Any, most: Any, visited: Any, touched: Any, buffer: Any, starts: Any, few: Any
+) -> Any:
+    """Put the best few of some start slots into the empty buffer; return its size and how many were touched."""
+    sketches, codes, width, dims = view[SKETCHES], view[CODES], view[WIDTH], view[DIMS]
+    blocks, planes = width >> 6, query + width
+    size, count = 0, 0
+    few = min(few, most)
+    for i in range(len(starts)):
+        slot = np.int64(starts[i])
+        bit = _ONE << np.uint64(slot & 63)
+        if visited[slot >> 6] & bit:
+            continue
+        visited[slot >> 6] |= bit
+        touched[count] = slot
+        count += 1
+        sketch = sketches + 64 * slot
+        if view[SKETCHED]:
+            distance = max(np.float32(0.0), sketch_distance(sketch, planes, constants, constants[3], np.float32(0.0)))
+        else:
+            distance = code_distance(sketch, codes + width * slot, query, blocks, constants, dims)
+        key = (float_key(distance) << np.uint64(32)) | np.uint64(slot << 1)
+        if size < few or key < buffer[few - 1]:
+            insert_key(buffer, size, few, key)
+            size = min(size + 1, few)
+    if view[SKETCHED]:
+        for i in range(size):
+            slot = slot_of(buffer[i])
+            distance = code_distance(sketches + 64 * slot, codes + width * slot, query, blocks, constants, dims)
+            buffer[i] = (float_key(distance) << np.uint64(32)) | np.uint64(slot << 1)
+        buffer[:size].sort()
+    return size, count
+
+
+@kernel
+def beam(
+    view: Any, query: Any, constants: Any, most: Any, together: Any, visited: Any, touched: Any, buffer: Any,
+    starts: Any, todo: Any,
+) -> Any:  # fmt: skip
+    """Collect the ``most`` nearest slots that a best-first search from the start slots finds.
+
+    Parameters
+    ----------
+    view : ndarray of int64
+        The graph.
+    query : int
+        Address of a query row; see ``sketch.query_row``.
+    constants : ndarray of shape (16,), float32
+        The query's constants.
+    most : int
+        Width of the beam.
+    together : int
+        Candidates expanded in one step; more hide the latency of memory and add comparisons.
+    visited : ndarray of uint64
+        Bitmap over slots, all zero; left with the touched slots set.
+    touched : ndarray of int32
+        Receives every slot seen; room for all slots and ``together`` rows of links.
+    buffer : ndarray of shape (most + 1,), uint64
+        Receives the keys in ascending order.
+    starts : ndarray of int32
+        Where the search begins.
+    todo : ndarray of int32
+        Working room for ``together`` rows of links and as many slots.
+
+    Returns
+    -------
+    size, touched, expanded, compared : int
+        Keys in the buffer; slots seen; slots expanded; code rows read.
+    """
+    sketches, codes, links = view[SKETCHES], view[CODES], view[LINKS]
+    width, degree, dims, sketched = view[WIDTH], view[DEGREE], view[DIMS], view[SKETCHED]
+    blocks, planes, row_bytes = width >> 6, query + width, 4 * degree
+    norm, slack = constants[3], constants[6]
+    size, seen = expand_entries(view, query, constants, most, visited, touched, buffer, starts, 4)
+    room = together * degree
+    current, expanded, compared = 0, 0, np.int64(size)
+    worst = buffer[most - 1] if size == most else _HIGHEST
+    while True:
+        chosen = 0
+        while current < size and chosen < together:
+            key = buffer[current]
+            if key & _ONE == 0:
+                buffer[current] = key | _ONE
+                todo[room + chosen] = slot_of(key)
+                chosen += 1
+            current += 1
+        if chosen == 0:
+            break
+        expanded += chosen
+        end = seen
+        for i in range(chosen):
+            base = links + row_bytes * np.int64(todo[room + i])
+            for j in range(degree):
+                slot = np.int64(load_i32(base + 4 * j))
+                if slot < 0:
+                    break
+                shift = np.uint64(slot & 63)
+                word = visited[slot >> 6]
+                touched[end] = slot
+                end += np.int64(((word >> shift) & _ONE) ^ _ONE)
+                visited[slot >> 6] = word | (_ONE << shift)
+                prefetch(sketches + 64 * slot)
+        for i in range(current, min(size, current + together)):
+            base = links + row_bytes * slot_of(buffer[i])
+            for j in range(0, row_bytes, 64):
+                prefetch(base + j)
+        passed = 0
+        for i in range(seen, end):
+            slot = np.int64(touched[i])
+            todo[passed] = slot
+            if sketched:
+                bound = sketch_distance(sketches + 64 * slot, planes, constants, norm, slack)
+                if float_key(bound) << np.uint64(32) >= worst:
+                    continue
+            passed += 1
+            row = codes + width * slot
+            for j in range(0, width, 64):
+                prefetch(row + j)
+        seen = end
+        compared += passed
+        for i in range(passed):
+            slot = np.int64(todo[i])
+            distance = code_distance(sketches + 64 * slot, codes + width * slot, query, blocks, constants, dims)
+            key = (float_key(distance) << np.uint64(32)) | np.uint64(slot << 1)
+            if key < worst:
+                place = insert_key(buffer, size, most, key)
+                size = min(size + 1, most)
+                if size == most:
+                    worst = buffer[most - 1]
+                if place < current:
+                    current = place
+                if place < current + together:
+                    base = links + row_bytes * slot
+                    for j in range(0, row_bytes, 64):
+                        prefetch(base + j)
+    return size, seen, expanded, compared

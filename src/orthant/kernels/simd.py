@@ -1,0 +1,387 @@
+"""Instructions that Numba has no words for: byte products, bit counts, prefetches and raw loads.
+
+Each is an intrinsic for use inside kernels and takes addresses, since a kernel over addresses is compiled once, whatever
+array or memory map lies behind them. ``orthant.kernels.cpu.simd_level`` chooses the form of the byte product; the rest
+is LLVM's own vector code, which every processor gets in its own registers. All loads may be unaligned.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orthant.kernels.compiling import intrinsic
+from orthant.kernels.cpu import simd_level
+
+__all__ = [
+    "BITS_BLOCK",
+    "BYTES_BLOCK",
+    "bit_plane_64",
+    "dot_bits",
+    "dot_f32",
+    "dot_u8s8",
+    "float_key",
+    "l2_f32",
+    "load_bf16",
+    "load_f32",
+    "load_i32",
+    "load_i64",
+    "load_u64",
+    "move_bytes",
+    "prefetch",
+    "store_i32",
+    "store_u64",
+]
+
+BYTES_BLOCK = 64
+"""Byte vectors are padded with zeros to a multiple of this many bytes."""
+
+BITS_BLOCK = 64
+"""Bytes that ``dot_bits`` reads of a row and of each plane; the planes are zero where the row holds other things."""
+
+
+def _ir() -> Any:
+    from llvmlite import ir
+
+    return ir
+
+
+def _vector(lanes: int, kind: str) -> Any:
+    ir = _ir()
+    element = {"i8": ir.IntType(8), "i16": ir.IntType(16), "i32": ir.IntType(32), "i64": ir.IntType(64)}
+    element["f32"] = ir.FloatType()
+    return ir.VectorType(element[kind], lanes)
+
+
+def _load(builder: Any, address: Any, offset: Any, kind: Any) -> Any:
+    """Load a value of type ``kind`` at an integer address plus an offset in bytes."""
+    ir = _ir()
+    at = builder.add(address, offset) if offset is not None else address
+    return builder.load(builder.inttoptr(at, ir.PointerType(kind)), align=1, typ=kind)
+
+
+def _function(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    from numba.core import cgutils
+
+    return cgutils.get_or_insert_function(builder.module, _ir().FunctionType(result, arguments), name)
+
+
+def _loop(builder: Any, count: Any, start: list[Any], body: Any) -> list[Any]:
+    """Run ``body(index, values) -> values`` count times, count being at least 1, and return the last values."""
+    ir = _ir()
+    before, head, done = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("done")
+    builder.branch(head)
+    builder.position_at_end(head)
+    index = builder.phi(ir.IntType(64))
+    values = [builder.phi(value.type) for value in start]
+    after = body(index, values)
+    following = builder.add(index, ir.Constant(ir.IntType(64), 1))
+    index.add_incoming(ir.Constant(ir.IntType(64), 0), before)
+    index.add_incoming(following, head)
+    for phi, first, later in zip(values, start, after, strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(later, head)
+    builder.cbranch(builder.icmp_signed("<", following, count), head, done)
+    builder.position_at_end(done)
+    return after
+
+
+def _products_vnni(builder: Any, total: Any, a: Any, q: Any) -> Any:
+    """Add the products of 64 unsigned and 64 signed bytes to 16 sums, by one instruction."""
+    wide, sums = _vector(64, "i8"), _vector(16, "i32")
+    name = "llvm.x86.avx512.vpdpbusd.512"
+    if _takes_bytes():
+        return builder.call(_function(builder, name, sums, [sums, wide, wide]), [total, a, q])
+    call = _function(builder, name, sums, [sums, sums, sums])
+    return builder.call(call, [total, builder.bitcast(a, sums), builder.bitcast(q, sums)])
+
+
+def _takes_bytes() -> bool:
+    """Whether this LLVM wants byte vectors for the instruction: it changed with release 21."""
+    from llvmlite import binding
+
+    return bool(binding.llvm_version_info[0] >= 21)
+
+
+def _part(builder: Any, vector: Any, start: int, lanes: int) -> Any:
+    ir = _ir()
+    mask = ir.Constant(_vector(lanes, "i32"), [start + i for i in range(lanes)])
+    return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
+
+
+def _products_avx2(builder: Any, total: Any, a: Any, q: Any) -> Any:
+    """Do the same with 256-bit registers: bytes are widened to 16 bits, since 8-bit products would saturate."""
+    ir = _ir()
+    words, sums = _vector(16, "i16"), _vector(8, "i32")
+    multiply = _function(builder, "llvm.x86.avx2.pmadd.wd", sums, [words, words])
+    low = high = ir.Constant(sums, None)
+    for i in range(4):
+        x = builder.zext(_part(builder, a, 16 * i, 16), words)
+        y = builder.sext(_part(builder, q, 16 * i, 16), words)
+        product = builder.call(multiply, [x, y])
+        if i % 2:
+            high = builder.add(high, product)
+        else:
+            low = builder.add(low, product)
+    joined = builder.shuffle_vector(low, high, ir.Constant(_vector(16, "i32"), list(range(16))))
+    return builder.add(total, joined)
+
+
+def _products_portable(builder: Any, total: Any, a: Any, q: Any) -> Any:
+    wide = _vector(16, "i32")
+    for i in range(4):
+        x = builder.zext(_part(builder, a, 16 * i, 16), wide)
+        y = builder.sext(_part(builder, q, 16 * i, 16), wide)
+        total = builder.add(total, builder.mul(x, y))
+    return total
+
+
+PRODUCTS = {"avx512": _products_vnni, "avx2": _products_avx2, "portable": _products_portable}
+"""The forms of the byte product, by level."""
+
+
+def byte_product(products: Any) -> Any:
+    """Return the code generator of ``dot_u8s8`` for one form of the product; tests compare all of them."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ir = _ir()
+        a, q, blocks = args
+        bytes_, sums = _vector(64, "i8"), _vector(16, "i32")
+
+        def body(index: Any, values: list[Any]) -> list[Any]:
+            offset = builder.shl(index, ir.Constant(ir.IntType(64), 6))
+            left, right = _load(builder, a, offset, bytes_), _load(builder, q, offset, bytes_)
+            return [products(builder, values[0], left, right)]
+
+        (total,) = _loop(builder, blocks, [ir.Constant(sums, None)], body)
+        reduce = _function(builder, "llvm.vector.reduce.add.v16i32", ir.IntType(32), [sums])
+        return builder.call(reduce, [total])
+
+    return generate
+
+
+@intrinsic
+def dot_u8s8(typing: Any, a: Any, q: Any, blocks: Any) -> Any:
+    """Sum of products of unsigned bytes at ``a`` and signed bytes at ``q``, over blocks of 64, at least one."""
+    from numba import types
+
+    return types.int32(types.int64, types.int64, types.int64), byte_product(PRODUCTS[simd_level()])
+
+
+@intrinsic
+def dot_bits(typing: Any, row: Any, planes: Any) -> Any:
+    """Sum over four planes k of 2**k times the number of bits set in both the row and plane k; 64 bytes each."""
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ir = _ir()
+        words, whole = _vector(8, "i64"), ir.IntType(64)
+        count = _function(builder, "llvm.ctpop.v8i64", words, [words])
+        bits = _load(builder, args[0], None, words)
+        total = None
+        for k in (3, 2, 1, 0):
+            plane = _load(builder, args[1], ir.Constant(whole, BITS_BLOCK * k), words)
+            counted = builder.call(count, [builder.and_(bits, plane)])
+            total = counted if total is None else builder.add(builder.add(total, total), counted)
+        return builder.call(_function(builder, "llvm.vector.reduce.add.v8i64", whole, [words]), [total])
+
+    return types.int64(types.int64, types.int64), generate
+
+
+def _float_loop(builder: Any, args: Any, term: Any) -> Any:
+    """Sum ``term(a, q)`` over float32 values: 32 lanes, then 16, then one by one."""
+    ir = _ir()
+    a, q, count = args
+    whole, single, lanes = ir.IntType(64), ir.FloatType(), _vector(16, "f32")
+
+    def number(value: int) -> Any:
+        return ir.Constant(whole, value)
+
+    def part(kind: Any, start: Any, values: int, total: list[Any], bytes_each: int) -> list[Any]:
+        many = builder.sdiv(builder.sub(count, start), number(values))
+
+        def body(index: Any, sums: list[Any]) -> list[Any]:
+            base = builder.add(builder.shl(start, number(2)), builder.mul(index, number(4 * values)))
+            out = []
+            for i, value in enumerate(sums):
+                offset = builder.add(base, number(bytes_each * i))
+                out.append(term(builder, kind, _load(builder, a, offset, kind), _load(builder, q, offset, kind), value))
+            return out
+
+        before = builder.block
+        inside, after = builder.append_basic_block("some"), builder.append_basic_block("after")
+        builder.cbranch(builder.icmp_signed(">", many, number(0)), inside, after)
+        builder.position_at_end(inside)
+        done = _loop(builder, many, total, body)
+        last = builder.block
+        builder.branch(after)
+        builder.position_at_end(after)
+        joined = []
+        for old, new in zip(total, done, strict=True):
+            phi = builder.phi(old.type)
+            phi.add_incoming(old, before)
+            phi.add_incoming(new, last)
+            joined.append(phi)
+        return joined
+
+    zero = number(0)
+    first, second = part(lanes, zero, 32, [ir.Constant(lanes, None)] * 2, 64)
+    rest = builder.and_(count, number(-32))
+    (total,) = part(lanes, rest, 16, [builder.fadd(first, second)], 64)
+    (tail,) = part(single, builder.and_(count, number(-16)), 1, [ir.Constant(single, 0.0)], 4)
+    reduce = _function(builder, "llvm.vector.reduce.fadd.v16f32", single, [single, lanes])
+    return builder.call(reduce, [tail, total], fastmath=("reassoc",))
+
+
+def _fma(builder: Any, kind: Any, a: Any, b: Any, total: Any) -> Any:
+    name = "llvm.fma.v16f32" if hasattr(kind, "count") else "llvm.fma.f32"
+    return builder.call(_function(builder, name, kind, [kind, kind, kind]), [a, b, total])
+
+
+def _fma_difference(builder: Any, kind: Any, a: Any, b: Any, total: Any) -> Any:
+    difference = builder.fsub(a, b)
+    return _fma(builder, kind, difference, difference, total)
+
+
+@intrinsic
+def dot_f32(typing: Any, a: Any, q: Any, count: Any) -> Any:
+    """Dot product of ``count`` float32 values at two addresses."""
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _float_loop(builder, args, _fma)
+
+    return types.float32(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def l2_f32(typing: Any, a: Any, q: Any, count: Any) -> Any:
+    """Squared Euclidean distance of ``count`` float32 values at two addresses."""
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _float_loop(builder, args, _fma_difference)
+
+    return types.float32(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def bit_plane_64(typing: Any, address: Any, bit: Any) -> Any:
+    """Bit i of the result is bit ``bit`` of byte i of the 64 bytes at ``address``."""
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ir = _ir()
+        bytes_ = _vector(64, "i8")
+        values = _load(builder, args[0], None, bytes_)
+        one = builder.shl(ir.Constant(ir.IntType(8), 1), builder.trunc(args[1], ir.IntType(8)))
+        lane = builder.insert_element(ir.Constant(bytes_, ir.Undefined), one, ir.Constant(ir.IntType(32), 0))
+        mask = builder.shuffle_vector(lane, lane, ir.Constant(_vector(64, "i32"), None))
+        found = builder.icmp_unsigned("!=", builder.and_(values, mask), ir.Constant(bytes_, None))
+        return builder.bitcast(found, ir.IntType(64))
+
+    return types.uint64(types.int64, types.int64), generate
+
+
+@intrinsic
+def prefetch(typing: Any, address: Any) -> Any:
+    """Ask for the cache line at an address."""
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ir = _ir()
+        pointer, small = ir.PointerType(ir.IntType(8)), ir.IntType(32)
+        call = _function(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, small, small, small])
+        builder.call(call, [builder.inttoptr(args[0], pointer), *(ir.Constant(small, v) for v in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@intrinsic
+def move_bytes(typing: Any, target: Any, source: Any, count: Any) -> Any:
+    """Copy bytes between places that may overlap."""
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ir = _ir()
+        pointer, flag = ir.PointerType(ir.IntType(8)), ir.IntType(1)
+        call = _function(
+            builder, "llvm.memmove.p0.p0.i64", ir.VoidType(), [pointer, pointer, ir.IntType(64), flag]
+        )
+        places = [builder.inttoptr(value, pointer) for value in args[:2]]
+        builder.call(call, [*places, args[2], ir.Constant(flag, 0)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def float_key(typing: Any, value: Any) -> Any:
+    """Map a float32 to an unsigned 32-bit number, in a uint64, of the same order."""
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ir = _ir()
+        small = ir.IntType(32)
+        bits = builder.bitcast(args[0], small)
+        flip = builder.or_(builder.ashr(bits, ir.Constant(small, 31)), ir.Constant(small, 0x80000000))
+        return builder.zext(builder.xor(bits, flip), ir.IntType(64))
+
+    return types.uint64(types.float32), generate
+
+
+@intrinsic
+def load_bf16(typing: Any, address: Any) -> Any:
+    """Load a bfloat16: the upper half of a float32."""
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ir = _ir()
+        small = ir.IntType(32)
+        half = builder.zext(_load(builder, args[0], None, ir.IntType(16)), small)
+        return builder.bitcast(builder.shl(half, ir.Constant(small, 16)), ir.FloatType())
+
+    return types.float32(types.int64), generate
+
+
+def _loader(kind: str, result: str) -> Any:
+    def typed(typing: Any, address: Any) -> Any:
+        from numba import types
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            ir = _ir()
+            return _load(builder, args[0], None, ir.FloatType() if kind == "f32" else ir.IntType(int(kind[1:])))
+
+        return getattr(types, result)(types.int64), generate
+
+    typed.__name__ = typed.__qualname__ = f"load_{kind}"
+    return intrinsic(typed)
+
+
+def _storer(kind: str, value_type: str) -> Any:
+    def typed(typing: Any, address: Any, value: Any) -> Any:
+        from numba import types
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            place = builder.inttoptr(args[0], _ir().PointerType(_ir().IntType(int(kind[1:]))))
+            builder.store(args[1], place, align=1)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, getattr(types, value_type)), generate
+
+    typed.__name__ = typed.__qualname__ = f"store_{kind}"
+    return intrinsic(typed)
+
+
+load_f32 = _loader("f32", "float32")
+"""Load a float32."""
+load_i32 = _loader("i32", "int32")
+"""Load an int32."""
+load_i64 = _loader("i64", "int64")
+"""Load an int64."""
+load_u64 = _loader("i64", "uint64")
+"""Load a uint64."""
+store_i32 = _storer("i32", "int32")
+"""Store an int32."""
+store_u64 = _storer("i64", "uint64")
+"""Store a uint64."""
