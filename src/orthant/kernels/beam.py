@@ -29,17 +29,18 @@ __all__ = ["DEAD", "ENTRIES", "VIEW", "beam", "code_distance", "expand_entries",
 
 VIEW = (
     "sketches codes links twins ids addresses scales dead slots width degree dims entries entry_count sketched "
-    "dead_count full_dim"
+    "dead_count full_dim twin_count"
 ).split()
 """Names of a view's entries, in order.
 
 sketches (n, 64) and codes (n, width) uint8; links (n, degree) int32, -1 behind the last; twins (n,) int32, the next slot
 of an equal vector or -1; ids (n,) int64; addresses (n,) of the full float32 vectors; scales (n,) float32; dead, a bitmap
-over slots; entries (entry_count,) int32; sketched, 1 where sketches decide; full_dim, the dimension of full vectors.
+over slots; entries (entry_count,) int32; sketched, 1 where sketches decide; full_dim, the dimension of full vectors; twin_count, slots
+that are another's twin.
 """
 
 SKETCHES, CODES, LINKS, TWINS, IDS, ADDRESSES, SCALES, DEAD, SLOTS = range(9)
-WIDTH, DEGREE, DIMS, ENTRIES, ENTRY_COUNT, SKETCHED, DEAD_COUNT, FULL_DIM = range(9, 17)
+WIDTH, DEGREE, DIMS, ENTRIES, ENTRY_COUNT, SKETCHED, DEAD_COUNT, FULL_DIM, TWIN_COUNT = range(9, 18)
 
 _ONE = np.uint64(1)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -99,13 +100,17 @@ def code_distance(sketch: Any, code: Any, query: Any, blocks: Any, constants: An
 
 
 @kernel(inline="always")
-def is_allowed(ids: Any, slot: Any, allowed: Any, words: Any) -> Any:
-    """Return whether the bitmap over ids at an address allows a slot."""
-    row = load_i64(ids + 8 * slot)
-    word = row >> 6
-    if word >= words:
-        return False
-    return (load_u64(allowed + 8 * word) >> np.uint64(row & 63)) & _ONE != 0
+def is_allowed(ids: Any, twins: Any, slot: Any, allowed: Any, words: Any) -> Any:
+    """Return whether the bitmap over ids at an address allows a slot, or one of its twins unless ``twins`` is 0."""
+    while slot >= 0:
+        row = load_i64(ids + 8 * slot)
+        word = row >> 6
+        if word < words and (load_u64(allowed + 8 * word) >> np.uint64(row & 63)) & _ONE != 0:
+            return True
+        if twins == 0:
+            return False
+        slot = np.int64(load_i32(twins + 4 * slot))
+    return False
 
 
 @kernel(inline="always")

@@ -30,6 +30,7 @@ __all__ = [
     "prefetch",
     "store_i32",
     "store_u64",
+    "trailing_zeros",
 ]
 
 BYTES_BLOCK = 64
@@ -385,3 +386,17 @@ store_i32 = _storer("i32", "int32")
 """Store an int32."""
 store_u64 = _storer("i64", "uint64")
 """Store a uint64."""
+
+
+@intrinsic
+def trailing_zeros(typing: Any, value: Any) -> Any:
+    """Return the place of the lowest set bit; 64 when there is none."""
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ir = _ir()
+        whole, flag = ir.IntType(64), ir.IntType(1)
+        count = _function(builder, "llvm.cttz.i64", whole, [whole, flag])
+        return builder.call(count, [args[0], ir.Constant(flag, 0)])
+
+    return types.int64(types.uint64), generate

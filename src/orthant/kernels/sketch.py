@@ -30,6 +30,7 @@ __all__ = [
     "code_bytes",
     "encode_rows",
     "query_row",
+    "query_rows",
 ]
 
 MOST_DIMS = 384
@@ -214,3 +215,30 @@ def load_u64_flipped(address: Any) -> Any:
     low = np.uint64(np.int64(load_i32(address)) & 0xFFFFFFFF)
     high = np.uint64(np.int64(load_i32(address + 4)) & 0xFFFFFFFF)
     return (low | (high << np.uint64(32))) ^ np.uint64(0x8080808080808080)
+
+
+def _query_examples() -> Iterable[tuple[Any, ...]]:
+    rows = np.zeros((1, 64), np.uint8)
+    yield rows, rows, 1, np.float32(0), rows
+
+
+@kernel(group=_GROUP, examples=_query_examples)
+def query_rows(sketches: Any, codes: Any, dims: Any, margin: Any, out: Any) -> None:
+    """Turn encoded vectors into query rows.
+
+    Parameters
+    ----------
+    sketches : ndarray of shape (q, 64), uint8
+        Their sketches.
+    codes : ndarray of shape (q, width), uint8
+        Their code rows.
+    dims : int
+        Dimensions.
+    margin : float32
+        As ``query_row``.
+    out : ndarray of shape (q, width + 320), uint8
+        Written.
+    """
+    width = codes.shape[1]
+    for i in range(len(out)):
+        query_row(sketches[i].ctypes.data, codes[i].ctypes.data, width, dims, margin, out[i])

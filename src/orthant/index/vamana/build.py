@@ -1,0 +1,338 @@
+"""Building and mending the links of a graph, in batches that give the same links on any number of threads.
+
+All slots of a batch search the graph as it stood before the batch; then their rows are written, and the reverse edges
+are added group by group. A batch is a small part of what is linked already, so that little is missed by not seeing each
+other (Subramanya et al. 2019, "DiskANN"; batches as in Manohar et al. 2024, "ParlayANN").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from orthant import threads as pool
+from orthant.index.vamana.state import State
+from orthant.kernels import bitmaps, links
+from orthant.types import IdArray
+
+__all__ = ["BuildSettings", "collapse_twins", "ensure_reachable", "link", "mend", "relink"]
+
+Slots = npt.NDArray[np.int32]
+Progress = Callable[[int, int], None]
+
+_BATCH_SHARE = 0.02
+_SMALLEST_BATCH = 32
+_LARGEST_BATCH = 4096
+_ENTRIES = 48
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """How links are chosen.
+
+    Attributes
+    ----------
+    degree : int
+        Links of a pruned row; rows have room for half as many again.
+    beam : int
+        Width of the beam that finds candidates.
+    alpha : float
+        How much nearer a kept neighbour must be to rule out another; 1 keeps few links, larger values more.
+    margin : float
+        Standard errors of slack when sketches decide.
+    sketched : bool
+        Whether sketches decide at all.
+    threads : int or None
+        Threads; None takes the default.
+    """
+
+    degree: int
+    beam: int
+    alpha: float
+    margin: float
+    sketched: bool
+    threads: int | None
+
+
+def link(state: State, order: Slots, settings: BuildSettings, progress: Progress | None = None) -> None:
+    """Link new slots into the graph, batch by batch.
+
+    Parameters
+    ----------
+    state : State
+        The graph; vectors of the slots are placed and encoded.
+    order : ndarray of shape (m,), int32
+        Slots in order of insertion.
+    settings : BuildSettings
+        How.
+    progress : callable of (done, total), optional
+        Called after each batch.
+    """
+    order = collapse_twins(state, order)
+    done = 0
+    while done < len(order):
+        linked = bitmaps.count_bits(state.linked)
+        size = int(min(max(_BATCH_SHARE * linked, _SMALLEST_BATCH), _LARGEST_BATCH))
+        batch = order[done : done + size]
+        if not linked:
+            batch = batch[:1]
+        if len(state.entries) < _ENTRIES:
+            # The first of a random order are as good a sample of the data as any.
+            batch = batch[: max(1, _ENTRIES - len(state.entries))]
+        _insert(state, batch, settings)
+        if len(state.entries) < _ENTRIES:
+            state.entries = np.concatenate([state.entries, batch])[:_ENTRIES]
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(order))
+
+
+def relink(state: State, order: Slots, settings: BuildSettings) -> None:
+    """Choose the links of slots that are in the graph anew."""
+    for a in range(0, len(order), _LARGEST_BATCH):
+        _insert(state, order[a : a + _LARGEST_BATCH], settings)
+
+
+def _insert(state: State, batch: Slots, settings: BuildSettings) -> None:
+    view = state.view(sketched=settings.sketched)
+    rows = np.full((len(batch), settings.degree), -1, dtype=np.int32)
+    if len(state.entries):
+        words, room = bitmaps.words_for(state.capacity), state.capacity + 2 * state.room
+
+        def run(start: int, stop: int) -> None:
+            visited, touched = np.zeros(words, np.uint64), np.empty(room, np.int32)
+            links.find_links(
+                view, batch, start, stop, state.entries, settings.beam, 2, settings.degree,
+                np.float32(settings.alpha), np.float32(settings.margin), visited, touched, rows,
+            )  # fmt: skip
+
+        pool.map_ranges(run, len(batch), threads=settings.threads, minimum=16)
+    state.links[batch, : settings.degree] = rows
+    state.links[batch, settings.degree :] = -1
+    state.linked = bitmaps.set_rows(state.linked, batch.astype(np.int64))
+    _add_reverse(state, batch, rows, settings)
+
+
+def _add_reverse(state: State, batch: Slots, rows: npt.NDArray[np.int32], settings: BuildSettings) -> None:
+    present = rows >= 0
+    targets = rows[present]
+    if not len(targets):
+        return
+    sources = np.repeat(batch, present.sum(axis=1))
+    order = np.argsort(targets, kind="stable")
+    targets, sources = targets[order], sources[order]
+    first = np.flatnonzero(np.concatenate([[True], targets[1:] != targets[:-1]]))
+    bounds = np.concatenate([first, [len(targets)]]).astype(np.int64)
+    view, heads = state.view(sketched=settings.sketched), np.ascontiguousarray(targets[first])
+
+    def run(start: int, stop: int) -> None:
+        links.reverse_links(
+            view, heads, sources, bounds, start, stop, settings.degree, np.float32(settings.alpha), state.links
+        )
+
+    pool.map_ranges(run, len(heads), threads=settings.threads, minimum=64)
+
+
+def collapse_twins(state: State, order: Slots) -> Slots:
+    """Chain slots whose codes equal those of another to it, and return the others, which become nodes.
+
+    Parameters
+    ----------
+    state : State
+        The graph.
+    order : ndarray of shape (m,), int32
+        New slots.
+
+    Returns
+    -------
+    ndarray of int32
+        Slots to link, in the same order.
+
+    Notes
+    -----
+    Points at distance zero rule each other out as neighbours, so as nodes of their own they could not be reached.
+    """
+    heads = np.flatnonzero(bitmaps.to_mask(state.linked, state.used)).astype(np.int32)
+    every = np.concatenate([heads, order])
+    keys = _hashes(state, every)
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    leaders = every[first[inverse]]
+    kept = np.ones(len(every), dtype=bool)
+    for place in np.flatnonzero(leaders[len(heads) :] != order) + len(heads):
+        slot, leader = int(every[place]), int(leaders[place])
+        same = (state.codes[slot] == state.codes[leader]).all() and (
+            state.sketches[slot, :48] == state.sketches[leader, :48]
+        ).all()
+        if not same:
+            continue
+        kept[place] = False
+        state.twins[slot] = state.twins[leader]
+        state.twins[leader] = slot
+        state.twin_count += 1
+    return every[len(heads) :][kept[len(heads) :]]
+
+
+def _hashes(state: State, slots: Slots) -> npt.NDArray[np.uint64]:
+    """Return 64 bits of each slot's codes: equal for equal codes, different for almost all others."""
+    rng = np.random.Generator(np.random.Philox(20_240_611))
+    factors = rng.integers(1, 1 << 63, state.codes.shape[1] // 8, dtype=np.uint64) | np.uint64(1)
+    signs = rng.integers(1, 1 << 63, 8, dtype=np.uint64) | np.uint64(1)
+    out = np.empty(len(slots), dtype=np.uint64)
+    for a in range(0, len(slots), 65_536):
+        part = slots[a : a + 65_536]
+        words = state.codes[part].view(np.uint64)
+        fields = state.sketches[part].view(np.uint64)
+        with np.errstate(over="ignore"):
+            mixed = (words * factors).sum(axis=1, dtype=np.uint64) + (fields[:, 7] * signs[7])
+            out[a : a + 65_536] = mixed ^ (mixed >> np.uint64(29))
+    return out
+
+
+def mend(state: State, settings: BuildSettings) -> None:
+    """Take dead slots out of every row of links and give them free.
+
+    Parameters
+    ----------
+    state : State
+        The graph.
+    settings : BuildSettings
+        How rows are pruned.
+
+    Notes
+    -----
+    A row with dead neighbours gets the live neighbours of those as candidates (Singh et al. 2021, "FreshDiskANN").
+    """
+    if not state.dead_count:
+        return
+    mask = bitmaps.to_mask(state.dead, state.capacity)
+    inside = bitmaps.to_mask(state.linked, state.used) & ~mask[: state.used]
+    rows = state.links[: state.used]
+    hurt = np.flatnonzero(inside & (mask[np.maximum(rows, 0)] & (rows >= 0)).any(axis=1)).astype(np.int32)
+    if len(hurt):
+        view, out = state.view(sketched=settings.sketched), np.empty((len(hurt), state.room), dtype=np.int32)
+
+        def run(start: int, stop: int) -> None:
+            links.mend_links(view, hurt, start, stop, settings.degree, np.float32(settings.alpha), out)
+
+        pool.map_ranges(run, len(hurt), threads=settings.threads, minimum=16)
+        state.links[hurt] = out
+    _free_dead(state, mask[: state.used])
+    _choose_entries(state)
+    ensure_reachable(state, settings)
+
+
+def _free_dead(state: State, mask: npt.NDArray[np.bool_]) -> None:
+    gone = np.flatnonzero(mask).astype(np.int32)
+    state.links[gone] = -1
+    state.twins[gone] = -1
+    state.ids[gone] = -1
+    state.linked = bitmaps.clear_rows(state.linked, gone.astype(np.int64))
+    state.free = gone
+    state.dead_count = 0
+
+
+def _choose_entries(state: State) -> None:
+    alive = state.entries[~state.is_dead(state.entries)] if len(state.entries) else state.entries
+    if len(alive) < _ENTRIES:
+        heads = np.flatnonzero(bitmaps.to_mask(state.linked, state.used)).astype(np.int32)
+        more = np.setdiff1d(heads[:: max(1, len(heads) // (2 * _ENTRIES))], alive)
+        alive = np.concatenate([alive, more])[:_ENTRIES]
+    state.entries = alive.astype(np.int32)
+
+
+def unreachable(state: State) -> Slots:
+    """Return linked slots that no walk from the entries reaches."""
+    view = state.view(sketched=False)
+    visited = np.zeros(bitmaps.words_for(state.capacity), np.uint64)
+    links.reach(view, state.entries, visited, np.empty(state.capacity, np.int32))
+    mask = bitmaps.to_mask(state.linked, state.used) & ~bitmaps.to_mask(visited, state.used)
+    return np.flatnonzero(mask).astype(np.int32)
+
+
+def ensure_reachable(state: State, settings: BuildSettings) -> int:
+    """Give slots that nothing leads to an edge from near them; return how many there were.
+
+    Parameters
+    ----------
+    state : State
+        The graph.
+    settings : BuildSettings
+        How rows are pruned.
+
+    Returns
+    -------
+    int
+        Slots that could not be reached before.
+    """
+    lost = unreachable(state)
+    count = len(lost)
+    while len(lost):
+        # Their own links lead into the graph: the nearest neighbour that is reachable points back, whatever pruning says.
+        reached = np.ones(state.used, dtype=bool)
+        reached[lost] = False
+        for slot in lost.tolist():
+            near = state.links[slot]
+            near = near[near >= 0]
+            near = near[reached[near]]
+            if len(near):
+                row = state.links[near[0]]
+                end = int((row >= 0).sum())
+                row[min(end, state.room - 1)] = slot
+                reached[slot] = True
+        left = unreachable(state)
+        if len(left) == len(lost):
+            state.entries = np.concatenate([state.entries, left[:64]]).astype(np.int32)
+            left = unreachable(state)
+        lost = left
+    return count
+
+
+def remove(state: State, slots: IdArray) -> None:
+    """Mark slots as removed; they stay on the way of searches until ``mend``.
+
+    Parameters
+    ----------
+    state : State
+        The graph.
+    slots : ndarray of shape (m,), int64
+        Live slots.
+    """
+    state.dead = bitmaps.set_rows(state.dead, slots)
+    state.dead_count += len(slots)
+    if state.twin_count:
+        _unchain(state, slots)
+
+
+def _unchain(state: State, slots: IdArray) -> None:
+    """Take removed twins out of their chains, and let a live twin take the place of a removed leader."""
+    gone = np.zeros(state.used, dtype=bool)
+    gone[slots] = True
+    heads = np.flatnonzero(bitmaps.to_mask(state.linked, state.used) & (state.twins[: state.used] >= 0))
+    for head in heads.tolist():
+        chain: list[int] = []
+        at = int(state.twins[head])
+        while at >= 0:
+            chain.append(at)
+            at = int(state.twins[at])
+        if not (gone[head] or gone[chain].any()):
+            continue
+        left = [slot for slot in chain if not gone[slot]]
+        if gone[head] and left:
+            # The node stays, under the name of a twin; the twin's own slot is what dies.
+            swap = left.pop(0)
+            for name in ("ids", "addresses", "scales"):
+                values = getattr(state, name)
+                values[[head, swap]] = values[[swap, head]]
+            if state.vectors.own is not None:
+                state.vectors.own[[head, swap]] = state.vectors.own[[swap, head]]
+                state.point_at_own(np.array([head, swap]))
+            state.runs = state.runs.add(state.ids[[head]], np.array([head], np.int64))
+            state.dead = bitmaps.clear_rows(state.dead, np.array([head]))
+            state.dead = bitmaps.set_rows(state.dead, np.array([swap]))
+        state.twin_count -= len(chain) - len(left)
+        for slot, following in zip([head, *left], [*left, -1], strict=True):
+            state.twins[slot] = following

@@ -1,0 +1,253 @@
+"""What a graph is made of: one row per slot in a handful of arrays, and where the full vectors lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from orthant.index.blocks import IdRuns
+from orthant.index.vamana.space import Space
+from orthant.kernels import bitmaps, sketch
+from orthant.kernels.beam import VIEW
+from orthant.types import FloatArray, IdArray
+
+__all__ = ["SLOT_ARRAYS", "State", "Vectors"]
+
+SLOT_ARRAYS = ("sketches", "codes", "links", "twins", "ids")
+"""Arrays with one row per slot that a saved graph consists of."""
+
+_MOST_SLOTS = (1 << 31) - 64
+
+
+@dataclass
+class Vectors:
+    """Full float32 vectors: either room of our own, slot by slot, or rows of arrays that somebody else keeps.
+
+    Attributes
+    ----------
+    own : ndarray of shape (capacity, dim), float32, or None
+        Our room; None when the vectors lie elsewhere.
+    kept : list of ndarray
+        Arrays whose memory ``State.addresses`` points into.
+    """
+
+    own: FloatArray | None
+    kept: list[Any] = field(default_factory=list)
+
+
+@dataclass
+class State:
+    """A graph. Slots below ``used`` are in use, dead, or free; rows beyond are room to grow.
+
+    Attributes
+    ----------
+    space : Space
+        How vectors are encoded.
+    sketches, codes : ndarray of shape (capacity, 64) and (capacity, width), uint8
+        Codes of both levels.
+    links : ndarray of shape (capacity, room), int32
+        Neighbours, -1 behind the last.
+    twins : ndarray of shape (capacity,), int32
+        Next slot with the same codes, or -1.
+    ids : ndarray of shape (capacity,), int64
+        Ids; -1 in free slots.
+    addresses : ndarray of shape (capacity,), int64
+        Where each full vector begins in memory.
+    scales : ndarray of shape (capacity,), float32
+        One over the norm, for cosine.
+    dead : ndarray of uint64
+        Bitmap over slots: removed, or free.
+    linked : ndarray of uint64
+        Bitmap over slots: part of the graph, which twins and free slots are not.
+    entries : ndarray of shape (e,), int32
+        Slots where searches begin.
+    free : ndarray of shape (f,), int32
+        Free slots, which nothing links to.
+    used : int
+        Slots that were ever in use.
+    dead_count : int
+        Slots that are dead and still linked to.
+    """
+
+    space: Space
+    sketches: npt.NDArray[Any]
+    codes: npt.NDArray[Any]
+    links: npt.NDArray[np.int32]
+    twins: npt.NDArray[np.int32]
+    ids: IdArray
+    addresses: IdArray
+    scales: FloatArray
+    dead: npt.NDArray[np.uint64]
+    linked: npt.NDArray[np.uint64]
+    vectors: Vectors
+    entries: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    free: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    used: int = 0
+    dead_count: int = 0
+    twin_count: int = 0
+    runs: IdRuns = field(default_factory=IdRuns)
+
+    @classmethod
+    def empty(cls, space: Space, room: int, capacity: int, *, own: bool) -> State:
+        """Return a state without vectors, with room for some."""
+        capacity = max(64, capacity)
+        return cls(
+            space=space,
+            sketches=sketch.aligned_rows(capacity, sketch.SKETCH_BYTES),
+            codes=sketch.aligned_rows(capacity, space.width),
+            links=_aligned_ints(capacity, room),
+            twins=np.full(capacity, -1, np.int32),
+            ids=np.full(capacity, -1, np.int64),
+            addresses=np.zeros(capacity, np.int64),
+            scales=np.ones(capacity, np.float32),
+            dead=np.zeros(bitmaps.words_for(capacity), np.uint64),
+            linked=np.zeros(bitmaps.words_for(capacity), np.uint64),
+            vectors=Vectors(np.empty((capacity, space.dim), np.float32) if own else None),
+        )
+
+    @property
+    def capacity(self) -> int:
+        """Slots that fit before arrays grow."""
+        return len(self.ids)
+
+    @property
+    def room(self) -> int:
+        """Links that fit into a row."""
+        return int(self.links.shape[1])
+
+    @property
+    def live(self) -> int:
+        """Vectors that a search may return."""
+        return self.used - len(self.free) - self.dead_count
+
+    def view(self, *, sketched: bool) -> npt.NDArray[np.int64]:
+        """Return the row of addresses and sizes that kernels read; see ``kernels.beam.VIEW``."""
+        arrays = (self.sketches, self.codes, self.links, self.twins, self.ids, self.addresses, self.scales, self.dead)
+        numbers = {
+            "slots": self.used,
+            "width": self.space.width,
+            "degree": self.room,
+            "dims": self.space.dims,
+            "entries": self.entries.ctypes.data,
+            "entry_count": len(self.entries),
+            "sketched": int(sketched),
+            "dead_count": self.dead_count,
+            "full_dim": self.space.dim,
+            "twin_count": self.twin_count,
+        }
+        return np.array([*(array.ctypes.data for array in arrays), *(numbers[name] for name in VIEW[8:])], np.int64)
+
+    def locate(self, ids: IdArray) -> IdArray:
+        """Return the slot of each id, -1 where it is absent."""
+        out = np.full(len(ids), -1, dtype=np.int64)
+        for places, slots in self.runs.find(ids):
+            # A slot may have been freed and given to another id since.
+            fits = (self.ids[slots] == ids[places]) & ~self.is_dead(slots)
+            out[places[fits]] = slots[fits]
+        return out
+
+    def is_dead(self, slots: IdArray) -> npt.NDArray[np.bool_]:
+        """Return for each slot whether it was removed."""
+        return bitmaps.contains_rows(self.dead, np.asarray(slots, np.int64))
+
+    def live_slots(self) -> IdArray:
+        """Return the slots a search may return, ascending."""
+        mask = ~bitmaps.to_mask(self.dead, self.used)
+        return np.flatnonzero(mask)
+
+    def take_slots(self, count: int) -> npt.NDArray[np.int32]:
+        """Return slots for new vectors: free ones first, then new ones; arrays grow where needed."""
+        reused = min(count, len(self.free))
+        taken, self.free = self.free[:reused], self.free[reused:]
+        fresh = count - reused
+        if self.used + fresh > self.capacity:
+            self.grow(self.used + fresh)
+        slots = np.concatenate([taken, np.arange(self.used, self.used + fresh, dtype=np.int32)])
+        self.used += fresh
+        self.sketches[taken] = 0
+        self.codes[taken] = 0
+        self.dead = bitmaps.clear_rows(self.dead, slots.astype(np.int64))
+        return slots
+
+    def grow(self, wanted: int) -> None:
+        """Make room for slots, at least half again as many as before."""
+        self._resize(max(wanted, self.capacity + self.capacity // 2))
+
+    def _resize(self, capacity: int) -> None:
+        capacity = min(capacity, _MOST_SLOTS)
+        fresh = State.empty(self.space, self.room, capacity, own=self.vectors.own is not None)
+        for name in (*SLOT_ARRAYS, "addresses", "scales"):
+            getattr(fresh, name)[: self.used] = getattr(self, name)[: self.used]
+            setattr(self, name, getattr(fresh, name))
+        for name in ("dead", "linked"):
+            old = getattr(self, name)
+            getattr(fresh, name)[: len(old)] = old
+            setattr(self, name, getattr(fresh, name))
+        if self.vectors.own is not None and fresh.vectors.own is not None:
+            fresh.vectors.own[: self.used] = self.vectors.own[: self.used]
+            self.vectors = fresh.vectors
+            self.point_at_own(np.arange(self.used))
+
+    def copy(self) -> State:
+        """Return a state that can be changed while this one is searched; vectors elsewhere are not copied."""
+        out = State(**{**vars(self), "vectors": Vectors(None, list(self.vectors.kept))})
+        if self.vectors.own is not None:
+            out.vectors.own = self.vectors.own
+        # A quarter of room: whoever copies a graph does so to extend it.
+        out._resize(self.used + self.used // 4 + 64)
+        return out
+
+    def point_at_own(self, slots: IdArray) -> None:
+        """Let the addresses of slots point into our own room."""
+        own = self.vectors.own
+        if own is not None:
+            self.addresses[slots] = own.ctypes.data + np.asarray(slots, np.int64) * (4 * self.space.dim)
+
+    def place(self, slots: npt.NDArray[np.int32], X: FloatArray, ids: IdArray) -> None:
+        """Keep full vectors and ids of new slots; X must outlive the state where the room is not our own."""
+        if self.vectors.own is not None:
+            self.vectors.own[slots] = X
+            self.point_at_own(slots)
+        else:
+            self.vectors.kept.append(X)
+            self.addresses[slots] = X.ctypes.data + np.arange(len(X), dtype=np.int64) * X.strides[0]
+        self.ids[slots] = ids
+        self.runs = self.runs.add(ids, slots.astype(np.int64))
+
+    def encode(self, slots: npt.NDArray[np.int32], X: FloatArray, scales: FloatArray | None) -> None:
+        """Encode the vectors of new slots."""
+        step = 8192
+        for a in range(0, len(slots), step):
+            part = slots[a : a + step]
+            sketches, codes = self.space.encode(X[a : a + step])
+            self.sketches[part], self.codes[part] = sketches, codes
+        if scales is not None:
+            self.scales[slots] = scales
+
+    def memory(self) -> dict[str, int]:
+        """Return bytes by part; full vectors that lie elsewhere count nothing."""
+        out = {name: getattr(self, name)[: self.used].nbytes for name in SLOT_ARRAYS}
+        out["addresses"] = self.addresses[: self.used].nbytes + self.scales[: self.used].nbytes
+        out["bitmaps"] = self.dead.nbytes + self.linked.nbytes
+        out["lookup"] = self.runs.nbytes
+        out["vectors"] = 0 if self.vectors.own is None else self.vectors.own[: self.used].nbytes
+        out["spare"] = sum(
+            getattr(self, name).nbytes - getattr(self, name)[: self.used].nbytes for name in SLOT_ARRAYS
+        )
+        return out
+
+
+def _aligned_ints(count: int, width: int) -> npt.NDArray[np.int32]:
+    buffer = np.full(count * width + 16, -1, dtype=np.int32)
+    start = (-buffer.ctypes.data % 64) // 4
+    return buffer[start : start + count * width].reshape(count, width)
+
+
+def distinct_ids(parts: Sequence[IdArray]) -> bool:
+    """Return whether no id occurs twice over all parts."""
+    ids = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+    return len(np.unique(ids)) == len(ids)

@@ -1,0 +1,337 @@
+"""From beams to answers: full vectors decide, equal vectors are expanded, filters are kept.
+
+Also the two ways of searching under a filter: comparing every allowed slot by its sketch, and walking over slots that
+are not allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from orthant.kernels.beam import (
+    ADDRESSES,
+    CODES,
+    DEAD,
+    DEAD_COUNT,
+    DEGREE,
+    DIMS,
+    FULL_DIM,
+    IDS,
+    LINKS,
+    SCALES,
+    SKETCHED,
+    SKETCHES,
+    SLOTS,
+    TWIN_COUNT,
+    TWINS,
+    WIDTH,
+    beam,
+    code_distance,
+    expand_entries,
+    insert_key,
+    is_allowed,
+    sketch_distance,
+    slot_of,
+)
+from orthant.kernels.compiling import kernel
+from orthant.kernels.simd import (
+    dot_f32,
+    float_key,
+    l2_f32,
+    load_f32,
+    load_i32,
+    load_i64,
+    load_u64,
+    prefetch,
+)
+
+__all__ = ["COSINE", "DOT", "L2", "search_graph", "search_slots"]
+
+DOT, COSINE, L2 = 0, 1, 2
+"""Metrics of the final scores."""
+
+_ONE = np.uint64(1)
+_HIGHEST = np.uint64(0xFFFFFFFFFFFFFFFF)
+
+
+@kernel(inline="always")
+def exact_score(view: Any, slot: Any, query: Any, metric: Any) -> Any:
+    """Return the score of a slot's full vector, larger is closer."""
+    row = load_i64(view[ADDRESSES] + 8 * slot)
+    if metric == L2:
+        return -l2_f32(row, query, view[FULL_DIM])
+    score = dot_f32(row, query, view[FULL_DIM])
+    if metric == COSINE:
+        score *= load_f32(view[SCALES] + 4 * slot)
+    return score
+
+
+@kernel
+def gather(view: Any, buffer: Any, size: Any, allowed: Any, words: Any, most: Any, found: Any) -> Any:
+    """List live, allowed slots of a beam, equal vectors included, nearest first; at most ``most``."""
+    count = 0
+    for i in range(size):
+        slot = slot_of(buffer[i])
+        while slot >= 0 and count < most:
+            dead = False
+            if view[DEAD_COUNT] > 0:
+                dead = (load_u64(view[DEAD] + 8 * (slot >> 6)) >> np.uint64(slot & 63)) & _ONE != 0
+            if not dead and (words < 0 or is_allowed(view[IDS], np.int64(0), slot, allowed, words)):
+                found[count] = slot
+                count += 1
+            slot = np.int64(load_i32(view[TWINS] + 4 * slot))
+        if count == most:
+            break
+    return count
+
+
+@kernel
+def settle(view: Any, found: Any, count: Any, query: Any, metric: Any, k: Any, ids: Any, scores: Any) -> Any:
+    """Score listed slots by their full vectors and write the k best; equal scores by id, smaller first."""
+    row_bytes = 4 * view[FULL_DIM]
+    for i in range(min(count, 4)):
+        row = load_i64(view[ADDRESSES] + 8 * np.int64(found[i]))
+        for j in range(0, row_bytes, 64):
+            prefetch(row + j)
+    size = 0
+    for i in range(count):
+        if i + 4 < count:
+            row = load_i64(view[ADDRESSES] + 8 * np.int64(found[i + 4]))
+            for j in range(0, row_bytes, 64):
+                prefetch(row + j)
+        slot = np.int64(found[i])
+        score, number = exact_score(view, slot, query, metric), load_i64(view[IDS] + 8 * slot)
+        if size == k and (score < scores[k - 1] or (score == scores[k - 1] and number > ids[k - 1])):
+            continue
+        place = min(size, k - 1)
+        while place > 0 and (scores[place - 1] < score or (scores[place - 1] == score and ids[place - 1] > number)):
+            scores[place] = scores[place - 1]
+            ids[place] = ids[place - 1]
+            place -= 1
+        scores[place] = score
+        ids[place] = number
+        size = min(size + 1, k)
+    for i in range(size, k):
+        ids[i] = -1
+        scores[i] = -np.float32(np.inf)
+    return size
+
+
+@kernel
+def beam_allowed(
+    view: Any, query: Any, constants: Any, most: Any, visited: Any, touched: Any, buffer: Any, starts: Any, todo: Any,
+    allowed: Any, words: Any,
+) -> Any:  # fmt: skip
+    """Search as ``beam`` does, over allowed slots only, stepping over others to the neighbours behind them.
+
+    Parameters are those of ``beam``; ``todo`` has room for two rows of links. ``allowed`` is the address of a bitmap of
+    ``words`` words over ids. Neighbours' neighbours are taken until as many candidates are found as a row has links.
+    """
+    sketches, codes, links, ids = view[SKETCHES], view[CODES], view[LINKS], view[IDS]
+    twins = view[TWINS] if view[TWIN_COUNT] > 0 else np.int64(0)
+    width, degree, dims, sketched = view[WIDTH], view[DEGREE], view[DIMS], view[SKETCHED]
+    blocks, planes, row_bytes = width >> 6, query + width, 4 * degree
+    norm, slack = constants[3], constants[6]
+    size, seen = expand_entries(view, query, constants, most, visited, touched, buffer, starts, 16)
+    current, expanded, compared = 0, 0, np.int64(size)
+    worst = buffer[most - 1] if size == most else _HIGHEST
+    while current < size:
+        key = buffer[current]
+        current += 1
+        if key & _ONE:
+            continue
+        buffer[current - 1] = key | _ONE
+        expanded += 1
+        base = links + row_bytes * slot_of(key)
+        end, others = seen, 0
+        for j in range(degree):
+            slot = np.int64(load_i32(base + 4 * j))
+            if slot < 0:
+                break
+            bit = _ONE << np.uint64(slot & 63)
+            if visited[slot >> 6] & bit:
+                continue
+            visited[slot >> 6] |= bit
+            if is_allowed(ids, twins, slot, allowed, words):
+                touched[end] = slot
+                end += 1
+                prefetch(sketches + 64 * slot)
+            else:
+                todo[others] = slot
+                others += 1
+                for m in range(0, row_bytes, 64):
+                    prefetch(links + row_bytes * slot + m)
+        far_end = end
+        for i in range(others):
+            if far_end - seen >= degree:
+                break
+            far = links + row_bytes * np.int64(todo[i])
+            for j in range(degree):
+                slot = np.int64(load_i32(far + 4 * j))
+                if slot < 0:
+                    break
+                bit = _ONE << np.uint64(slot & 63)
+                if visited[slot >> 6] & bit == 0 and is_allowed(ids, twins, slot, allowed, words):
+                    visited[slot >> 6] |= bit
+                    touched[far_end] = slot
+                    far_end += 1
+                    prefetch(sketches + 64 * slot)
+        # Slots stepped over are forgotten: another way may need to step over them again.
+        for i in range(others):
+            slot = np.int64(todo[i])
+            visited[slot >> 6] &= ~(_ONE << np.uint64(slot & 63))
+        for i in range(seen, far_end):
+            slot = np.int64(touched[i])
+            sketch, row = sketches + 64 * slot, codes + width * slot
+            if sketched:
+                bound = sketch_distance(sketch, planes, constants, norm, slack)
+                if float_key(bound) << np.uint64(32) >= worst:
+                    continue
+            compared += 1
+            distance = code_distance(sketch, row, query, blocks, constants, dims)
+            key = (float_key(distance) << np.uint64(32)) | np.uint64(slot << 1)
+            if key < worst:
+                place = insert_key(buffer, size, most, key)
+                size = min(size + 1, most)
+                if size == most:
+                    worst = buffer[most - 1]
+                current = min(current, place)
+        seen = far_end
+    return size, seen, expanded, compared
+
+
+def _search_examples() -> Iterable[tuple[Any, ...]]:
+    ints, words, rows = np.zeros(1, np.int32), np.zeros(1, np.uint64), np.zeros((1, 64), np.uint8)
+    floats, found = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
+    view, spent = np.zeros(18, np.int64), np.zeros(4, np.int64)
+    counts = np.zeros(1, np.int64)
+    yield view, rows, floats, 0, 1, 1, 1, 1, 1, 0, ints, 0, -1, False, ints, words, ints, found, floats, counts, spent
+
+
+@kernel(group="graph", examples=_search_examples)
+def search_graph(
+    view: Any, rows: Any, queries: Any, start: Any, stop: Any, k: Any, effort: Any, together: Any, rerank: Any,
+    metric: Any, starts: Any, allowed: Any, words: Any, step_over: Any, skips: Any, visited: Any, touched: Any,
+    ids: Any, scores: Any, counts: Any, spent: Any,
+) -> None:  # fmt: skip
+    """Answer queries start to stop from a graph.
+
+    Parameters
+    ----------
+    view : ndarray of int64
+        The graph.
+    rows : ndarray of shape (q, width + 320), uint8
+        Query rows.
+    queries : ndarray of shape (q, dim), float32
+        Full queries; unit vectors for cosine.
+    start, stop : int
+        Queries to answer.
+    k : int
+        Neighbours wanted.
+    effort : int
+        Width of the beam, at least k; widened for a query whose beam holds too few live, allowed slots.
+    together : int
+        Candidates expanded at once.
+    rerank : int
+        Candidates scored by their full vectors, at least k.
+    metric : int
+        Of the final scores.
+    starts : ndarray of int32
+        Where searches begin.
+    allowed, words : int
+        Address and length of a bitmap over ids; length -1 allows all.
+    step_over : bool
+        Walk over allowed slots only, instead of dropping others at the end.
+    skips : ndarray of int32
+        Empty, or for each query a slot to treat as absent, as if it had never been added.
+    visited, touched : ndarray
+        Working room; see ``beam.beam``.
+    ids, scores : ndarray of shape (q, k)
+        Receive the answers, padded with -1 and -inf.
+    counts : ndarray of shape (q,), int64
+        Receives the number of answers.
+    spent : ndarray of shape (4,), int64
+        Slots seen, expanded, compared by code, and scored by full vectors are added.
+    """
+    degree, width = view[DEGREE], view[WIDTH]
+    todo, found = np.empty((degree + 1) * together + degree, np.int32), np.empty(rerank, np.int32)
+    for i in range(start, stop):
+        query, constants = rows[i].ctypes.data, rows[i, width + 256 :].view(np.float32)
+        most = min(effort, view[SLOTS])
+        while True:
+            buffer = np.empty(most + 1, np.uint64)
+            if len(skips) > 0:
+                visited[skips[i] >> 6] |= _ONE << np.uint64(skips[i] & 63)
+            if step_over:
+                size, seen, expanded, compared = beam_allowed(
+                    view, query, constants, most, visited, touched, buffer, starts, todo, allowed, words
+                )
+            else:
+                size, seen, expanded, compared = beam(
+                    view, query, constants, most, together, visited, touched, buffer, starts, todo
+                )
+            for j in range(seen):
+                visited[touched[j] >> 6] = np.uint64(0)
+            if len(skips) > 0:
+                visited[skips[i] >> 6] = np.uint64(0)
+            count = gather(view, buffer, size, allowed, words, rerank, found)
+            spent[0] += seen
+            spent[1] += expanded
+            spent[2] += compared
+            if count >= min(rerank, k) or size < most or most >= view[SLOTS]:
+                break
+            # Dead or forbidden slots must not use up the beam.
+            most = min(view[SLOTS], 2 * most)
+        spent[3] += count
+        counts[i] = settle(view, found, count, queries[i].ctypes.data, metric, k, ids[i], scores[i])
+
+
+def _slots_examples() -> Iterable[tuple[Any, ...]]:
+    ints, rows = np.zeros(1, np.int32), np.zeros((1, 64), np.uint8)
+    floats, found = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
+    view, spent, counts = np.zeros(18, np.int64), np.zeros(4, np.int64), np.zeros(1, np.int64)
+    yield view, rows, floats, 0, 1, 1, 1, 0, ints, found, floats, counts, spent
+
+
+@kernel(group="graph", examples=_slots_examples)
+def search_slots(
+    view: Any, rows: Any, queries: Any, start: Any, stop: Any, k: Any, rerank: Any, metric: Any, slots: Any, ids: Any,
+    scores: Any, counts: Any, spent: Any,
+) -> None:  # fmt: skip
+    """Answer queries by comparing every listed slot: sketches first, code rows where they may matter, then full vectors.
+
+    Parameters are those of ``search_graph``; ``slots`` is an ndarray of int32, live and allowed.
+    """
+    sketches, codes, width, dims = view[SKETCHES], view[CODES], view[WIDTH], view[DIMS]
+    blocks, ahead, total = width >> 6, 12, len(slots)
+    buffer, found = np.empty(rerank + 1, np.uint64), np.empty(rerank, np.int32)
+    for i in range(start, stop):
+        query, constants = rows[i].ctypes.data, rows[i, width + 256 :].view(np.float32)
+        norm, slack, planes = constants[3], constants[6], query + width
+        size, worst, compared = 0, _HIGHEST, 0
+        for j in range(total):
+            if j + ahead < total:
+                prefetch(sketches + 64 * np.int64(slots[j + ahead]))
+            slot = np.int64(slots[j])
+            sketch = sketches + 64 * slot
+            if view[SKETCHED] and size == rerank:
+                bound = sketch_distance(sketch, planes, constants, norm, slack)
+                if float_key(bound) << np.uint64(32) >= worst:
+                    continue
+            compared += 1
+            distance = code_distance(sketch, codes + width * slot, query, blocks, constants, dims)
+            key = (float_key(distance) << np.uint64(32)) | np.uint64(slot << 1)
+            if key < worst:
+                insert_key(buffer, size, rerank, key)
+                size = min(size + 1, rerank)
+                if size == rerank:
+                    worst = buffer[rerank - 1]
+        for j in range(size):
+            found[j] = slot_of(buffer[j])
+        spent[0] += total
+        spent[2] += compared
+        spent[3] += size
+        counts[i] = settle(view, found, size, queries[i].ctypes.data, metric, k, ids[i], scores[i])
