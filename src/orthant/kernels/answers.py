@@ -13,6 +13,7 @@ import numpy as np
 
 from orthant.kernels.beam import (
     ADDRESSES,
+    BITS,
     CODES,
     DEAD,
     DEAD_COUNT,
@@ -32,7 +33,9 @@ from orthant.kernels.beam import (
     code_distance,
     expand_entries,
     insert_key,
+    key_buffer,
     is_allowed,
+    signed_bytes,
     sketch_distance,
     slot_of,
 )
@@ -133,11 +136,11 @@ def beam_allowed(
     sketches, codes, links, ids = view[SKETCHES], view[CODES], view[LINKS], view[IDS]
     twins = view[TWINS] if view[TWIN_COUNT] > 0 else np.int64(0)
     width, degree, dims, sketched = view[WIDTH], view[DEGREE], view[DIMS], view[SKETCHED]
-    blocks, planes, row_bytes = width >> 6, query + width, 4 * degree
+    blocks, bits, planes, row_bytes = width >> 6, view[BITS], query + signed_bytes(dims), 4 * degree
     norm, slack = constants[3], constants[6]
     size, seen = expand_entries(view, query, constants, most, visited, touched, buffer, starts, 16)
     current, expanded, compared = 0, 0, np.int64(size)
-    worst = buffer[most - 1] if size == most else _HIGHEST
+    worst = buffer[most - 1]
     while current < size:
         key = buffer[current]
         current += 1
@@ -191,13 +194,12 @@ def beam_allowed(
                 if float_key(bound) << np.uint64(32) >= worst:
                     continue
             compared += 1
-            distance = code_distance(sketch, row, query, blocks, constants, dims)
+            distance = code_distance(sketch, row, query, blocks, bits, constants, dims)
             key = (float_key(distance) << np.uint64(32)) | np.uint64(slot << 1)
             if key < worst:
-                place = insert_key(buffer, size, most, key)
+                place = insert_key(buffer, key, most)
                 size = min(size + 1, most)
-                if size == most:
-                    worst = buffer[most - 1]
+                worst = buffer[most - 1]
                 current = min(current, place)
         seen = far_end
     return size, seen, expanded, compared
@@ -206,7 +208,7 @@ def beam_allowed(
 def _search_examples() -> Iterable[tuple[Any, ...]]:
     ints, words, rows = np.zeros(1, np.int32), np.zeros(1, np.uint64), np.zeros((1, 64), np.uint8)
     floats, found = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
-    view, spent = np.zeros(18, np.int64), np.zeros(4, np.int64)
+    view, spent = np.zeros(19, np.int64), np.zeros(4, np.int64)
     counts = np.zeros(1, np.int64)
     yield view, rows, floats, 0, 1, 1, 1, 1, 1, 0, ints, 0, -1, False, ints, words, ints, found, floats, counts, spent
 
@@ -223,7 +225,7 @@ def search_graph(
     ----------
     view : ndarray of int64
         The graph.
-    rows : ndarray of shape (q, width + 320), uint8
+    rows : ndarray of shape (q, signed + 320), uint8
         Query rows.
     queries : ndarray of shape (q, dim), float32
         Full queries; unit vectors for cosine.
@@ -256,13 +258,13 @@ def search_graph(
     spent : ndarray of shape (4,), int64
         Slots seen, expanded, compared by code, and scored by full vectors are added.
     """
-    degree, width = view[DEGREE], view[WIDTH]
+    degree = view[DEGREE]
     todo, found = np.empty((degree + 1) * together + degree, np.int32), np.empty(rerank, np.int32)
     for i in range(start, stop):
-        query, constants = rows[i].ctypes.data, rows[i, width + 256 :].view(np.float32)
+        query, constants = rows[i].ctypes.data, rows[i, rows.shape[1] - 64 :].view(np.float32)
         most = min(effort, view[SLOTS])
         while True:
-            buffer = np.empty(most + 1, np.uint64)
+            buffer = key_buffer(most)
             if len(skips) > 0:
                 visited[skips[i] >> 6] |= _ONE << np.uint64(skips[i] & 63)
             if step_over:
@@ -292,7 +294,7 @@ def search_graph(
 def _slots_examples() -> Iterable[tuple[Any, ...]]:
     ints, rows = np.zeros(1, np.int32), np.zeros((1, 64), np.uint8)
     floats, found = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
-    view, spent, counts = np.zeros(18, np.int64), np.zeros(4, np.int64), np.zeros(1, np.int64)
+    view, spent, counts = np.zeros(19, np.int64), np.zeros(4, np.int64), np.zeros(1, np.int64)
     yield view, rows, floats, 0, 1, 1, 1, 0, ints, found, floats, counts, spent
 
 
@@ -306,12 +308,12 @@ def search_slots(
     Parameters are those of ``search_graph``; ``slots`` is an ndarray of int32, live and allowed.
     """
     sketches, codes, width, dims = view[SKETCHES], view[CODES], view[WIDTH], view[DIMS]
-    blocks, ahead, total = width >> 6, 12, len(slots)
-    buffer, found = np.empty(rerank + 1, np.uint64), np.empty(rerank, np.int32)
+    blocks, bits, ahead, total = width >> 6, view[BITS], 12, len(slots)
+    found = np.empty(rerank, np.int32)
     for i in range(start, stop):
-        query, constants = rows[i].ctypes.data, rows[i, width + 256 :].view(np.float32)
-        norm, slack, planes = constants[3], constants[6], query + width
-        size, worst, compared = 0, _HIGHEST, 0
+        query, constants = rows[i].ctypes.data, rows[i, rows.shape[1] - 64 :].view(np.float32)
+        norm, slack, planes = constants[3], constants[6], query + signed_bytes(dims)
+        size, worst, compared, buffer = 0, _HIGHEST, 0, key_buffer(rerank)
         for j in range(total):
             if j + ahead < total:
                 prefetch(sketches + 64 * np.int64(slots[j + ahead]))
@@ -322,13 +324,12 @@ def search_slots(
                 if float_key(bound) << np.uint64(32) >= worst:
                     continue
             compared += 1
-            distance = code_distance(sketch, codes + width * slot, query, blocks, constants, dims)
+            distance = code_distance(sketch, codes + width * slot, query, blocks, bits, constants, dims)
             key = (float_key(distance) << np.uint64(32)) | np.uint64(slot << 1)
             if key < worst:
-                insert_key(buffer, size, rerank, key)
+                insert_key(buffer, key, rerank)
                 size = min(size + 1, rerank)
-                if size == rerank:
-                    worst = buffer[rerank - 1]
+                worst = buffer[rerank - 1]
         for j in range(size):
             found[j] = slot_of(buffer[j])
         spent[0] += total

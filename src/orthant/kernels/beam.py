@@ -14,6 +14,7 @@ import numpy as np
 from orthant.kernels.compiling import kernel
 from orthant.kernels.simd import (
     dot_bits,
+    dot_u4s8,
     dot_u8s8,
     float_key,
     load_bf16,
@@ -21,26 +22,26 @@ from orthant.kernels.simd import (
     load_i32,
     load_i64,
     load_u64,
-    move_bytes,
+    insert_sorted,
     prefetch,
 )
 
-__all__ = ["DEAD", "ENTRIES", "VIEW", "beam", "code_distance", "expand_entries", "insert_key", "is_allowed"]
+__all__ = ["DEAD", "ENTRIES", "VIEW", "beam", "code_distance", "expand_entries", "insert_key", "is_allowed", "key_buffer"]
 
 VIEW = (
     "sketches codes links twins ids addresses scales dead slots width degree dims entries entry_count sketched "
-    "dead_count full_dim twin_count"
+    "dead_count full_dim twin_count bits"
 ).split()
 """Names of a view's entries, in order.
 
 sketches (n, 64) and codes (n, width) uint8; links (n, degree) int32, -1 behind the last; twins (n,) int32, the next slot
 of an equal vector or -1; ids (n,) int64; addresses (n,) of the full float32 vectors; scales (n,) float32; dead, a bitmap
 over slots; entries (entry_count,) int32; sketched, 1 where sketches decide; full_dim, the dimension of full vectors; twin_count, slots
-that are another's twin.
+that are another's twin; bits per dimension of a code row.
 """
 
 SKETCHES, CODES, LINKS, TWINS, IDS, ADDRESSES, SCALES, DEAD, SLOTS = range(9)
-WIDTH, DEGREE, DIMS, ENTRIES, ENTRY_COUNT, SKETCHED, DEAD_COUNT, FULL_DIM, TWIN_COUNT = range(9, 18)
+WIDTH, DEGREE, DIMS, ENTRIES, ENTRY_COUNT, SKETCHED, DEAD_COUNT, FULL_DIM, TWIN_COUNT, BITS = range(9, 19)
 
 _ONE = np.uint64(1)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -54,29 +55,27 @@ def slot_of(key: Any) -> Any:
 
 
 @kernel(inline="always")
-def insert_key(buffer: Any, size: Any, most: Any, key: Any) -> Any:
-    """Insert a key into an ascending buffer that keeps its ``most`` smallest; return its place.
+def signed_bytes(dims: Any) -> Any:
+    """Return the bytes that a query's signed values take."""
+    return (dims + 127) // 128 * 128
 
-    The caller has made sure that the key belongs there and counts the size.
+
+@kernel
+def key_buffer(most: Any) -> Any:
+    """Return an empty buffer for ``most`` keys: a zero, then room for keys, all at their highest.
+
+    The first key is element 1; the element before is what ``simd.insert_sorted`` needs.
     """
-    last = min(size, most - 1)
-    low = 0
-    if last > 160:
-        high = last
-        while low < high:
-            middle = (low + high) >> 1
-            if buffer[middle] < key:
-                low = middle + 1
-            else:
-                high = middle
-    else:
-        # Counting has no branch to mispredict, and vectorises.
-        for i in range(last):
-            low += np.int64(buffer[i] < key)
-    base = buffer.ctypes.data
-    move_bytes(base + 8 * (low + 1), base + 8 * low, (last - low) * 8)
-    buffer[low] = key
-    return low
+    out = np.empty(1 + (most + 7) // 8 * 8, np.uint64)
+    out[:] = _HIGHEST
+    out[0] = np.uint64(0)
+    return out[1:]
+
+
+@kernel(inline="always")
+def insert_key(buffer: Any, key: Any, most: Any) -> Any:
+    """Insert a key into a buffer of ``key_buffer(most)``; return its place."""
+    return insert_sorted(buffer.ctypes.data, (most + 7) >> 3, key)
 
 
 @kernel(inline="always")
@@ -90,10 +89,10 @@ def sketch_distance(sketch: Any, planes: Any, constants: Any, norm: Any, slack: 
 
 
 @kernel(inline="always")
-def code_distance(sketch: Any, code: Any, query: Any, blocks: Any, constants: Any, dims: Any) -> Any:
+def code_distance(sketch: Any, code: Any, query: Any, blocks: Any, bits: Any, constants: Any, dims: Any) -> Any:
     """Return the squared distance between a query and a code row, never below 0."""
     sums = np.float32((np.int64(load_i32(sketch + 52)) & 0xFFFFFFFF) >> 9)
-    dot = np.float32(dot_u8s8(code, query, blocks))
+    dot = np.float32(dot_u8s8(code, query, blocks) if bits == 8 else dot_u4s8(code, query, blocks))
     step, low = load_bf16(sketch + 60), load_bf16(sketch + 62)
     product = step * (constants[0] * dot + constants[1] * sums) + low * constants[2]
     return max(np.float32(0.0), constants[3] + load_f32(sketch + 48) - np.float32(2.0) * product)
@@ -119,7 +118,7 @@ def expand_entries(
 ) -> Any:
     """Put the best few of some start slots into the empty buffer; return its size and how many were touched."""
     sketches, codes, width, dims = view[SKETCHES], view[CODES], view[WIDTH], view[DIMS]
-    blocks, planes = width >> 6, query + width
+    blocks, bits, planes = width >> 6, view[BITS], query + signed_bytes(dims)
     size, count = 0, 0
     few = min(few, most)
     for i in range(len(starts)):
@@ -134,17 +133,19 @@ def expand_entries(
         if view[SKETCHED]:
             distance = max(np.float32(0.0), sketch_distance(sketch, planes, constants, constants[3], np.float32(0.0)))
         else:
-            distance = code_distance(sketch, codes + width * slot, query, blocks, constants, dims)
+            distance = code_distance(sketch, codes + width * slot, query, blocks, bits, constants, dims)
         key = (float_key(distance) << np.uint64(32)) | np.uint64(slot << 1)
-        if size < few or key < buffer[few - 1]:
-            insert_key(buffer, size, few, key)
-            size = min(size + 1, few)
+        insert_key(buffer, key, few)
+        size = min(size + 1, few)
     if view[SKETCHED]:
         for i in range(size):
             slot = slot_of(buffer[i])
-            distance = code_distance(sketches + 64 * slot, codes + width * slot, query, blocks, constants, dims)
+            distance = code_distance(sketches + 64 * slot, codes + width * slot, query, blocks, bits, constants, dims)
             buffer[i] = (float_key(distance) << np.uint64(32)) | np.uint64(slot << 1)
         buffer[:size].sort()
+    # What did not make it among the few is no candidate.
+    for i in range(size, min(len(buffer), few + 8)):
+        buffer[i] = _HIGHEST
     return size, count
 
 
@@ -171,8 +172,8 @@ def beam(
         Bitmap over slots, all zero; left with the touched slots set.
     touched : ndarray of int32
         Receives every slot seen; room for all slots and ``together`` rows of links.
-    buffer : ndarray of shape (most + 1,), uint64
-        Receives the keys in ascending order.
+    buffer : ndarray of uint64
+        From ``key_buffer(most)``; receives the keys in ascending order.
     starts : ndarray of int32
         Where the search begins.
     todo : ndarray of int32
@@ -185,12 +186,12 @@ def beam(
     """
     sketches, codes, links = view[SKETCHES], view[CODES], view[LINKS]
     width, degree, dims, sketched = view[WIDTH], view[DEGREE], view[DIMS], view[SKETCHED]
-    blocks, planes, row_bytes = width >> 6, query + width, 4 * degree
+    blocks, bits, planes, row_bytes = width >> 6, view[BITS], query + signed_bytes(dims), 4 * degree
     norm, slack = constants[3], constants[6]
     size, seen = expand_entries(view, query, constants, most, visited, touched, buffer, starts, 4)
     room = together * degree
-    current, expanded, compared = 0, 0, np.int64(size)
-    worst = buffer[most - 1] if size == most else _HIGHEST
+    current, expanded, compared, waiting = 0, 0, np.int64(size), 0
+    worst, wide = buffer[most - 1], most > 96
     while True:
         chosen = 0
         while current < size and chosen < together:
@@ -200,7 +201,7 @@ def beam(
                 todo[room + chosen] = slot_of(key)
                 chosen += 1
             current += 1
-        if chosen == 0:
+        if chosen == 0 and waiting == 0:
             break
         expanded += chosen
         end = seen
@@ -216,37 +217,35 @@ def beam(
                 end += np.int64(((word >> shift) & _ONE) ^ _ONE)
                 visited[slot >> 6] = word | (_ONE << shift)
                 prefetch(sketches + 64 * slot)
+        # Code rows asked for one step ago are here by now; the sketches asked for just above are on their way.
+        compared += waiting
+        for i in range(waiting):
+            slot = np.int64(todo[i])
+            distance = code_distance(sketches + 64 * slot, codes + width * slot, query, blocks, bits, constants, dims)
+            key = (float_key(distance) << np.uint64(32)) | np.uint64(slot << 1)
+            # Inserting what does not belong changes nothing, and costs less than a branch on it, while beams are narrow.
+            if wide and key >= worst:
+                continue
+            place = insert_key(buffer, key, most)
+            size += np.int64(size < most)
+            worst = buffer[most - 1]
+            current = min(current, place)
         for i in range(current, min(size, current + together)):
             base = links + row_bytes * slot_of(buffer[i])
             for j in range(0, row_bytes, 64):
                 prefetch(base + j)
-        passed = 0
+        waiting = 0
         for i in range(seen, end):
             slot = np.int64(touched[i])
-            todo[passed] = slot
+            todo[waiting] = slot
             if sketched:
                 bound = sketch_distance(sketches + 64 * slot, planes, constants, norm, slack)
-                if float_key(bound) << np.uint64(32) >= worst:
-                    continue
-            passed += 1
-            row = codes + width * slot
+                waiting += np.int64(float_key(bound) << np.uint64(32) < worst)
+            else:
+                waiting += 1
+        for i in range(waiting):
+            row = codes + width * np.int64(todo[i])
             for j in range(0, width, 64):
                 prefetch(row + j)
         seen = end
-        compared += passed
-        for i in range(passed):
-            slot = np.int64(todo[i])
-            distance = code_distance(sketches + 64 * slot, codes + width * slot, query, blocks, constants, dims)
-            key = (float_key(distance) << np.uint64(32)) | np.uint64(slot << 1)
-            if key < worst:
-                place = insert_key(buffer, size, most, key)
-                size = min(size + 1, most)
-                if size == most:
-                    worst = buffer[most - 1]
-                if place < current:
-                    current = place
-                if place < current + together:
-                    base = links + row_bytes * slot
-                    for j in range(0, row_bytes, 64):
-                        prefetch(base + j)
     return size, seen, expanded, compared

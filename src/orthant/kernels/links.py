@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from orthant.kernels.beam import (
+    BITS,
     CODES,
     DEAD,
     DEGREE,
@@ -20,6 +21,8 @@ from orthant.kernels.beam import (
     WIDTH,
     beam,
     code_distance,
+    key_buffer,
+    signed_bytes,
     slot_of,
 )
 from orthant.kernels.compiling import kernel
@@ -65,19 +68,19 @@ def robust_prune(view: Any, pool: Any, count: Any, most: Any, alpha: Any, query:
         How many were kept.
     """
     sketches, codes, width, dims = view[SKETCHES], view[CODES], view[WIDTH], view[DIMS]
-    blocks, base = width >> 6, query.ctypes.data
-    constants = query[width + 256 :].view(np.float32)
+    blocks, bits, base = width >> 6, view[BITS], query.ctypes.data
+    constants = query[len(query) - 64 :].view(np.float32)
     number = 0
     for i in range(count):
         if number == most:
             break
         slot = slot_of(pool[i])
         limit = pool[i] >> np.uint64(32)
-        query_row(sketches + 64 * slot, codes + width * slot, width, dims, np.float32(0.0), query)
+        query_row(sketches + 64 * slot, codes + width * slot, width, bits, dims, np.float32(0.0), query)
         near = False
         for j in range(number):
             other = np.int64(kept[j])
-            distance = code_distance(sketches + 64 * other, codes + width * other, base, blocks, constants, dims)
+            distance = code_distance(sketches + 64 * other, codes + width * other, base, blocks, bits, constants, dims)
             if float_key(alpha * distance) <= limit:
                 near = True
                 break
@@ -91,12 +94,12 @@ def robust_prune(view: Any, pool: Any, count: Any, most: Any, alpha: Any, query:
 def distances_to(view: Any, slot: Any, others: Any, count: Any, query: Any, pool: Any) -> Any:
     """Fill the pool with keys of slots by distance to a slot, ascending; returns their number."""
     sketches, codes, width, dims = view[SKETCHES], view[CODES], view[WIDTH], view[DIMS]
-    blocks, base = width >> 6, query.ctypes.data
-    constants = query[width + 256 :].view(np.float32)
-    query_row(sketches + 64 * slot, codes + width * slot, width, dims, np.float32(0.0), query)
+    blocks, bits, base = width >> 6, view[BITS], query.ctypes.data
+    constants = query[len(query) - 64 :].view(np.float32)
+    query_row(sketches + 64 * slot, codes + width * slot, width, bits, dims, np.float32(0.0), query)
     for i in range(count):
         other = np.int64(others[i])
-        distance = code_distance(sketches + 64 * other, codes + width * other, base, blocks, constants, dims)
+        distance = code_distance(sketches + 64 * other, codes + width * other, base, blocks, bits, constants, dims)
         pool[i] = (float_key(distance) << np.uint64(32)) | np.uint64(other << 1)
     pool[:count].sort()
     return count
@@ -104,7 +107,7 @@ def distances_to(view: Any, slot: Any, others: Any, count: Any, query: Any, pool
 
 def _find_examples() -> Iterable[tuple[Any, ...]]:
     ints, words = np.zeros(1, np.int32), np.zeros(1, np.uint64)
-    view, links = np.zeros(18, np.int64), np.zeros((1, 1), np.int32)
+    view, links = np.zeros(19, np.int64), np.zeros((1, 1), np.int32)
     yield view, ints, 0, 1, ints, 1, 1, 1, np.float32(1), np.float32(0), words, ints, links
 
 
@@ -140,20 +143,22 @@ def find_links(
     """
     width, sketches, codes = view[WIDTH], view[SKETCHES], view[CODES]
     room = together * view[DEGREE]
-    query, other = np.empty(width + QUERY_EXTRA, np.uint8), np.empty(width + QUERY_EXTRA, np.uint8)
-    buffer, todo = np.empty(most + 1, np.uint64), np.empty(room + together, np.int32)
+    size = signed_bytes(view[DIMS]) + QUERY_EXTRA
+    query, other = np.empty(size, np.uint8), np.empty(size, np.uint8)
+    todo = np.empty(room + together, np.int32)
     kept = np.empty(degree, np.int32)
-    constants = query[width + 256 :].view(np.float32)
+    constants = query[len(query) - 64 :].view(np.float32)
     for i in range(start, stop):
         slot = np.int64(order[i])
-        query_row(sketches + 64 * slot, codes + width * slot, width, view[DIMS], margin, query)
-        size, seen, _, _ = beam(
+        query_row(sketches + 64 * slot, codes + width * slot, width, view[BITS], view[DIMS], margin, query)
+        buffer = key_buffer(most)
+        found_count, seen, _, _ = beam(
             view, query.ctypes.data, constants, most, together, visited, touched, buffer, starts, todo
         )
         for j in range(seen):
             visited[touched[j] >> 6] = np.uint64(0)
         count = 0
-        for j in range(size):
+        for j in range(found_count):
             found = slot_of(buffer[j])
             if found != slot and not is_dead(view, found):
                 buffer[count] = buffer[j]
@@ -165,7 +170,7 @@ def find_links(
 
 def _reverse_examples() -> Iterable[tuple[Any, ...]]:
     ints, longs = np.zeros(1, np.int32), np.zeros(1, np.int64)
-    yield np.zeros(18, np.int64), ints, ints, longs, 0, 1, 1, np.float32(1), np.zeros((1, 1), np.int32)
+    yield np.zeros(19, np.int64), ints, ints, longs, 0, 1, 1, np.float32(1), np.zeros((1, 1), np.int32)
 
 
 @kernel(group=_GROUP, examples=_reverse_examples)
@@ -193,8 +198,9 @@ def reverse_links(
     links : ndarray of shape (n, room), int32
         The rows.
     """
-    width, room = view[WIDTH], links.shape[1]
-    query, other = np.empty(width + QUERY_EXTRA, np.uint8), np.empty(width + QUERY_EXTRA, np.uint8)
+    room = links.shape[1]
+    size = signed_bytes(view[DIMS]) + QUERY_EXTRA
+    query, other = np.empty(size, np.uint8), np.empty(size, np.uint8)
     kept = np.empty(degree, np.int32)
     for g in range(start, stop):
         target = np.int64(targets[g])
@@ -226,7 +232,7 @@ def reverse_links(
 
 def _mend_examples() -> Iterable[tuple[Any, ...]]:
     links = np.zeros((1, 1), np.int32)
-    yield np.zeros(18, np.int64), np.zeros(1, np.int32), 0, 1, 1, np.float32(1), links
+    yield np.zeros(19, np.int64), np.zeros(1, np.int32), 0, 1, 1, np.float32(1), links
 
 
 @kernel(group=_GROUP, examples=_mend_examples)
@@ -248,8 +254,9 @@ def mend_links(view: Any, slots: Any, start: Any, stop: Any, degree: Any, alpha:
     out : ndarray of shape (len(slots), room), int32
         Receives the new rows.
     """
-    width, links, room = view[WIDTH], view[LINKS], view[DEGREE]
-    query, other = np.empty(width + QUERY_EXTRA, np.uint8), np.empty(width + QUERY_EXTRA, np.uint8)
+    links, room = view[LINKS], view[DEGREE]
+    size = signed_bytes(view[DIMS]) + QUERY_EXTRA
+    query, other = np.empty(size, np.uint8), np.empty(size, np.uint8)
     kept = np.empty(degree, np.int32)
     every, pool = np.empty(room * (room + 1), np.int32), np.empty(room * (room + 1), np.uint64)
     for i in range(start, stop):
@@ -285,7 +292,7 @@ def mend_links(view: Any, slots: Any, start: Any, stop: Any, degree: Any, alpha:
 
 def _reach_examples() -> Iterable[tuple[Any, ...]]:
     ints = np.zeros(1, np.int32)
-    yield np.zeros(18, np.int64), ints, np.zeros(1, np.uint64), ints
+    yield np.zeros(19, np.int64), ints, np.zeros(1, np.uint64), ints
 
 
 @kernel(group=_GROUP, examples=_reach_examples)

@@ -18,8 +18,10 @@ __all__ = [
     "bit_plane_64",
     "dot_bits",
     "dot_f32",
+    "dot_u4s8",
     "dot_u8s8",
     "float_key",
+    "insert_sorted",
     "l2_f32",
     "load_bf16",
     "load_f32",
@@ -140,6 +142,33 @@ PRODUCTS = {"avx512": _products_vnni, "avx2": _products_avx2, "portable": _produ
 """The forms of the byte product, by level."""
 
 
+def nibble_product(products: Any) -> Any:
+    """Return the code generator of ``dot_u4s8`` for one form of the product."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ir = _ir()
+        a, q, blocks = args
+        bytes_, sums, whole = _vector(64, "i8"), _vector(16, "i32"), ir.IntType(64)
+        low, four = ir.Constant(bytes_, [15] * 64), ir.Constant(bytes_, [4] * 64)
+
+        def body(index: Any, values: list[Any]) -> list[Any]:
+            offset = builder.shl(index, ir.Constant(whole, 6))
+            twice = builder.shl(index, ir.Constant(whole, 7))
+            both = _load(builder, a, offset, bytes_)
+            first = _load(builder, q, twice, bytes_)
+            second = _load(builder, q, builder.add(twice, ir.Constant(whole, 64)), bytes_)
+            return [
+                products(builder, values[0], builder.and_(both, low), first),
+                products(builder, values[1], builder.lshr(both, four), second),
+            ]
+
+        one, two = _loop(builder, blocks, [ir.Constant(sums, None)] * 2, body)
+        reduce = _function(builder, "llvm.vector.reduce.add.v16i32", ir.IntType(32), [sums])
+        return builder.call(reduce, [builder.add(one, two)])
+
+    return generate
+
+
 def byte_product(products: Any) -> Any:
     """Return the code generator of ``dot_u8s8`` for one form of the product; tests compare all of them."""
 
@@ -166,6 +195,15 @@ def dot_u8s8(typing: Any, a: Any, q: Any, blocks: Any) -> Any:
     from numba import types
 
     return types.int32(types.int64, types.int64, types.int64), byte_product(PRODUCTS[simd_level()])
+
+
+@intrinsic
+def dot_u4s8(typing: Any, a: Any, q: Any, blocks: Any) -> Any:
+    """Sum of products of 4-bit values and signed bytes: block b of 64 bytes at ``a`` holds values 128 b to 128 b + 63 in
+    the lower halves of its bytes and the next 64 in the upper ones."""  # noqa: D205, D209
+    from numba import types
+
+    return types.int32(types.int64, types.int64, types.int64), nibble_product(PRODUCTS[simd_level()])
 
 
 @intrinsic
@@ -314,6 +352,40 @@ def move_bytes(typing: Any, target: Any, source: Any, count: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def insert_sorted(typing: Any, buffer: Any, blocks: Any, key: Any) -> Any:
+    """Insert a uint64 into an ascending buffer of ``blocks`` times eight, dropping the largest; return its place.
+
+    The eight bytes before the buffer are zero. No step depends on the values, so nothing can be mispredicted: each
+    element becomes ``max(the one before, min(key, itself))``.
+    """
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ir = _ir()
+        words, whole = _vector(8, "i64"), ir.IntType(64)
+        smaller, larger = (_function(builder, f"llvm.{n}.v8i64", words, [words, words]) for n in ("umin", "umax"))
+        base, blocks, key = args
+        lane = builder.insert_element(ir.Constant(words, ir.Undefined), key, ir.Constant(ir.IntType(32), 0))
+        keys = builder.shuffle_vector(lane, lane, ir.Constant(_vector(8, "i32"), None))
+
+        def body(index: Any, values: list[Any]) -> list[Any]:
+            # From the end, so that the element before is still the old one.
+            block = builder.sub(builder.sub(blocks, index), ir.Constant(whole, 1))
+            at = builder.add(base, builder.shl(block, ir.Constant(whole, 6)))
+            here = _load(builder, at, None, words)
+            before = _load(builder, at, ir.Constant(whole, -8), words)
+            mixed = builder.call(larger, [before, builder.call(smaller, [keys, here])])
+            builder.store(mixed, builder.inttoptr(at, ir.PointerType(words)), align=1)
+            below = builder.zext(builder.icmp_unsigned("<", here, keys), words)
+            return [builder.add(values[0], below)]
+
+        (counts,) = _loop(builder, blocks, [ir.Constant(words, None)], body)
+        return builder.call(_function(builder, "llvm.vector.reduce.add.v8i64", whole, [words]), [counts])
+
+    return types.int64(types.int64, types.int64, types.uint64), generate
 
 
 @intrinsic

@@ -2,24 +2,27 @@
 
 A vector y of d <= 384 dimensions, already rotated so that no dimension stands out, becomes
 
-* a *code row*: LVQ-8, ``y_j ~ low + step * c_j``, padded with zeros to a multiple of 64 bytes;
+* a *code row*: LVQ with 8 or 4 bits, ``y_j ~ low + step * c_j``, padded with zeros to a multiple of 64 bytes (4 bits:
+  see ``simd.dot_u4s8`` for the order);
 * a *sketch* of 64 bytes: the signs of y in 48 bytes, and what both levels need besides (see ``SKETCH_FIELDS``).
 
 The sketch estimates ``<q, y> ~ f * sum_j q_j sign(y_j)`` with ``f = |y|^2 / |y|_1``, unbiased under random rotations,
 whose standard error is ``|q| * spread``. A comparison that the sketch rules out never loads the code row. Queries are
-encoded the same way, so that a stored vector can be a query: their code row is the query in eight bits, and its upper
-four bits are the planes that meet the signs.
+encoded the same way, so that a stored vector can be a query: their codes become the query in eight bits, and the upper
+four of those are the planes that meet the signs.
 """
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from orthant.kernels.compiling import kernel
-from orthant.kernels.simd import bit_plane_64, load_bf16, load_f32, load_i32, store_u64
+from orthant.kernels.simd import bit_plane_64, load_bf16, load_f32, load_i32, load_u64, store_u64
 
 __all__ = [
     "MOST_DIMS",
@@ -38,6 +41,9 @@ MOST_DIMS = 384
 
 SKETCH_BYTES = 64
 
+_HUGE = 4 << 20
+"""Arrays from this many bytes are put on huge pages."""
+
 SKETCH_FIELDS = {"signs": 0, "norm": 48, "sums": 52, "factor": 56, "spread": 58, "step": 60, "low": 62}
 """Offset of each field: signs (48 bytes), squared norm (float32), 512 * sum of codes + number of positive signs
 (uint32), and four bfloat16."""
@@ -47,21 +53,27 @@ QUERY_EXTRA = 320
 
 _GROUP = "graph"
 
+_SIGNS = np.uint64(0x8080808080808080)
+_HALVES = np.uint64(0x0F0F0F0F0F0F0F0F)
+_MIDDLE = np.uint64(0x0808080808080808)
 
-def code_bytes(dims: int) -> int:
-    """Return the bytes of a code row: the dimensions, rounded up to whole cache lines.
+
+def code_bytes(dims: int, bits: int = 8) -> int:
+    """Return the bytes of a code row: whole cache lines.
 
     Parameters
     ----------
     dims : int
         Dimensions of the encoded vectors, at most 384.
+    bits : {8, 4}, default 8
+        Bits per dimension.
 
     Returns
     -------
     int
         A multiple of 64.
     """
-    return -(-dims // 64) * 64
+    return -(-dims * bits // 512) * 64
 
 
 def aligned_rows(count: int, width: int) -> np.ndarray:
@@ -77,9 +89,19 @@ def aligned_rows(count: int, width: int) -> np.ndarray:
     ndarray of shape (count, width), uint8
         The matrix.
     """
-    buffer = np.zeros(count * width + 64, dtype=np.uint8)
+    buffer = _zeros(count * width + 64)
     start = -buffer.ctypes.data % 64
     return buffer[start : start + count * width].reshape(count, width)
+
+
+def _zeros(size: int) -> np.ndarray:
+    """Return zeroed bytes, on huge pages where there are any: random reads of small pages wait for address look-ups."""
+    if size < _HUGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.zeros(size, dtype=np.uint8)
+    room = mmap.mmap(-1, size)
+    with contextlib.suppress(OSError):
+        room.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(room, dtype=np.uint8)
 
 
 @kernel
@@ -105,11 +127,11 @@ def _bf16_value(bits: Any) -> Any:
 
 def _encode_examples() -> Iterable[tuple[Any, ...]]:
     Y, norms, rows = np.zeros((1, 64), np.float32), np.zeros(1, np.float32), np.zeros((1, 64), np.uint8)
-    yield Y, norms, rows, rows, 0, 1
+    yield Y, norms, rows, rows, 8, 0, 1
 
 
 @kernel(group=_GROUP, examples=_encode_examples, fastmath={"reassoc", "contract", "nnan", "nsz"})
-def encode_rows(Y: Any, norms: Any, sketches: Any, codes: Any, start: Any, stop: Any) -> None:
+def encode_rows(Y: Any, norms: Any, sketches: Any, codes: Any, bits: Any, start: Any, stop: Any) -> None:
     """Encode vectors start to stop.
 
     Parameters
@@ -120,12 +142,15 @@ def encode_rows(Y: Any, norms: Any, sketches: Any, codes: Any, start: Any, stop:
         Squared norms to store, those of the vectors before any reduction.
     sketches : ndarray of shape (n, 64), uint8
         Written; zeroed before.
-    codes : ndarray of shape (n, code_bytes(d)), uint8
+    codes : ndarray of shape (n, code_bytes(d, bits)), uint8
         Written; zeroed before.
+    bits : int
+        8 or 4 bits per dimension.
     start, stop : int
         Rows.
     """
     d = Y.shape[1]
+    most = np.int32((1 << bits) - 1)
     for i in range(start, stop):
         lowest, highest = Y[i, 0], Y[i, 0]
         absolute, squares = np.float32(0.0), np.float32(0.0)
@@ -138,15 +163,18 @@ def encode_rows(Y: Any, norms: Any, sketches: Any, codes: Any, start: Any, stop:
         # Constants are rounded outwards first; codes belong to the rounded constants.
         low_bits = _bf16_down(lowest)
         low = _bf16_value(low_bits)
-        step_bits = _bf16_up((highest - low) / np.float32(255.0))
+        step_bits = _bf16_up((highest - low) / np.float32(most))
         step = _bf16_value(step_bits)
         inverse = np.float32(1.0) / step if step > 0 else np.float32(0.0)
         total = np.int64(0)
         for j in range(d):
             code = np.int32((Y[i, j] - low) * inverse + np.float32(0.5))
-            code = min(max(code, np.int32(0)), np.int32(255))
-            codes[i, j] = np.uint8(code)
+            code = min(max(code, np.int32(0)), most)
             total += code
+            if bits == 8:
+                codes[i, j] = np.uint8(code)
+            else:
+                codes[i, ((j >> 7) << 6) + (j & 63)] |= np.uint8(code << (4 if j & 64 else 0))
         positive = 0
         for j in range(d):
             if Y[i, j] > 0:
@@ -168,62 +196,67 @@ def encode_rows(Y: Any, norms: Any, sketches: Any, codes: Any, start: Any, stop:
 
 
 @kernel
-def query_row(sketch: Any, code: Any, width: Any, dims: Any, margin: Any, out: Any) -> None:
+def query_row(sketch: Any, code: Any, width: Any, bits: Any, dims: Any, margin: Any, out: Any) -> None:
     """Turn an encoded vector into a query: signed bytes, planes and constants.
 
     Parameters
     ----------
     sketch, code : int
         Addresses of its sketch and code row.
-    width : int
-        Bytes of a code row.
+    width, bits : int
+        Bytes of the code row, and bits per dimension.
     dims : int
         Dimensions d.
     margin : float32
         Standard errors that a sketch may be off before its comparison is given up.
-    out : ndarray of shape (width + 320,), uint8
-        Written.
+    out : ndarray of shape (signed + 320,), uint8
+        Written; ``signed`` is the number of dimensions, padded.
     """
-    words = width >> 6
+    signed = len(out) - QUERY_EXTRA
     base = out.ctypes.data
-    for block in range(words):
-        for k in range(4):
-            plane = bit_plane_64(code + 64 * block, np.int64(4 + k))
-            store_u64(base + width + 64 * k + 8 * block, plane)
-        for j in range(8):
-            at = 64 * block + 8 * j
-            store_u64(base + at, load_u64_flipped(code + at))
-    for k in range(4):
-        for j in range(words, 8):
-            store_u64(base + width + 64 * k + 8 * j, np.uint64(0))
     step, low = load_bf16(sketch + 60), load_bf16(sketch + 62)
+    for k in range(4):
+        for j in range(8):
+            store_u64(base + signed + 64 * k + 8 * j, np.uint64(0))
+    for block in range(width >> 6):
+        at = code + 64 * block
+        if bits == 8:
+            for k in range(4):
+                store_u64(base + signed + 64 * k + 8 * block, bit_plane_64(at, np.int64(4 + k)))
+            for j in range(0, 64, 8):
+                store_u64(base + 64 * block + j, load_u64(at + j) ^ _SIGNS)
+            continue
+        for k in range(4):
+            store_u64(base + signed + 64 * k + 16 * block, bit_plane_64(at, np.int64(k)))
+            if 128 * block + 64 < signed:
+                store_u64(base + signed + 64 * k + 16 * block + 8, bit_plane_64(at, np.int64(4 + k)))
+        for j in range(0, 64, 8):
+            both = load_u64(at + j)
+            first, second = both & _HALVES, (both >> np.uint64(4)) & _HALVES
+            store_u64(base + 128 * block + j, ((first << np.uint64(4)) | _MIDDLE) ^ _SIGNS)
+            if 128 * block + 64 < signed:
+                store_u64(base + 128 * block + 64 + j, ((second << np.uint64(4)) | _MIDDLE) ^ _SIGNS)
     total = np.float32((np.int64(load_i32(sketch + 52)) & 0xFFFFFFFF) >> 9)
     norm = load_f32(sketch + 48)
-    constants = out[width + 256 :].view(np.float32)
-    constants[0] = step
-    constants[1] = low + np.float32(128.0) * step
+    constants = out[signed + 256 :].view(np.float32)
+    scale = np.float32(1.0) if bits == 8 else np.float32(0.0625)
+    # A value of four bits stands in the middle of its sixteen of eight bits.
+    constants[0] = step * scale
+    constants[1] = low + step * (np.float32(128.0) if bits == 8 else np.float32(7.5))
     constants[2] = step * total + low * np.float32(dims)
     constants[3] = norm
-    constants[4] = np.float32(2.0) * np.float32(16.0) * step
-    constants[5] = np.float32(2.0) * (low + np.float32(7.5) * step)
+    constants[4] = np.float32(32.0) * step * scale
+    constants[5] = np.float32(2.0) * (low + (np.float32(7.5) * step if bits == 8 else np.float32(0.0)))
     constants[6] = np.float32(2.0) * margin * np.sqrt(max(norm, np.float32(0.0)))
-
-
-@kernel
-def load_u64_flipped(address: Any) -> Any:
-    """Load eight unsigned bytes as signed ones, shifted down by 128."""
-    low = np.uint64(np.int64(load_i32(address)) & 0xFFFFFFFF)
-    high = np.uint64(np.int64(load_i32(address + 4)) & 0xFFFFFFFF)
-    return (low | (high << np.uint64(32))) ^ np.uint64(0x8080808080808080)
 
 
 def _query_examples() -> Iterable[tuple[Any, ...]]:
     rows = np.zeros((1, 64), np.uint8)
-    yield rows, rows, 1, np.float32(0), rows
+    yield rows, rows, 8, 1, np.float32(0), rows
 
 
 @kernel(group=_GROUP, examples=_query_examples)
-def query_rows(sketches: Any, codes: Any, dims: Any, margin: Any, out: Any) -> None:
+def query_rows(sketches: Any, codes: Any, bits: Any, dims: Any, margin: Any, out: Any) -> None:
     """Turn encoded vectors into query rows.
 
     Parameters
@@ -232,13 +265,13 @@ def query_rows(sketches: Any, codes: Any, dims: Any, margin: Any, out: Any) -> N
         Their sketches.
     codes : ndarray of shape (q, width), uint8
         Their code rows.
-    dims : int
-        Dimensions.
+    bits, dims : int
+        Bits per dimension, and dimensions.
     margin : float32
         As ``query_row``.
-    out : ndarray of shape (q, width + 320), uint8
+    out : ndarray of shape (q, signed + 320), uint8
         Written.
     """
     width = codes.shape[1]
     for i in range(len(out)):
-        query_row(sketches[i].ctypes.data, codes[i].ctypes.data, width, dims, margin, out[i])
+        query_row(sketches[i].ctypes.data, codes[i].ctypes.data, width, bits, dims, margin, out[i])

@@ -13,7 +13,7 @@ left evenly, which both levels of codes need.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from orthant.kernels import sketch
 from orthant.kernels.distances import norms as row_norms
+from orthant.kernels.rotations import kronecker_factors, rotate_rows
 from orthant.types import FloatArray, Metric
 
 __all__ = ["Space", "fit_space"]
@@ -41,30 +42,36 @@ class Space:
         Dimension of full vectors.
     mean : ndarray of shape (e,), float32
         Centre, in the dimension after embedding (dim, or dim + 1 for dot).
-    projection : ndarray of shape (e, d), float32
-        Orthonormal columns: reduction and rotation in one product.
+    basis : ndarray of shape (e, d), float32, or None
+        Leading principal directions; None keeps all dimensions.
+    rotation : tuple of ndarray
+        Signs and factors; see ``kernels.rotations.kronecker_factors``.
     largest : float
         Norm M given to all vectors under dot.
     kept : float
         Share of the variance that the kept dimensions hold; 1 without reduction.
+    bits : int
+        Bits per dimension of a code row, 8 or 4.
     """
 
     metric: Metric
     dim: int
     mean: FloatArray
-    projection: FloatArray
+    basis: FloatArray | None
+    rotation: tuple[FloatArray, FloatArray, FloatArray]
     largest: float
     kept: float
+    bits: int = 8
 
     @property
     def dims(self) -> int:
         """Dimensions of encoded vectors."""
-        return int(self.projection.shape[1])
+        return len(self.rotation[0])
 
     @property
     def width(self) -> int:
         """Bytes of a code row."""
-        return sketch.code_bytes(self.dims)
+        return sketch.code_bytes(self.dims, self.bits)
 
     def embed(self, X: FloatArray, *, query: bool = False) -> FloatArray:
         """Return vectors centred and prepared for squared Euclidean distances, shape (n, e), float32."""
@@ -72,41 +79,42 @@ class Space:
             return X - self.mean
         norms = row_norms(X)
         if self.metric == "cosine":
-            return (X / norms[:, None]).astype(np.float32) - self.mean
-        out = np.zeros((len(X), self.dim + 1), dtype=np.float32)
-        if query:
-            # The order of products does not depend on the query's length; this one keeps distances of one size.
-            out[:, :-1] = X * (self.largest / np.maximum(norms, 1e-30))[:, None]
+            out = X * (1.0 / norms).astype(np.float32)[:, None]
         else:
-            out[:, :-1] = X
-            out[:, -1] = np.sqrt(np.maximum(self.largest**2 - norms**2, 0.0))
+            out = np.zeros((len(X), self.dim + 1), dtype=np.float32)
+            # The order of products does not depend on a query's length; the largest norm keeps distances of one size.
+            scale = self.largest / np.maximum(norms, 1e-30) if query else np.ones(len(X))
+            out[:, :-1] = X * scale.astype(np.float32)[:, None]
+            if not query:
+                out[:, -1] = np.sqrt(np.maximum(self.largest**2 - norms**2, 0.0))
         out -= self.mean
         return out
 
-    def encode(self, X: FloatArray, *, query: bool = False) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def encode(self, X: FloatArray) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return sketches (n, 64) and code rows (n, width) of vectors, both uint8 at cache lines."""
-        sketches = sketch.aligned_rows(len(X), sketch.SKETCH_BYTES)
-        codes = sketch.aligned_rows(len(X), self.width)
-        self.encode_into(X, sketches, codes, query=query)
+        return self._encoded(self.embed(X), self.bits)
+
+    def _encoded(self, Z: FloatArray, bits: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        sketches = sketch.aligned_rows(len(Z), sketch.SKETCH_BYTES)
+        codes = sketch.aligned_rows(len(Z), sketch.code_bytes(self.dims, bits))
+        norms = np.einsum("ij,ij->i", Z, Z)
+        reduced = Z if self.basis is None else Z @ self.basis
+        Y = np.empty_like(reduced)
+        rotate_rows(reduced, *self.rotation, Y)
+        sketch.encode_rows(Y, norms, sketches, codes, bits, 0, len(Z))
         return sketches, codes
 
-    def encode_into(
-        self, X: FloatArray, sketches: npt.NDArray[Any], codes: npt.NDArray[Any], *, query: bool = False
-    ) -> None:
-        """Encode vectors into zeroed rows."""
-        Z = self.embed(X, query=query)
-        norms = np.einsum("ij,ij->i", Z, Z)
-        sketch.encode_rows(np.ascontiguousarray(Z @ self.projection), norms, sketches, codes, 0, len(X))
-
     def query_rows(self, Q: FloatArray, margin: float) -> npt.NDArray[Any]:
-        """Return query rows for the kernels, shape (q, width + 320), uint8."""
-        sketches, codes = self.encode(Q, query=True)
-        out = sketch.aligned_rows(len(Q), self.width + sketch.QUERY_EXTRA)
-        sketch.query_rows(sketches, codes, self.dims, np.float32(margin), out)
+        """Return query rows for the kernels, shape (q, signed + 320), uint8."""
+        sketches, codes = self._encoded(self.embed(Q, query=True), 8)
+        out = sketch.aligned_rows(len(Q), -(-self.dims // 128) * 128 + sketch.QUERY_EXTRA)
+        sketch.query_rows(sketches, codes, 8, self.dims, np.float32(margin), out)
         return out
 
 
-def fit_space(sample: FloatArray, *, metric: Metric, dims: int | None, largest: float, seed: int) -> Space:
+def fit_space(
+    sample: FloatArray, *, metric: Metric, dims: int | None, bits: int, largest: float, seed: int
+) -> Space:
     """Fit a space to a sample of the vectors.
 
     Parameters
@@ -117,6 +125,8 @@ def fit_space(sample: FloatArray, *, metric: Metric, dims: int | None, largest: 
         The score.
     dims : int or None
         Dimensions to keep, at most 384. None keeps all up to 384.
+    bits : {8, 4}
+        Bits per dimension of a code row.
     largest : float
         Largest norm of all vectors, for dot.
     seed : int
@@ -129,19 +139,16 @@ def fit_space(sample: FloatArray, *, metric: Metric, dims: int | None, largest: 
     """
     dim = sample.shape[1]
     width = dim + 1 if metric == "dot" else dim
-    raw = Space(metric, dim, np.zeros(width, np.float32), np.eye(width, 1, dtype=np.float32), largest, 1.0)
-    Z = raw.embed(sample)
-    mean = Z.mean(axis=0, dtype=np.float64)
     wanted = min(width, sketch.MOST_DIMS if dims is None else dims)
-    kept = 1.0
-    basis = np.eye(width)
-    if wanted < width:
-        centred = Z.astype(np.float64) - mean
-        energy, vectors = np.linalg.eigh(centred.T @ centred)
-        basis = vectors[:, ::-1][:, :wanted]
-        kept = float(energy[::-1][:wanted].sum() / max(energy.sum(), 1e-300))
-    gaussian = np.random.default_rng(seed).standard_normal((wanted, wanted))
-    rotation, upper = np.linalg.qr(gaussian)
-    rotation *= np.where(np.diag(upper) < 0, -1.0, 1.0)
-    projection = np.ascontiguousarray((basis @ rotation).astype(np.float32))
-    return Space(metric, dim, mean.astype(np.float32), projection, largest, kept)
+    rotation = kronecker_factors(wanted, np.random.default_rng(seed))
+    space = Space(metric, dim, np.zeros(width, np.float32), None, rotation, largest, 1.0, bits)
+    Z = space.embed(sample)
+    mean = Z.mean(axis=0, dtype=np.float64)
+    space = replace(space, mean=mean.astype(np.float32))
+    if wanted == width:
+        return space
+    centred = Z.astype(np.float64) - mean
+    energy, vectors = np.linalg.eigh(centred.T @ centred)
+    basis = np.ascontiguousarray(vectors[:, ::-1][:, :wanted].astype(np.float32))
+    kept = float(energy[::-1][:wanted].sum() / max(energy.sum(), 1e-300))
+    return replace(space, basis=basis, kept=kept)

@@ -138,6 +138,7 @@ class State:
             "dead_count": self.dead_count,
             "full_dim": self.space.dim,
             "twin_count": self.twin_count,
+            "bits": self.space.bits,
         }
         return np.array([*(array.ctypes.data for array in arrays), *(numbers[name] for name in VIEW[8:])], np.int64)
 
@@ -242,9 +243,9 @@ class State:
 
 
 def _aligned_ints(count: int, width: int) -> npt.NDArray[np.int32]:
-    buffer = np.full(count * width + 16, -1, dtype=np.int32)
-    start = (-buffer.ctypes.data % 64) // 4
-    return buffer[start : start + count * width].reshape(count, width)
+    out = sketch.aligned_rows(count, 4 * width).view(np.int32)
+    out[:] = -1
+    return out
 
 
 def distinct_ids(parts: Sequence[IdArray]) -> bool:

@@ -1,0 +1,95 @@
+"""Random rotations that cost little: Kronecker products of two small orthogonal matrices behind random signs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from orthant.kernels.compiling import kernel
+from orthant.types import FloatArray
+
+__all__ = ["haar", "kronecker_factors", "rotate_rows"]
+
+
+def haar(size: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Return an orthogonal matrix drawn uniformly.
+
+    Parameters
+    ----------
+    size : int
+        Rows and columns.
+    rng : numpy.random.Generator
+        Where the randomness comes from.
+
+    Returns
+    -------
+    ndarray of shape (size, size), float64
+        The Q of a Gaussian matrix, its signs fixed by the diagonal of R.
+    """
+    rotation, upper = np.linalg.qr(rng.standard_normal((size, size)))
+    return np.asarray(rotation * np.where(np.diag(upper) < 0, -1.0, 1.0))
+
+
+def kronecker_factors(dims: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Draw a rotation of ``dims`` dimensions in factored form.
+
+    Parameters
+    ----------
+    dims : int
+        Dimensions; the closer their factors, the cheaper the rotation. A prime costs as much as a dense matrix.
+    rng : numpy.random.Generator
+        Where the randomness comes from.
+
+    Returns
+    -------
+    signs : ndarray of shape (dims,), float32
+        1 or -1.
+    left : ndarray of shape (a, a), float32
+        Orthogonal; a b = dims.
+    right : ndarray of shape (b, b), float32
+        Orthogonal.
+    """
+    a = max(i for i in range(1, int(dims**0.5) + 1) if dims % i == 0)
+    signs = np.where(rng.random(dims) < 0.5, -1.0, 1.0)
+    left, right = haar(a, rng), haar(dims // a, rng)
+    return signs.astype(np.float32), left.astype(np.float32), right.astype(np.float32)
+
+
+def _examples() -> Iterable[tuple[Any, ...]]:
+    rows, line = np.zeros((1, 1), np.float32), np.zeros(1, np.float32)
+    yield rows, line, rows, rows, rows
+
+
+@kernel(group="graph", examples=_examples, fastmath={"reassoc", "contract"})
+def rotate_rows(Z: Any, signs: Any, left: Any, right: Any, out: Any) -> None:
+    """Rotate rows: each, times the signs and as an (a, b) matrix M, becomes ``left @ M @ right``.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n, a b), float32
+        Rows.
+    signs, left, right : ndarray
+        As ``kronecker_factors`` gives.
+    out : ndarray of shape (n, a b), float32
+        Written.
+    """
+    a, b = left.shape[0], right.shape[0]
+    middle = np.empty((a, b), np.float32)
+    for n in range(len(Z)):
+        for i in range(a):
+            for j in range(b):
+                middle[i, j] = np.float32(0.0)
+            for m in range(b):
+                value = Z[n, i * b + m] * signs[i * b + m]
+                for j in range(b):
+                    middle[i, j] += value * right[m, j]
+        for i in range(a):
+            for j in range(b):
+                out[n, i * b + j] = np.float32(0.0)
+            for m in range(a):
+                value = left[i, m]
+                for j in range(b):
+                    out[n, i * b + j] += value * middle[m, j]
