@@ -29,6 +29,7 @@ __all__ = [
     "load_i64",
     "load_u64",
     "move_bytes",
+    "positive_16",
     "prefetch",
     "store_i32",
     "store_u64",
@@ -319,6 +320,20 @@ def bit_plane_64(typing: Any, address: Any, bit: Any) -> Any:
         return builder.bitcast(found, ir.IntType(64))
 
     return types.uint64(types.int64, types.int64), generate
+
+
+@intrinsic
+def positive_16(typing: Any, address: Any) -> Any:
+    """Bit i of the result says whether float32 i of the 16 at ``address`` is above 0."""
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ir = _ir()
+        lanes = _vector(16, "f32")
+        found = builder.fcmp_ordered(">", _load(builder, args[0], None, lanes), ir.Constant(lanes, None))
+        return builder.zext(builder.bitcast(found, ir.IntType(16)), ir.IntType(64))
+
+    return types.uint64(types.int64), generate
 
 
 @intrinsic

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from orthant.kernels.compiling import kernel
-from orthant.kernels.simd import bit_plane_64, load_bf16, load_f32, load_i32, load_u64, store_u64
+from orthant.kernels.simd import bit_plane_64, load_bf16, load_f32, load_i32, load_u64, positive_16, store_u64
 
 __all__ = [
     "MOST_DIMS",
@@ -150,7 +150,7 @@ def encode_rows(Y: Any, norms: Any, sketches: Any, codes: Any, bits: Any, start:
         Rows.
     """
     d = Y.shape[1]
-    most = np.int32((1 << bits) - 1)
+    most, line = np.int32((1 << bits) - 1), np.empty(MOST_DIMS, np.uint8)
     for i in range(start, stop):
         lowest, highest = Y[i, 0], Y[i, 0]
         absolute, squares = np.float32(0.0), np.float32(0.0)
@@ -166,20 +166,27 @@ def encode_rows(Y: Any, norms: Any, sketches: Any, codes: Any, bits: Any, start:
         step_bits = _bf16_up((highest - low) / np.float32(most))
         step = _bf16_value(step_bits)
         inverse = np.float32(1.0) / step if step > 0 else np.float32(0.0)
-        total = np.int64(0)
+        total = np.int32(0)
         for j in range(d):
             code = np.int32((Y[i, j] - low) * inverse + np.float32(0.5))
             code = min(max(code, np.int32(0)), most)
             total += code
-            if bits == 8:
-                codes[i, j] = np.uint8(code)
-            else:
-                codes[i, ((j >> 7) << 6) + (j & 63)] |= np.uint8(code << (4 if j & 64 else 0))
-        positive = 0
-        for j in range(d):
+            line[j] = np.uint8(code)
+        if bits == 8:
+            codes[i, :d] = line[:d]
+        else:
+            for j in range(d):
+                codes[i, ((j >> 7) << 6) + (j & 63)] |= np.uint8(line[j] << (4 if j & 64 else 0))
+        positive, base = np.int64(0), Y[i].ctypes.data
+        for j in range(0, d - 15, 16):
+            word = positive_16(base + 4 * j)
+            sketches[i, j >> 3] = np.uint8(word & np.uint64(255))
+            sketches[i, (j >> 3) + 1] = np.uint8(word >> np.uint64(8))
+        for j in range(d - d % 16, d):
             if Y[i, j] > 0:
                 sketches[i, j >> 3] |= np.uint8(1 << (j & 7))
-                positive += 1
+        for j in range(d):
+            positive += np.int64(Y[i, j] > 0)
         factor, spread = np.float32(0.0), np.float32(0.0)
         if absolute > 0:
             factor = squares / absolute
@@ -188,7 +195,7 @@ def encode_rows(Y: Any, norms: Any, sketches: Any, codes: Any, bits: Any, start:
                 spread = np.sqrt(excess / np.float32(d - 1))
         fields = sketches[i].view(np.uint16)
         sketches[i].view(np.float32)[12] = norms[i]
-        sketches[i].view(np.uint32)[13] = np.uint32(total * 512 + positive)
+        sketches[i].view(np.uint32)[13] = np.uint32(np.int64(total) * 512 + positive)
         fields[28] = _bf16_up(factor)
         fields[29] = _bf16_up(spread)
         fields[30] = step_bits
