@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock, current_thread
+from contextlib import contextmanager
+from threading import Condition, Lock, current_thread
 from typing import Any, TypeVar
 
 from orthant.errors import InputError
 from orthant.validate import check_count
 
-__all__ = ["default_threads", "map_ranges", "map_tasks", "resolve_threads", "run_both"]
+__all__ = ["ReadersWriterLock", "default_threads", "map_ranges", "map_tasks", "resolve_threads", "run_both"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -164,3 +165,52 @@ def map_ranges(
     bounds = [count * i // parts for i in range(parts + 1)]
     ranges = [(a, b) for a, b in itertools.pairwise(bounds) if b > a]
     return map_tasks(lambda pair: function(*pair), ranges, threads=parts)
+
+
+class ReadersWriterLock:
+    """Many readers or one writer; a waiting writer goes before readers that come later.
+
+    Examples
+    --------
+    >>> lock = ReadersWriterLock()
+    >>> with lock.reading():
+    ...     pass
+    >>> with lock.writing():
+    ...     pass
+    """
+
+    def __init__(self) -> None:
+        self._turn = Condition()
+        self._readers = 0
+        self._writing = False
+        self._waiting = 0
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Hold the lock together with other readers."""
+        with self._turn:
+            while self._writing or self._waiting:
+                self._turn.wait()
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._readers -= 1
+                self._turn.notify_all()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the lock alone."""
+        with self._turn:
+            self._waiting += 1
+            while self._writing or self._readers:
+                self._turn.wait()
+            self._waiting -= 1
+            self._writing = True
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._writing = False
+                self._turn.notify_all()

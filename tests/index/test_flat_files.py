@@ -91,7 +91,7 @@ def test_w27_a_save_that_dies_leaves_the_old_index(tmp_path, monkeypatch):
 
     other = Flat(16, "l2")
     other.add(data(70, seed=8))
-    monkeypatch.setattr(flat_file, "write_bytes_atomically", dies)
+    monkeypatch.setattr(array_files, "write_bytes_atomically", dies)
     with pytest.raises(KeyboardInterrupt):
         other.save(folder)
     monkeypatch.undo()

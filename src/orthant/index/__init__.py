@@ -10,12 +10,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-_HOMES = {"Flat": "orthant.index.flat"}
+_HOMES = {"Flat": "orthant.index.flat", "Graph": "orthant.index.graph"}
 
-__all__ = ["Flat"]
+__all__ = ["Flat", "Graph"]
 
 if TYPE_CHECKING:
     from orthant.index.flat import Flat
+    from orthant.index.graph import Graph
 
 
 def __getattr__(name: str) -> Any:

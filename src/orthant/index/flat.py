@@ -288,6 +288,11 @@ class Flat:
         selection = data.select(as_allowed(allowed))
         return scan(data, queries, wanted, metric=self._metric, selection=selection, threads=threads)
 
+    def ids(self) -> IdArray:
+        """Return the ids of all live vectors, shape (n,), int64, in the order of the rows."""
+        data = self._data
+        return data.ids_of(data.alive_rows())
+
     def score_ids(self, q: npt.ArrayLike, ids: npt.ArrayLike) -> FloatArray:
         """Return one query's exact scores with given ids.
 

@@ -33,8 +33,8 @@ from orthant.kernels.beam import (
     code_distance,
     expand_entries,
     insert_key,
-    key_buffer,
     is_allowed,
+    key_buffer,
     signed_bytes,
     sketch_distance,
     slot_of,
@@ -56,6 +56,7 @@ __all__ = ["COSINE", "DOT", "L2", "search_graph", "search_slots"]
 DOT, COSINE, L2 = 0, 1, 2
 """Metrics of the final scores."""
 
+_LARGEST = np.finfo(np.float32).max
 _ONE = np.uint64(1)
 _HIGHEST = np.uint64(0xFFFFFFFFFFFFFFFF)
 
@@ -65,11 +66,13 @@ def exact_score(view: Any, slot: Any, query: Any, metric: Any) -> Any:
     """Return the score of a slot's full vector, larger is closer."""
     row = load_i64(view[ADDRESSES] + 8 * slot)
     if metric == L2:
-        return -l2_f32(row, query, view[FULL_DIM])
-    score = dot_f32(row, query, view[FULL_DIM])
-    if metric == COSINE:
-        score *= load_f32(view[SCALES] + 4 * slot)
-    return score
+        score = -l2_f32(row, query, view[FULL_DIM])
+    else:
+        score = dot_f32(row, query, view[FULL_DIM])
+        if metric == COSINE:
+            score *= load_f32(view[SCALES] + 4 * slot)
+    # Overflow stays finite: -inf means that there is no neighbour.
+    return max(-_LARGEST, min(_LARGEST, score))
 
 
 @kernel
@@ -303,7 +306,7 @@ def search_slots(
     view: Any, rows: Any, queries: Any, start: Any, stop: Any, k: Any, rerank: Any, metric: Any, slots: Any, ids: Any,
     scores: Any, counts: Any, spent: Any,
 ) -> None:  # fmt: skip
-    """Answer queries by comparing every listed slot: sketches first, code rows where they may matter, then full vectors.
+    """Answer queries by comparing every listed slot: sketches, code rows where they may matter, then full vectors.
 
     Parameters are those of ``search_graph``; ``slots`` is an ndarray of int32, live and allowed.
     """

@@ -1,7 +1,7 @@
 """Best-first search over a graph of encoded vectors, and what its answers are made of.
 
-A graph is a ``view``: a row of int64 whose entries are named below, addresses and sizes. One compiled kernel thus serves
-arrays and memory maps alike. Candidates are keys of 64 bits: the distance as an ordered integer in the upper half, the
+A graph is a ``view``: a row of int64 whose entries are named below, addresses and sizes. One compiled kernel thus
+serves arrays and memory maps alike. Candidates are keys of 64 bits: the distance as an ordered integer in the upper half, the
 slot in bits 1 to 31, and whether it was expanded in bit 0.
 """
 
@@ -17,27 +17,37 @@ from orthant.kernels.simd import (
     dot_u4s8,
     dot_u8s8,
     float_key,
+    insert_sorted,
     load_bf16,
     load_f32,
     load_i32,
     load_i64,
     load_u64,
-    insert_sorted,
     prefetch,
 )
 
-__all__ = ["DEAD", "ENTRIES", "VIEW", "beam", "code_distance", "expand_entries", "insert_key", "is_allowed", "key_buffer"]
+__all__ = [
+    "DEAD",
+    "ENTRIES",
+    "VIEW",
+    "beam",
+    "code_distance",
+    "expand_entries",
+    "insert_key",
+    "is_allowed",
+    "key_buffer",
+]
 
-VIEW = (
+VIEW = tuple(
     "sketches codes links twins ids addresses scales dead slots width degree dims entries entry_count sketched "
-    "dead_count full_dim twin_count bits"
-).split()
+    "dead_count full_dim twin_count bits".split()  # noqa: SIM905
+)
 """Names of a view's entries, in order.
 
-sketches (n, 64) and codes (n, width) uint8; links (n, degree) int32, -1 behind the last; twins (n,) int32, the next slot
-of an equal vector or -1; ids (n,) int64; addresses (n,) of the full float32 vectors; scales (n,) float32; dead, a bitmap
-over slots; entries (entry_count,) int32; sketched, 1 where sketches decide; full_dim, the dimension of full vectors; twin_count, slots
-that are another's twin; bits per dimension of a code row.
+sketches (n, 64) and codes (n, width) uint8; links (n, degree) int32, -1 behind the last; twins (n,) int32, the next
+slot of an equal vector or -1; ids (n,) int64; addresses (n,) of the full float32 vectors; scales (n,) float32; dead, a
+bitmap over slots; entries (entry_count,) int32; sketched, 1 where sketches decide; full_dim, the dimension of full
+vectors; twin_count, slots that are another's twin; bits per dimension of a code row.
 """
 
 SKETCHES, CODES, LINKS, TWINS, IDS, ADDRESSES, SCALES, DEAD, SLOTS = range(9)
@@ -223,7 +233,7 @@ def beam(
             slot = np.int64(todo[i])
             distance = code_distance(sketches + 64 * slot, codes + width * slot, query, blocks, bits, constants, dims)
             key = (float_key(distance) << np.uint64(32)) | np.uint64(slot << 1)
-            # Inserting what does not belong changes nothing, and costs less than a branch on it, while beams are narrow.
+            # Inserting what does not belong changes nothing, and costs less than a branch while beams are narrow.
             if wide and key >= worst:
                 continue
             place = insert_key(buffer, key, most)

@@ -1,7 +1,7 @@
 """Instructions that Numba has no words for: byte products, bit counts, prefetches and raw loads.
 
-Each is an intrinsic for use inside kernels and takes addresses, since a kernel over addresses is compiled once, whatever
-array or memory map lies behind them. ``orthant.kernels.cpu.simd_level`` chooses the form of the byte product; the rest
+Each is an intrinsic for use inside kernels and takes addresses, since a kernel over addresses is compiled once,
+whatever array or memory map lies behind them. ``orthant.kernels.cpu.simd_level`` chooses the form of the byte product; the rest
 is LLVM's own vector code, which every processor gets in its own registers. All loads may be unaligned.
 """
 
@@ -200,8 +200,11 @@ def dot_u8s8(typing: Any, a: Any, q: Any, blocks: Any) -> Any:
 
 @intrinsic
 def dot_u4s8(typing: Any, a: Any, q: Any, blocks: Any) -> Any:
-    """Sum of products of 4-bit values and signed bytes: block b of 64 bytes at ``a`` holds values 128 b to 128 b + 63 in
-    the lower halves of its bytes and the next 64 in the upper ones."""  # noqa: D205, D209
+    """Sum of products of 4-bit values and signed bytes.
+
+    Block b of 64 bytes at ``a`` holds values 128 b to 128 b + 63 in the lower halves of its bytes and the next 64 in
+    the upper ones.
+    """
     from numba import types
 
     return types.int32(types.int64, types.int64, types.int64), nibble_product(PRODUCTS[simd_level()])
@@ -359,9 +362,7 @@ def move_bytes(typing: Any, target: Any, source: Any, count: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         ir = _ir()
         pointer, flag = ir.PointerType(ir.IntType(8)), ir.IntType(1)
-        call = _function(
-            builder, "llvm.memmove.p0.p0.i64", ir.VoidType(), [pointer, pointer, ir.IntType(64), flag]
-        )
+        call = _function(builder, "llvm.memmove.p0.p0.i64", ir.VoidType(), [pointer, pointer, ir.IntType(64), flag])
         places = [builder.inttoptr(value, pointer) for value in args[:2]]
         builder.call(call, [*places, args[2], ir.Constant(flag, 0)])
         return context.get_dummy_value()

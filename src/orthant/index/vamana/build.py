@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -271,7 +270,7 @@ def ensure_reachable(state: State, settings: BuildSettings) -> int:
     lost = unreachable(state)
     count = len(lost)
     while len(lost):
-        # Their own links lead into the graph: the nearest neighbour that is reachable points back, whatever pruning says.
+        # Their own links lead into the graph: the nearest reachable neighbour points back, whatever pruning says.
         reached = np.ones(state.used, dtype=bool)
         reached[lost] = False
         for slot in lost.tolist():
@@ -330,7 +329,7 @@ def _unchain(state: State, slots: IdArray) -> None:
             if state.vectors.own is not None:
                 state.vectors.own[[head, swap]] = state.vectors.own[[swap, head]]
                 state.point_at_own(np.array([head, swap]))
-            state.runs = state.runs.add(state.ids[[head]], np.array([head], np.int64))
+            state.note(state.ids[[head]], np.array([head], np.int32))
             state.dead = bitmaps.clear_rows(state.dead, np.array([head]))
             state.dead = bitmaps.set_rows(state.dead, np.array([swap]))
         state.twin_count -= len(chain) - len(left)

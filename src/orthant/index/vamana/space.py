@@ -3,9 +3,9 @@
 Whatever the metric, the graph sees squared Euclidean distances of centred vectors:
 
 * cosine: vectors are scaled to unit length;
-* l2: as they are;
-* dot: a last dimension ``sqrt(M^2 - |x|^2)`` gives all vectors the largest norm M, and queries get 0 there, so that
-  the nearest vector is the one of largest product (Bachrach et al. 2014, "Speeding up the Xbox recommender system").
+* l2: over the largest norm M, so that squares stay in range;
+* dot: over M, with a last dimension ``sqrt(1 - |x / M|^2)`` that gives all vectors unit length; queries get 0 there, so
+  that the nearest vector is the one of largest product (Bachrach et al. 2014, "Speeding up the Xbox recommender").
 
 Then the leading principal directions are kept where there are more than ``dims``, and a random rotation spreads what is
 left evenly, which both levels of codes need.
@@ -24,10 +24,14 @@ from orthant.kernels.distances import norms as row_norms
 from orthant.kernels.rotations import kronecker_factors, rotate_rows
 from orthant.types import FloatArray, Metric
 
-__all__ = ["Space", "fit_space"]
+__all__ = ["SAMPLE_ROWS", "Space", "fit_space"]
 
-_SAMPLE = 20_000
+SAMPLE_ROWS = 20_000
 """Rows that the mean and the directions are estimated from: enough for 50 per dimension of the widest encoders here."""
+
+
+_FARTHEST = 1e6
+"""Largest norms from the origin that a vector is encoded at."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Space:
     rotation : tuple of ndarray
         Signs and factors; see ``kernels.rotations.kronecker_factors``.
     largest : float
-        Norm M given to all vectors under dot.
+        Largest norm M; 1 for cosine.
     kept : float
         Share of the variance that the kept dimensions hold; 1 without reduction.
     bits : int
@@ -75,18 +79,22 @@ class Space:
 
     def embed(self, X: FloatArray, *, query: bool = False) -> FloatArray:
         """Return vectors centred and prepared for squared Euclidean distances, shape (n, e), float32."""
-        if self.metric == "l2":
-            return X - self.mean
         norms = row_norms(X)
         if self.metric == "cosine":
-            out = X * (1.0 / norms).astype(np.float32)[:, None]
+            scale = 1.0 / norms
+        elif query and self.metric == "dot":
+            # The order of products does not depend on a query's length; unit length keeps distances of one size.
+            scale = 1.0 / np.maximum(norms, 1e-300)
+        else:
+            # So far outside, the order of distances depends on the direction alone.
+            scale = np.minimum(1.0 / self.largest, _FARTHEST / np.maximum(norms, 1e-300))
+        if self.metric != "dot":
+            out = X * scale.astype(np.float32)[:, None]
         else:
             out = np.zeros((len(X), self.dim + 1), dtype=np.float32)
-            # The order of products does not depend on a query's length; the largest norm keeps distances of one size.
-            scale = self.largest / np.maximum(norms, 1e-30) if query else np.ones(len(X))
-            out[:, :-1] = X * scale.astype(np.float32)[:, None]
+            np.multiply(X, scale.astype(np.float32)[:, None], out=out[:, :-1])
             if not query:
-                out[:, -1] = np.sqrt(np.maximum(self.largest**2 - norms**2, 0.0))
+                out[:, -1] = np.sqrt(np.maximum(1.0 - (norms * scale) ** 2, 0.0))
         out -= self.mean
         return out
 
@@ -112,9 +120,7 @@ class Space:
         return out
 
 
-def fit_space(
-    sample: FloatArray, *, metric: Metric, dims: int | None, bits: int, largest: float, seed: int
-) -> Space:
+def fit_space(sample: FloatArray, *, metric: Metric, dims: int | None, bits: int, largest: float, seed: int) -> Space:
     """Fit a space to a sample of the vectors.
 
     Parameters
@@ -128,7 +134,7 @@ def fit_space(
     bits : {8, 4}
         Bits per dimension of a code row.
     largest : float
-        Largest norm of all vectors, for dot.
+        Largest norm of all vectors.
     seed : int
         Of the rotation.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,12 +30,12 @@ class Vectors:
     ----------
     own : ndarray of shape (capacity, dim), float32, or None
         Our room; None when the vectors lie elsewhere.
-    kept : list of ndarray
-        Arrays whose memory ``State.addresses`` points into.
+    kept : list of (ndarray, ndarray)
+        Arrays whose memory ``State.addresses`` points into, and the slots of their rows, -1 where none.
     """
 
     own: FloatArray | None
-    kept: list[Any] = field(default_factory=list)
+    kept: list[tuple[FloatArray, npt.NDArray[np.int32]]] = field(default_factory=list)
 
 
 @dataclass
@@ -89,7 +88,13 @@ class State:
     used: int = 0
     dead_count: int = 0
     twin_count: int = 0
-    runs: IdRuns = field(default_factory=IdRuns)
+    runs: IdRuns | None = None
+    table: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+
+    @property
+    def sparse(self) -> bool:
+        """Whether ids are too far apart for a table by id."""
+        return self.runs is not None
 
     @classmethod
     def empty(cls, space: Space, room: int, capacity: int, *, own: bool) -> State:
@@ -145,6 +150,12 @@ class State:
     def locate(self, ids: IdArray) -> IdArray:
         """Return the slot of each id, -1 where it is absent."""
         out = np.full(len(ids), -1, dtype=np.int64)
+        if self.runs is None:
+            inside = np.flatnonzero((ids >= 0) & (ids < len(self.table)))
+            slots = self.table[ids[inside]].astype(np.int64)
+            fits = (slots >= 0) & (self.ids[slots] == ids[inside]) & ~self.is_dead(np.maximum(slots, 0))
+            out[inside[fits]] = slots[fits]
+            return out
         for places, slots in self.runs.find(ids):
             # A slot may have been freed and given to another id since.
             fits = (self.ids[slots] == ids[places]) & ~self.is_dead(slots)
@@ -159,6 +170,11 @@ class State:
         """Return the slots a search may return, ascending."""
         mask = ~bitmaps.to_mask(self.dead, self.used)
         return np.flatnonzero(mask)
+
+    def nodes(self) -> IdArray:
+        """Return the slots that are live parts of the graph and equal to no other, ascending."""
+        linked = bitmaps.to_mask(self.linked, self.used) & ~bitmaps.to_mask(self.dead, self.used)
+        return np.flatnonzero(linked & (self.twins[: self.used] < 0))
 
     def take_slots(self, count: int) -> npt.NDArray[np.int32]:
         """Return slots for new vectors: free ones first, then new ones; arrays grow where needed."""
@@ -195,7 +211,7 @@ class State:
 
     def copy(self) -> State:
         """Return a state that can be changed while this one is searched; vectors elsewhere are not copied."""
-        out = State(**{**vars(self), "vectors": Vectors(None, list(self.vectors.kept))})
+        out = State(**{**vars(self), "vectors": Vectors(None, list(self.vectors.kept)), "table": self.table.copy()})
         if self.vectors.own is not None:
             out.vectors.own = self.vectors.own
         # A quarter of room: whoever copies a graph does so to extend it.
@@ -209,36 +225,64 @@ class State:
             self.addresses[slots] = own.ctypes.data + np.asarray(slots, np.int64) * (4 * self.space.dim)
 
     def place(self, slots: npt.NDArray[np.int32], X: FloatArray, ids: IdArray) -> None:
-        """Keep full vectors and ids of new slots; X must outlive the state where the room is not our own."""
+        """Copy full vectors and ids of new slots into our own room."""
         if self.vectors.own is not None:
             self.vectors.own[slots] = X
             self.point_at_own(slots)
-        else:
-            self.vectors.kept.append(X)
-            self.addresses[slots] = X.ctypes.data + np.arange(len(X), dtype=np.int64) * X.strides[0]
         self.ids[slots] = ids
-        self.runs = self.runs.add(ids, slots.astype(np.int64))
+        self.note(ids, slots)
 
-    def encode(self, slots: npt.NDArray[np.int32], X: FloatArray, scales: FloatArray | None) -> None:
+    def place_outside(
+        self, slots: npt.NDArray[np.int32], X: FloatArray, kept: npt.NDArray[np.int64], ids: IdArray
+    ) -> None:
+        """Note where chosen rows of somebody else's array lie; the array is kept alive."""
+        self.point_outside(slots, X, kept)
+        self.ids[slots] = ids
+        self.note(ids, slots)
+
+    def point_outside(self, slots: npt.NDArray[np.int32], X: FloatArray, kept: npt.NDArray[np.int64]) -> None:
+        """Let the addresses of slots point at rows of somebody else's array, which is kept alive."""
+        rows = np.full(len(X), -1, np.int32)
+        rows[kept] = slots
+        self.vectors.kept.append((X, rows))
+        self.addresses[slots] = X.ctypes.data + kept * X.strides[0]
+
+    def note(self, ids: IdArray, slots: npt.NDArray[np.int32]) -> None:
+        """Remember where ids are: in a table while they are dense, in sorted runs from then on."""
+        if self.runs is not None:
+            self.runs = self.runs.add(ids, slots.astype(np.int64))
+            return
+        highest = int(ids.max(initial=-1))
+        if highest >= 8 * self.used + 65_536:
+            used = np.flatnonzero(self.ids[: self.used] >= 0)
+            self.runs = IdRuns().add(self.ids[used], used.astype(np.int64))
+            self.table = np.zeros(0, np.int32)
+            return
+        if highest >= len(self.table):
+            grown = np.full(max(highest + 1, len(self.table) + len(self.table) // 2, 1024), -1, np.int32)
+            grown[: len(self.table)] = self.table
+            self.table = grown
+        self.table[ids] = slots
+
+    def encode(self, slots: npt.NDArray[np.int32], X: FloatArray) -> None:
         """Encode the vectors of new slots."""
-        step = 8192
-        for a in range(0, len(slots), step):
-            part = slots[a : a + step]
-            sketches, codes = self.space.encode(X[a : a + step])
-            self.sketches[part], self.codes[part] = sketches, codes
-        if scales is not None:
-            self.scales[slots] = scales
+        self.sketches[slots], self.codes[slots] = self.space.encode(np.ascontiguousarray(X))
+
+    def own_arrays(self) -> None:
+        """Copy what is mapped or shared, so that it can be changed in place."""
+        if not all(getattr(self, name).flags.writeable for name in ("sketches", "codes", "links")) or (
+            self.vectors.own is not None and not self.vectors.own.flags.writeable
+        ):
+            self._resize(self.used + self.used // 4 + 64)
 
     def memory(self) -> dict[str, int]:
         """Return bytes by part; full vectors that lie elsewhere count nothing."""
         out = {name: getattr(self, name)[: self.used].nbytes for name in SLOT_ARRAYS}
         out["addresses"] = self.addresses[: self.used].nbytes + self.scales[: self.used].nbytes
         out["bitmaps"] = self.dead.nbytes + self.linked.nbytes
-        out["lookup"] = self.runs.nbytes
+        out["lookup"] = self.table.nbytes if self.runs is None else self.runs.nbytes
         out["vectors"] = 0 if self.vectors.own is None else self.vectors.own[: self.used].nbytes
-        out["spare"] = sum(
-            getattr(self, name).nbytes - getattr(self, name)[: self.used].nbytes for name in SLOT_ARRAYS
-        )
+        out["spare"] = sum(getattr(self, name).nbytes - getattr(self, name)[: self.used].nbytes for name in SLOT_ARRAYS)
         return out
 
 
@@ -246,9 +290,3 @@ def _aligned_ints(count: int, width: int) -> npt.NDArray[np.int32]:
     out = sketch.aligned_rows(count, 4 * width).view(np.int32)
     out[:] = -1
     return out
-
-
-def distinct_ids(parts: Sequence[IdArray]) -> bool:
-    """Return whether no id occurs twice over all parts."""
-    ids = np.concatenate(parts) if parts else np.zeros(0, np.int64)
-    return len(np.unique(ids)) == len(ids)

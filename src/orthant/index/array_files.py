@@ -1,0 +1,236 @@
+"""Arrays in a folder behind one header that names and checks them.
+
+The header is replaced last, so a folder holds the old arrays or the new ones, never a mixture. File names are relative.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orthant.artifact import write_bytes_atomically
+from orthant.errors import InputError, NotFoundError, StoreCorruptedError, StoreVersionError, message
+
+__all__ = ["damaged", "map_array", "read_header", "verify_file", "write_arrays"]
+
+CRC_BLOCK = 1 << 20
+"""Bytes that one checksum covers."""
+
+
+def write_arrays(
+    path: str | Path,
+    *,
+    header: str,
+    kind: str,
+    version: int,
+    body: Mapping[str, Any],
+    arrays: Mapping[str, Iterable[np.ndarray[Any, Any]]],
+) -> None:
+    """Write arrays to a folder and replace what it held in one step.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder; created if missing.
+    header : str
+        File name of the header.
+    kind : str
+        What the folder holds, checked on reading.
+    version : int
+        Format, and the lowest that reads it.
+    body : mapping
+        JSON-serialisable settings; ``kind``, ``format``, ``minimum_reader`` and ``files`` are added.
+    arrays : mapping of str to iterable of ndarray
+        Each array in parts, little-endian.
+
+    Raises
+    ------
+    InputError
+        The path is a file.
+    """
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(message(f"{folder}, a file", "a folder", "choose a folder to save to"))
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {name: _write_stream(folder, name, parts) for name, parts in arrays.items()}
+    whole = {"kind": kind, "format": version, "minimum_reader": version, **body, "files": files}
+    record = {"body": whole, "sha256": _digest(whole)}
+    write_bytes_atomically(folder / header, json.dumps(record, separators=(",", ":"), sort_keys=True).encode())
+    _sync_folder(folder)
+    kept = {str(entry["name"]) for entry in files.values()}
+    for stale in [file for name in files for file in folder.glob(f"{name}-*.bin")]:
+        if stale.name not in kept:
+            # Windows refuses while a reader maps the old file; the next save tries again.
+            with contextlib.suppress(PermissionError, FileNotFoundError):
+                stale.unlink()
+
+
+def _write_stream(folder: Path, stem: str, parts: Iterable[np.ndarray[Any, Any]]) -> dict[str, Any]:
+    temporary = folder / f".{stem}.{os.getpid()}.tmp"
+    crcs: list[int] = []
+    pending = bytearray()
+    size = 0
+    with open(temporary, "wb") as handle:
+        for part in parts:
+            data = np.ascontiguousarray(part).tobytes()
+            handle.write(data)
+            size += len(data)
+            pending += data
+            done = len(pending) - len(pending) % CRC_BLOCK
+            crcs += [zlib.crc32(pending[a : a + CRC_BLOCK]) for a in range(0, done, CRC_BLOCK)]
+            del pending[:done]
+        if pending:
+            crcs.append(zlib.crc32(pending))
+        handle.flush()
+        os.fsync(handle.fileno())
+    # Named by content: a save never overwrites a file that the header in place still needs.
+    name = f"{stem}-{hashlib.sha256(repr((size, crcs)).encode()).hexdigest()[:16]}.bin"
+    os.replace(temporary, folder / name)
+    return {"name": name, "bytes": size, "crc32": crcs}
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _digest(body: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, separators=(",", ":"), sort_keys=True).encode()).hexdigest()
+
+
+def read_header(path: Path, *, kind: str, version: int) -> dict[str, Any]:
+    """Read and check a header.
+
+    Parameters
+    ----------
+    path : Path
+        The header file.
+    kind : str
+        What it must describe.
+    version : int
+        Newest format that is understood.
+
+    Returns
+    -------
+    dict
+        The body given to ``write_arrays``, with ``files``.
+
+    Raises
+    ------
+    NotFoundError
+        No header there.
+    StoreCorruptedError
+        It is damaged or describes something else.
+    StoreVersionError
+        A newer release wrote it.
+    """
+    try:
+        record = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFoundError(
+            message(f"no {kind} at {path.parent}", f"a folder with {path.name}", "check the path")
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, "text that is not JSON") from error
+    body = record.get("body") if isinstance(record, dict) else None
+    if not isinstance(body, dict) or record.get("sha256") != _digest(body):
+        raise damaged(path, "a wrong checksum")
+    reader = body.get("minimum_reader")
+    if not isinstance(reader, int) or body.get("kind") != kind:
+        raise damaged(path, f"kind {body.get('kind')!r}")
+    if reader > version:
+        raise StoreVersionError(
+            message(
+                f"{path} of format {body.get('format')}",
+                f"at most {version}",
+                f"use a release that reads format {reader}",
+            )
+        )
+    return body
+
+
+def verify_file(path: Path, entry: Mapping[str, Any]) -> None:
+    """Compare a file with its entry in the header, every byte of it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    entry : mapping
+        Its size and checksums.
+
+    Raises
+    ------
+    StoreCorruptedError
+        The file is missing, cut or changed; the text names the block.
+    """
+    if not path.is_file():
+        raise damaged(path, "no such file")
+    size = path.stat().st_size
+    if size != entry["bytes"]:
+        raise damaged(path, f"{size} bytes instead of {entry['bytes']}")
+    with open(path, "rb") as handle:
+        for number, expected in enumerate(entry["crc32"]):
+            if zlib.crc32(handle.read(CRC_BLOCK)) != expected:
+                raise damaged(path, f"a wrong checksum in block {number} (of {CRC_BLOCK} bytes)")
+
+
+def map_array(path: Path, dtype: str, shape: tuple[int, ...], *, mmap: bool) -> np.ndarray[Any, Any]:
+    """Return a verified file as an array, mapped read-only or copied.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    dtype : str
+        Little-endian dtype.
+    shape : tuple of int
+        Its shape.
+    mmap : bool
+        Map instead of copying.
+
+    Returns
+    -------
+    ndarray
+        The array.
+    """
+    # An empty file cannot be mapped.
+    if mmap and all(shape):
+        return np.asarray(np.memmap(path, dtype=dtype, mode="r", shape=shape))
+    return np.fromfile(path, dtype=dtype).reshape(shape)
+
+
+def damaged(path: Path, what: str) -> StoreCorruptedError:
+    """Return the error for a damaged file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    what : str
+        What is wrong with it.
+
+    Returns
+    -------
+    StoreCorruptedError
+        To be raised.
+    """
+    return StoreCorruptedError(
+        message(
+            f"{path} with {what}",
+            "the bytes that were saved",
+            "restore the folder from a copy or build the index again",
+        )
+    )

@@ -1,0 +1,197 @@
+"""Making a state from vectors, and changing it: the steps behind ``Graph.add``, ``remove`` and ``over``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from orthant.index.ordering import Order, insertion_order
+from orthant.index.vamana import build
+from orthant.index.vamana.space import SAMPLE_ROWS, fit_space
+from orthant.index.vamana.state import State
+from orthant.kernels import distances
+from orthant.types import FloatArray, IdArray, Metric
+
+__all__ = ["Piece", "Settings", "drop", "extend", "make_state"]
+
+Progress = Callable[[int, int], None]
+
+_MEND_SHARE = 0.02
+_MEND_LEAST = 64
+"""Removed slots are mended away above 64 and above two in a hundred: a search then meets few of them."""
+_NARROW = 128
+"""Up to so many dimensions, eight bits fit into two cache lines, and four would save one at most."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Parameters of a graph; see ``Graph``."""
+
+    degree: int
+    beam: int
+    alpha: float
+    reduced_dim: int | None
+    sketch: bool
+    order: Order | IdArray
+    seed: int
+    scan_below: int
+    margin: float = 0.5
+
+    def links(self, threads: int | None) -> build.BuildSettings:
+        """Return what the linking steps need."""
+        return build.BuildSettings(self.degree, self.beam, self.alpha, self.margin, self.sketch, threads)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Vectors to index.
+
+    Attributes
+    ----------
+    X : ndarray of shape (m, dim), float32
+        Rows; where they are not copied, they must outlive the graph.
+    ids : ndarray of shape (m,), int64
+        Their ids.
+    scale : ndarray of shape (m,), float32
+        One over the norm for cosine; ones otherwise.
+    kept : ndarray of shape (k,), int64
+        Rows to index.
+    """
+
+    X: FloatArray
+    ids: IdArray
+    scale: FloatArray
+    kept: npt.NDArray[np.int64]
+
+
+def make_state(
+    pieces: Sequence[Piece], settings: Settings, *, metric: Metric, own: bool, threads: int | None,
+    progress: Progress | None = None,
+) -> State:  # fmt: skip
+    """Build a graph over vectors.
+
+    Parameters
+    ----------
+    pieces : sequence of Piece
+        At least one row in all.
+    settings : Settings
+        How.
+    metric : {"dot", "cosine", "l2"}
+        The score.
+    own : bool
+        Copy the vectors into room of the graph's own.
+    threads : int or None
+        Threads.
+    progress : callable of (done, total), optional
+        Called after each batch.
+
+    Returns
+    -------
+    State
+        The graph, every slot reachable.
+    """
+    total = sum(len(piece.kept) for piece in pieces)
+    rng = np.random.default_rng(settings.seed)
+    sample = _sample(pieces, total, rng)
+    dims = min(sample.shape[1] + (metric == "dot"), settings.reduced_dim or 384)
+    largest = 1.0
+    if metric != "cosine":
+        largest = max(float(distances.norms(piece.X).max(initial=0.0)) for piece in pieces) or 1.0
+    space = fit_space(
+        sample, metric=metric, dims=settings.reduced_dim, bits=8 if dims <= _NARROW else 4, largest=largest,
+        seed=settings.seed,
+    )  # fmt: skip
+    state = State.empty(space, 2 * settings.degree, total, own=own)
+    slots = [_fill(state, piece) for piece in pieces]
+    every = np.concatenate(slots)
+    order = _order(every, pieces, settings, metric, rng)
+    build.link(state, order, settings.links(threads), progress)
+    build.ensure_reachable(state, settings.links(threads))
+    return state
+
+
+def _sample(pieces: Sequence[Piece], total: int, rng: np.random.Generator) -> FloatArray:
+    chosen = np.sort(rng.choice(total, min(total, SAMPLE_ROWS), replace=False))
+    out, start = [], 0
+    for piece in pieces:
+        inside = chosen[(chosen >= start) & (chosen < start + len(piece.kept))] - start
+        out.append(piece.X[piece.kept[inside]])
+        start += len(piece.kept)
+    return np.ascontiguousarray(np.concatenate(out))
+
+
+def _fill(state: State, piece: Piece) -> npt.NDArray[np.int32]:
+    slots = state.take_slots(len(piece.kept))
+    if state.vectors.own is not None:
+        state.place(slots, piece.X[piece.kept], piece.ids[piece.kept])
+    else:
+        state.place_outside(slots, piece.X, piece.kept, piece.ids[piece.kept])
+    step = 8192
+    for a in range(0, len(slots), step):
+        part = piece.kept[a : a + step]
+        state.encode(slots[a : a + step], piece.X[part])
+    state.scales[slots] = piece.scale[piece.kept]
+    return slots
+
+
+def _order(
+    every: npt.NDArray[np.int32], pieces: Sequence[Piece], settings: Settings, metric: Metric, rng: np.random.Generator
+) -> npt.NDArray[np.int32]:
+    order = settings.order
+    if isinstance(order, str) and order == "random":
+        return rng.permutation(every)
+    if isinstance(order, str) and order == "given":
+        return every
+    X = np.concatenate([piece.X[piece.kept] for piece in pieces])
+    return every[insertion_order(X, order, metric=metric, seed=settings.seed)]
+
+
+def extend(state: State, piece: Piece, settings: Settings, *, threads: int | None) -> None:
+    """Add vectors to a graph in place.
+
+    Parameters
+    ----------
+    state : State
+        The graph, not searched meanwhile.
+    piece : Piece
+        New vectors.
+    settings : Settings
+        How.
+    threads : int or None
+        Threads.
+    """
+    slots = _fill(state, piece)
+    rng = np.random.default_rng([settings.seed, state.used])
+    build.link(state, rng.permutation(slots), settings.links(threads))
+
+
+def drop(state: State, slots: IdArray, settings: Settings, *, threads: int | None, mend: bool | None = None) -> None:
+    """Remove live slots from a graph in place, and mend its links when enough have gone.
+
+    Parameters
+    ----------
+    state : State
+        The graph, not searched meanwhile.
+    slots : ndarray of shape (m,), int64
+        Live slots.
+    settings : Settings
+        How.
+    threads : int or None
+        Threads.
+    mend : bool, optional
+        Whether to mend; left out, by the share of removed slots.
+    """
+    if len(slots):
+        build.remove(state, slots)
+    if mend is None:
+        mend = needs_mending(state, 0)
+    if mend:
+        build.mend(state, settings.links(threads))
+
+
+def needs_mending(state: State, more: int) -> bool:
+    """Return whether removing ``more`` slots makes mending due."""
+    return state.dead_count + more > max(_MEND_LEAST, _MEND_SHARE * state.used)

@@ -1,0 +1,285 @@
+"""A graph on disk: links and codes, with or without the full vectors."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orthant.index.array_files import damaged, map_array, read_header, verify_file, write_arrays
+from orthant.index.flat import Flat
+from orthant.index.vamana.building import Settings
+from orthant.index.vamana.space import Space
+from orthant.index.vamana.state import SLOT_ARRAYS, State, Vectors
+from orthant.kernels import bitmaps
+from orthant.kernels.sketch import SKETCH_BYTES
+from orthant.validate import check_metric
+
+__all__ = ["FLAT", "FORMAT", "plain", "read_graph", "read_settings", "settings_of", "write_flat_part", "write_graph"]
+
+FORMAT = 1
+_KIND = "index.graph"
+_HEADER = "graph.json"
+FLAT = "flat"
+"""Folder of the vectors of an index that is too small for a graph."""
+_SETTINGS = "settings.json"
+_PART = 16_384
+
+_DTYPES = {
+    "sketches": "|u1", "codes": "|u1", "links": "<i4", "twins": "<i4", "ids": "<i8", "scales": "<f4", "vectors": "<f4",
+    "linked": "<u8", "entries": "<i4", "free": "<i4", "mean": "<f4", "basis": "<f4", "signs": "<f4", "left": "<f4",
+    "right": "<f4",
+}  # fmt: skip
+
+
+def write_graph(path: str | Path, state: State, *, settings: dict[str, Any], vectors: bool) -> None:
+    """Write a graph without dead slots to a folder.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder.
+    state : State
+        The graph.
+    settings : dict
+        What the index wants back.
+    vectors : bool
+        Whether full vectors are written; only where the room is our own.
+
+    Raises
+    ------
+    InputError
+        The path is a file.
+    """
+    used, space = state.used, state.space
+    arrays: dict[str, Any] = {name: _parts(getattr(state, name)[:used]) for name in (*SLOT_ARRAYS, "scales")}
+    arrays |= {"entries": [state.entries], "free": [state.free], "linked": [state.linked[: bitmaps.words_for(used)]]}
+    arrays |= {
+        "mean": [space.mean],
+        **dict(zip(("signs", "left", "right"), ([a] for a in space.rotation), strict=True)),
+    }
+    if space.basis is not None:
+        arrays["basis"] = [space.basis]
+    if vectors:
+        arrays["vectors"] = _vectors(state)
+    body = {
+        "settings": settings,
+        "used": used,
+        "room": state.room,
+        "twin_count": state.twin_count,
+        "space": {
+            "metric": space.metric,
+            "dim": space.dim,
+            "dims": space.dims,
+            "bits": space.bits,
+            "largest": space.largest,
+            "kept": space.kept,
+        },
+        "sizes": {
+            "entries": len(state.entries),
+            "free": len(state.free),
+            "left": len(space.rotation[1]),
+            "mean": len(space.mean),
+        },
+        "basis": space.basis is not None,
+        "vectors": vectors,
+    }
+    write_arrays(path, header=_HEADER, kind=_KIND, version=FORMAT, body=body, arrays=arrays)
+    shutil.rmtree(Path(path) / FLAT, ignore_errors=True)
+
+
+def _parts(array: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
+    for a in range(0, len(array), _PART):
+        yield array[a : a + _PART]
+
+
+def _vectors(state: State) -> Iterator[np.ndarray[Any, Any]]:
+    own = state.vectors.own
+    if own is None:
+        return
+    free = np.zeros(state.used, dtype=bool)
+    free[state.free] = True
+    for a in range(0, state.used, _PART):
+        part = own[a : min(a + _PART, state.used)].copy()
+        # What a free slot held is nobody's business any more, and differs from run to run.
+        part[free[a : a + len(part)]] = 0
+        yield part
+
+
+def read_graph(path: str | Path, *, mmap: bool, vectors: bool) -> tuple[State, dict[str, Any]]:
+    """Read a graph from a folder and verify every byte of it.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder that ``write_graph`` made.
+    mmap : bool
+        Map codes, links and vectors instead of copying them into memory.
+    vectors : bool
+        Whether full vectors must be there.
+
+    Returns
+    -------
+    state : State
+        The graph; without addresses unless the vectors were written.
+    settings : dict
+        As given to ``write_graph``.
+
+    Raises
+    ------
+    NotFoundError, StoreCorruptedError, StoreVersionError
+        No graph there, damage, or a newer release.
+    """
+    folder = Path(path)
+    body = read_header(folder / _HEADER, kind=_KIND, version=FORMAT)
+    try:
+        return _read(folder, body, mmap=mmap, vectors=vectors)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise damaged(folder / _HEADER, "fields that do not fit together") from error
+
+
+def _read(folder: Path, body: dict[str, Any], *, mmap: bool, vectors: bool) -> tuple[State, dict[str, Any]]:
+    used, room, sizes, about = int(body["used"]), int(body["room"]), body["sizes"], body["space"]
+    dim, dims, bits = int(about["dim"]), int(about["dims"]), int(about["bits"])
+    metric = check_metric(about["metric"])
+    width, a = -(-dims * bits // 512) * 64, int(sizes["left"])
+    embedded = dim + 1 if metric == "dot" else dim
+    if vectors and not body["vectors"]:
+        raise damaged(folder / _HEADER, "no full vectors")
+    shapes: dict[str, tuple[int, ...]] = {
+        "sketches": (used, SKETCH_BYTES), "codes": (used, width), "links": (used, room), "twins": (used,),
+        "ids": (used,), "scales": (used,), "linked": (bitmaps.words_for(used),), "entries": (int(sizes["entries"]),),
+        "free": (int(sizes["free"]),), "mean": (embedded,), "signs": (dims,), "left": (a, a),
+        "right": (dims // a, dims // a),
+    }  # fmt: skip
+    if body["basis"]:
+        shapes["basis"] = (embedded, dims)
+    if vectors:
+        shapes["vectors"] = (used, dim)
+    read = {}
+    for name, shape in shapes.items():
+        entry = body["files"][name]
+        file = folder / Path(str(entry["name"])).name
+        verify_file(file, entry)
+        if int(entry["bytes"]) != int(np.prod(shape, dtype=np.int64)) * np.dtype(_DTYPES[name]).itemsize:
+            raise ValueError(name)
+        mapped = mmap and name in ("sketches", "codes", "links", "vectors")
+        read[name] = map_array(file, _DTYPES[name], shape, mmap=mapped)
+    space = Space(
+        metric, dim, read["mean"], read.get("basis"), (read["signs"], read["left"], read["right"]),
+        float(about["largest"]), float(about["kept"]), bits,
+    )  # fmt: skip
+    return _state(space, read, used, int(body["twin_count"])), dict(body["settings"])
+
+
+def _state(space: Space, read: dict[str, Any], used: int, twin_count: int) -> State:
+    dead = np.zeros(max(1, bitmaps.words_for(used)), np.uint64)
+    state = State(
+        space=space,
+        **{name: read[name] for name in (*SLOT_ARRAYS, "scales", "entries", "free", "linked")},
+        addresses=np.zeros(used, np.int64),
+        dead=bitmaps.resize(bitmaps.set_rows(dead, read["free"].astype(np.int64)), len(dead)),
+        vectors=Vectors(read.get("vectors")),
+        used=used,
+        twin_count=twin_count,
+    )
+    if not _sound(state):
+        raise ValueError("slots out of range")
+    taken = np.flatnonzero(state.ids >= 0)
+    state.note(state.ids[taken], taken.astype(np.int32))
+    state.point_at_own(np.arange(used))
+    return state
+
+
+def _sound(state: State) -> bool:
+    """Return whether every slot that a kernel would follow exists: it does not look."""
+    for array in (state.links, state.twins, state.entries, state.free):
+        for part in _parts(array):
+            if part.size and (int(part.min()) < -1 or int(part.max()) >= state.used):
+                return False
+    return not len(state.entries) or int(state.entries.min()) >= 0
+
+
+def plain(settings: Settings) -> dict[str, Any]:
+    """Return settings as JSON values.
+
+    Parameters
+    ----------
+    settings : Settings
+        The parameters.
+
+    Returns
+    -------
+    dict
+        What ``settings_of`` reads; an order given as an array was used once and is not kept.
+    """
+    out = asdict(settings)
+    if not isinstance(settings.order, str):
+        out["order"] = "given"
+    return out
+
+
+def settings_of(saved: dict[str, Any]) -> Settings:
+    """Return the settings among what was saved.
+
+    Parameters
+    ----------
+    saved : dict
+        From ``read_graph``.
+
+    Returns
+    -------
+    Settings
+        The parameters.
+
+    Raises
+    ------
+    StoreCorruptedError
+        One is missing.
+    """
+    try:
+        return Settings(**{each.name: saved[each.name] for each in fields(Settings)})
+    except KeyError as error:
+        raise damaged(Path(_HEADER), f"no setting {error.args[0]!r}") from error
+
+
+def write_flat_part(path: str | Path, flat: Flat, saved: dict[str, Any]) -> None:
+    """Write an index that is too small for a graph.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder.
+    flat : Flat
+        Its vectors.
+    saved : dict
+        Settings.
+    """
+    folder = Path(path)
+    flat.save(folder / FLAT if not folder.is_file() else folder)
+    write_arrays(folder, header=_SETTINGS, kind=_KIND, version=FORMAT, body={"settings": saved}, arrays={})
+    (folder / _HEADER).unlink(missing_ok=True)
+
+
+def read_settings(path: str | Path) -> tuple[Settings, dict[str, Any]]:
+    """Read what ``write_flat_part`` wrote besides the vectors.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder.
+
+    Returns
+    -------
+    settings : Settings
+        The parameters.
+    saved : dict
+        All of it.
+    """
+    body = read_header(Path(path) / _SETTINGS, kind=_KIND, version=FORMAT)
+    saved = dict(body["settings"])
+    return settings_of(saved), saved

@@ -1,0 +1,155 @@
+"""How a filtered search is run: which of three ways costs least, by a model of what each touches.
+
+Whatever a filter was worded like, this module sees a bitmap or ids, so equal filters get equal plans and equal answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from orthant.index.vamana.state import State
+from orthant.kernels import bitmaps, filters
+from orthant.types import BitmapArray, IdArray
+
+__all__ = ["Filter", "Plan", "choose", "make_filter"]
+
+PlanName = Literal["graph", "graph-filtered", "scan-allowed"]
+
+_SLOT_NS = 6.0
+"""Of comparing one slot's sketch in a scan, and its share of what follows."""
+_HOP_NS = 420.0
+"""Of expanding one candidate of a beam."""
+_CHECK_NS = 4.0
+"""Of testing one neighbour of a neighbour against a filter."""
+_WIDER = 1.6
+"""A beam under a filter needs this much more width for the same recall."""
+_STARTS = 48
+
+
+@dataclass(frozen=True)
+class Filter:
+    """The slots that a search may return.
+
+    Attributes
+    ----------
+    bitmap : ndarray of uint64, or None
+        Over ids; None where the ids are too sparse for one.
+    slots : ndarray of shape (m,), int32, or None
+        The slots, where they were given as ids.
+    count : int
+        How many there are; from a bitmap, at most so many.
+    """
+
+    bitmap: BitmapArray | None
+    slots: npt.NDArray[np.int32] | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to run a search.
+
+    Attributes
+    ----------
+    name : {"graph", "graph-filtered", "scan-allowed"}
+        Walk the graph and drop what is not allowed, walk over allowed slots only, or compare all of those.
+    effort : int
+        Width of the beam.
+    starts : ndarray of int32
+        Where searches begin.
+    """
+
+    name: PlanName
+    effort: int
+    starts: npt.NDArray[np.int32]
+
+
+def make_filter(state: State, allowed: BitmapArray | IdArray | npt.NDArray[np.bool_]) -> Filter:
+    """Bring a checked ``allowed`` argument into one form.
+
+    Parameters
+    ----------
+    state : State
+        The graph.
+    allowed : ndarray
+        Bitmap (uint64), mask (bool) or ids (int64).
+
+    Returns
+    -------
+    Filter
+        The same rows, whatever the form.
+    """
+    if allowed.dtype == np.int64:
+        ids = np.unique(allowed)
+        ids = ids[ids >= 0]
+        if len(ids) and int(ids[-1]) >= len(state.table):
+            slots = state.locate(ids)
+            slots = np.sort(slots[slots >= 0]).astype(np.int32)
+            if state.sparse:
+                return Filter(None, slots, len(slots))
+            ids = state.ids[slots]
+        bitmap = bitmaps.from_rows(ids)
+        return Filter(bitmap, None, len(ids))
+    bitmap = bitmaps.from_mask(allowed) if allowed.dtype == np.bool_ else allowed
+    bitmap = bitmap[: bitmaps.words_for(int(state.ids.max(initial=-1)) + 1)]
+    return Filter(np.ascontiguousarray(bitmap), None, bitmaps.count_bits(bitmap))
+
+
+def choose(state: State, allowed: Filter | None, *, k: int, effort: int) -> Plan:
+    """Choose a plan.
+
+    Parameters
+    ----------
+    state : State
+        The graph.
+    allowed : Filter or None
+        The filter.
+    k : int
+        Neighbours wanted.
+    effort : int
+        Width of the beam without a filter.
+
+    Returns
+    -------
+    Plan
+        The plan of least expected cost.
+    """
+    if allowed is None:
+        return Plan("graph", effort, state.entries)
+    live, count = max(state.live, 1), allowed.count
+    share = min(1.0, count / live)
+    if allowed.bitmap is None or count <= 4 * k:
+        return Plan("scan-allowed", effort, state.entries)
+    scan = _SLOT_NS * count
+    walk_all = _HOP_NS * effort / share if share > 0.2 else np.inf
+    wide = int(np.ceil(_WIDER * effort))
+    links = 0.65 * state.room
+    walk_some = wide * (_HOP_NS + _CHECK_NS * min(links / max(share, 1e-9), links * links))
+    best = min(scan, walk_all, walk_some)
+    if best == scan:
+        return Plan("scan-allowed", effort, state.entries)
+    if best == walk_all:
+        return Plan("graph", int(np.ceil(effort / share)), state.entries)
+    starts = np.empty(_STARTS, np.int32)
+    found = 0
+    if not state.sparse:
+        found = filters.spread_bits(allowed.bitmap, state.table, state.dead, starts)
+    if not found:
+        return Plan("scan-allowed", effort, state.entries)
+    return Plan("graph-filtered", wide, starts[:found])
+
+
+def allowed_slots(state: State, allowed: Filter) -> npt.NDArray[np.int32]:
+    """Return the live slots that a filter allows, shape (m,), int32."""
+    if allowed.slots is not None:
+        return allowed.slots
+    bitmap = allowed.bitmap if allowed.bitmap is not None else np.zeros(0, np.uint64)
+    if state.sparse:
+        out = np.empty(state.used, np.int32)
+        return out[: filters.slots_of_ids(bitmap, state.ids[: state.used], state.dead, out)]
+    out = np.empty(min(len(state.table), 64 * len(bitmap)), np.int32)
+    return out[: filters.slots_of_bits(bitmap, state.table, state.dead, out)]

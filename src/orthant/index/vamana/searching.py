@@ -1,0 +1,207 @@
+"""Running a search on a graph: working room, threads, plans, and what it cost."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from orthant import threads as pool
+from orthant.index.vamana.planner import Filter, Plan, allowed_slots, choose
+from orthant.index.vamana.state import State
+from orthant.kernels import answers, bitmaps
+from orthant.kernels.sketch import SKETCH_BYTES
+from orthant.types import FloatArray, Hits, IdArray, SearchCost
+
+__all__ = ["Request", "run"]
+
+METRICS = {"dot": answers.DOT, "cosine": answers.COSINE, "l2": answers.L2}
+
+_LEAST_QUERIES = 12
+"""Queries that are worth a thread of their own."""
+_TOGETHER = 1
+"""Candidates expanded at once: memory is already asked for one step ahead."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked search.
+
+    Attributes
+    ----------
+    queries : ndarray of shape (q, dim), float32
+        Queries.
+    k, effort : int
+        Neighbours wanted and width of the beam.
+    allowed : Filter or None
+        Slots that may be returned.
+    margin : float
+        Standard errors of slack when sketches decide.
+    sketched : bool
+        Whether they do.
+    threads : int or None
+        Threads.
+    skips : ndarray of int32
+        Empty, or a slot per query to treat as absent.
+    """
+
+    queries: FloatArray
+    k: int
+    effort: int
+    allowed: Filter | None
+    margin: float
+    sketched: bool
+    threads: int | None
+    skips: npt.NDArray[np.int32]
+
+
+class _Rooms:
+    """Working room of searches, handed from one to the next: clearing it costs what a search touched, not its size."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._free: list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]] = []
+
+    def take(self, state: State) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:
+        words, room = bitmaps.words_for(state.capacity), state.capacity + (_TOGETHER + 1) * state.room + 64
+        with self._lock:
+            while self._free:
+                visited, touched = self._free.pop()
+                if len(visited) >= words and len(touched) >= room:
+                    return visited, touched
+        return np.zeros(words, np.uint64), np.empty(room, np.int32)
+
+    def give(self, pair: tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]) -> None:
+        with self._lock:
+            if len(self._free) < 8:
+                self._free.append(pair)
+
+
+_rooms = _Rooms()
+
+
+def rerank_count(state: State, k: int, effort: int) -> int:
+    """Return how many candidates are scored by their full vectors."""
+    # Codes of a reduced space order candidates less well than those of all dimensions.
+    wanted = max(4 * k, k + 24) if state.space.basis is not None else max(2 * k, k + 16)
+    return max(k, min(wanted, effort))
+
+
+def run(state: State, request: Request) -> Hits:
+    """Answer a request.
+
+    Parameters
+    ----------
+    state : State
+        The graph; must not change meanwhile.
+    request : Request
+        What is asked.
+
+    Returns
+    -------
+    Hits
+        Neighbours and cost.
+    """
+    begun = time.perf_counter()
+    queries = np.ascontiguousarray(request.queries)
+    plan = choose(state, request.allowed, k=request.k, effort=max(request.effort, request.k))
+    full = queries
+    if state.space.metric == "cosine":
+        norms = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
+        full = np.ascontiguousarray((queries / norms[:, None]).astype(np.float32))
+    rows = state.space.query_rows(queries, request.margin if request.sketched else 0.0)
+    out = _Answers.empty(len(queries), request.k)
+    if plan.name == "scan-allowed" and request.allowed is not None:
+        out.scan(state, request, rows, full, allowed_slots(state, request.allowed), np.arange(len(queries)))
+    else:
+        out.walk(state, request, plan, rows, full)
+        if request.allowed is not None:
+            out.complete(state, request, rows, full)
+    spent = out.spent
+    cost = SearchCost(
+        plan=plan.name,
+        distances=int(spent[0]),
+        seconds=time.perf_counter() - begun,
+        bytes_read=int(
+            spent[0] * SKETCH_BYTES * request.sketched + spent[2] * state.space.width + spent[3] * 4 * state.space.dim
+        ),
+        details={
+            "effort": plan.effort,
+            "expanded": int(spent[1]),
+            "compared": int(spent[2]),
+            "rescored": int(spent[3]),
+        },
+    )
+    return Hits(ids=out.ids, scores=out.scores, counts=out.counts, cost=cost)
+
+
+@dataclass
+class _Answers:
+    ids: IdArray
+    scores: FloatArray
+    counts: npt.NDArray[np.int64]
+    spent: npt.NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, queries: int, k: int) -> _Answers:
+        return cls(
+            np.full((queries, k), -1, np.int64),
+            np.full((queries, k), -np.inf, np.float32),
+            np.zeros(queries, np.int64),
+            np.zeros(4, np.int64),
+        )
+
+    def walk(self, state: State, request: Request, plan: Plan, rows: Any, full: FloatArray) -> None:
+        view = state.view(sketched=request.sketched)
+        bitmap = request.allowed.bitmap if request.allowed is not None else None
+        address, words = (0, -1) if bitmap is None else (bitmap.ctypes.data, len(bitmap))
+        rerank = rerank_count(state, request.k, plan.effort)
+
+        def part(start: int, stop: int) -> npt.NDArray[np.int64]:
+            room, spent = _rooms.take(state), np.zeros(4, np.int64)
+            answers.search_graph(
+                view, rows, full, start, stop, request.k, plan.effort, _TOGETHER, rerank,
+                METRICS[state.space.metric], plan.starts, address, words, plan.name == "graph-filtered", request.skips,
+                *room, self.ids, self.scores, self.counts, spent,
+            )  # fmt: skip
+            _rooms.give(room)
+            return spent
+
+        for spent in pool.map_ranges(part, len(rows), threads=request.threads, minimum=_LEAST_QUERIES):
+            self.spent += spent
+
+    def scan(self, state: State, request: Request, rows: Any, full: FloatArray, slots: Any, which: IdArray) -> None:
+        view = state.view(sketched=request.sketched)
+        rerank = rerank_count(state, request.k, max(request.effort, 4 * request.k))
+        # A part of the queries is answered in place only when it is all of them.
+        whole = len(which) == len(rows)
+        chosen, exact = (rows, full) if whole else (np.ascontiguousarray(rows[which]), full[which])
+        out = self if whole else _Answers.empty(len(which), request.k)
+
+        def part(start: int, stop: int) -> npt.NDArray[np.int64]:
+            spent = np.zeros(4, np.int64)
+            answers.search_slots(
+                view, chosen, exact, start, stop, request.k, rerank, METRICS[state.space.metric], slots,
+                out.ids, out.scores, out.counts, spent,
+            )  # fmt: skip
+            return spent
+
+        work = max(1, len(slots) * max(len(which), 1))
+        minimum = max(1, 40_000 * max(len(which), 1) // work)
+        for spent in pool.map_ranges(part, len(which), threads=request.threads, minimum=minimum):
+            self.spent += spent
+        if not whole:
+            self.ids[which], self.scores[which], self.counts[which] = out.ids, out.scores, out.counts
+
+    def complete(self, state: State, request: Request, rows: Any, full: FloatArray) -> None:
+        """Scan for queries whose walk ended with fewer hits than there are."""
+        if request.allowed is None or not (self.counts < request.k).any():
+            return
+        slots = allowed_slots(state, request.allowed)
+        short = np.flatnonzero(self.counts < min(request.k, len(slots)))
+        if len(short):
+            self.scan(state, request, rows, full, slots, short)

@@ -1,0 +1,112 @@
+"""From bitmaps over ids to slots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from orthant.kernels.compiling import kernel
+from orthant.kernels.simd import trailing_zeros
+
+__all__ = ["slots_of_bits", "slots_of_ids", "spread_bits"]
+
+_ONE = np.uint64(1)
+
+
+def _bits_examples() -> Iterable[tuple[Any, ...]]:
+    words, ints = np.zeros(1, np.uint64), np.zeros(1, np.int32)
+    yield words, ints, words, ints
+
+
+@kernel(group="graph", examples=_bits_examples)
+def slots_of_bits(allowed: Any, table: Any, dead: Any, out: Any) -> Any:
+    """List the live slots of the ids in a bitmap.
+
+    Parameters
+    ----------
+    allowed : ndarray of uint64
+        Bitmap over ids.
+    table : ndarray of int32
+        Slot of each id, -1 where it is absent.
+    dead : ndarray of uint64
+        Bitmap over slots.
+    out : ndarray of int32
+        Receives the slots in the order of ids; as long as the table.
+
+    Returns
+    -------
+    int
+        How many there are.
+    """
+    count = 0
+    for i in range(min(len(allowed), (len(table) + 63) >> 6)):
+        word = allowed[i]
+        while word != 0:
+            number = 64 * i + trailing_zeros(word)
+            word &= word - _ONE
+            if number >= len(table):
+                break
+            slot = np.int64(table[number])
+            if slot >= 0 and (dead[slot >> 6] >> np.uint64(slot & 63)) & _ONE == 0:
+                out[count] = slot
+                count += 1
+    return count
+
+
+def _ids_examples() -> Iterable[tuple[Any, ...]]:
+    words = np.zeros(1, np.uint64)
+    yield words, np.zeros(1, np.int64), words, np.zeros(1, np.int32)
+
+
+@kernel(group="graph", examples=_ids_examples)
+def slots_of_ids(allowed: Any, ids: Any, dead: Any, out: Any) -> Any:
+    """List the live slots whose ids are in a bitmap, by a pass over all slots; see ``slots_of_bits``."""
+    count = 0
+    for slot in range(len(ids)):
+        number = ids[slot]
+        word = number >> 6
+        if number < 0 or word >= len(allowed):
+            continue
+        if (allowed[word] >> np.uint64(number & 63)) & _ONE == 0:
+            continue
+        if (dead[slot >> 6] >> np.uint64(slot & 63)) & _ONE == 0:
+            out[count] = slot
+            count += 1
+    return count
+
+
+def _spread_examples() -> Iterable[tuple[Any, ...]]:
+    words, ints = np.zeros(1, np.uint64), np.zeros(1, np.int32)
+    yield words, ints, words, ints
+
+
+@kernel(group="graph", examples=_spread_examples)
+def spread_bits(allowed: Any, table: Any, dead: Any, out: Any) -> Any:
+    """Fill ``out`` with live slots of ids spread evenly over a bitmap; return how many were found.
+
+    Parameters are those of ``slots_of_bits``, but ``out`` may be short.
+    """
+    words = min(len(allowed), (len(table) + 63) >> 6)
+    count, reached = 0, 0
+    for i in range(len(out)):
+        at = max(reached, words * i // len(out))
+        while at < words:
+            word = allowed[at]
+            at += 1
+            found = False
+            while word != 0 and not found:
+                number = 64 * (at - 1) + trailing_zeros(word)
+                word &= word - _ONE
+                if number >= len(table):
+                    break
+                slot = np.int64(table[number])
+                if slot >= 0 and (dead[slot >> 6] >> np.uint64(slot & 63)) & _ONE == 0:
+                    out[count] = slot
+                    count += 1
+                    found = True
+            if found:
+                break
+        reached = at
+    return count
