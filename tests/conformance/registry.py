@@ -1,6 +1,8 @@
 """Where classes join the conformance suites, by one line each.
 
     register_index("flat", Flat)
+register_index("graph", Graph)
+register_index("graph-without-scans", _walking_graph, recall=0.9)
     register_encoder("static", StaticEncoder.load)
     register_transform("pca", lambda dim: PCA(dim=max(1, dim // 2)))
     register_quantizer("sq8", lambda dim: ScalarQuantizer())
@@ -23,7 +25,8 @@ from orthant.encoders.callable import CallableEncoder
 from orthant.encoders.sentence_transformers import SentenceTransformerEncoder
 from orthant.encoders.static import StaticEncoder
 from orthant.encoders.transformer import TransformerEncoder
-from orthant.index import Flat
+from orthant.index import Flat, Graph
+from orthant.kernels.warmup import wait
 
 TEXTS = tuple(
     f"{who} {what} the {thing} number {i}"
@@ -64,6 +67,12 @@ class VectorCase:
     tolerance: float = 1e-4
 
 
+def _walking_graph(dim: int, metric: str) -> Graph:
+    """A graph that is walked from the first vector on; compiled before, since it scans while it is not."""
+    wait("graph")
+    return Graph(dim, metric, degree=8, beam=40, scan_below=0)
+
+
 INDEXES: dict[str, IndexCase] = {}
 ENCODERS: dict[str, EncoderCase] = {}
 TRANSFORMS: dict[str, VectorCase] = {}
@@ -88,6 +97,8 @@ def register_quantizer(name: str, make: Callable[[int], Any], **settings: Any) -
 
 
 register_index("flat", Flat)
+register_index("graph", Graph)
+register_index("graph-without-scans", _walking_graph, recall=0.9)
 register_encoder("static", StaticEncoder.load)
 register_encoder(
     "transformer",

@@ -56,26 +56,26 @@ def test_w26_bytes_after_a_whole_last_block_are_noticed(tmp_path):
 
 
 def test_w49_a_newer_format_says_which_release_reads_it(tmp_path):
-    from orthant.index import flat_file
+    from orthant.index import array_files
 
     _, folder = saved(tmp_path)
     record = json.loads((folder / "flat.json").read_text())
     record["body"]["format"] = record["body"]["minimum_reader"] = 9
-    record["sha256"] = flat_file._digest(record["body"])
+    record["sha256"] = array_files._digest(record["body"])
     (folder / "flat.json").write_text(json.dumps(record))
     with pytest.raises(StoreVersionError, match="format 9"):
         Flat.load(folder)
 
 
 def test_a_header_cannot_point_outside_its_folder(tmp_path):
-    from orthant.index import flat_file
+    from orthant.index import array_files
 
     _, folder = saved(tmp_path)
     record = json.loads((folder / "flat.json").read_text())
     name = record["body"]["files"]["vectors"]["name"]
     (folder / name).rename(tmp_path / name)
     record["body"]["files"]["vectors"]["name"] = f"../{name}"
-    record["sha256"] = flat_file._digest(record["body"])
+    record["sha256"] = array_files._digest(record["body"])
     (folder / "flat.json").write_text(json.dumps(record))
     with pytest.raises(StoreCorruptedError, match=name):
         Flat.load(folder)
@@ -84,7 +84,7 @@ def test_a_header_cannot_point_outside_its_folder(tmp_path):
 def test_w27_a_save_that_dies_leaves_the_old_index(tmp_path, monkeypatch):
     index, folder = saved(tmp_path)
     wanted = index.search(data(3), 5)
-    from orthant.index import flat_file
+    from orthant.index import array_files
 
     def dies(*_: object) -> None:
         raise KeyboardInterrupt

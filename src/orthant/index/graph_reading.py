@@ -349,7 +349,7 @@ class GraphReading:
             return blocks.vectors_of(rows)
 
     def adjacency(self) -> npt.NDArray[np.int32]:
-        """Return the links, shape (slots, room), int32: neighbours' slots, -1 behind the last; empty without a graph."""
+        """Return the links, shape (slots, room), int32: neighbours' slots, then -1; empty without a graph."""
         with self._lock.reading():
             state = self._state
             return np.zeros((0, 0), np.int32) if state is None else state.links[: state.used].copy()

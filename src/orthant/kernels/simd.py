@@ -1,8 +1,8 @@
 """Instructions that Numba has no words for: byte products, bit counts, prefetches and raw loads.
 
 Each is an intrinsic for use inside kernels and takes addresses, since a kernel over addresses is compiled once,
-whatever array or memory map lies behind them. ``orthant.kernels.cpu.simd_level`` chooses the form of the byte product; the rest
-is LLVM's own vector code, which every processor gets in its own registers. All loads may be unaligned.
+whatever array or memory map lies behind them. ``orthant.kernels.cpu.simd_level`` chooses the form of the byte product;
+the rest is LLVM's own vector code, which every processor gets in its own registers. All loads may be unaligned.
 """
 
 from __future__ import annotations

@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant import threads as pool
+from orthant.index.blocks import IdRuns
 from orthant.index.vamana.state import State
-from orthant.kernels import bitmaps, links
+from orthant.kernels import bitmaps
+from orthant.kernels.graph import links
 from orthant.types import IdArray
 
 __all__ = ["BuildSettings", "collapse_twins", "ensure_reachable", "link", "mend", "relink"]
@@ -155,27 +157,41 @@ def collapse_twins(state: State, order: Slots) -> Slots:
     -----
     Points at distance zero rule each other out as neighbours, so as nodes of their own they could not be reached.
     """
-    heads = np.flatnonzero(bitmaps.to_mask(state.linked, state.used)).astype(np.int32)
-    every = np.concatenate([heads, order])
-    keys = _hashes(state, every)
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    leaders = every[first[inverse]]
-    kept = np.ones(len(every), dtype=bool)
-    for place in np.flatnonzero(leaders[len(heads) :] != order) + len(heads):
-        slot, leader = int(every[place]), int(leaders[place])
+    keys = _hashes(state, order)
+    leaders = _leaders(state, order, keys)
+    kept = np.ones(len(order), dtype=bool)
+    for place in np.flatnonzero(leaders != order).tolist():
+        slot, leader = int(order[place]), int(leaders[place])
         same = (state.codes[slot] == state.codes[leader]).all() and (
             state.sketches[slot, :48] == state.sketches[leader, :48]
         ).all()
-        if not same:
-            continue
-        kept[place] = False
-        state.twins[slot] = state.twins[leader]
-        state.twins[leader] = slot
-        state.twin_count += 1
-    return every[len(heads) :][kept[len(heads) :]]
+        if same:
+            kept[place] = False
+            state.twins[slot] = state.twins[leader]
+            state.twins[leader] = slot
+            state.twin_count += 1
+    if state.hashes is not None:
+        state.hashes = state.hashes.add(keys[kept], order[kept].astype(np.int64))
+    return order[kept]
 
 
-def _hashes(state: State, slots: Slots) -> npt.NDArray[np.uint64]:
+def _leaders(state: State, order: Slots, keys: IdArray) -> Slots:
+    """Return for each new slot the first one, new or linked already, whose hash is the same."""
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    leaders = order[first[inverse]]
+    if not bitmaps.count_bits(state.linked):
+        return leaders
+    if state.hashes is None:
+        heads = np.flatnonzero(bitmaps.to_mask(state.linked, state.used)).astype(np.int32)
+        state.hashes = IdRuns().add(_hashes(state, heads), heads.astype(np.int64))
+    for places, slots in state.hashes.find(keys):
+        # A slot may have been given free, and to another vector, since its hash was noted.
+        fits = bitmaps.contains_rows(state.linked, slots)
+        leaders[places[fits]] = slots[fits]
+    return leaders
+
+
+def _hashes(state: State, slots: Slots) -> IdArray:
     """Return 64 bits of each slot's codes: equal for equal codes, different for almost all others."""
     rng = np.random.Generator(np.random.Philox(20_240_611))
     factors = rng.integers(1, 1 << 63, state.codes.shape[1] // 8, dtype=np.uint64) | np.uint64(1)
@@ -188,7 +204,7 @@ def _hashes(state: State, slots: Slots) -> npt.NDArray[np.uint64]:
         with np.errstate(over="ignore"):
             mixed = (words * factors).sum(axis=1, dtype=np.uint64) + (fields[:, 7] * signs[7])
             out[a : a + 65_536] = mixed ^ (mixed >> np.uint64(29))
-    return out
+    return out.view(np.int64)
 
 
 def mend(state: State, settings: BuildSettings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orthant.kernels.sketch import MOST_DIMS, SKETCH_BYTES, code_bytes
+from orthant.kernels.graph.sketch import MOST_DIMS, SKETCH_BYTES, code_bytes
 
 __all__ = ["estimate_memory"]
 

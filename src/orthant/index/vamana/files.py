@@ -16,7 +16,7 @@ from orthant.index.vamana.building import Settings
 from orthant.index.vamana.space import Space
 from orthant.index.vamana.state import SLOT_ARRAYS, State, Vectors
 from orthant.kernels import bitmaps
-from orthant.kernels.sketch import SKETCH_BYTES
+from orthant.kernels.graph.sketch import SKETCH_BYTES
 from orthant.validate import check_metric
 
 __all__ = ["FLAT", "FORMAT", "plain", "read_graph", "read_settings", "settings_of", "write_flat_part", "write_graph"]

@@ -14,7 +14,7 @@ from orthant.index.ordering import Order
 from orthant.index.sources import as_live, check_distinct, outer_block
 from orthant.index.vamana.building import Piece, Settings
 from orthant.kernels import distances
-from orthant.kernels.sketch import MOST_DIMS
+from orthant.kernels.graph.sketch import MOST_DIMS
 from orthant.types import BitmapArray, FloatArray, IdArray, Metric
 from orthant.validate import as_ids, check_count
 

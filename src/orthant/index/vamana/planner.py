@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant.index.vamana.state import State
-from orthant.kernels import bitmaps, filters
+from orthant.kernels import bitmaps
+from orthant.kernels.graph import filters
 from orthant.types import BitmapArray, IdArray
 
 __all__ = ["Filter", "Plan", "choose", "make_filter"]

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from orthant import threads as pool
 from orthant.index.vamana.planner import Filter, Plan, allowed_slots, choose
 from orthant.index.vamana.state import State
-from orthant.kernels import answers, bitmaps
-from orthant.kernels.sketch import SKETCH_BYTES
+from orthant.kernels import bitmaps
+from orthant.kernels.graph import answers
+from orthant.kernels.graph.sketch import SKETCH_BYTES
 from orthant.types import FloatArray, Hits, IdArray, SearchCost
 
 __all__ = ["Request", "run"]

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.kernels import sketch
 from orthant.kernels.distances import norms as row_norms
+from orthant.kernels.graph import sketch
 from orthant.kernels.rotations import kronecker_factors, rotate_rows
 from orthant.types import FloatArray, Metric
 

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from orthant.index.blocks import IdRuns
 from orthant.index.vamana.space import Space
-from orthant.kernels import bitmaps, sketch
-from orthant.kernels.beam import VIEW
+from orthant.kernels import bitmaps
+from orthant.kernels.graph import sketch
+from orthant.kernels.graph.beam import VIEW
 from orthant.types import FloatArray, IdArray
 
 __all__ = ["SLOT_ARRAYS", "State", "Vectors"]
@@ -89,6 +90,7 @@ class State:
     dead_count: int = 0
     twin_count: int = 0
     runs: IdRuns | None = None
+    hashes: IdRuns | None = None
     table: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
     @property
@@ -130,7 +132,7 @@ class State:
         return self.used - len(self.free) - self.dead_count
 
     def view(self, *, sketched: bool) -> npt.NDArray[np.int64]:
-        """Return the row of addresses and sizes that kernels read; see ``kernels.beam.VIEW``."""
+        """Return the row of addresses and sizes that kernels read; see ``kernels.graph.beam.VIEW``."""
         arrays = (self.sketches, self.codes, self.links, self.twins, self.ids, self.addresses, self.scales, self.dead)
         numbers = {
             "slots": self.used,
@@ -281,6 +283,7 @@ class State:
         out["addresses"] = self.addresses[: self.used].nbytes + self.scales[: self.used].nbytes
         out["bitmaps"] = self.dead.nbytes + self.linked.nbytes
         out["lookup"] = self.table.nbytes if self.runs is None else self.runs.nbytes
+        out["lookup"] += 0 if self.hashes is None else self.hashes.nbytes
         out["vectors"] = 0 if self.vectors.own is None else self.vectors.own[: self.used].nbytes
         out["spare"] = sum(getattr(self, name).nbytes - getattr(self, name)[: self.used].nbytes for name in SLOT_ARRAYS)
         return out

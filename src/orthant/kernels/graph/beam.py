@@ -1,8 +1,8 @@
 """Best-first search over a graph of encoded vectors, and what its answers are made of.
 
 A graph is a ``view``: a row of int64 whose entries are named below, addresses and sizes. One compiled kernel thus
-serves arrays and memory maps alike. Candidates are keys of 64 bits: the distance as an ordered integer in the upper half, the
-slot in bits 1 to 31, and whether it was expanded in bit 0.
+serves arrays and memory maps alike. Candidates are keys of 64 bits: the distance as an ordered integer in the upper
+half, the slot in bits 1 to 31, and whether it was expanded in bit 0.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ __all__ = [
     "key_buffer",
 ]
 
-VIEW = tuple(
-    "sketches codes links twins ids addresses scales dead slots width degree dims entries entry_count sketched "
-    "dead_count full_dim twin_count bits".split()  # noqa: SIM905
+VIEW = (
+    *("sketches", "codes", "links", "twins", "ids", "addresses", "scales", "dead", "slots", "width", "degree", "dims"),
+    *("entries", "entry_count", "sketched", "dead_count", "full_dim", "twin_count", "bits"),
 )
 """Names of a view's entries, in order.
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from orthant.kernels.beam import (
+from orthant.kernels.compiling import kernel
+from orthant.kernels.graph.beam import (
     ADDRESSES,
     BITS,
     CODES,
@@ -39,7 +40,6 @@ from orthant.kernels.beam import (
     sketch_distance,
     slot_of,
 )
-from orthant.kernels.compiling import kernel
 from orthant.kernels.simd import (
     dot_f32,
     float_key,

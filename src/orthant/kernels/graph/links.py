@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from orthant.kernels.beam import (
+from orthant.kernels.compiling import kernel
+from orthant.kernels.graph.beam import (
     BITS,
     CODES,
     DEAD,
@@ -25,9 +26,8 @@ from orthant.kernels.beam import (
     signed_bytes,
     slot_of,
 )
-from orthant.kernels.compiling import kernel
+from orthant.kernels.graph.sketch import QUERY_EXTRA, query_row
 from orthant.kernels.simd import float_key, load_i32, load_u64
-from orthant.kernels.sketch import QUERY_EXTRA, query_row
 
 __all__ = ["find_links", "mend_links", "reach", "reverse_links", "robust_prune"]
 
