@@ -1,0 +1,541 @@
+"""Encode, decode and compare vectors of 8-bit and 4-bit codes: Numba kernels with NumPy twins for small work.
+
+A locally-adaptive code is one row of bytes: the bounds l and u as float16, the codes of level 1, those of level 2 if there
+is one, then zeros up to the chosen alignment. Eight bits take a byte for each dimension. Four bits put dimensions j and
+j + H into one byte, H = ceil(d / 2), so that both halves of a row are read in order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from orthant.kernels.compiling import kernel
+from orthant.kernels.distances import row_chunks
+from orthant.kernels.rows import COMPILED_FROM, plain, squared_distances
+from orthant.types import CodeArray, FloatArray
+
+__all__ = [
+    "CONSTANT_BYTES",
+    "code_distances",
+    "code_dots",
+    "decode_adaptive",
+    "dot_bytes",
+    "dot_nibbles",
+    "encode_adaptive",
+    "encode_uniform",
+    "outward_halves",
+    "plane_bytes",
+    "read_bounds",
+    "unpack_plane",
+]
+
+CONSTANT_BYTES = 4
+"""Bytes in front of an adaptive code: l and u as little-endian float16."""
+
+_BATCH = 8
+_SUMS = {"reassoc", "contract", "nsz"}
+
+
+def plane_bytes(dim: int, bits: int) -> int:
+    """Return the bytes that one level of codes takes.
+
+    Parameters
+    ----------
+    dim : int
+        Dimension.
+    bits : int
+        0, 4 or 8 for each dimension.
+
+    Returns
+    -------
+    int
+        ``ceil(dim * bits / 8)``.
+    """
+    return (dim * bits + 7) // 8
+
+
+def outward_halves(
+    low: FloatArray, high: FloatArray, scale: float
+) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float16]]:
+    """Round lower bounds down and upper bounds up to float16, in units of a scale.
+
+    Parameters
+    ----------
+    low, high : ndarray of shape (n,), float32
+        Bounds.
+    scale : float
+        A power of two, so that dividing by it rounds nothing.
+
+    Returns
+    -------
+    tuple of ndarray of shape (n,), float16
+        Infinite where a bound exceeds 65,504 scales.
+    """
+    unit = np.float32(scale)
+    with np.errstate(over="ignore"):
+        below, above = (low / unit).astype("<f2"), (high / unit).astype("<f2")
+    down, up = below.astype(np.float32) * unit > low, above.astype(np.float32) * unit < high
+    below[down] = np.nextafter(below[down], np.float16(-np.inf))
+    above[up] = np.nextafter(above[up], np.float16(np.inf))
+    return below, above
+
+
+def read_bounds(codes: CodeArray, scale: float, bits: int) -> tuple[FloatArray, FloatArray]:
+    """Return the lower bound and the step of each adaptive code.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n, code_size), uint8
+        Codes.
+    scale : float
+        Unit of the stored bounds.
+    bits : int
+        Bits of level 1.
+
+    Returns
+    -------
+    tuple of ndarray of shape (n,), float32
+        l and Delta = (u - l) / (2^bits - 1).
+    """
+    halves = np.ascontiguousarray(codes[:, :CONSTANT_BYTES]).view("<f2").astype(np.float64) * scale
+    return halves[:, 0].astype(np.float32), ((halves[:, 1] - halves[:, 0]) / (2**bits - 1)).astype(np.float32)
+
+
+def _uses_kernel(compiled: bool | None, work: int) -> bool:
+    return work >= COMPILED_FROM if compiled is None else compiled
+
+
+@kernel
+def _bounds_range(X: Any, mean: Any, low: Any, high: Any) -> None:
+    for i in range(X.shape[0]):
+        smallest = X[i, 0] - mean[0]
+        largest = smallest
+        for j in range(X.shape[1]):
+            value = X[i, j] - mean[j]
+            smallest = min(smallest, value)
+            largest = max(largest, value)
+        low[i] = smallest
+        high[i] = largest
+
+
+@kernel
+def _put(row: Any, first: Any, bits: Any, half: Any, j: Any, code: Any) -> None:
+    if bits == 8:
+        row[first + j] = np.uint8(code)
+    elif j < half:
+        row[first + j] |= np.uint8(code)
+    else:
+        row[first + j - half] |= np.uint8(code << 4)
+
+
+@kernel
+def _encode_range(
+    X: Any, mean: Any, low: Any, step: Any, inverse: Any, first: Any, bits: Any, second: Any, residual_bits: Any, out: Any
+) -> None:
+    # No fused operations here: the NumPy twin must give the same bytes.
+    dim = X.shape[1]
+    half = (dim + 1) // 2
+    levels, residual_levels = (1 << bits) - 1, (1 << residual_bits) - 1
+    for i in range(X.shape[0]):
+        row = out[i]
+        for j in range(dim):
+            value = X[i, j] - mean[j]
+            code = min(np.int32((value - low[i]) * inverse[i] + np.float32(0.5)), levels)
+            _put(row, first, bits, half, j, code)
+            if residual_bits > 0:
+                rest = value - (low[i] + step[i] * np.float32(code)) + step[i] * np.float32(0.5)
+                fine = np.int32(rest * (inverse[i] * np.float32(residual_levels)) + np.float32(0.5))
+                _put(row, second, residual_bits, half, j, min(max(fine, 0), residual_levels))
+
+
+def encode_adaptive(
+    X: FloatArray,
+    mean: FloatArray,
+    scale: float,
+    *,
+    bits: int,
+    residual_bits: int,
+    code_size: int,
+    compiled: bool | None = None,
+) -> tuple[CodeArray, npt.NDArray[np.bool_]]:
+    """Encode each row between its own bounds, which are rounded outwards before the codes are computed from them.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), float32
+        Vectors.
+    mean : ndarray of shape (d,), float32
+        Subtracted first.
+    scale : float
+        Unit of the stored bounds, a power of two.
+    bits : int
+        4 or 8, level 1.
+    residual_bits : int
+        0, 4 or 8, level 2.
+    code_size : int
+        Bytes for each vector.
+    compiled : bool, optional
+        True and False force the kernel or NumPy; left out, large work takes the kernel. Both give the same bytes.
+
+    Returns
+    -------
+    codes : ndarray of shape (n, code_size), uint8
+        The codes.
+    fits : ndarray of shape (n,), bool
+        False where the bounds exceed what float16 holds; such a row's code is meaningless.
+    """
+    out = np.zeros((len(X), code_size), dtype=np.uint8)
+    fits = np.ones(len(X), dtype=bool)
+    dim, fast = X.shape[1], _uses_kernel(compiled, X.size)
+    second = CONSTANT_BYTES + plane_bytes(dim, bits)
+    for start, stop in row_chunks(len(X), dim * 4):
+        part = X[start:stop]
+        centred = None if fast else part - mean
+        low, high = _bounds(part, mean) if centred is None else (centred.min(axis=1), centred.max(axis=1))
+        below, above = outward_halves(low, high, scale)
+        fits[start:stop] = np.isfinite(below) & np.isfinite(above)
+        ok = fits[start:stop]
+        out[start:stop, :CONSTANT_BYTES] = np.where(ok[:, None], np.stack([below, above], axis=1), 0).astype(
+            "<f2"
+        ).view(np.uint8)
+        low, step = read_bounds(out[start:stop], scale, bits)
+        inverse = np.divide(np.float32(1), step, out=np.zeros_like(step), where=(step > 0) & ok)
+        inverse[~np.isfinite(inverse)] = 0
+        if centred is None:
+            arrays = (plain(part), plain(mean), low, step, inverse)
+            _encode_range(*arrays, CONSTANT_BYTES, bits, second, residual_bits, out[start:stop])
+            continue
+        code = np.minimum(((centred - low[:, None]) * inverse[:, None] + np.float32(0.5)).astype(np.int32), 2**bits - 1)
+        _pack_plane(code, bits, out[start:stop, CONSTANT_BYTES:second])
+        if residual_bits:
+            levels = 2**residual_bits - 1
+            rest = centred - (low[:, None] + step[:, None] * code.astype(np.float32)) + (step * np.float32(0.5))[:, None]
+            fine = (rest * (inverse * np.float32(levels))[:, None] + np.float32(0.5)).astype(np.int32)
+            last = second + plane_bytes(dim, residual_bits)
+            _pack_plane(np.clip(fine, 0, levels), residual_bits, out[start:stop, second:last])
+    return out, fits
+
+
+def _bounds(X: FloatArray, mean: FloatArray) -> tuple[FloatArray, FloatArray]:
+    low, high = np.empty(len(X), np.float32), np.empty(len(X), np.float32)
+    _bounds_range(plain(X), plain(mean), low, high)
+    return low, high
+
+
+def _pack_plane(code: npt.NDArray[np.int32], bits: int, out: CodeArray) -> None:
+    if bits == 8:
+        out[:] = code
+        return
+    half = (code.shape[1] + 1) // 2
+    out[:] = code[:, :half]
+    out[:, : code.shape[1] - half] |= (code[:, half:] << 4).astype(np.uint8)
+
+
+def unpack_plane(codes: CodeArray, first: int, bits: int, dim: int) -> CodeArray:
+    """Return one level as one byte for each dimension.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n, code_size), uint8
+        Codes.
+    first : int
+        Byte where the level begins.
+    bits : int
+        4 or 8.
+    dim : int
+        Dimension.
+
+    Returns
+    -------
+    ndarray of shape (n, dim), uint8
+        Values from 0 to 2^bits - 1; a view for 8 bits.
+    """
+    plane = codes[:, first : first + plane_bytes(dim, bits)]
+    if bits == 8:
+        return plane
+    return np.concatenate([plane & 15, plane[:, : dim // 2] >> 4], axis=1)
+
+
+@kernel
+def _decode_range(
+    codes: Any, low: Any, step: Any, first: Any, bits: Any, second: Any, residual_bits: Any, out: Any
+) -> None:
+    dim = out.shape[1]
+    half = (dim + 1) // 2
+    fine = np.float32(0.0)
+    if residual_bits > 0:
+        fine = np.float32(1.0) / np.float32((1 << residual_bits) - 1)
+    for i in range(codes.shape[0]):
+        row, offset, width = codes[i], low[i], step[i]
+        if bits == 8:
+            for j in range(dim):
+                out[i, j] = offset + width * np.float32(row[first + j])
+        else:
+            for j in range(half):
+                out[i, j] = offset + width * np.float32(row[first + j] & 15)
+            for j in range(dim - half):
+                out[i, half + j] = offset + width * np.float32(row[first + j] >> 4)
+        if residual_bits == 8:
+            for j in range(dim):
+                out[i, j] += width * fine * np.float32(row[second + j]) - width * np.float32(0.5)
+        elif residual_bits == 4:
+            for j in range(half):
+                out[i, j] += width * fine * np.float32(row[second + j] & 15) - width * np.float32(0.5)
+            for j in range(dim - half):
+                out[i, half + j] += width * fine * np.float32(row[second + j] >> 4) - width * np.float32(0.5)
+
+
+def decode_adaptive(
+    codes: CodeArray, scale: float, *, bits: int, residual_bits: int, dim: int, compiled: bool | None = None
+) -> FloatArray:
+    """Return what adaptive codes stand for, without the mean.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n, code_size), uint8
+        Codes, C-contiguous.
+    scale : float
+        Unit of the stored bounds.
+    bits : int
+        Bits of level 1.
+    residual_bits : int
+        Bits of level 2 to read; 0 stops at level 1.
+    dim : int
+        Dimension.
+    compiled : bool, optional
+        True and False force the kernel or NumPy.
+
+    Returns
+    -------
+    ndarray of shape (n, dim), float32
+        Vectors about the mean.
+    """
+    low, step = read_bounds(codes, scale, bits)
+    second = CONSTANT_BYTES + plane_bytes(dim, bits)
+    if _uses_kernel(compiled, len(codes) * dim):
+        out = np.empty((len(codes), dim), dtype=np.float32)
+        _decode_range(plain(codes), low, step, CONSTANT_BYTES, bits, second, residual_bits, out)
+        return out
+    out = low[:, None] + step[:, None] * unpack_plane(codes, CONSTANT_BYTES, bits, dim).astype(np.float32)
+    if residual_bits:
+        fine = step * (np.float32(1) / np.float32(2**residual_bits - 1))
+        rest = fine[:, None] * unpack_plane(codes, second, residual_bits, dim).astype(np.float32)
+        out += rest - (step * np.float32(0.5))[:, None]
+    return out
+
+
+@kernel(fastmath=_SUMS)
+def dot_bytes(q: Any, row: Any) -> Any:
+    """Return the dot product of a float32 query with one level of 8-bit codes.
+
+    Parameters
+    ----------
+    q : ndarray of shape (d,), float32
+        The query.
+    row : ndarray of shape (d,), uint8
+        Codes.
+
+    Returns
+    -------
+    float32
+        The sum, in any order.
+    """
+    total = np.float32(0.0)
+    for j in range(q.shape[0]):
+        total += q[j] * np.float32(row[j])
+    return total
+
+
+@kernel(fastmath=_SUMS)
+def dot_nibbles(q: Any, row: Any) -> Any:
+    """Return the dot product of a float32 query with one level of 4-bit codes, two streams side by side.
+
+    Parameters
+    ----------
+    q : ndarray of shape (d,), float32
+        The query.
+    row : ndarray of shape (ceil(d / 2),), uint8
+        Dimension j in the low half of byte j, dimension j + ceil(d / 2) in the high half.
+
+    Returns
+    -------
+    float32
+        The sum, in any order.
+    """
+    half = row.shape[0]
+    upper = q[half:]
+    total = np.float32(0.0)
+    for j in range(upper.shape[0]):
+        total += q[j] * np.float32(row[j] & 15) + upper[j] * np.float32(row[j] >> 4)
+    if upper.shape[0] < half:
+        total += q[half - 1] * np.float32(row[half - 1] & 15)
+    return total
+
+
+@kernel
+def _dots_range(Q: Any, codes: Any, first: Any, last: Any, bits: Any, out: Any) -> None:
+    for i in range(codes.shape[0]):
+        row = codes[i, first:last]
+        for query in range(Q.shape[0]):
+            out[query, i] = dot_bytes(Q[query], row) if bits == 8 else dot_nibbles(Q[query], row)
+
+
+def code_dots(
+    Q: FloatArray, codes: CodeArray, *, first: int, bits: int, compiled: bool | None = None
+) -> FloatArray:
+    """Return the dot products of queries with the codes themselves, as numbers from 0 to 2^bits - 1.
+
+    Parameters
+    ----------
+    Q : ndarray of shape (q, d), float32
+        Queries.
+    codes : ndarray of shape (n, code_size), uint8
+        Codes, C-contiguous.
+    first : int
+        Byte where the level begins.
+    bits : int
+        4 or 8.
+    compiled : bool, optional
+        True and False force the kernel or NumPy; left out, few queries over many codes take the kernel.
+
+    Returns
+    -------
+    ndarray of shape (q, n), float32
+        Nothing is decoded in the kernel; the NumPy twin turns a tile of codes into float32 for one matrix product.
+    """
+    dim = Q.shape[1]
+    out = np.empty((len(Q), len(codes)), dtype=np.float32)
+    if compiled is None:
+        compiled = len(Q) < _BATCH and _uses_kernel(None, len(Q) * len(codes) * dim)
+    if compiled:
+        _dots_range(plain(Q), plain(codes), first, first + plane_bytes(dim, bits), bits, out)
+        return out
+    for start, stop in row_chunks(len(codes), dim * 4):
+        np.matmul(Q, unpack_plane(codes[start:stop], first, bits, dim).astype(np.float32).T, out=out[:, start:stop])
+    return out
+
+
+@kernel(fastmath=_SUMS)
+def _distance_bytes(q: Any, row: Any, weights: Any, offset: Any, step: Any) -> Any:
+    total = np.float32(0.0)
+    for j in range(q.shape[0]):
+        difference = q[j] - offset - step * (weights[j] * np.float32(row[j]))
+        total += difference * difference
+    return total
+
+
+@kernel(fastmath=_SUMS)
+def _distance_nibbles(q: Any, row: Any, offset: Any, step: Any) -> Any:
+    half = row.shape[0]
+    upper = q[half:]
+    total = np.float32(0.0)
+    for j in range(upper.shape[0]):
+        left = q[j] - offset - step * np.float32(row[j] & 15)
+        right = upper[j] - offset - step * np.float32(row[j] >> 4)
+        total += left * left + right * right
+    if upper.shape[0] < half:
+        left = q[half - 1] - offset - step * np.float32(row[half - 1] & 15)
+        total += left * left
+    return total
+
+
+@kernel
+def _distances_range(
+    Q: Any, codes: Any, first: Any, last: Any, bits: Any, weights: Any, offset: Any, step: Any, out: Any
+) -> None:
+    for i in range(codes.shape[0]):
+        row = codes[i, first:last]
+        for query in range(Q.shape[0]):
+            if bits == 8:
+                out[query, i] = _distance_bytes(Q[query], row, weights, offset[i], step[i])
+            else:
+                out[query, i] = _distance_nibbles(Q[query], row, offset[i], step[i])
+
+
+def code_distances(
+    Q: FloatArray,
+    codes: CodeArray,
+    *,
+    first: int,
+    bits: int,
+    weights: FloatArray,
+    offset: FloatArray,
+    step: FloatArray,
+    compiled: bool | None = None,
+) -> FloatArray:
+    """Return squared distances to ``offset_i + step_i * weights_j * c_ij`` without a decoded copy of the codes.
+
+    Parameters
+    ----------
+    Q : ndarray of shape (q, d), float32
+        Queries, about the same origin as the codes.
+    codes : ndarray of shape (n, code_size), uint8
+        Codes, C-contiguous.
+    first : int
+        Byte where the level begins.
+    bits : int
+        4 or 8.
+    weights : ndarray of shape (d,), float32
+        Step of each dimension; ones for adaptive codes, and always ones for 4 bits.
+    offset, step : ndarray of shape (n,), float32
+        Constants of each row.
+    compiled : bool, optional
+        True and False force the kernel or NumPy.
+
+    Returns
+    -------
+    ndarray of shape (q, n), float32
+        Sums of squared differences, so that near vectors lose no digits to cancellation.
+    """
+    dim = Q.shape[1]
+    out = np.empty((len(Q), len(codes)), dtype=np.float32)
+    if _uses_kernel(compiled, len(Q) * len(codes) * dim):
+        last = first + plane_bytes(dim, bits)
+        _distances_range(plain(Q), plain(codes), first, last, bits, plain(weights), plain(offset), plain(step), out)
+        return out
+    for start, stop in row_chunks(len(codes), dim * 4):
+        tile = unpack_plane(codes[start:stop], first, bits, dim) * weights
+        tile *= step[start:stop, None]
+        tile += offset[start:stop, None]
+        out[:, start:stop] = squared_distances(Q, tile, compiled=False)
+    return out
+
+
+@kernel
+def _encode_uniform_range(X: Any, low: Any, inverse: Any, out: Any) -> None:
+    for i in range(X.shape[0]):
+        for j in range(X.shape[1]):
+            place = (X[i, j] - low[j]) * inverse[j] + np.float32(0.5)
+            out[i, j] = np.uint8(min(max(place, np.float32(0.0)), np.float32(255.0)))
+
+
+def encode_uniform(X: FloatArray, low: FloatArray, step: FloatArray, *, compiled: bool | None = None) -> CodeArray:
+    """Round each value to one of 256 equal steps of its dimension; what lies outside takes the nearest end.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), float32
+        Vectors.
+    low, step : ndarray of shape (d,), float32
+        Value of code 0 and width of a step; code 0 only where the step is 0.
+    compiled : bool, optional
+        True and False force the kernel or NumPy. Both give the same bytes.
+
+    Returns
+    -------
+    ndarray of shape (n, d), uint8
+        The codes.
+    """
+    out = np.empty(X.shape, dtype=np.uint8)
+    inverse = np.divide(np.float32(1), step, out=np.zeros_like(step), where=step > 0)
+    inverse[~np.isfinite(inverse)] = 0
+    if _uses_kernel(compiled, X.size):
+        _encode_uniform_range(plain(X), plain(low), plain(inverse), out)
+        return out
+    for start, stop in row_chunks(len(X), X.shape[1] * 4):
+        place = (X[start:stop] - low) * inverse + np.float32(0.5)
+        out[start:stop] = np.clip(place, 0, 255)
+    return out
