@@ -7,6 +7,8 @@ j + H into one byte, H = ceil(d / 2), so that both halves of a row are read in o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ import numpy.typing as npt
 
 from orthant.kernels.compiling import kernel
 from orthant.kernels.distances import row_chunks
-from orthant.kernels.rows import COMPILED_FROM, plain, squared_distances
+from orthant.kernels.rows import plain, squared_distances, uses_kernel
 from orthant.types import CodeArray, FloatArray
 
 __all__ = [
@@ -36,6 +38,7 @@ CONSTANT_BYTES = 4
 """Bytes in front of an adaptive code: l and u as little-endian float16."""
 
 _BATCH = 8
+_TILE_BYTES = 1 << 19
 _SUMS = {"reassoc", "contract", "nsz"}
 
 
@@ -104,11 +107,41 @@ def read_bounds(codes: CodeArray, scale: float, bits: int) -> tuple[FloatArray, 
     return halves[:, 0].astype(np.float32), ((halves[:, 1] - halves[:, 0]) / (2**bits - 1)).astype(np.float32)
 
 
-def _uses_kernel(compiled: bool | None, work: int) -> bool:
-    return work >= COMPILED_FROM if compiled is None else compiled
+def _floats(*shape: int) -> FloatArray:
+    return np.zeros(shape, dtype=np.float32)
 
 
-@kernel
+def _bytes(*shape: int) -> CodeArray:
+    return np.zeros(shape, dtype=np.uint8)
+
+
+def _bounds_examples() -> Iterator[tuple[Any, ...]]:
+    yield plain(_floats(1, 1)), plain(_floats(1)), _floats(1), _floats(1)
+
+
+def _encode_examples() -> Iterator[tuple[Any, ...]]:
+    constants = (plain(_floats(1)), plain(_floats(1)), plain(_floats(1)))
+    yield plain(_floats(1, 1)), plain(_floats(1)), *constants, 4, 8, 5, 0, _bytes(1, 5)
+
+
+def _decode_examples() -> Iterator[tuple[Any, ...]]:
+    yield plain(_bytes(1, 5)), plain(_floats(1)), plain(_floats(1)), 4, 8, 5, 0, _floats(1, 1)
+
+
+def _dots_examples() -> Iterator[tuple[Any, ...]]:
+    yield plain(_floats(1, 1)), plain(_bytes(1, 5)), 4, 5, 8, _floats(1, 1)
+
+
+def _distances_examples() -> Iterator[tuple[Any, ...]]:
+    constants = (plain(_floats(1)), plain(_floats(1)), plain(_floats(1)))
+    yield plain(_floats(1, 1)), plain(_bytes(1, 5)), 4, 5, 8, *constants, _floats(1, 1)
+
+
+def _uniform_examples() -> Iterator[tuple[Any, ...]]:
+    yield plain(_floats(1, 1)), plain(_floats(1)), plain(_floats(1)), _bytes(1, 1)
+
+
+@kernel(group="codes", examples=_bounds_examples)
 def _bounds_range(X: Any, mean: Any, low: Any, high: Any) -> None:
     for i in range(X.shape[0]):
         smallest = X[i, 0] - mean[0]
@@ -131,7 +164,7 @@ def _put(row: Any, first: Any, bits: Any, half: Any, j: Any, code: Any) -> None:
         row[first + j - half] |= np.uint8(code << 4)
 
 
-@kernel
+@kernel(group="codes", examples=_encode_examples)
 def _encode_range(
     X: Any, mean: Any, low: Any, step: Any, inverse: Any, first: Any, bits: Any, second: Any, residual_bits: Any, out: Any
 ) -> None:
@@ -143,12 +176,14 @@ def _encode_range(
         row = out[i]
         for j in range(dim):
             value = X[i, j] - mean[j]
-            code = min(np.int32((value - low[i]) * inverse[i] + np.float32(0.5)), levels)
+            place = (value - low[i]) * inverse[i] + np.float32(0.5)
+            code = np.int32(min(max(place, np.float32(0.0)), np.float32(levels)))
             _put(row, first, bits, half, j, code)
             if residual_bits > 0:
                 rest = value - (low[i] + step[i] * np.float32(code)) + step[i] * np.float32(0.5)
-                fine = np.int32(rest * (inverse[i] * np.float32(residual_levels)) + np.float32(0.5))
-                _put(row, second, residual_bits, half, j, min(max(fine, 0), residual_levels))
+                place = rest * (inverse[i] * np.float32(residual_levels)) + np.float32(0.5)
+                fine = np.int32(min(max(place, np.float32(0.0)), np.float32(residual_levels)))
+                _put(row, second, residual_bits, half, j, fine)
 
 
 def encode_adaptive(
@@ -189,34 +224,52 @@ def encode_adaptive(
     """
     out = np.zeros((len(X), code_size), dtype=np.uint8)
     fits = np.ones(len(X), dtype=bool)
-    dim, fast = X.shape[1], _uses_kernel(compiled, X.size)
-    second = CONSTANT_BYTES + plane_bytes(dim, bits)
-    for start, stop in row_chunks(len(X), dim * 4):
-        part = X[start:stop]
+    levels = _Levels(X.shape[1], bits, residual_bits)
+    for start, stop in row_chunks(len(X), X.shape[1] * 4, _TILE_BYTES):
+        # Asked anew for each tile: a long call goes over to the kernel as soon as it is ready.
+        fast = uses_kernel("codes", compiled, X.size)
+        part, rows = X[start:stop], out[start:stop]
         centred = None if fast else part - mean
         low, high = _bounds(part, mean) if centred is None else (centred.min(axis=1), centred.max(axis=1))
-        below, above = outward_halves(low, high, scale)
-        fits[start:stop] = np.isfinite(below) & np.isfinite(above)
-        ok = fits[start:stop]
-        out[start:stop, :CONSTANT_BYTES] = np.where(ok[:, None], np.stack([below, above], axis=1), 0).astype(
-            "<f2"
-        ).view(np.uint8)
-        low, step = read_bounds(out[start:stop], scale, bits)
-        inverse = np.divide(np.float32(1), step, out=np.zeros_like(step), where=(step > 0) & ok)
+        halves = np.stack(outward_halves(low, high, scale), axis=1)
+        fits[start:stop] = np.isfinite(halves).all(axis=1)
+        rows[:, :CONSTANT_BYTES] = np.where(fits[start:stop, None], halves, 0).astype("<f2").view(np.uint8)
+        low, step = read_bounds(rows, scale, bits)
+        inverse = np.divide(np.float32(1), step, out=np.zeros_like(step), where=(step > 0) & fits[start:stop])
         inverse[~np.isfinite(inverse)] = 0
         if centred is None:
-            arrays = (plain(part), plain(mean), low, step, inverse)
-            _encode_range(*arrays, CONSTANT_BYTES, bits, second, residual_bits, out[start:stop])
-            continue
-        code = np.minimum(((centred - low[:, None]) * inverse[:, None] + np.float32(0.5)).astype(np.int32), 2**bits - 1)
-        _pack_plane(code, bits, out[start:stop, CONSTANT_BYTES:second])
-        if residual_bits:
-            levels = 2**residual_bits - 1
-            rest = centred - (low[:, None] + step[:, None] * code.astype(np.float32)) + (step * np.float32(0.5))[:, None]
-            fine = (rest * (inverse * np.float32(levels))[:, None] + np.float32(0.5)).astype(np.int32)
-            last = second + plane_bytes(dim, residual_bits)
-            _pack_plane(np.clip(fine, 0, levels), residual_bits, out[start:stop, second:last])
+            constants = (plain(mean), plain(low), plain(step), plain(inverse))
+            _encode_range(plain(part), *constants, CONSTANT_BYTES, bits, levels.second, residual_bits, rows)
+        else:
+            _encode_tile(centred, low, step, inverse, levels, rows)
     return out, fits
+
+
+@dataclass(frozen=True)
+class _Levels:
+    dim: int
+    bits: int
+    residual_bits: int
+
+    @property
+    def second(self) -> int:
+        return CONSTANT_BYTES + plane_bytes(self.dim, self.bits)
+
+
+def _encode_tile(
+    centred: FloatArray, low: FloatArray, step: FloatArray, inverse: FloatArray, levels: _Levels, out: CodeArray
+) -> None:
+    """Do with NumPy what ``_encode_range`` does, operation by operation."""
+    place = (centred - low[:, None]) * inverse[:, None] + np.float32(0.5)
+    code = np.clip(place, 0, 2**levels.bits - 1).astype(np.int32)
+    _pack_plane(code, levels.bits, out[:, CONSTANT_BYTES : levels.second])
+    if not levels.residual_bits:
+        return
+    last = 2**levels.residual_bits - 1
+    rest = centred - (low[:, None] + step[:, None] * code.astype(np.float32)) + (step * np.float32(0.5))[:, None]
+    fine = rest * (inverse * np.float32(last))[:, None] + np.float32(0.5)
+    end = levels.second + plane_bytes(levels.dim, levels.residual_bits)
+    _pack_plane(np.clip(fine, 0, last).astype(np.int32), levels.residual_bits, out[:, levels.second : end])
 
 
 def _bounds(X: FloatArray, mean: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -259,7 +312,7 @@ def unpack_plane(codes: CodeArray, first: int, bits: int, dim: int) -> CodeArray
     return np.concatenate([plane & 15, plane[:, : dim // 2] >> 4], axis=1)
 
 
-@kernel
+@kernel(group="codes", examples=_decode_examples)
 def _decode_range(
     codes: Any, low: Any, step: Any, first: Any, bits: Any, second: Any, residual_bits: Any, out: Any
 ) -> None:
@@ -315,9 +368,9 @@ def decode_adaptive(
     """
     low, step = read_bounds(codes, scale, bits)
     second = CONSTANT_BYTES + plane_bytes(dim, bits)
-    if _uses_kernel(compiled, len(codes) * dim):
+    if uses_kernel("codes", compiled, len(codes) * dim):
         out = np.empty((len(codes), dim), dtype=np.float32)
-        _decode_range(plain(codes), low, step, CONSTANT_BYTES, bits, second, residual_bits, out)
+        _decode_range(plain(codes), plain(low), plain(step), CONSTANT_BYTES, bits, second, residual_bits, out)
         return out
     out = low[:, None] + step[:, None] * unpack_plane(codes, CONSTANT_BYTES, bits, dim).astype(np.float32)
     if residual_bits:
@@ -375,7 +428,7 @@ def dot_nibbles(q: Any, row: Any) -> Any:
     return total
 
 
-@kernel
+@kernel(group="codes", examples=_dots_examples)
 def _dots_range(Q: Any, codes: Any, first: Any, last: Any, bits: Any, out: Any) -> None:
     for i in range(codes.shape[0]):
         row = codes[i, first:last]
@@ -408,12 +461,12 @@ def code_dots(
     """
     dim = Q.shape[1]
     out = np.empty((len(Q), len(codes)), dtype=np.float32)
-    if compiled is None:
-        compiled = len(Q) < _BATCH and _uses_kernel(None, len(Q) * len(codes) * dim)
-    if compiled:
+    if len(Q) >= _BATCH and compiled is None:
+        compiled = False
+    if uses_kernel("codes", compiled, len(Q) * len(codes) * dim):
         _dots_range(plain(Q), plain(codes), first, first + plane_bytes(dim, bits), bits, out)
         return out
-    for start, stop in row_chunks(len(codes), dim * 4):
+    for start, stop in row_chunks(len(codes), dim * 4, _TILE_BYTES):
         np.matmul(Q, unpack_plane(codes[start:stop], first, bits, dim).astype(np.float32).T, out=out[:, start:stop])
     return out
 
@@ -442,7 +495,7 @@ def _distance_nibbles(q: Any, row: Any, offset: Any, step: Any) -> Any:
     return total
 
 
-@kernel
+@kernel(group="codes", examples=_distances_examples)
 def _distances_range(
     Q: Any, codes: Any, first: Any, last: Any, bits: Any, weights: Any, offset: Any, step: Any, out: Any
 ) -> None:
@@ -492,11 +545,11 @@ def code_distances(
     """
     dim = Q.shape[1]
     out = np.empty((len(Q), len(codes)), dtype=np.float32)
-    if _uses_kernel(compiled, len(Q) * len(codes) * dim):
+    if uses_kernel("codes", compiled, len(Q) * len(codes) * dim):
         last = first + plane_bytes(dim, bits)
         _distances_range(plain(Q), plain(codes), first, last, bits, plain(weights), plain(offset), plain(step), out)
         return out
-    for start, stop in row_chunks(len(codes), dim * 4):
+    for start, stop in row_chunks(len(codes), dim * 4, _TILE_BYTES):
         tile = unpack_plane(codes[start:stop], first, bits, dim) * weights
         tile *= step[start:stop, None]
         tile += offset[start:stop, None]
@@ -504,7 +557,7 @@ def code_distances(
     return out
 
 
-@kernel
+@kernel(group="codes", examples=_uniform_examples)
 def _encode_uniform_range(X: Any, low: Any, inverse: Any, out: Any) -> None:
     for i in range(X.shape[0]):
         for j in range(X.shape[1]):
@@ -532,10 +585,10 @@ def encode_uniform(X: FloatArray, low: FloatArray, step: FloatArray, *, compiled
     out = np.empty(X.shape, dtype=np.uint8)
     inverse = np.divide(np.float32(1), step, out=np.zeros_like(step), where=step > 0)
     inverse[~np.isfinite(inverse)] = 0
-    if _uses_kernel(compiled, X.size):
+    if uses_kernel("codes", compiled, X.size):
         _encode_uniform_range(plain(X), plain(low), plain(inverse), out)
         return out
-    for start, stop in row_chunks(len(X), X.shape[1] * 4):
+    for start, stop in row_chunks(len(X), X.shape[1] * 4, _TILE_BYTES):
         place = (X[start:stop] - low) * inverse + np.float32(0.5)
         out[start:stop] = np.clip(place, 0, 255)
     return out

@@ -7,6 +7,7 @@ every finite half, subnormal ones included.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,10 @@ import numpy.typing as npt
 
 from orthant.kernels.compiling import kernel
 from orthant.kernels.distances import norms, row_chunks, row_scale, tile_scores
+from orthant.kernels.warmup import ensure_compiling, is_ready
 from orthant.types import FloatArray, Metric
 
 __all__ = [
-    "COMPILED_FROM",
     "dot_half",
     "dot_row",
     "plain",
@@ -25,14 +26,53 @@ __all__ = [
     "squared_distance",
     "squared_distance_half",
     "squared_distances",
+    "uses_kernel",
 ]
 
-COMPILED_FROM = 1 << 24
-"""Products of one call from which a kernel is worth waiting for its compiler; below, NumPy answers at once."""
-
+# Products of one call: below the first NumPy is as fast, from the second on a compiler is worth starting.
+_WORTH_A_KERNEL = 1 << 14
+_WORTH_A_COMPILER = 1 << 22
 # A batch of queries shares the conversion of a tile and goes through one matrix product.
 _BATCH = 8
 _SUMS = {"reassoc", "contract", "nsz"}
+
+
+def uses_kernel(group: str, compiled: bool | None, work: int) -> bool:
+    """Choose between a kernel and NumPy, so that no call waits for a compiler.
+
+    Parameters
+    ----------
+    group : str
+        The kernel's group.
+    compiled : bool or None
+        The caller's wish; True waits for the compiler.
+    work : int
+        Products or values of the call.
+
+    Returns
+    -------
+    bool
+        Without a wish, True where the group is compiled and the work is not tiny. A large call starts the compiler behind
+        it, once.
+    """
+    if compiled is not None or work < _WORTH_A_KERNEL:
+        return bool(compiled)
+    if is_ready(group):
+        return True
+    if work >= _WORTH_A_COMPILER:
+        ensure_compiling(group)
+    return False
+
+
+def _examples() -> Iterator[tuple[Any, ...]]:
+    Q, out = plain(np.zeros((1, 1), np.float32)), np.zeros((1, 1), np.float32)
+    for dtype in (np.float32, np.uint8):
+        yield Q, plain(np.zeros((1, 1), dtype)), out
+
+
+def _half_examples() -> Iterator[tuple[Any, ...]]:
+    Q, out = plain(np.zeros((1, 1), np.float32)), np.zeros((1, 1), np.float32)
+    yield Q, plain(np.zeros((1, 1), np.float16)), out
 
 
 @kernel(fastmath=_SUMS)
@@ -129,28 +169,28 @@ def squared_distance_half(q: Any, x: Any) -> Any:
     return total
 
 
-@kernel
+@kernel(group="rows", examples=_examples)
 def _dot_range(Q: Any, X: Any, out: Any) -> None:
     for i in range(X.shape[0]):
         for query in range(Q.shape[0]):
             out[query, i] = dot_row(Q[query], X[i])
 
 
-@kernel
+@kernel(group="rows", examples=_examples)
 def _distance_range(Q: Any, X: Any, out: Any) -> None:
     for i in range(X.shape[0]):
         for query in range(Q.shape[0]):
             out[query, i] = squared_distance(Q[query], X[i])
 
 
-@kernel
+@kernel(group="rows", examples=_half_examples)
 def _dot_half_range(Q: Any, X: Any, out: Any) -> None:
     for i in range(X.shape[0]):
         for query in range(Q.shape[0]):
             out[query, i] = dot_half(Q[query], X[i])
 
 
-@kernel
+@kernel(group="rows", examples=_half_examples)
 def _distance_half_range(Q: Any, X: Any, out: Any) -> None:
     for i in range(X.shape[0]):
         for query in range(Q.shape[0]):
@@ -195,7 +235,7 @@ def squared_distances(Q: FloatArray, X: FloatArray, *, compiled: bool | None = N
         The distances.
     """
     out = np.empty((len(Q), len(X)), dtype=np.float32)
-    if len(Q) * X.size >= COMPILED_FROM if compiled is None else compiled:
+    if uses_kernel("rows", compiled, len(Q) * X.size):
         run = _distance_half_range if X.dtype == np.float16 else _distance_range
         run(plain(Q), plain(X), out)
         return out
@@ -234,14 +274,14 @@ def row_scores(
     -----
     Cost O(q n d): one pass over X for each query in the kernel, one for each tile of NumPy.
     """
-    if compiled is None:
-        compiled = len(Q) < _BATCH and len(Q) * X.size >= COMPILED_FROM
+    if len(Q) >= _BATCH and metric != "l2" and compiled is None:
+        compiled = False
     if metric == "cosine" and scale is None:
         scale = row_scale(norms(X), "cosine")
     if metric == "cosine" and scale is not None:
         scale = np.where(np.isfinite(scale), scale, np.float32(0))
     out = np.empty((len(Q), len(X)), dtype=np.float32)
-    if not compiled or X.size == 0:
+    if not uses_kernel("rows", compiled, len(Q) * X.size):
         for start, stop in row_chunks(len(X), X.shape[1] * 4):
             part = scale[start:stop] if scale is not None and metric != "dot" else None
             tile = np.asarray(X[start:stop], dtype=np.float32)

@@ -283,7 +283,7 @@ class LVQ(Estimator):
             return kernels.code_distances(about_mean, codes, first=first, bits=self.bits, **constants).astype(float)
         # Two streams of codes against one query gain nothing over a tile that is decoded in the cache.
         out = np.empty((len(queries), len(codes)), dtype=np.float64)
-        for start, stop in row_chunks(len(codes), self.n_features_in_ * 4):
+        for start, stop in row_chunks(len(codes), self.n_features_in_ * 4, 1 << 19):
             out[:, start:stop] = squared_distances(about_mean, self._centred(codes[start:stop], residual_bits))
         return out
 
