@@ -53,7 +53,9 @@ def test_every_finite_half_is_read_exactly():
     found = rows.row_scores(one, halves.view(np.float16), "dot", compiled=True)[0]
     np.testing.assert_array_equal(found, halves.view(np.float16)[:, 0].astype(np.float32))
     for bits in halves[::997]:
-        assert rows.squared_distance_half(np.zeros(1, np.float32), bits) == bits.view(np.float16).astype(np.float32) ** 2
+        assert (
+            rows.squared_distance_half(np.zeros(1, np.float32), bits) == bits.view(np.float16).astype(np.float32) ** 2
+        )
 
 
 def test_rows_without_direction_have_cosine_zero():

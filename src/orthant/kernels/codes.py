@@ -166,7 +166,16 @@ def _put(row: Any, first: Any, bits: Any, half: Any, j: Any, code: Any) -> None:
 
 @kernel(group="codes", examples=_encode_examples)
 def _encode_range(
-    X: Any, mean: Any, low: Any, step: Any, inverse: Any, first: Any, bits: Any, second: Any, residual_bits: Any, out: Any
+    X: Any,
+    mean: Any,
+    low: Any,
+    step: Any,
+    inverse: Any,
+    first: Any,
+    bits: Any,
+    second: Any,
+    residual_bits: Any,
+    out: Any,
 ) -> None:
     # No fused operations here: the NumPy twin must give the same bytes.
     dim = X.shape[1]
@@ -436,9 +445,7 @@ def _dots_range(Q: Any, codes: Any, first: Any, last: Any, bits: Any, out: Any) 
             out[query, i] = dot_bytes(Q[query], row) if bits == 8 else dot_nibbles(Q[query], row)
 
 
-def code_dots(
-    Q: FloatArray, codes: CodeArray, *, first: int, bits: int, compiled: bool | None = None
-) -> FloatArray:
+def code_dots(Q: FloatArray, codes: CodeArray, *, first: int, bits: int, compiled: bool | None = None) -> FloatArray:
     """Return the dot products of queries with the codes themselves, as numbers from 0 to 2^bits - 1.
 
     Parameters

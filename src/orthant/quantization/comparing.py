@@ -146,6 +146,7 @@ def report(
     metric: Metric = "cosine",
     budget_bytes: int | None = None,
     recall: float | None = None,
+    rescoring: bool = True,
     rescored_rows: int = 50,
     candidates: Mapping[str, Choice] | None = None,
     sample_rows: int = 50_000,
@@ -168,6 +169,8 @@ def report(
         Bytes per vector that codes may take; the best recall within it is recommended.
     recall : float, optional
         Recall wanted, from 0 to 1; the smallest codes that reach it are recommended. With neither constraint 0.95.
+    rescoring : bool, default True
+        Whether the full vectors stay at hand, so that what needs rescoring may be recommended. It is measured anyway.
     rescored_rows : int, default 50
         Best codes that are scored again with the full vectors. More finds more and reads more.
     candidates : mapping of str to quantizer or (transform, quantizer), optional
@@ -199,9 +202,9 @@ def report(
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
     >>> X = (rng.standard_normal((1500, 16)) @ rng.standard_normal((16, 64))).astype(np.float32)
-    >>> found = report(X, budget_bytes=40)
+    >>> found = report(X, budget_bytes=40, rescoring=False)
     >>> found.recommended, found["lvq4"].bytes_per_vector
-    ('leanvec32+lvq8', 36)
+    ('leanvec16+lvq8', 36)
     """
     check_count(k, name="k")
     check_count(rescored_rows, name="rescored_rows", minimum=k)
@@ -218,11 +221,9 @@ def report(
     choices = default_candidates(base.shape[1], metric) if candidates is None else candidates
     measured = [_uncompressed(task), *(_measured(name, choice, task) for name, choice in choices.items())]
     measured.sort(key=lambda c: (c.bytes_per_vector, -c.recall))
-    name, rescore, reason = _recommendation(measured, budget_bytes, recall)
+    name, rescore, reason = _recommendation(measured, budget_bytes, recall, rescoring)
     counts = {"rows": len(base), "queries": len(probes), "dim": base.shape[1], "rescored_rows": task.depth}
-    return CompressionReport(
-        tuple(measured), name, rescore, reason, k=k, metric=metric, notes=tuple(notes), **counts
-    )
+    return CompressionReport(tuple(measured), name, rescore, reason, k=k, metric=metric, notes=tuple(notes), **counts)
 
 
 def default_candidates(dim: int, metric: Metric) -> dict[str, Choice]:
@@ -287,9 +288,7 @@ def _task(base: FloatArray, probes: FloatArray, metric: Metric, k: int, depth: i
 
 def _recall(found: IdArray, task: _Task) -> npt.NDArray[np.float64]:
     scores = [np.take_along_axis(task.exact, np.maximum(ids, 0), axis=1) for ids in (found, task.truth)]
-    return recall_per_query(
-        found, task.truth, found_scores=scores[0], true_scores=scores[1], tolerance=1e-6
-    )
+    return recall_per_query(found, task.truth, found_scores=scores[0], true_scores=scores[1], tolerance=1e-6)
 
 
 def _rescored(ids: IdArray, task: _Task) -> IdArray:
@@ -351,10 +350,11 @@ def _median_ms(search: Any, task: _Task) -> float:
 
 
 def _recommendation(
-    candidates: list[Candidate], budget_bytes: int | None, recall: float | None
+    candidates: list[Candidate], budget_bytes: int | None, recall: float | None, rescoring: bool
 ) -> tuple[str | None, bool, str]:
     target = 0.95 if recall is None and budget_bytes is None else recall
-    options = [(c, rescore, c.recall_rescored if rescore else c.recall) for c in candidates for rescore in (False, True)]
+    options = [(c, False, c.recall) for c in candidates]
+    options += [(c, True, c.recall_rescored) for c in candidates if rescoring]
     wanted = [] if budget_bytes is None else [f"at most {budget_bytes} bytes"]
     wanted += [] if target is None else [f"recall of at least {target:g}"]
     fitting = [o for o in options if budget_bytes is None or o[0].bytes_per_vector <= budget_bytes]

@@ -215,7 +215,9 @@ class LVQ(Estimator):
     def _residual_bits(self, level: int | None) -> int:
         if level is None:
             return self.residual_bits
-        return self.residual_bits if check_count(level, name="level", maximum=2 if self.residual_bits else 1) == 2 else 0
+        return (
+            self.residual_bits if check_count(level, name="level", maximum=2 if self.residual_bits else 1) == 2 else 0
+        )
 
     def _centred(self, codes: CodeArray, residual_bits: int) -> FloatArray:
         return kernels.decode_adaptive(

@@ -111,9 +111,7 @@ def _first(X: FloatArray, size: int) -> FloatArray:
     return np.ascontiguousarray(X[:, :size])
 
 
-def _sample(
-    X: FloatArray, queries: npt.ArrayLike | None, metric: Metric, seed: int
-) -> tuple[FloatArray, FloatArray]:
+def _sample(X: FloatArray, queries: npt.ArrayLike | None, metric: Metric, seed: int) -> tuple[FloatArray, FloatArray]:
     order = np.random.default_rng(seed).permutation(len(X))
     if queries is None:
         held = min(_SAMPLE_QUERIES, len(X) // 4)

@@ -212,7 +212,9 @@ class LeanVec(Estimator):
         check_metric(self.metric)
         if isinstance(self.mode, str) and self.mode.startswith("ood"):
             raise InputError(
-                message(f"mode={self.mode!r}", "mode='id'", "the query-aware modes are not part of this release; use 'id'")
+                message(
+                    f"mode={self.mode!r}", "mode='id'", "the query-aware modes are not part of this release; use 'id'"
+                )
             )
         check_choice(self.mode, _MODES, name="mode")
 
@@ -254,6 +256,25 @@ class LeanVec(Estimator):
         directions, energies = leading_directions(k_x)
         kept = directions[: resolve_dim(dim, available=len(k_x), energies=energies, name="LeanVec")]
         return kept, kept
+
+    def fit_transform(self, X: npt.ArrayLike, y: Any = None, *, queries: npt.ArrayLike | None = None) -> FloatArray:
+        """Fit on vectors and return them reduced.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Vectors.
+        y : ignored
+            Present for pipelines.
+        queries : array-like of shape (q, d), optional
+            As in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n, dim), float32
+            Reduced database vectors.
+        """
+        return self.fit(X, y, queries=queries).transform(X)
 
     def transform(self, X: npt.ArrayLike) -> FloatArray:
         """Return reduced database vectors, B x.

@@ -153,6 +153,25 @@ class Reduction(Estimator):
         self.n_features_in_ = len(matrix)
         return self
 
+    def fit_transform(self, X: npt.ArrayLike, y: Any = None, *, queries: npt.ArrayLike | None = None) -> FloatArray:
+        """Fit on vectors and return them reduced.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Vectors.
+        y : ignored
+            Present for pipelines.
+        queries : array-like of shape (q, d), optional
+            As in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n, dim), float32
+            Coordinates along the components.
+        """
+        return self.fit(X, y, queries=queries).transform(X)
+
     def transform(self, X: npt.ArrayLike) -> FloatArray:
         """Return reduced vectors.
 
