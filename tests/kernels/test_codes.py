@@ -95,25 +95,6 @@ def test_w72_w73_decoding_at_every_dimension(bits, residual_bits):
             assert (np.abs(found - wanted) <= 4e-7 * largest).all(), dim
 
 
-@pytest.mark.parametrize("compiled", [True, False], ids=["kernel", "numpy"])
-@pytest.mark.parametrize("bits", [8, 4])
-def test_w72_w73_dots_and_distances_at_every_dimension(bits, compiled):
-    for dim in DIMS:
-        X, _, table = encoded(dim, bits, 0)
-        Q = data(2, dim) + 1
-        plane = codes.unpack_plane(table, 4, bits, dim).astype(np.float64)
-        found = codes.code_dots(Q, table, first=4, bits=bits, compiled=compiled)
-        bound = 1e-6 * np.linalg.norm(Q, axis=1)[:, None] * np.linalg.norm(plane, axis=1)
-        assert (np.abs(found - Q.astype(np.float64) @ plane.T) <= bound + 1e-6).all(), dim
-        low, step = codes.read_bounds(table, 2.0**-6, bits)
-        weights = np.ones(dim, np.float32) if bits == 4 else np.linspace(0.5, 2, dim, dtype=np.float32)
-        constants = {"weights": weights, "offset": low, "step": step}
-        found = codes.code_distances(Q, table, first=4, bits=bits, **constants, compiled=compiled)
-        values = low[:, None].astype(float) + step[:, None].astype(float) * weights * plane
-        wanted = ((Q[:, None].astype(float) - values[None]) ** 2).sum(axis=2)
-        np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=1e-6 * np.abs(values).max() ** 2)
-
-
 def test_bounds_go_outwards_never_inwards():
     rng = np.random.default_rng(0)
     for size in (1e-9, 1e-4, 1.0, 6e4):

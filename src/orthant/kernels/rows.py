@@ -52,8 +52,8 @@ def uses_kernel(group: str, compiled: bool | None, work: int) -> bool:
     Returns
     -------
     bool
-        Without a wish, True where the group is compiled and the work is not tiny. A large call starts the compiler behind
-        it, once.
+        Without a wish, True where the group is compiled and the work is not tiny. A large call starts the
+        compiler behind it, once.
     """
     if compiled is not None or work < _WORTH_A_KERNEL:
         return bool(compiled)
@@ -291,6 +291,4 @@ def row_scores(
         return -squared_distances(Q, X, compiled=True)
     run = _dot_half_range if X.dtype == np.float16 else _dot_range
     run(plain(Q), plain(X), out)
-    if metric == "cosine":
-        out *= scale
-    return out
+    return out * scale if metric == "cosine" and scale is not None else out

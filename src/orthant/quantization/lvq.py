@@ -13,6 +13,7 @@ from orthant.artifact import read_artifact, write_artifact
 from orthant.errors import InputError, message
 from orthant.estimator import Estimator, check_is_fitted
 from orthant.kernels import codes as kernels
+from orthant.kernels.code_scores import code_distances, code_dots
 from orthant.kernels.distances import row_chunks
 from orthant.kernels.rows import squared_distances
 from orthant.quantization.scoring import as_queries, as_training, decoded_norms, score_codes
@@ -24,7 +25,7 @@ __all__ = ["LVQ"]
 
 _KIND = "quantization.lvq"
 _PART_VALUES = 1 << 20
-# The largest training value becomes 128 to 256 units: 8 doublings below what float16 holds, 21 above where it gets coarse.
+# The largest training value becomes 128 to 256 units: 8 doublings below float16's limit, 21 above where it gets coarse.
 _HEADROOM_BITS = 7
 
 
@@ -124,7 +125,7 @@ class LVQ(Estimator):
             Training vectors; a sample of a thousand or more is enough.
         y : ignored
             Present for pipelines.
-        queries : ignored
+        queries : array-like of shape (q, d), ignored
             Present for the protocol; codes depend on the data alone.
 
         Returns
@@ -268,21 +269,26 @@ class LVQ(Estimator):
         low, step = (part.astype(np.float64) for part in kernels.read_bounds(codes, self.scale_, self.bits))
         offset = low - step / 2 if residual_bits else low
         out = (wide @ self.mean_.astype(np.float64))[:, None] + wide.sum(axis=1)[:, None] * offset
-        out += step * kernels.code_dots(queries, codes, first=kernels.CONSTANT_BYTES, bits=self.bits)
+        out += step * code_dots(queries, codes, first=kernels.CONSTANT_BYTES, bits=self.bits)
         if residual_bits:
             second = kernels.CONSTANT_BYTES + kernels.plane_bytes(self.n_features_in_, self.bits)
             fine = step / (2**residual_bits - 1)
-            out += fine * kernels.code_dots(queries, codes, first=second, bits=residual_bits)
+            out += fine * code_dots(queries, codes, first=second, bits=residual_bits)
         return out
 
     def _distances(self, queries: FloatArray, codes: CodeArray, residual_bits: int) -> npt.NDArray[np.float64]:
         about_mean = queries - self.mean_
         if not residual_bits:
             low, step = kernels.read_bounds(codes, self.scale_, self.bits)
-            ones = np.ones(self.n_features_in_, dtype=np.float32)
-            constants = {"weights": ones, "offset": low, "step": step}
-            first = kernels.CONSTANT_BYTES
-            return kernels.code_distances(about_mean, codes, first=first, bits=self.bits, **constants).astype(float)
+            return code_distances(
+                about_mean,
+                codes,
+                first=kernels.CONSTANT_BYTES,
+                bits=self.bits,
+                weights=np.ones(self.n_features_in_, dtype=np.float32),
+                offset=low,
+                step=step,
+            ).astype(np.float64)
         # Two streams of codes against one query gain nothing over a tile that is decoded in the cache.
         out = np.empty((len(queries), len(codes)), dtype=np.float64)
         for start, stop in row_chunks(len(codes), self.n_features_in_ * 4, 1 << 19):

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from orthant.artifact import read_artifact, write_artifact
 from orthant.estimator import Estimator, check_is_fitted
-from orthant.kernels.codes import code_distances, code_dots, encode_uniform
+from orthant.kernels.code_scores import code_distances, code_dots
+from orthant.kernels.codes import encode_uniform
 from orthant.kernels.distances import row_chunks
 from orthant.quantization.scoring import as_queries, as_training, decoded_norms, score_codes
 from orthant.threads import map_ranges
@@ -49,8 +50,8 @@ class SQ8(Estimator):
 
     Notes
     -----
-    ``c_j = floor((x_j - low_j) / step_j + 1/2)`` from 0 to 255, and ``low_j + step_j c_j`` stands for x_j. A dot product
-    is ``<q, low> + <q * step, c>``: the query is scaled once, the codes are never decoded.
+    ``c_j = floor((x_j - low_j) / step_j + 1/2)`` from 0 to 255, and ``low_j + step_j c_j`` stands for x_j. A dot
+    product is ``<q, low> + <q * step, c>``: the query is scaled once, the codes are never decoded.
     Cost: O(n d) to fit and encode, O(q n d) to score.
 
     Examples
@@ -87,7 +88,7 @@ class SQ8(Estimator):
             Training vectors, a thousand or more; values beyond what they show are clipped when encoded.
         y : ignored
             Present for pipelines.
-        queries : ignored
+        queries : array-like of shape (q, d), ignored
             Present for the protocol; bounds are those of the data alone.
 
         Returns
@@ -189,8 +190,9 @@ class SQ8(Estimator):
         def part(rows: CodeArray) -> npt.NDArray[np.float64]:
             if metric == "l2":
                 zeros, ones = np.zeros(len(rows), np.float32), np.ones(len(rows), np.float32)
-                constants = {"weights": self.step_, "offset": zeros, "step": ones}
-                return -code_distances(about_low, rows, first=0, bits=8, **constants).astype(np.float64)
+                return -code_distances(
+                    about_low, rows, first=0, bits=8, weights=self.step_, offset=zeros, step=ones
+                ).astype(np.float64)
             out = base + code_dots(scaled, rows, first=0, bits=8)
             return out / decoded_norms(self._decode, rows, rows.shape[1]) if metric == "cosine" else out
 

@@ -111,7 +111,7 @@ def decoded_norms(decode: Callable[[CodeArray], FloatArray], codes: CodeArray, d
     Parameters
     ----------
     decode : callable
-        Codes to vectors.
+        Codes to vectors of shape (m, d).
     codes : ndarray of shape (n, code_size), uint8
         Codes.
     dim : int

@@ -89,7 +89,7 @@ def choose_dim(
         raise InputError(message("0 vectors to choose from", "at least one", "pass a sample of your vectors"))
     base, probes = _sample(matrix, queries, metric, seed)
     dim = matrix.shape[1]
-    sizes = [size for size in range(multiple, min(maximum, dim - 1) + 1, multiple)]
+    sizes = list(range(multiple, min(maximum, dim - 1) + 1, multiple))
     if not sizes or len(base) <= depth or not len(probes):
         return dim if dim <= maximum or not sizes else sizes[-1]
     moments = SecondMoments(dim)

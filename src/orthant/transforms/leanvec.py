@@ -252,7 +252,7 @@ class LeanVec(Estimator):
         return matrix - cross - cross.T + np.outer(self.mean_, self.mean_)
 
     def _projections(self, k_x: Float64Array, k_q: Float64Array, dim: int) -> tuple[Float64Array, Float64Array]:
-        """Return A and B of shape (dim, d); the one place where modes differ, k_q being for those that learn from it."""
+        """Return A and B of shape (dim, d); the one place where modes differ; "id" has no use for k_q."""
         directions, energies = leading_directions(k_x)
         kept = directions[: resolve_dim(dim, available=len(k_x), energies=energies, name="LeanVec")]
         return kept, kept
@@ -290,7 +290,8 @@ class LeanVec(Estimator):
             To be compared with what ``transform_queries`` gives.
         """
         check_is_fitted(self)
-        return (self._rows(X, self.n_features_in_, "vectors") - self.mean_) @ self.components_x_.T
+        centred: FloatArray = self._rows(X, self.n_features_in_, "vectors") - self.mean_
+        return np.matmul(centred, self.components_x_.T)
 
     def transform_queries(self, Q: npt.ArrayLike) -> FloatArray:
         """Return reduced queries, A q.
@@ -307,7 +308,7 @@ class LeanVec(Estimator):
         """
         check_is_fitted(self)
         queries = self._rows(Q, self.n_features_in_, "queries")
-        return (queries - self.mean_ if self.metric == "l2" else queries) @ self.components_q_.T
+        return np.matmul(queries - self.mean_ if self.metric == "l2" else queries, self.components_q_.T)
 
     def query_offsets(self, Q: npt.ArrayLike) -> FloatArray:
         """Return what centring took from every score of a query, ``<q, mean>``.

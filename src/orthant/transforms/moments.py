@@ -1,4 +1,4 @@
-"""Second moments of vectors, gathered once and shared by every linear reduction; and orthonormal directions from them."""
+"""Second moments of vectors, gathered once for every linear reduction, and the orthonormal directions in them."""
 
 from __future__ import annotations
 

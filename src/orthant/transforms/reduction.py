@@ -186,8 +186,7 @@ class Reduction(Estimator):
             Coordinates along the components.
         """
         check_is_fitted(self)
-        matrix = as_vectors(X, dim=self.n_features_in_)
-        return (matrix - self.mean_) @ self.components_.T
+        return np.matmul(as_vectors(X, dim=self.n_features_in_) - self.mean_, self.components_.T)
 
     def inverse_transform(self, Y: npt.ArrayLike) -> FloatArray:
         """Return the vectors that reduced ones stand for.
@@ -214,7 +213,11 @@ class Reduction(Estimator):
             Created if missing.
         """
         check_is_fitted(self)
-        arrays = {"components": self.components_, "mean": self.mean_, "explained_energy": self.explained_energy_}
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "components": self.components_,
+            "mean": self.mean_,
+            "explained_energy": self.explained_energy_,
+        }
         write_artifact(path, kind=_KIND, arrays=arrays, config={"dim": self.dim, "center": bool(self.center)})
 
     @classmethod
