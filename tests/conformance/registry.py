@@ -10,6 +10,7 @@ for metric in ("dot", "cosine", "l2"):
     register_transform(
         f"leanvec-{metric}",
         lambda dim, metric=metric: LeanVec(dim=max(1, dim // 2), metric=metric, center=metric != "dot"),
+        dims=(*range(1, 131, 9), 31, 32, 33, 63, 64, 65),
     )
 register_quantizer("sq8", lambda dim: ScalarQuantizer())
 
