@@ -16,7 +16,7 @@ from orthant.kernels import codes as kernels
 from orthant.kernels.code_scores import code_distances, code_dots
 from orthant.kernels.distances import row_chunks
 from orthant.kernels.rows import squared_distances
-from orthant.quantization.scoring import as_queries, as_training, decoded_norms, score_codes
+from orthant.quantization.scoring import as_queries, as_training, cosines, score_codes
 from orthant.threads import map_ranges
 from orthant.types import CodeArray, FloatArray, Metric
 from orthant.validate import as_codes, as_vectors, check_count
@@ -255,14 +255,14 @@ class LVQ(Estimator):
 
         def part(rows: CodeArray) -> npt.NDArray[np.float64]:
             if metric == "l2":
-                return -self._distances(queries, rows, residual_bits)
+                return -self._distances(queries - self.mean_, rows, residual_bits)
             out = self._dots(queries, rows, residual_bits)
-            if metric == "dot":
-                return out
-            return out / decoded_norms(lambda tile: self._centred(tile, residual_bits) + self.mean_, rows, dim)
+            # The origin lies at -mean: a length is a distance from there.
+            return (
+                cosines(out, self._distances(-self.mean_[None], rows, residual_bits)[0]) if metric == "cosine" else out
+            )
 
-        dim = self.n_features_in_
-        return score_codes(part, table, queries=len(queries), dim=dim)
+        return score_codes(part, table, queries=len(queries), dim=self.n_features_in_)
 
     def _dots(self, queries: FloatArray, codes: CodeArray, residual_bits: int) -> npt.NDArray[np.float64]:
         wide = queries.astype(np.float64)
@@ -276,8 +276,7 @@ class LVQ(Estimator):
             out += fine * code_dots(queries, codes, first=second, bits=residual_bits)
         return out
 
-    def _distances(self, queries: FloatArray, codes: CodeArray, residual_bits: int) -> npt.NDArray[np.float64]:
-        about_mean = queries - self.mean_
+    def _distances(self, about_mean: FloatArray, codes: CodeArray, residual_bits: int) -> npt.NDArray[np.float64]:
         if not residual_bits:
             low, step = kernels.read_bounds(codes, self.scale_, self.bits)
             return code_distances(
@@ -290,7 +289,7 @@ class LVQ(Estimator):
                 step=step,
             ).astype(np.float64)
         # Two streams of codes against one query gain nothing over a tile that is decoded in the cache.
-        out = np.empty((len(queries), len(codes)), dtype=np.float64)
+        out = np.empty((len(about_mean), len(codes)), dtype=np.float64)
         for start, stop in row_chunks(len(codes), self.n_features_in_ * 4, 1 << 19):
             out[:, start:stop] = squared_distances(about_mean, self._centred(codes[start:stop], residual_bits))
         return out

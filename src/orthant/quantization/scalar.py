@@ -13,7 +13,7 @@ from orthant.estimator import Estimator, check_is_fitted
 from orthant.kernels.code_scores import code_distances, code_dots
 from orthant.kernels.codes import encode_uniform
 from orthant.kernels.distances import row_chunks
-from orthant.quantization.scoring import as_queries, as_training, decoded_norms, score_codes
+from orthant.quantization.scoring import as_queries, as_training, cosines, score_codes
 from orthant.threads import map_ranges
 from orthant.types import CodeArray, FloatArray, Metric
 from orthant.validate import as_codes, as_vectors, check_fraction
@@ -189,14 +189,17 @@ class SQ8(Estimator):
 
         def part(rows: CodeArray) -> npt.NDArray[np.float64]:
             if metric == "l2":
-                zeros, ones = np.zeros(len(rows), np.float32), np.ones(len(rows), np.float32)
-                return -code_distances(
-                    about_low, rows, first=0, bits=8, weights=self.step_, offset=zeros, step=ones
-                ).astype(np.float64)
+                return -self._distances(about_low, rows)
             out = base + code_dots(scaled, rows, first=0, bits=8)
-            return out / decoded_norms(self._decode, rows, rows.shape[1]) if metric == "cosine" else out
+            return cosines(out, self._distances(-self.low_[None], rows)[0]) if metric == "cosine" else out
 
         return score_codes(part, table, queries=len(queries), dim=self.n_features_in_)
+
+    def _distances(self, about_low: FloatArray, codes: CodeArray) -> npt.NDArray[np.float64]:
+        zeros, ones = np.zeros(len(codes), np.float32), np.ones(len(codes), np.float32)
+        return code_distances(about_low, codes, first=0, bits=8, weights=self.step_, offset=zeros, step=ones).astype(
+            np.float64
+        )
 
     def save(self, path: str | Path) -> None:
         """Write the quantizer to a folder.

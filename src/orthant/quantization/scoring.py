@@ -1,4 +1,4 @@
-"""What the scalar quantizers share: work in parts over threads, norms of decoded rows, fitting checks."""
+"""What the scalar quantizers share: work in parts over threads, cosines, fitting checks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from orthant.threads import map_ranges
 from orthant.types import CodeArray, FloatArray, Metric
 from orthant.validate import as_vectors, check_metric
 
-__all__ = ["as_queries", "as_training", "decoded_norms", "score_codes"]
+__all__ = ["as_queries", "as_training", "cosines", "score_codes"]
 
 # Products below which a part is not worth a thread.
 _PART_WORK = 1 << 20
-_TILE_BYTES = 1 << 19
 
 
 def as_training(X: npt.ArrayLike) -> FloatArray:
@@ -105,26 +104,22 @@ def score_codes(
     return out
 
 
-def decoded_norms(decode: Callable[[CodeArray], FloatArray], codes: CodeArray, dim: int) -> npt.NDArray[np.float64]:
-    """Return the norms of decoded rows without holding all of them.
+def cosines(dots: npt.NDArray[np.float64], squared_norms: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Turn dot products with unit queries into cosines.
 
     Parameters
     ----------
-    decode : callable
-        Codes to vectors of shape (m, d).
-    codes : ndarray of shape (n, code_size), uint8
-        Codes.
-    dim : int
-        Dimension.
+    dots : ndarray of shape (q, n), float64
+        Dot products with what codes stand for; changed in place.
+    squared_norms : ndarray of shape (n,), float64
+        Squared distances of what codes stand for from the origin.
 
     Returns
     -------
-    ndarray of shape (n,), float64
-        Norms; infinity in place of 0, so that a code without direction gets cosine 0.
+    ndarray of shape (q, n), float64
+        Cosines; 0 for a code without direction.
     """
-    out = np.empty(len(codes), dtype=np.float64)
-    for start, stop in row_chunks(len(codes), dim * 4, _TILE_BYTES):
-        tile = decode(codes[start:stop])
-        out[start:stop] = np.sqrt(np.einsum("ij,ij->i", tile, tile))
-    out[out == 0] = np.inf
-    return out
+    lengths = np.sqrt(squared_norms)
+    lengths[lengths == 0] = np.inf
+    dots /= lengths
+    return dots
