@@ -50,6 +50,14 @@ def test_queries_of_another_kind_need_more():
     assert choose_dim(X, queries=np.ascontiguousarray(X[:100, ::-1]), metric="dot") > choose_dim(X, metric="dot")
 
 
+def test_euclidean_search_spends_no_dimension_on_the_mean():
+    rng = np.random.default_rng(0)
+    flat = np.zeros((3000, 128))
+    flat[:, :32] = rng.standard_normal((3000, 32))
+    flat[:, 40] = 100
+    assert choose_dim(flat, metric="l2", depth=10, target=0.99) == 32
+
+
 def test_seeded():
     X = spread(0.03)
     assert choose_dim(X, seed=1) == choose_dim(X, seed=1)

@@ -58,6 +58,15 @@ def test_the_loss_is_that_of_the_queries_given():
     np.testing.assert_array_equal(made.components_x_, LeanVec(dim=6).fit(X).components_x_)
 
 
+def test_the_loss_about_the_mean():
+    X, Q = data(offset=1.0), data(200, seed=3, offset=1.0)[:, ::-1].copy()
+    for metric in ("dot", "l2"):
+        made = LeanVec(dim=6, metric=metric, center=True).fit(X, queries=Q)
+        a = made.components_q_.astype(np.float64)
+        x, q = X - made.mean_, Q - made.mean_ if metric == "l2" else Q
+        assert made.loss_ == pytest.approx(frobenius(a, a, x, q) / float(((q @ x.T) ** 2).mean()), rel=1e-3)
+
+
 def test_full_dimension_keeps_every_score():
     X, Q = data(offset=1.0), data(5, seed=4)
     for metric in ("dot", "cosine", "l2"):

@@ -77,6 +77,9 @@ def test_signs_do_not_depend_on_the_solver():
     directions, energies = leading_directions(np.diag([1.0, 3.0, 2.0]))
     np.testing.assert_array_equal(directions, [[0, 1, 0], [0, 0, 1], [1, 0, 0]])
     assert energies.tolist() == [3, 2, 1]
+    X = data().astype(np.float64)
+    rows, _ = leading_directions(X.T @ X)
+    assert (np.take_along_axis(rows, np.abs(rows).argmax(axis=1)[:, None], axis=1) > 0).all()
 
 
 def test_dim_beyond_the_data_is_refused_and_beyond_the_rank_warned():

@@ -198,7 +198,8 @@ def report(
 
     Notes
     -----
-    Cost O(candidates * queries * n * d); on large inputs kernels are compiled first, once per machine. A tie of exact scores counts as found. Nothing is kept.
+    Cost O(candidates * queries * n * d); on large inputs kernels are compiled first, once per
+    machine. A tie of exact scores counts as found. Nothing is kept.
 
     Examples
     --------
