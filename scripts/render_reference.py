@@ -20,6 +20,8 @@ MODULES = (
     "orthant.collection",
     "orthant.index",
     "orthant.encoders",
+    "orthant.transforms",
+    "orthant.quantization",
     "orthant.measures",
     "orthant.evaluation",
     "orthant.datasets",

@@ -18,7 +18,19 @@ _HOMES = {
     "load_encoder": "orthant.encoders.registry",
     "open": "orthant.collection.opening",
 }
-_MODULES = ("collection", "datasets", "encoders", "errors", "evaluation", "index", "measures", "papers", "types")
+_MODULES = (
+    "collection",
+    "datasets",
+    "encoders",
+    "errors",
+    "evaluation",
+    "index",
+    "measures",
+    "papers",
+    "quantization",
+    "transforms",
+    "types",
+)
 
 __all__ = ["Collection", "Flat", "Hit", "SearchResult", "__version__", "load_encoder", "open"]
 

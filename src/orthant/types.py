@@ -272,7 +272,10 @@ class Transform(Protocol):
 class Quantizer(Protocol):
     """Maps vectors to compact codes and scores queries against codes."""
 
-    code_size: int
+    @property
+    def code_size(self) -> int:
+        """Exact bytes per vector, metadata included."""
+        ...
 
     def fit(self, X: FloatArray, y: Any = None, *, queries: FloatArray | None = None) -> Quantizer:
         """Learn from X of shape (n, d) and return self."""

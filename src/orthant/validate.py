@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant.errors import DimensionError, DtypeError, InputError, NonFiniteError, message
-from orthant.types import BitmapArray, FloatArray, IdArray, Metric
+from orthant.types import BitmapArray, CodeArray, FloatArray, IdArray, Metric
 
 __all__ = [
     "as_allowed",
+    "as_codes",
     "as_ids",
     "as_texts",
     "as_vectors",
@@ -263,6 +264,40 @@ def as_allowed(
             message(f"{name} of dtype {array.dtype}", "a uint64 bitmap, a bool mask or integer ids", "convert it")
         )
     return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def as_codes(codes: npt.ArrayLike, *, size: int, name: str = "codes") -> CodeArray:
+    """Return codes as a C-contiguous uint8 matrix of the right width.
+
+    Parameters
+    ----------
+    codes : array-like of shape (n, size), uint8
+        What a quantizer's ``encode`` returned.
+    size : int
+        Bytes per vector.
+    name : str, default "codes"
+        How the argument is called in an error.
+
+    Returns
+    -------
+    ndarray of shape (n, size), uint8, C-contiguous
+        A view when the codes already were, else a copy.
+
+    Raises
+    ------
+    DtypeError
+        Another dtype: numbers would be cut to bytes silently.
+    DimensionError
+        Another shape.
+    """
+    array = np.asarray(codes)
+    if array.dtype != np.uint8:
+        raise DtypeError(message(f"{name} of dtype {array.dtype}", "uint8", "pass what encode returned"))
+    if array.ndim != 2 or array.shape[1] != size:
+        raise DimensionError(
+            message(f"{name} of shape {array.shape}", f"(n, {size})", "pass what encode of this quantizer returned")
+        )
+    return np.ascontiguousarray(array)
 
 
 def check_count(value: Any, *, name: str, minimum: int = 1, maximum: int | None = None) -> int:

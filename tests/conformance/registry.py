@@ -5,7 +5,16 @@ register_index("graph", Graph)
 register_index("graph-without-scans", _walking_graph, recall=0.9)
     register_encoder("static", StaticEncoder.load)
     register_transform("pca", lambda dim: PCA(dim=max(1, dim // 2)))
-    register_quantizer("sq8", lambda dim: ScalarQuantizer())
+    register_transform("reduction", lambda dim: Reduction(dim=max(1, dim // 2)))
+register_transform("reduction-chosen", lambda dim: Reduction(), dims=(*range(1, 131, 9), 31, 32, 33, 64, 65))
+register_transform("reduction-origin", lambda dim: Reduction(dim=max(1, dim // 3), center=False), dims=(1, 2, 33, 128))
+for metric in ("dot", "cosine", "l2"):
+    register_transform(
+        f"leanvec-{metric}",
+        lambda dim, metric=metric: LeanVec(dim=max(1, dim // 2), metric=metric, center=metric != "dot"),
+        dims=(*range(1, 131, 9), 31, 32, 33, 63, 64, 65),
+    )
+register_quantizer("sq8", lambda dim: ScalarQuantizer())
 
 A factory is called for every fresh instance. ``test_registered.py`` fails for a public class that speaks a protocol
 and is not registered here; what cannot be is listed in ``EXEMPT`` with the reason.
@@ -27,6 +36,8 @@ from orthant.encoders.static import StaticEncoder
 from orthant.encoders.transformer import TransformerEncoder
 from orthant.index import Flat, Graph
 from orthant.kernels.warmup import wait
+from orthant.quantization import LVQ, SQ8
+from orthant.transforms import LeanVec, Reduction
 
 TEXTS = tuple(
     f"{who} {what} the {thing} number {i}"
@@ -111,4 +122,20 @@ register_encoder(
 EXEMPT["Model2VecEncoder"] = "wraps an object of an optional package; tested in tests/encoders/test_registry.py"
 register_encoder("reference-hashing", reference.HashingEncoder)
 register_transform("reference-centering", lambda dim: reference.Centering())
+register_transform("reduction", lambda dim: Reduction(dim=max(1, dim // 2)))
+register_transform("reduction-chosen", lambda dim: Reduction(), dims=(*range(1, 131, 9), 31, 32, 33, 64, 65))
+register_transform("reduction-origin", lambda dim: Reduction(dim=max(1, dim // 3), center=False), dims=(1, 2, 33, 128))
+for metric in ("dot", "cosine", "l2"):
+    register_transform(
+        f"leanvec-{metric}",
+        lambda dim, metric=metric: LeanVec(dim=max(1, dim // 2), metric=metric, center=metric != "dot"),
+    )
+register_quantizer("sq8", lambda dim: SQ8())
+register_quantizer("sq8-quantiles", lambda dim: SQ8(coverage=0.999), dims=(*range(1, 131, 9), 64, 65, 130))
+for bits, residual_bits in ((8, 0), (4, 0), (4, 4), (4, 8), (8, 4), (8, 8)):
+    register_quantizer(
+        f"lvq{bits}" + (f"x{residual_bits}" if residual_bits else ""),
+        lambda dim, bits=bits, residual_bits=residual_bits: LVQ(bits=bits, residual_bits=residual_bits),
+    )
+register_quantizer("lvq4-aligned", lambda dim: LVQ(bits=4, align=32), dims=(1, 7, 16, 33, 56, 57, 64, 120, 121))
 register_quantizer("reference-eight-bit", lambda dim: reference.EightBit())

@@ -2,5 +2,35 @@
 
 float32 vectors enter; uint8 codes leave, and scores against codes.
 Never stores, never searches a structure.
-Classes speak `orthant.types.Quantizer`.
+Start with `scalar` and `lvq`; `report` says what each choice costs on your vectors.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {
+    "Candidate": "orthant.quantization.comparing",
+    "CompressionReport": "orthant.quantization.comparing",
+    "LVQ": "orthant.quantization.lvq",
+    "SQ8": "orthant.quantization.scalar",
+    "report": "orthant.quantization.comparing",
+}
+
+__all__ = ["LVQ", "SQ8", "Candidate", "CompressionReport", "report"]
+
+if TYPE_CHECKING:
+    from orthant.quantization.comparing import Candidate, CompressionReport, report
+    from orthant.quantization.lvq import LVQ
+    from orthant.quantization.scalar import SQ8
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'orthant.quantization' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

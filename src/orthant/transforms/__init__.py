@@ -2,5 +2,34 @@
 
 float32 vectors enter; float32 vectors leave.
 Never trains with torch, never touches a collection.
-Classes register in `tests/conformance` and speak `orthant.types.Transform`.
+Start with `reduction`; `moments` is what every linear transform learns from.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {
+    "LeanVec": "orthant.transforms.leanvec",
+    "Reduction": "orthant.transforms.reduction",
+    "choose_dim": "orthant.transforms.choosing",
+    "leanvec_loss": "orthant.transforms.leanvec",
+}
+
+__all__ = ["LeanVec", "Reduction", "choose_dim", "leanvec_loss"]
+
+if TYPE_CHECKING:
+    from orthant.transforms.choosing import choose_dim
+    from orthant.transforms.leanvec import LeanVec, leanvec_loss
+    from orthant.transforms.reduction import Reduction
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'orthant.transforms' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
