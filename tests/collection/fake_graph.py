@@ -1,0 +1,86 @@
+"""A graph with the surface of the real one and an exact scan inside: for tests of how a collection keeps graphs.
+
+It is strict where a real graph may be lenient: attaching it without the vector of one of its rows is an error.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orthant.errors import StoreCorruptedError
+from orthant.index.flat import Flat
+from orthant.kernels import bitmaps
+from orthant.types import Hits, IndexStats
+
+
+class FakeGraph:
+    """Counts what is done with it in ``log``, a list of words shared by all."""
+
+    log: list[str] = []
+
+    def __init__(self, dim: int, metric: str, blocks: list, ids: np.ndarray) -> None:
+        self.dim, self.metric, self.blocks, self.ids = dim, metric, blocks, np.sort(ids)
+        self.calibration: dict[str, Any] | None = None
+        self.asked: list[dict] = []
+        held = np.concatenate([block[1] for block in blocks]) if blocks else np.zeros(0, np.int64)
+        if not np.isin(self.ids, held).all():
+            raise StoreCorruptedError("rows without a vector")
+        live = bitmaps.set_rows(np.zeros(int(self.ids[-1]) // 64 + 1 if len(ids) else 1, np.uint64), self.ids)
+        self.flat = Flat.over(blocks, dim=dim, metric=metric, live=live)
+
+    @classmethod
+    def over(cls, blocks, *, dim, metric="cosine", live=None, threads=None, **settings) -> FakeGraph:
+        cls.log.append("over")
+        ids = np.concatenate([block[1] for block in blocks])
+        return cls(dim, metric, list(blocks), ids if live is None else ids[bitmaps.contains_rows(live, ids)])
+
+    def extended(self, blocks, *, removed=None, threads=None) -> FakeGraph:
+        self.log.append("extended")
+        ids = self.ids[~np.isin(self.ids, removed)] if removed is not None else self.ids
+        more = [block[1] for block in blocks]
+        out = FakeGraph(self.dim, self.metric, [*self.blocks, *blocks], np.concatenate([ids, *more]))
+        out.calibration = self.calibration
+        return out
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def search(self, Q, k=10, *, allowed=None, effort=None, recall=None, threads=None) -> Hits:
+        self.asked.append({"k": k, "effort": effort, "recall": recall, "allowed": allowed})
+        found = self.flat.search(Q, k, allowed=allowed, threads=threads)
+        plan = "graph" if allowed is None else "graph-filtered"
+        details = {"effort": effort or 64, "expected_recall": recall or 0.5}
+        return replace(found, cost=replace(found.cost, plan=plan, details=details))
+
+    def calibrate(self, queries=None, *, k=10, seed=0) -> dict[str, Any]:
+        self.log.append("calibrate")
+        self.calibration = {"k": k, "efforts": [16, 64], "recalls": [0.9, 0.99]}
+        return self.calibration
+
+    def stats(self) -> IndexStats:
+        n = len(self.ids)
+        return IndexStats("Graph", n, 0, self.dim, self.metric, 4 * n, 4.0, {"calibration": self.calibration})
+
+    def check(self) -> list[str]:
+        return []
+
+    def save_links(self, path: str | Path) -> None:
+        self.log.append("save")
+        folder = Path(path)
+        folder.mkdir()
+        np.save(folder / "ids.npy", self.ids)
+        text = json.dumps({"dim": self.dim, "metric": self.metric, "calibration": self.calibration})
+        (folder / "header.json").write_text(text)
+
+    @classmethod
+    def attach(cls, path: str | Path, blocks, *, live=None) -> FakeGraph:
+        cls.log.append("attach")
+        header = json.loads((Path(path) / "header.json").read_text())
+        out = cls(header["dim"], header["metric"], list(blocks), np.load(Path(path) / "ids.npy"))
+        out.calibration = header["calibration"]
+        return out
