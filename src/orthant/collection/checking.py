@@ -186,11 +186,14 @@ def _check_graphs(store: Store, report: CheckReport, *, repair: bool) -> None:
     for name, (where, what) in found.items():
         if repair:
             merging.drop(store, name)
-            merging.finish(store)
+            merging.settle(store)
         mended = repair and not [
             space for space, *_ in graphs.damaged(store.path, _definitions(now)) if space.name == name
         ]
         report.problems.append(Problem(where, what, repairable=True, repaired=mended))
+    if repair:
+        # One that the writer dropped on opening, since not even its manifest could be read.
+        merging.settle(store)
 
 
 def _check_space(

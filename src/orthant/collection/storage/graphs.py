@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -281,22 +281,27 @@ def keep_only(path: Path, space: str, number: int) -> None:
             _remove(folder)
 
 
-def remove_stale(path: Path, spaces: Iterable[str], *, at_most: int) -> None:
-    """Delete graphs of unknown spaces and of generations that never came to be, or that a lost log took away.
+def remove_stale(path: Path, used: Mapping[str, int]) -> list[str]:
+    """Delete graphs that no space uses: older, damaged, of a generation that never came to be or that a log lost.
 
     Parameters
     ----------
     path : Path
         The collection's folder.
-    spaces : iterable of str
-        Names of the committed spaces.
-    at_most : int
-        The last committed generation.
+    used : mapping of str to int
+        The generation of each space's graph.
+
+    Returns
+    -------
+    list of str
+        What was done, one line each.
     """
-    known = set(spaces)
+    done = []
     for name, number, folder in _folders(path):
-        if name not in known or number > at_most:
+        if used.get(name) != number:
             _remove(folder)
+            done.append(f"removed derived/{folder.name}: no graph in use")
+    return done
 
 
 def damaged(path: Path, spaces: Iterable[SpaceDefinition]) -> list[tuple[SpaceDefinition, Path, str]]:

@@ -267,7 +267,8 @@ class Store:
             for space in self._generation.spaces.values():
                 self.repairs += space.folder.recover(space.states)
             self.repairs += derived.remove_leftovers(self.path, self._generation.spaces, self.files)
-            graphs.remove_stale(self.path, self._generation.spaces, at_most=self._generation.number)
+            used = {name: space.graph.number for name, space in self._generation.spaces.items() if space.graph}
+            self.repairs += graphs.remove_stale(self.path, used)
         except OSError as error:
             raise storage_error(error, self.path, "repair") from error
         self._recovered = True
