@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ import pytest
 
 from collection.fake_graph import FakeGraph
 from collection.fakes import FakeEncoder, naive_scores
+from collection.hammer import hammer
 from orthant.collection.collection import Collection
 from orthant.collection.storage import graphs, maintenance, merging
 from orthant.errors import InputError, StoreError
@@ -306,59 +305,6 @@ def test_calibration_is_kept_until_the_graph_has_grown_by_a_quarter(tmp_path, fa
     assert fake.count("calibrate") == 1 and model.graph.calibrated_rows == model.graph.rows
 
 
-def _hammer(path: Path, seconds: float, encoder: FakeEncoder) -> None:
-    """Search, write, delete, finish, save and compact from eight threads; every hit must be what it says it is."""
-    stop, errors = time.perf_counter() + seconds, []
-    with Collection(path, encoder=encoder) as collection:
-        ids = [f"stay{i}" for i in range(260)]
-        collection.upsert(ids, texts=[f"stay {key}" for key in ids], metadata=[{"stay": True} for _ in ids])
-
-        def work(seed: int, act) -> None:
-            rng = np.random.default_rng(seed)
-            try:
-                while time.perf_counter() < stop:
-                    act(rng)
-            except BaseException as error:
-                errors.append(error)
-                raise
-
-        def search(rng) -> None:
-            i = int(rng.integers(260))
-            hits = collection.search(f"stay stay{i}", mode="dense", k=5)
-            assert hits.ids[0] == f"stay{i}" and hits[0].score == pytest.approx(1.0, abs=1e-5), hits
-            assert all(hit.text.endswith(hit.id) for hit in hits)
-
-        def filtered(rng) -> None:
-            i = int(rng.integers(60))
-            mode = ("dense", "hybrid")[i % 2]
-            hits = collection.search(f"go go{i}", mode=mode, k=5, where={"stay": True})
-            assert len(hits) == 5 and all(hit.metadata == {"stay": True} for hit in hits)
-
-        def write(rng) -> None:
-            some = [f"go{i}" for i in rng.choice(60, size=20, replace=False)]
-            collection.upsert(some, texts=[f"go {key}" for key in some])
-
-        def delete(rng) -> None:
-            collection.delete([f"go{i}" for i in rng.choice(60, size=20, replace=False)])
-
-        def look_after(rng) -> None:
-            collection.finish()
-            collection._store.save_derived()
-            with collection._store.writer():
-                merging.before_compaction(collection._store, "default")
-                maintenance.compact(collection._store, "default")
-            time.sleep(0.01)
-
-        acts = [search, search, search, filtered, filtered, write, delete, look_after]
-        threads = [threading.Thread(target=work, args=pair) for pair in enumerate(acts)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert not errors
-        assert collection.check().problems == []
-
-
 def test_w53_eight_threads(tmp_path, fake):
-    _hammer(tmp_path / "c", 3.0, FakeEncoder())
+    hammer(tmp_path / "c", 3.0, FakeEncoder(), records=260)
     assert {"over", "extended", "attach"} <= set(fake)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,9 @@ class DenseIndex:
         began = time.perf_counter()
         wanted = DEFAULT_RECALL if recall is None and effort is None else recall
         found = self.graph.search(Q, k, allowed=self._masked(allowed), effort=effort, recall=wanted, threads=threads)
+        if allowed is None and found.cost.plan == "graph-filtered":
+            # The mask of deleted rows is no filter that anybody asked for.
+            found = replace(found, cost=replace(found.cost, plan="graph"))
         if self.tail is None:
             return found
         late = self.tail.search(Q, k, allowed=allowed, threads=threads)
