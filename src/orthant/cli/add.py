@@ -58,7 +58,6 @@ def register(app: typer.Typer) -> None:
         from orthant.cli.output import note, print_json, progress_bar
         from orthant.collection.opening import open
         from orthant.collection.storage.store import DATABASE_NAME
-        from orthant.datasets.vector_files import is_vector_file
         from orthant.validate import check_choice
 
         settings: dict[str, Any] = {
@@ -80,21 +79,13 @@ def register(app: typer.Typer) -> None:
         if dry_run:
             _show_scans(collection, scans, json=json)
             return
-        reports: dict[str, AddReport] = {}
         with (
             ExitStack() as bars,
             open(collection, encoder=encoder, metric=metric) as opened,  # type: ignore[arg-type]
             opened.bulk(),
         ):
-            for source in sources:
-                total = _count(scans[source]) if source in scans else None
-                with progress_bar(f"adding {source}", total) as advance:
-                    if is_vector_file(source):
-                        reports[source] = opened.add_vectors(
-                            source, space=space, id_prefix=id_prefix, batch_size=batch_size, advance=advance
-                        )
-                    else:
-                        reports[source] = opened.add(source, **settings, advance=advance)
+            vectors = {"space": space, "id_prefix": id_prefix, "batch_size": batch_size}
+            reports = _add_all(opened, sources, scans, settings, vectors)
             count, notes = len(opened), _notes(opened)
             # All sources' vectors go into the graph at once, when the two blocks above this one end.
             bars.enter_context(progress_bar("building the graph", None))
@@ -111,6 +102,27 @@ def register(app: typer.Typer) -> None:
         print(f"{collection} holds {count:,} records.")
         for text in notes:
             note(text)
+
+
+def _add_all(
+    opened: Collection,
+    sources: Sequence[str],
+    scans: Mapping[str, ScanReport | VectorFileInfo],
+    settings: Mapping[str, Any],
+    vectors: Mapping[str, Any],
+) -> dict[str, AddReport]:
+    from orthant.cli.output import progress_bar
+    from orthant.datasets.vector_files import is_vector_file
+
+    reports: dict[str, AddReport] = {}
+    for source in sources:
+        total = _count(scans[source]) if source in scans else None
+        with progress_bar(f"adding {source}", total) as advance:
+            if is_vector_file(source):
+                reports[source] = opened.add_vectors(source, **vectors, advance=advance)
+            else:
+                reports[source] = opened.add(source, **settings, advance=advance)
+    return reports
 
 
 def scan_sources(sources: Sequence[str], settings: Mapping[str, Any]) -> dict[str, ScanReport | VectorFileInfo]:
