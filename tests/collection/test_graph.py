@@ -197,6 +197,8 @@ def test_a_graph_outlives_closing_compaction_and_later_writes(tmp_path, fake, me
     model.delete([f"r{i}" for i in range(0, 300, 2)])
     assert segments.isdisjoint(path.name for path in (tmp_path / "c" / "vectors" / "default").iterdir())
     assert model.check().plan.legs[0].method == "graph" and model.told()["graph"]["dead"] == 0
+    # Once when it was merged, and once more to the segments that the compaction wrote after that.
+    assert fake[-3:] == ["save", "attach", "attach"]
     model.collection.close()
     model.collection = Collection(tmp_path / "c", read_only=True)
     assert model.check().plan.legs[0].method == "graph" and model.collection.check().problems == []
