@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from orthant.collection.dense import dense_index
+from orthant.collection.storage import merging
 from orthant.collection.storage.generation import Generation
-from orthant.collection.storage.merging import BREAK_EVEN
 from orthant.collection.storage.store import DATABASE_NAME, Store
 from orthant.errors import StoreCorruptedError
 
@@ -116,7 +116,7 @@ def _graph(generation: Generation, name: str, live: int) -> dict[str, Any]:
     except StoreCorruptedError as error:
         return {"plan": "unreadable", "graph": {"problem": str(error)}}
     if index.graph is None or space.graph is None:
-        missing = "not built yet: call finish, or let a writer close" if live > BREAK_EVEN else None
+        missing = "not built yet: call finish, or let a writer close" if live > merging.BREAK_EVEN else None
         problem = index.problem or missing
         return {"plan": "scan", "graph": None if problem is None else {"problem": problem}}
     told = index.graph.stats().details
