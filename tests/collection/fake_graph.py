@@ -59,7 +59,8 @@ class FakeGraph:
 
     def calibrate(self, queries=None, *, k=10, seed=0) -> dict[str, Any]:
         self.log.append("calibrate")
-        self.calibration = {"k": k, "efforts": [16, 64], "recalls": [0.9, 0.99]}
+        table = {"1": [[16, 0.95, 0.94]], "10": [[16, 0.9, 0.89], [64, 0.99, 0.98]]}
+        self.calibration = {"source": "held-out rows", "count": 100, "rows": len(self.ids), "table": table}
         return self.calibration
 
     def stats(self) -> IndexStats:

@@ -108,7 +108,7 @@ def test_a_graph_is_made_extended_and_cleared_of_dead_rows(tmp_path, fake):
     assert done.removed == {"default": 20} and done.merged["default"] > 0
     told = model.told()
     assert (told["graph"]["rows"], told["graph"]["tail"], told["graph"]["dead"]) == (390, 0, 0)
-    assert told["plan"] == "graph" and told["graph"]["calibration"]["recalls"] and told["graph"]["bytes"] > 0
+    assert told["plan"] == "graph" and told["graph"]["calibration"]["table"]["10"] and told["graph"]["bytes"] > 0
     assert model.check().plan.legs[0].method == "graph"
     log = list(fake)
     assert model.collection.finish().merged == {"default": 0} and fake == log

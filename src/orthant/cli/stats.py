@@ -68,7 +68,7 @@ def _show(found: CollectionStats) -> None:
         for name, g in ((name, s["graph"]) for name, s in found.spaces.items()) if g and "rows" in g
     ]  # fmt: skip
     if graphs:
-        headings = ("space", "rows#", "tail#", "dead#", "bytes#", "recall by effort")
+        headings = ("space", "rows#", "tail#", "dead#", "bytes#", "recall@10 by effort")
         print_table("Graphs", headings, graphs, caption="Tail: newer rows, scanned until they are merged.")
     for name, s in found.spaces.items():
         if s["graph"] and s["graph"].get("problem"):
@@ -84,13 +84,14 @@ def _show(found: CollectionStats) -> None:
         note(f"repaired on opening: {repaired}")
 
 
-def _calibration(table: Any) -> str:
-    """Effort and recall of up to four points, such as "32: 0.91, 64: 0.96"."""
-    if not isinstance(table, Mapping) or not table.get("efforts"):
+def _calibration(measured: Any) -> str:
+    """Effort and mean recall of up to four points for k=10, such as "32: 0.91, 64: 0.96"."""
+    table = measured.get("table", {}) if isinstance(measured, Mapping) else {}
+    points = table.get("10") or next(iter(table.values()), ())
+    if not points:
         return "not measured"
-    points = list(zip(table["efforts"], table["recalls"], strict=True))
     chosen = points if len(points) <= 4 else [points[i * (len(points) - 1) // 3] for i in range(4)]
-    return ", ".join(f"{effort:,}: {recall:.3f}" for effort, recall in chosen)
+    return ", ".join(f"{effort:,}: {recall:.3f}" for effort, recall, _ in chosen)
 
 
 def _digest(fingerprint: str) -> str:

@@ -119,7 +119,7 @@ def _graph(generation: Generation, name: str, live: int) -> dict[str, Any]:
         missing = "not built yet: call finish, or let a writer close" if live > merging.BREAK_EVEN else None
         problem = index.problem or missing
         return {"plan": "scan", "graph": None if problem is None else {"problem": problem}}
-    told = index.graph.stats().details
+    calibration = index.graph.stats().details.get("calibration")
     return {
         "plan": "graph" if index.tail is None else "graph+tail",
         "graph": {
@@ -128,7 +128,7 @@ def _graph(generation: Generation, name: str, live: int) -> dict[str, Any]:
             "tail": 0 if index.tail is None else len(index.tail),
             "bytes": space.graph.bytes,
             "generation": space.graph.number,
-            "calibration": told.get("calibration"),
+            "calibration": calibration.as_dict() if hasattr(calibration, "as_dict") else calibration,
             "problem": space.graph.problem,
         },
     }
