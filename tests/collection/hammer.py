@@ -11,7 +11,7 @@ import pytest
 
 from collection.fakes import FakeEncoder
 from orthant.collection.collection import Collection
-from orthant.collection.storage import maintenance, merging
+from orthant.collection.storage import maintenance
 
 
 def hammer(path: Path, seconds: float, encoder: FakeEncoder, *, records: int, missing: float = 0.0) -> None:
@@ -60,7 +60,6 @@ def hammer(path: Path, seconds: float, encoder: FakeEncoder, *, records: int, mi
             collection.finish()
             collection._store.save_derived()
             with collection._store.writer():
-                merging.before_compaction(collection._store, "default")
                 maintenance.compact(collection._store, "default")
             time.sleep(0.01)
 

@@ -273,6 +273,32 @@ def test_a_commit_works_off_a_bounded_part_of_a_backlog(tmp_path, fake):
     assert sorted({entry for entry in fake if entry in ("over", "extended")}) == ["extended", "over"]
 
 
+def _segments(model: Model) -> set[str]:
+    return {path.name for path in (model.collection.path / "vectors" / "default").iterdir()}
+
+
+def test_a_large_repair_waits_and_keeps_its_vectors(tmp_path, fake, monkeypatch):
+    model = Model(tmp_path / "c")
+    model.add(600)
+    model.collection.finish()
+    monkeypatch.setattr(merging, "_ROWS_PER_COMMIT", 50)
+    segments = _segments(model)
+    fake.clear()
+    model.delete([f"r{i}" for i in range(200)])
+    # 400 rows to link is more than a commit may bring: dead rows stay masked, and nothing they need is taken away.
+    assert fake == [] and model.told()["graph"]["dead"] == 200 and segments == _segments(model)
+    model.check()
+    model.add(100, first=600)
+    assert "extended" in fake and model.told()["graph"]["dead"] == 200
+    model.check()
+    model.collection.finish()
+    assert model.told()["graph"]["dead"] == 0 and segments.isdisjoint(_segments(model))
+    assert model.check().plan.legs[0].method == "graph"
+    # Two in five dead are too many to wait.
+    model.delete([f"r{i}" for i in range(200, 410)])
+    assert model.told()["graph"]["dead"] == 0 and model.check().plan.legs[0].method == "graph"
+
+
 def test_failed_upkeep_fails_no_write_and_is_told(tmp_path, fake, monkeypatch):
     model = Model(tmp_path / "c")
     model.add(150)

@@ -20,7 +20,7 @@ from orthant.types import BitmapArray, FloatArray
 if TYPE_CHECKING:
     from orthant.collection.storage.store import Store
 
-__all__ = ["after_commit", "compact", "replace_vectors"]
+__all__ = ["after_commit", "compact", "compact_due", "replace_vectors"]
 
 _DEAD_SHARE = 0.20
 _MINIMUM_SLOTS = 1024
@@ -51,12 +51,8 @@ def after_commit(store: Store, *, removed: int, whole: bool = False) -> None:
     collection has grown by a quarter, so upkeep costs a bounded number of bytes per record written.
     """
     if not store.in_bulk:
-        for name, space in store.generation.spaces.items() if removed else ():
-            if space.slots > _MINIMUM_SLOTS and space.slots - space.live_count(store.generation.live) > (
-                _DEAD_SHARE * space.slots
-            ):
-                merging.before_compaction(store, name)
-                compact(store, name)
+        if removed:
+            compact_due(store)
         if whole:
             merging.settle(store)
         else:
@@ -64,6 +60,21 @@ def after_commit(store: Store, *, removed: int, whole: bool = False) -> None:
     records, commits = store.unsaved
     if records > max(_TAIL_RECORDS, _TAIL_SHARE * store.saved[2]) or commits > _TAIL_COMMITS:
         store.save_derived()
+
+
+def compact_due(store: Store) -> None:
+    """Compact the spaces that are a fifth dead, unless their graphs must be cleaned of dead rows first and at length.
+
+    Parameters
+    ----------
+    store : Store
+        The writer.
+    """
+    for name, space in list(store.generation.spaces.items()):
+        dead = space.slots - space.live_count(store.generation.live)
+        due = space.slots > _MINIMUM_SLOTS and dead > _DEAD_SHARE * space.slots
+        if due and merging.before_compaction(store, name):
+            compact(store, name)
 
 
 def compact(store: Store, name: str) -> int:

@@ -8,6 +8,7 @@ go on meanwhile on the graph they have.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from orthant.collection.storage.files import storage_error
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.encoders.progress import progress_bar
 from orthant.kernels import bitmaps
-from orthant.types import IdArray
 
 if TYPE_CHECKING:
     from orthant.collection.storage.store import Store
@@ -33,10 +33,15 @@ quick there, and pulls ahead with every further row."""
 _TAIL_ROWS = 8192
 _TAIL_SHARE = 0.05
 _DEAD_SHARE = 0.20
+_MOST_DEAD_SHARE = 0.40
 _ROWS_PER_COMMIT = 32_768
 _CLOSE_ROWS = 1024
 _CLOSE_SHARE = 0.01
 _CALIBRATED_GROWTH = 1.25
+_REMOVAL_COST = 10
+"""Inserted rows that a removed one is worth: everything that linked to it is linked anew."""
+_REPAIR_PER_COMMIT = 4
+"""Steps of insertions that a commit may spend on taking dead rows out."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,15 @@ class Pending:
     def wanted(self) -> bool:
         """Whether a space of this size has a graph; one that shrinks keeps it down to half the break-even."""
         return self.live > (BREAK_EVEN // 2 if self.graph else BREAK_EVEN)
+
+    @property
+    def cleaning(self) -> int:
+        """Cost of a graph without dead rows, in inserted rows: repaired, or made anew where that is cheaper."""
+        return min(self.tail + _REMOVAL_COST * self.dead, self.live)
+
+    def long(self, rows: int, share: float) -> bool:
+        """Return whether the tail is more than is left to the scan."""
+        return not self.graph or self.tail > max(rows, share * self.graph)
 
     def exceeds(self, rows: int, share: float, dead_share: float) -> bool:
         """Return whether tail or dead rows are more than is left to searches."""
@@ -115,8 +129,15 @@ def after_commit(store: Store, *, removed: int) -> None:
         if not removed and not _may_be_due(space):
             continue
         lacks = pending(store.generation, name)
-        if lacks.exceeds(_TAIL_ROWS, _TAIL_SHARE, _DEAD_SHARE):
+        due = lacks.exceeds(_TAIL_ROWS, _TAIL_SHARE, _DEAD_SHARE)
+        if due and (_affordable(lacks) or lacks.long(_TAIL_ROWS, _TAIL_SHARE)):
             _step(store, name, lacks, limit=_ROWS_PER_COMMIT)
+
+
+def _affordable(lacks: Pending) -> bool:
+    """Whether a commit may take dead rows out; else they stay masked until ``finish``, ``close``, or two in five."""
+    bounded = lacks.cleaning <= _REPAIR_PER_COMMIT * _ROWS_PER_COMMIT
+    return not lacks.wanted or bounded or lacks.dead > _MOST_DEAD_SHARE * lacks.graph
 
 
 def _may_be_due(space: SpaceState) -> bool:
@@ -126,7 +147,7 @@ def _may_be_due(space: SpaceState) -> bool:
     return space.slots_from(space.graph.below) > max(_TAIL_ROWS, _TAIL_SHARE * space.graph.rows)
 
 
-def before_compaction(store: Store, name: str) -> None:
+def before_compaction(store: Store, name: str) -> bool:
     """Take dead rows out of a graph while their vectors are still there.
 
     Parameters
@@ -135,10 +156,19 @@ def before_compaction(store: Store, name: str) -> None:
         The writer.
     name : str
         The space whose segments are about to lose dead rows.
+
+    Returns
+    -------
+    bool
+        Whether the graph can do without their vectors; False where that is more work than a commit may bring.
     """
     lacks = pending(store.generation, name)
-    if lacks.graph and lacks.dead:
+    if not lacks.graph or not lacks.dead:
+        return True
+    if _affordable(lacks):
         _step(store, name, lacks, limit=_ROWS_PER_COMMIT)
+        return True
+    return False
 
 
 def settle(store: Store) -> None:
@@ -209,9 +239,12 @@ def drop(store: Store, name: str) -> None:
 def _step(store: Store, name: str, lacks: Pending, *, limit: int | None) -> None:
     began = time.perf_counter()
     try:
-        with store.writer() as now, progress_bar(1, shown=store.show_progress, label="building the graph"):
+        with (
+            store.writer() as now,
+            progress_bar(1, shown=store.show_progress, label="building the graph") as advance,
+        ):
             if lacks.wanted:
-                _merge(store, now, name, lacks, limit)
+                _merge(store, now, name, lacks, limit, advance)
             else:
                 drop(store, name)
     except OSError as error:
@@ -220,17 +253,21 @@ def _step(store: Store, name: str, lacks: Pending, *, limit: int | None) -> None
         store.graph_seconds += time.perf_counter() - began
 
 
-def _merge(store: Store, now: Generation, name: str, lacks: Pending, limit: int | None) -> None:
+def _merge(
+    store: Store, now: Generation, name: str, lacks: Pending, limit: int | None, advance: Callable[[float], None]
+) -> None:
     space = now.spaces[name]
     below = now.next_row if limit is None else _watermark(space, limit)
-    old = space.attached_graph() if lacks.graph else None
-    index = None
     calibrated = 0 if space.graph is None else space.graph.calibrated_rows
-    # A graph that more than doubles, or loses half its rows, is quicker and better made anew.
-    if old is not None and (limit is not None or lacks.tail < lacks.graph) and 2 * lacks.dead < lacks.graph:
-        index = _extended(now, space, old, below)
+    clean = limit is None or _affordable(lacks)
+    # A graph that more than doubles is made anew, so that its reduction is learned from all; one that loses much, since
+    # that is quicker than repairing it.
+    anew = not lacks.graph or (limit is None and lacks.tail >= lacks.graph)
+    anew = anew or (clean and lacks.tail + _REMOVAL_COST * lacks.dead > lacks.live)
+    old = None if anew else space.attached_graph()
+    index = None if old is None else _extended(now, space, old, below, clean=clean)
     if index is None:
-        index, calibrated = _built(now, space, below), 0
+        index, calibrated = _built(now, space, below, advance), 0
     if not calibrated or not calibrated / _CALIBRATED_GROWTH <= len(index) <= calibrated * _CALIBRATED_GROWTH:
         index.calibrate()
         calibrated = len(index)
@@ -263,26 +300,33 @@ def _watermark(space: SpaceState, limit: int) -> int:
     return int(late[min(limit, len(late)) - 1]) + 1 if len(late) else first
 
 
-def _built(now: Generation, space: SpaceState, below: int) -> Any:
-    blocks = space.blocks(stop_row=below)
-    definition = space.definition
-    return graphs.graph_class().over(blocks, dim=definition.dim, metric=definition.metric, live=now.live)
+def _built(now: Generation, space: SpaceState, below: int, advance: Callable[[float], None]) -> Any:
+    blocks, definition = space.blocks(stop_row=below), space.definition
+    told = 0.0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal told
+        advance(done / max(total, 1) - told)
+        told = done / max(total, 1)
+
+    return graphs.graph_class().over(
+        blocks,
+        dim=definition.dim,
+        metric=definition.metric,
+        live=now.live,
+        progress=progress,
+        # How large a space must be for a graph was decided here.
+        scan_below=0,
+    )
 
 
-def _extended(now: Generation, space: SpaceState, old: Any, below: int) -> Any | None:
-    """Return a copy of the graph with the tail and without dead rows; None where it does not come out right."""
+def _extended(now: Generation, space: SpaceState, old: Any, below: int, *, clean: bool) -> Any:
     first = 0 if space.graph is None else space.graph.below
     fresh = [
         tuple(part[kept] for part in block)
         for block in space.blocks(first_row=first, stop_row=below)
         if (kept := bitmaps.contains_rows(now.live, block[1])).any()
     ]
-    index = old.extended(fresh, removed=_dead_rows(now, space, first))
-    # Rows that left the segments before they left the graph cannot be named; then the graph is made anew.
-    return index if len(index) == space.live_count(now.live, below=below) else None
-
-
-def _dead_rows(now: Generation, space: SpaceState, below: int) -> IdArray:
-    parts = [view.rows[: int(np.searchsorted(view.rows, below))] for view in space.segments]
-    dead = [rows[~bitmaps.contains_rows(now.live, rows)] for rows in parts]
-    return np.concatenate(dead) if dead else np.zeros(0, dtype=np.int64)
+    ids = old.ids()
+    dead = ids[~bitmaps.contains_rows(now.live, ids)]
+    return old.extended(fresh, removed=dead if clean else None)

@@ -450,7 +450,9 @@ class Store:
         """
         with self.writer():
             self.show_progress = progress
-            return merging.finish(self)
+            merged = merging.finish(self)
+            maintenance.compact_due(self)
+            return merged
 
     def _look_after(self, *, removed: int, whole: bool = False) -> None:
         if self._generation.number < self._upkeep_from:
@@ -557,7 +559,12 @@ class Store:
 
     def _tidy(self) -> None:
         # Derived files can be rebuilt and the log folds itself later; closing must succeed.
-        for step in (lambda: merging.at_close(self), self.save_derived, self.database.tidy):
+        for step in (
+            lambda: merging.at_close(self),
+            lambda: maintenance.compact_due(self),
+            self.save_derived,
+            self.database.tidy,
+        ):
             try:
                 step()
             except (OrthantError, OSError) as error:
