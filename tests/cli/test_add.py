@@ -23,7 +23,7 @@ def more(tmp_path):
 
 def test_several_sources(run, tmp_path, records_file, more):
     ran = run("add", tmp_path / "c", records_file, *more, "--encoder", "static", "--json")
-    assert ran.code == 0 and ran.json.keys() == {"collection", "records", "added", "notes"}
+    assert ran.code == 0 and ran.json.keys() == {"collection", "records", "added", "finish_s", "notes"}
     assert ran.json["records"] == 9 and ran.json["notes"] == []
     assert {name: report["records"] for name, report in ran.json["added"].items()} == {
         str(records_file): 6,

@@ -1,4 +1,4 @@
-"""``orthant demo``: both collections, four explained searches, and nobody else's files touched."""
+"""``orthant demo``: three collections, five explained searches, and nobody else's files touched."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ def small(request, monkeypatch):
         )
         for name, text in NAMES.items()
     ]
-    monkeypatch.setattr(demo, "_read", lambda: DocumentationSet(documents, (), (), 3, 0.0))
+    monkeypatch.setattr(demo, "_read_documentation", lambda: DocumentationSet(documents, (), (), 3, 0.0))
 
 
 def test_demo_as_json(run, tmp_path):
     ran = run("demo", "--folder", tmp_path / "demo", "--json")
     assert ran.code == 0 and ran.err == ""
     assert ran.json.keys() == {"folder", "records", "seconds", "searches"}
-    assert ran.json["records"] == {"docs.orthant": 3, "papers.orthant": 61}
+    assert ran.json["records"] == {"docs.orthant": 3, "passages.orthant": 3, "papers.orthant": 61}
     seconds = ran.json["seconds"]
     assert sum(value for stage, value in seconds.items() if stage != "total") == pytest.approx(seconds["total"])
-    dense, hybrid, filtered, papers = ran.json["searches"]
+    dense, hybrid, filtered, passages, papers = ran.json["searches"]
     assert [dense["plan"]["mode"], hybrid["plan"]["mode"]] == ["dense", "hybrid"]
+    assert all(hit["id"] == f"{hit['metadata']['record']}#0" for hit in passages["hits"])
     assert {hit["metadata"]["package"] for hit in filtered["hits"]} <= {"scipy", "sklearn"}
     assert hybrid["hits"][0]["id"] == "csv.reader" and hybrid["hits"][0]["matched"]
     assert all("lives_in" in hit["metadata"] for hit in papers["hits"])
@@ -54,6 +55,7 @@ def test_demo_for_a_person(run, tmp_path, monkeypatch):
     for words in (
         "By meaning alone",
         "Filtered",
+        "Through the graph",
         "Among the papers",
         "Where the time went",
         "total",
@@ -111,5 +113,8 @@ def test_the_real_demonstration(tmp_path):
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["records"]["docs.orthant"] > 5000
+    assert 20_000 < report["records"]["passages.orthant"] <= 30_000
+    plan = report["searches"][3]["plan"]["legs"][0]
+    assert plan["method"] == "graph" and plan["details"]["expected_recall"] >= 0.95 and not plan["details"]["exact"]
     best = [search["hits"][0]["id"] for search in report["searches"]]
     assert best[1].startswith("csv") and best[2].startswith("scipy.stats.wasserstein_distance")

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 import orthant
+from collection.fake_graph import FakeGraph
 from orthant.cli import doctor
+from orthant.cli.hits import print_hits
 from orthant.cli.output import readable_bytes
+from orthant.collection.results import LegPlan, Plan, SearchResult
+from orthant.collection.storage import graphs, merging
 from orthant.kernels import cpu
 
 
@@ -194,3 +198,42 @@ def test_warmup_compiles_groups_and_names_the_folder(run):
     assert shown.code == 0 and "Kernels ready after" in shown.out and report["cache"]["folder"] in shown.out
     refused = run("warmup", "--group", "scam")
     assert refused.code == 2 and "encode" in refused.err
+
+
+def test_graphs_in_stats_add_and_search(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(graphs, "graph_class", lambda: FakeGraph)
+    for name, value in {"BREAK_EVEN": 100, "_TAIL_ROWS": 50, "_CLOSE_ROWS": 50}.items():
+        monkeypatch.setattr(merging, name, value)
+    X = np.random.default_rng(0).standard_normal((240, 4)).astype(np.float32)
+    np.save(tmp_path / "x.npy", X[:200])
+    np.save(tmp_path / "y.npy", X[200:])
+    made = run("add", tmp_path / "c", tmp_path / "x.npy", "--json")
+    assert made.json["finish_s"] > 0
+    run("add", tmp_path / "c", tmp_path / "y.npy", "--id-prefix", "y")
+    told = run("stats", tmp_path / "c", "--json").json["spaces"]["default"]
+    assert told["plan"] == "graph+tail" and told["graph"]["rows"] == 200 and told["graph"]["tail"] == 40
+    shown = run("stats", tmp_path / "c").out
+    for words in ("default: graph+tail", "Graphs", "16: 0.900, 64: 0.990"):
+        assert words in shown
+    for file in (tmp_path / "c" / "derived").glob("graph.*/links/ids.npy"):
+        file.write_bytes(file.read_bytes()[:-1])
+    checked = run("check", tmp_path / "c")
+    assert checked.code == 1 and "graph.default" in checked.out
+    # Stats say why it is scanned.
+    shown = run("stats", tmp_path / "c")
+    assert "is searched by a scan" in shown.out + shown.err
+    assert run("check", tmp_path / "c", "--repair").code == 0
+    assert run("stats", tmp_path / "c", "--json").json["spaces"]["default"]["plan"].startswith("graph")
+
+
+def test_hits_show_how_far_a_graph_search_went(monkeypatch, capsys):
+    leg = LegPlan(
+        "dense", "graph+tail", 3, 0.1, {"distances": 9, "effort": 64, "expected_recall": 0.957, "tail_rows": 7}
+    )
+    exact = LegPlan("dense", "scan", 3, 0.1, {"distances": 9, "exact": True})
+    for one, words in ((leg, "effort 64, expected recall 0.957, 7 newer rows scanned"), (exact, "candidates; exact")):
+        plan = Plan("dense", "default", 1, 9, None, None, (one,), None, {})
+        monkeypatch.setenv("COLUMNS", "160")
+        print_hits("found", SearchResult((), plan))
+        assert words in capsys.readouterr().out

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from collection.fake_graph import FakeGraph
 from collection.fakes import DIM, WORDS, FakeEncoder, naive_scores, text_of
 from orthant.collection.collection import Collection
-from orthant.collection.storage import maintenance, segments
+from orthant.collection.storage import graphs, maintenance, merging, segments
 from orthant.collection.storage.segments import SegmentFolder
 from orthant.errors import EncoderMismatchError, NotFoundError
 
@@ -431,6 +432,16 @@ class History(RuleBasedStateMachine):
         for key in gone:
             del self.model[key]
 
+    @rule()
+    def finish(self) -> None:
+        self.collection.finish()
+
+    @rule(ids=ids, seed=st.integers(0, 1000))
+    def load(self, ids: list[str], seed: int) -> None:
+        with self.collection.bulk():
+            for key in ids:
+                self.upsert([key], seed, False)
+
     @rule(read_only=st.booleans())
     def reopen(self, read_only: bool) -> None:
         self.collection.close()
@@ -484,6 +495,9 @@ class TestW13History(History.TestCase):
     def frequent_upkeep(self, monkeypatch):
         for name, value in (("_MINIMUM_SLOTS", 6), ("_TAIL_RECORDS", 12), ("_TAIL_SHARE", 0.0)):
             monkeypatch.setattr(maintenance, name, value)
+        for name, value in (("BREAK_EVEN", 4), ("_TAIL_ROWS", 2), ("_ROWS_PER_COMMIT", 4), ("_CLOSE_ROWS", 1)):
+            monkeypatch.setattr(merging, name, value)
+        monkeypatch.setattr(graphs, "graph_class", lambda: FakeGraph)
 
 
 def test_segment_folder_names_are_relative(filled):

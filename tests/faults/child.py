@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from collection.fake_graph import FakeGraph
 from collection.fakes import FakeEncoder, text_of
 from orthant.collection.collection import Collection
-from orthant.collection.storage import maintenance
+from orthant.collection.storage import graphs, maintenance, merging
 from orthant.collection.storage.files import FileLayer
 
 ROWS = 60
@@ -64,10 +65,21 @@ def after(model: dict, operation: dict) -> dict:
     return {**model, **operation["upsert"]}
 
 
+PATCHED = {
+    maintenance: ("_TAIL_RECORDS", "_TAIL_SHARE", "_MINIMUM_SLOTS", "_DEAD_SHARE"),
+    merging: ("BREAK_EVEN", "_TAIL_ROWS", "_TAIL_SHARE", "_ROWS_PER_COMMIT", "_CLOSE_ROWS", "_CLOSE_SHARE"),
+    graphs: ("graph_class",),
+}
+"""What ``frequent_upkeep`` changes, for a test to put back."""
+
+
 def frequent_upkeep() -> None:
-    """Make compactions and saves of derived files so frequent that crashes fall into them."""
+    """Make compactions, merges of graphs and saves of derived files so frequent that crashes fall into them."""
     maintenance._TAIL_RECORDS, maintenance._TAIL_SHARE = 6, 0.0
     maintenance._MINIMUM_SLOTS, maintenance._DEAD_SHARE = 8, 0.15
+    merging.BREAK_EVEN, merging._TAIL_ROWS, merging._TAIL_SHARE = 8, 4, 0.0
+    merging._ROWS_PER_COMMIT, merging._CLOSE_ROWS, merging._CLOSE_SHARE = 10, 1, 0.0
+    graphs.graph_class = lambda: FakeGraph
 
 
 def main(path: str, seed: int, dying: int) -> None:

@@ -17,7 +17,6 @@ from collection.fakes import FakeEncoder, text_of
 from faults import child
 from faults.verify import check_equal, contents
 from orthant.collection.collection import Collection
-from orthant.collection.storage import maintenance
 from orthant.collection.storage.files import FileLayer
 from orthant.errors import StoreError
 
@@ -62,13 +61,6 @@ class FailingLayer(FileLayer):
         if self._spend("replace"):
             self._fail()
         super().replace(source, target)
-
-
-@pytest.fixture
-def frequent_upkeep(monkeypatch):
-    for name in ("_TAIL_RECORDS", "_TAIL_SHARE", "_MINIMUM_SLOTS", "_DEAD_SHARE"):
-        monkeypatch.setattr(maintenance, name, getattr(maintenance, name))
-    child.frequent_upkeep()
 
 
 def _rows(first: int, count: int, stamp: int) -> dict:

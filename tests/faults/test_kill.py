@@ -70,11 +70,11 @@ def _kills(tmp_path: Path, count: int, seed: int) -> None:
     assert acknowledged > 5 * count
 
 
-def test_w27_ten_kills(tmp_path):
+def test_w27_ten_kills(tmp_path, frequent_upkeep):
     _kills(tmp_path, 10, seed=7)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_w27_two_hundred_kills(tmp_path):
+def test_w27_two_hundred_kills(tmp_path, frequent_upkeep):
     _kills(tmp_path, 200, seed=11)

@@ -13,16 +13,8 @@ import pytest
 from collection.fakes import FakeEncoder, text_of
 from faults import child
 from faults.recording import LOG, Operation, Recorder, after_power_cut, recorded, torn_logs, unsynced, write_state
-from faults.verify import check_equal, contents
+from faults.verify import check_equal, check_searches, contents
 from orthant.collection.collection import Collection
-from orthant.collection.storage import maintenance
-
-
-@pytest.fixture
-def frequent_upkeep(monkeypatch):
-    for name in ("_TAIL_RECORDS", "_TAIL_SHARE", "_MINIMUM_SLOTS", "_DEAD_SHARE"):
-        monkeypatch.setattr(maintenance, name, getattr(maintenance, name))
-    child.frequent_upkeep()
 
 
 @pytest.fixture
@@ -129,10 +121,11 @@ def _replay(scratch: Path, *, seed: int, length: int) -> tuple[int, list[Operati
 
 
 def test_w27_every_prefix_and_every_permitted_loss(scratch, frequent_upkeep):
-    states, log = _replay(scratch, seed=4, length=7)
+    states, log = _replay(scratch, seed=18, length=5)
     kinds = {operation.kind for operation in log}
     assert {"create", "write", "sync", "sync_folder", "replace", "remove", "sqlite", "begin", "ack"} <= kinds
-    # The history must have met saves of derived files and compactions, or it proves little.
+    # The history must have met saves of derived files, merges of graphs and compactions, or it proves little.
+    assert sum(o.kind == "replace" and o.path.startswith("derived/graph.") for o in log) > 1
     assert sum(o.kind == "replace" and o.path.startswith("derived/") for o in log) > 1
     assert sum(o.kind == "remove" and o.path.startswith("vectors/") for o in log) > 0
     assert states > 100
@@ -153,9 +146,37 @@ def test_derived_files_missing_or_torn_in_any_subset_are_rebuilt(scratch, freque
             child.apply(collection, {"upsert": rows})
         collection.delete(["r11", "r12"])
         model = contents(collection)
-    (saved,) = (scratch / "c" / "derived").iterdir()
+    (saved,) = (entry for entry in (scratch / "c" / "derived").iterdir() if entry.name.isdigit())
     files = sorted(path.name for path in saved.iterdir())
     assert files == ["columns", "lexical", "live", "manifest.json"]
+    for _, folder in _damaged_every_way(scratch, saved, files):
+        _verify(folder, [model], write=False)
+
+
+def test_graph_files_missing_or_torn_in_any_subset_are_rebuilt(scratch, frequent_upkeep):
+    with Collection(scratch / "c", encoder=FakeEncoder()) as collection:
+        for i in range(3):
+            rows = {f"r{i}{j}": [text_of(np.random.default_rng(10 * i + j)), {"stamp": i}] for j in range(9)}
+            child.apply(collection, {"upsert": rows})
+        collection.delete(["r11", "r12"])
+        collection.finish()
+        model = contents(collection)
+    (saved,) = (scratch / "c" / "derived").glob("graph.*")
+    files = sorted(path.relative_to(saved).as_posix() for path in saved.rglob("*") if path.is_file())
+    assert files == ["links/header.json", "links/ids.npy", "manifest.json"]
+    for damage, folder in _damaged_every_way(scratch, saved, files):
+        with Collection(folder, encoder=FakeEncoder(), read_only=True) as collection:
+            assert contents(collection) == model
+            check_searches(collection, model)
+            scanned = collection.search("amber", mode="dense").plan.legs[0].method == "scan"
+            assert scanned == any(damage) and collection.check().ok != any(damage)
+        with Collection(folder, encoder=FakeEncoder()) as collection:
+            assert collection.check(repair=True).ok and collection.check().problems == []
+            check_equal(collection, model)
+            assert collection.search("amber", mode="dense").plan.legs[0].method.startswith("graph")
+
+
+def _damaged_every_way(scratch: Path, saved: Path, files: list[str]):
     for damage in itertools.product((None, "missing", "torn"), repeat=len(files)):
         folder = scratch / "state"
         shutil.rmtree(folder, ignore_errors=True)
@@ -166,4 +187,4 @@ def test_derived_files_missing_or_torn_in_any_subset_are_rebuilt(scratch, freque
                 path.unlink()
             elif kind is not None:
                 path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 if kind == "torn" else 0])
-        _verify(folder, [model], write=False)
+        yield damage, folder

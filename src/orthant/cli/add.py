@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from orthant.datasets.vector_files import VectorFileInfo
 
 __all__ = ["register", "scan_sources"]
+
+_WORTH_TELLING_S = 2.0
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +58,6 @@ def register(app: typer.Typer) -> None:
         from orthant.cli.output import note, print_json, progress_bar
         from orthant.collection.opening import open
         from orthant.collection.storage.store import DATABASE_NAME
-        from orthant.datasets.vector_files import is_vector_file
         from orthant.validate import check_choice
 
         settings: dict[str, Any] = {
@@ -76,26 +79,50 @@ def register(app: typer.Typer) -> None:
         if dry_run:
             _show_scans(collection, scans, json=json)
             return
-        reports: dict[str, AddReport] = {}
-        with open(collection, encoder=encoder, metric=metric) as opened:  # type: ignore[arg-type]
-            for source in sources:
-                total = _count(scans[source]) if source in scans else None
-                with progress_bar(f"adding {source}", total) as advance:
-                    if is_vector_file(source):
-                        reports[source] = opened.add_vectors(
-                            source, space=space, id_prefix=id_prefix, batch_size=batch_size, advance=advance
-                        )
-                    else:
-                        reports[source] = opened.add(source, **settings, advance=advance)
+        with (
+            ExitStack() as bars,
+            open(collection, encoder=encoder, metric=metric) as opened,  # type: ignore[arg-type]
+            opened.bulk(),
+        ):
+            vectors = {"space": space, "id_prefix": id_prefix, "batch_size": batch_size}
+            reports = _add_all(opened, sources, scans, settings, vectors)
             count, notes = len(opened), _notes(opened)
+            # All sources' vectors go into the graph at once, when the two blocks above this one end.
+            bars.enter_context(progress_bar("building the graph", None))
+            began = time.perf_counter()
+        finish_s = time.perf_counter() - began
         if json:
             added = {name: report.to_dict() for name, report in reports.items()}
-            print_json({"collection": collection, "records": count, "added": added, "notes": notes})
+            told = {"collection": collection, "records": count, "added": added, "finish_s": finish_s, "notes": notes}
+            print_json(told)
             return
         _show(reports)
+        if finish_s > _WORTH_TELLING_S:
+            print(f"Building the graph and closing took {finish_s:.1f} s.")
         print(f"{collection} holds {count:,} records.")
         for text in notes:
             note(text)
+
+
+def _add_all(
+    opened: Collection,
+    sources: Sequence[str],
+    scans: Mapping[str, ScanReport | VectorFileInfo],
+    settings: Mapping[str, Any],
+    vectors: Mapping[str, Any],
+) -> dict[str, AddReport]:
+    from orthant.cli.output import progress_bar
+    from orthant.datasets.vector_files import is_vector_file
+
+    reports: dict[str, AddReport] = {}
+    for source in sources:
+        total = _count(scans[source]) if source in scans else None
+        with progress_bar(f"adding {source}", total) as advance:
+            if is_vector_file(source):
+                reports[source] = opened.add_vectors(source, **vectors, advance=advance)
+            else:
+                reports[source] = opened.add(source, **settings, advance=advance)
+    return reports
 
 
 def scan_sources(sources: Sequence[str], settings: Mapping[str, Any]) -> dict[str, ScanReport | VectorFileInfo]:

@@ -1,4 +1,4 @@
-"""``orthant demo``: the main job on real input: two collections built, searched and explained."""
+"""``orthant demo``: the main job on real input: three collections built, searched and explained."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from orthant.collection.results import SearchResult
     from orthant.datasets.pydocs import DocumentationSet
 
-__all__ = ["MARKER", "Stages", "build_documentation", "build_papers", "prepare_folder", "register"]
+__all__ = ["MARKER", "Stages", "build_documentation", "build_papers", "build_passages", "prepare_folder", "register"]
 
 MARKER = "orthant-demo.txt"
 """Lies in a folder that ``orthant demo`` made; only what it names is ever replaced."""
 
-_DOCS, _PAPERS = "docs.orthant", "papers.orthant"
+_DOCS, _PASSAGES, _PAPERS = "docs.orthant", "passages.orthant", "papers.orthant"
+_ALL = (_DOCS, _PASSAGES, _PAPERS)
 _BATCH = 4096
+_PASSAGE_WORDS, _PASSAGES_MOST = 40, 30_000
 
 
 class Stages:
@@ -94,7 +96,7 @@ def prepare_folder(folder: Path) -> None:
 
     marker = folder / MARKER
     own = marker.read_text(encoding="utf-8", errors="replace").splitlines() if marker.is_file() else []
-    for name in (_DOCS, _PAPERS):
+    for name in _ALL:
         path = folder / name
         if path.is_symlink() or (path.exists() and (name not in own or not _is_collection(path))):
             raise InputError(
@@ -104,7 +106,7 @@ def prepare_folder(folder: Path) -> None:
                     "choose another with --folder, or move it away",
                 )
             )
-    old = [folder / name for name in (_DOCS, _PAPERS) if (folder / name).exists()]
+    old = [folder / name for name in _ALL if (folder / name).exists()]
     for path in old:
         lock = WriterLock(path / "writer.lock")
         lock.acquire()
@@ -112,7 +114,7 @@ def prepare_folder(folder: Path) -> None:
     for path in old:
         shutil.rmtree(path)
     folder.mkdir(parents=True, exist_ok=True)
-    marker.write_text(f"{_DOCS}\n{_PAPERS}\n", encoding="utf-8")
+    marker.write_text("".join(f"{name}\n" for name in _ALL), encoding="utf-8")
 
 
 def _is_collection(path: Path) -> bool:
@@ -125,13 +127,15 @@ def _is_collection(path: Path) -> bool:
     )
 
 
-def build_documentation(target: Path, stages: Stages) -> int:
+def build_documentation(target: Path, found: DocumentationSet, stages: Stages) -> int:
     """Index the documentation of Python, NumPy, SciPy and scikit-learn as installed here.
 
     Parameters
     ----------
     target : Path
         The collection to make.
+    found : DocumentationSet
+        What was read.
     stages : Stages
         Collects seconds per stage.
 
@@ -143,9 +147,6 @@ def build_documentation(target: Path, stages: Stages) -> int:
     from orthant.cli.output import progress_bar
     from orthant.collection.opening import open
 
-    with stages.measure("read documentation"):
-        found = _read()
-    stages.notes["read documentation"] = f"{found.files:,} source files, {len(found):,} records"
     with stages.measure("open"):
         collection = open(target, encoder="static")
     with collection, progress_bar("indexing documentation", len(found)) as advance:
@@ -164,12 +165,70 @@ def build_documentation(target: Path, stages: Stages) -> int:
         "check": "ids, texts and metadata, before anything is written",
         "encode": "static encoder, one vector per record",
         "commit": f"records, vectors, postings, columns; durable after every {_BATCH:,} records",
+        "graph": "none: so few vectors are compared one by one",
         "save": "postings and columns, for a quick start next time",
     }
     return len(found)
 
 
-def _read() -> DocumentationSet:
+def build_passages(target: Path, found: DocumentationSet, stages: Stages) -> int:
+    """Index the documentation once more, cut into passages: enough of them for a graph.
+
+    Parameters
+    ----------
+    target : Path
+        The collection to make.
+    found : DocumentationSet
+        What was read.
+    stages : Stages
+        Collects seconds per stage.
+
+    Returns
+    -------
+    int
+        Passages: at most 30,000, evenly chosen.
+    """
+    from orthant.cli.output import progress_bar
+    from orthant.collection.opening import open
+
+    with stages.measure("passages"):
+        pieces = list(_passages(found))
+        kept = min(len(pieces), _PASSAGES_MOST)
+        pieces = [pieces[i * len(pieces) // kept] for i in range(kept)]
+        with open(target, encoder="static") as collection, collection.bulk():
+            with progress_bar("indexing passages", len(pieces)) as advance:
+                for begin in range(0, len(pieces), _BATCH):
+                    ids, texts, metadata = zip(*pieces[begin : begin + _BATCH], strict=True)
+                    collection.upsert(ids, texts=texts, metadata=metadata)
+                    advance(len(ids))
+            with progress_bar("building the graph", None), stages.measure("passage graph"):
+                collection.finish()
+    stages.seconds["passages"] -= stages.seconds["passage graph"]
+    words = f"pieces of {_PASSAGE_WORDS} words"
+    stages.notes["passages"] = f"{kept:,} {words}, read, encoded and stored"
+    stages.notes["passage graph"] = "graph over all passages, built and calibrated"
+    return kept
+
+
+def _passages(found: DocumentationSet) -> Iterator[tuple[str, str, dict[str, str]]]:
+    for document in found.documents:
+        words = document.content.split()
+        told = {name: str(document.metadata[name]) for name in ("package", "kind") if name in document.metadata}
+        for number, begin in enumerate(range(0, len(words), _PASSAGE_WORDS)):
+            text = " ".join(words[begin : begin + _PASSAGE_WORDS])
+            # The last few words of a record say nothing by themselves.
+            if number == 0 or len(words) - begin >= _PASSAGE_WORDS // 4:
+                yield f"{document.id}#{number}", text, told | {"record": document.id}
+
+
+def _read(stages: Stages) -> DocumentationSet:
+    with stages.measure("read documentation"):
+        found = _read_documentation()
+    stages.notes["read documentation"] = f"{found.files:,} source files, {len(found):,} records"
+    return found
+
+
+def _read_documentation() -> DocumentationSet:
     from orthant.cli.output import progress_bar
     from orthant.datasets.pydocs import read_python_documentation
 
@@ -205,7 +264,9 @@ def build_papers(target: Path, stages: Stages) -> int:
     return len(records)
 
 
-def _searches(docs: Collection, papers: Collection) -> Iterator[tuple[str, str, SearchResult, Sequence[str]]]:
+def _searches(
+    docs: Collection, passages: Collection, papers: Collection
+) -> Iterator[tuple[str, str, SearchResult, Sequence[str]]]:
     """Yield what a search shows, the query, its result, and the metadata fields to print."""
     fields: tuple[str, ...] = ("package", "kind", "version")
     query = "decompose a matrix into orthogonal and triangular factors"
@@ -219,6 +280,13 @@ def _searches(docs: Collection, papers: Collection) -> Iterator[tuple[str, str, 
         query,
         docs.search(query, k=4, where=where, explain=True),
         fields,
+    )
+    query = "wait until a child process has ended and get its exit code"
+    yield (
+        "Through the graph, among passages",
+        query,
+        passages.search(query, k=4, mode="dense", explain=True),
+        ("record",),
     )
     fields = ("lives_in", "status", "last_measured", "reproduce")
     query = "faster vector search with compressed codes"
@@ -235,9 +303,9 @@ def register(app: typer.Typer) -> None:
     """
     import typer
 
-    @app.command("demo", help="Index Python's own documentation and the papers; search both, explained.")
+    @app.command("demo", help="Index Python's own documentation and the papers; search them, explained.")
     def demo(
-        folder: str = typer.Option("demo", help="Where the two collections go."),
+        folder: str = typer.Option("demo", help="Where the three collections go."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.hits import print_hits
@@ -248,14 +316,15 @@ def register(app: typer.Typer) -> None:
         home = Path(folder)
         prepare_folder(home)
         stages = Stages()
-        records = {_DOCS: build_documentation(home / _DOCS, stages), _PAPERS: build_papers(home / _PAPERS, stages)}
-        with (
-            stages.measure("search"),
-            open(home / _DOCS, read_only=True) as docs,
-            open(home / _PAPERS, read_only=True) as papers,
-        ):
-            found = list(_searches(docs, papers))
-        stages.notes["search"] = f"both collections opened anew, {len(found)} queries"
+        documentation = _read(stages)
+        records = {
+            _DOCS: build_documentation(home / _DOCS, documentation, stages),
+            _PASSAGES: build_passages(home / _PASSAGES, documentation, stages),
+            _PAPERS: build_papers(home / _PAPERS, stages),
+        }
+        with stages.measure("search"), ExitStack() as opened:
+            found = list(_searches(*(opened.enter_context(open(home / name, read_only=True)) for name in _ALL)))
+        stages.notes["search"] = f"the collections opened anew, {len(found)} queries"
         total = time.perf_counter() - began
         stages.count("other", max(0.0, total - sum(stages.seconds.values())))
         stages.notes["other"] = "loading modules, making the folder"
@@ -274,7 +343,7 @@ def _close(home: Path, stages: Stages, total: float) -> None:
 
     rows = [(name, f"{seconds:.2f}", stages.notes.get(name, "")) for name, seconds in stages.seconds.items()]
     print_table("Where the time went", ("stage!", "seconds#", "what"), [*rows, ("total", f"{total:.2f}", "")])
-    docs, papers = shlex.quote(str(home / _DOCS)), shlex.quote(str(home / _PAPERS))
+    docs, passages, papers = (shlex.quote(str(home / name)) for name in _ALL)
     # The environment that `make demo` fills need not be the active one.
     called = Path(sys.argv[0])
     here = called.name.startswith("orthant") and not shutil.which("orthant")
@@ -283,5 +352,6 @@ def _close(home: Path, stages: Stages, total: float) -> None:
     print(f'  {verb} search {docs} "parse command line arguments"')
     print(f'  {verb} search {docs} "sort an array" --where \'{{"package": "numpy"}}\' --explain')
     print(f'  {verb} search {papers} "replace a model without re-indexing"')
-    print(f"  {verb} stats {docs}")
+    print(f'  {verb} search {passages} "open a file for writing" --mode dense --recall 0.99')
+    print(f"  {verb} stats {passages}")
     print(f"  {verb} papers")

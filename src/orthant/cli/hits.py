@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -153,6 +153,18 @@ def _value(value: Any) -> str:
     return text if len(text) <= _VALUE_CHARACTERS else text[: _VALUE_CHARACTERS - 1] + "…"
 
 
+def _kept(details: Mapping[str, Any]) -> str:
+    """How far a graph search went, and what share of the true neighbours that finds."""
+    told = [f"effort {details['effort']:,}"] if details.get("effort") else []
+    if details.get("expected_recall") is not None:
+        told.append(f"expected recall {details['expected_recall']:.3f}")
+    if details.get("tail_rows"):
+        told.append(f"{details['tail_rows']:,} newer rows scanned")
+    if details.get("exact"):
+        told.append("exact")
+    return f"; {', '.join(told)}" if told else ""
+
+
 def _plan(result: SearchResult) -> list[tuple[str, str]]:
     plan = result.plan
     over = f"{plan.mode} over {plan.records:,} records"
@@ -161,7 +173,7 @@ def _plan(result: SearchResult) -> list[tuple[str, str]]:
     pairs = [("plan", over)]
     for leg in plan.legs:
         cost = f"{leg.details['distances']:,} comparisons, " if "distances" in leg.details else ""
-        pairs.append((leg.name, f"{leg.method}, {cost}{leg.candidates:,} candidates"))
+        pairs.append((leg.name, f"{leg.method}, {cost}{leg.candidates:,} candidates{_kept(leg.details)}"))
     if plan.fusion:
         weights = ", ".join(f"{leg} {weight:.2f}" for leg, weight in plan.fusion["weights"].items())
         pairs.append(("fusion", f"{plan.fusion['method']} ({weights})"))

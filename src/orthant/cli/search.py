@@ -32,7 +32,8 @@ def register(app: typer.Typer) -> None:
         space: str = typer.Option("default", help="Vector space."),
         offset: int = typer.Option(0, help="Hits to skip."),
         min_score: float = typer.Option(None, help="Drop hits below this score."),
-        recall: float = typer.Option(None, help="Share of the true neighbours to find."),
+        recall: float = typer.Option(None, help="Share of the true neighbours to find; default 0.95, 1 compares all."),
+        effort: int = typer.Option(None, help="Instead of --recall: candidates that a graph search keeps."),
         syntax: str = typer.Option(None, help="operators (default), or plain: punctuation means nothing."),
         dense_weight: float = typer.Option(None, help="Weight of the dense leg in hybrid search; default 0.4."),
         fusion: str = typer.Option(None, help="minmax (default) or rrf, for hybrid search."),
@@ -56,6 +57,7 @@ def register(app: typer.Typer) -> None:
                 offset=offset,
                 min_score=min_score,
                 recall=recall,
+                effort=effort,
                 syntax=syntax,  # type: ignore[arg-type]
                 explain=explain,
                 **fusion_settings(dense_weight, fusion),

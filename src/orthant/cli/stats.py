@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def _show(found: CollectionStats) -> None:
         ("on disk", f"{readable_bytes(found.bytes['total'])}: {sizes}"),
         ("words", f"{words['terms']:,} terms, {words['words']:,} words, {words['average_length']:.1f} per text"),
     ]
+    if found.spaces:
+        pairs.append(("search", ", ".join(f"{name}: {space['plan']}" for name, space in found.spaces.items())))
     if found.tail["added"]:
         pairs.append(("unsaved", f"{found.tail['added']:,} records that the next open reads again"))
     print_pairs(pairs, title=f"Collection {found.path}")
@@ -59,15 +62,36 @@ def _show(found: CollectionStats) -> None:
     ]  # fmt: skip
     columns = ("space", "dim#", "metric!", "vectors#", "without#", "bytes#", "dead#", "encoder")
     print_table("Vector spaces" if spaces else "No vector space: only words are searchable.", columns, spaces)
+    graphs = [
+        (name, f"{g['rows']:,}", f"{g['tail']:,}", f"{g['dead']:,}", readable_bytes(g["bytes"]),
+         _calibration(g["calibration"]))
+        for name, g in ((name, s["graph"]) for name, s in found.spaces.items()) if g and "rows" in g
+    ]  # fmt: skip
+    if graphs:
+        headings = ("space", "rows#", "tail#", "dead#", "bytes#", "recall@10 by effort")
+        print_table("Graphs", headings, graphs, caption="Tail: newer rows, scanned until they are merged.")
+    for name, s in found.spaces.items():
+        if s["graph"] and s["graph"].get("problem"):
+            note(f"space {name!r} is searched by a scan: {s['graph']['problem']}")
     fields = [
         (name, ", ".join(f"{kind} {count:,}" for kind, count in f["types"].items()), f"{f['distinct']:,}",
          _bound(f["min"]), _bound(f["max"]))
         for name, f in found.fields.items()
     ]  # fmt: skip
-    headings = ("field", "types", "distinct#", "smallest!", "largest!")
-    print_table("Metadata fields" if fields else "No metadata.", headings, fields)
+    titles = ("field", "types", "distinct#", "smallest!", "largest!")
+    print_table("Metadata fields" if fields else "No metadata.", titles, fields)
     for repaired in found.repairs:
         note(f"repaired on opening: {repaired}")
+
+
+def _calibration(measured: Any) -> str:
+    """Effort and mean recall of up to four points for k=10, such as "32: 0.91, 64: 0.96"."""
+    table = measured.get("table", {}) if isinstance(measured, Mapping) else {}
+    points = table.get("10") or next(iter(table.values()), ())
+    if not points:
+        return "not measured"
+    chosen = points if len(points) <= 4 else [points[i * (len(points) - 1) // 3] for i in range(4)]
+    return ", ".join(f"{effort:,}: {recall:.3f}" for effort, recall, _ in chosen)
 
 
 def _digest(fingerprint: str) -> str:

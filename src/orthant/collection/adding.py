@@ -44,7 +44,8 @@ class AddReport:
     truncated_items, truncated_tokens : int
         Texts longer than the encoder's window and the tokens that were not seen.
     seconds : dict of str to float
-        Wall-clock seconds: ``scan`` (the check beforehand), ``read``, ``check``, ``encode`` and ``commit``.
+        Wall-clock seconds: ``scan`` (the check beforehand), ``read``, ``check``, ``encode``, ``commit`` and
+        ``graph`` (building or extending the graphs, at the end).
     """
 
     records: int
@@ -118,7 +119,7 @@ def add_source(
         "encoding": encoding,
         "batch_size": batch_size,
     }
-    seconds = dict.fromkeys(("scan", "read", "check", "encode", "commit"), 0.0)
+    seconds = dict.fromkeys(("scan", "read", "check", "encode", "commit", "graph"), 0.0)
     # An iterator can be read once only: it is held whole, so that it is checked whole.
     if hasattr(source, "read_all"):
         source = source.read_all()
@@ -135,17 +136,21 @@ def add_source(
     vectors: dict[str, int] = {}
     without: dict[str, int] = {}
     began = time.perf_counter()
-    for batch in read_records(source, **settings):
-        seconds["read"] += time.perf_counter() - began
-        report = collection.upsert(batch.ids, texts=batch.texts, metadata=batch.metadata, vectors=given_vectors(batch))
-        for name in total:
-            total[name] += getattr(report, name)
-        for counts, more in ((vectors, report.vectors), (without, report.without_vector), (seconds, report.seconds)):
-            for name, value in more.items():
-                counts[name] = counts.get(name, 0) + value  # type: ignore[assignment]
-        if advance is not None:
-            advance(report.records)
-        began = time.perf_counter()
+    with collection.bulk():
+        for batch in read_records(source, **settings):
+            seconds["read"] += time.perf_counter() - began
+            given = given_vectors(batch)
+            report = collection.upsert(batch.ids, texts=batch.texts, metadata=batch.metadata, vectors=given)
+            for name in total:
+                total[name] += getattr(report, name)
+            stages = report.seconds
+            for counts, more in ((vectors, report.vectors), (without, report.without_vector), (seconds, stages)):
+                for name, value in more.items():
+                    counts[name] = counts.get(name, 0) + value  # type: ignore[assignment]
+            if advance is not None:
+                advance(report.records)
+            began = time.perf_counter()
+    seconds["graph"] += time.perf_counter() - began
     return AddReport(**total, vectors=vectors, without_vector=without, seconds=seconds)
 
 
@@ -199,16 +204,20 @@ def add_vector_file(
     for begin in range(0, len(X), _SCAN_ROWS):
         part = X[begin : begin + _SCAN_ROWS]
         as_vectors(part, dim=dim, name=f"{path}, rows {begin} to {begin + len(part) - 1}", nonzero=nonzero)
-    seconds = {"scan": time.perf_counter() - began, "read": 0.0, "check": 0.0, "encode": 0.0, "commit": 0.0}
+    seconds = dict.fromkeys(("scan", "read", "check", "encode", "commit", "graph"), 0.0)
+    seconds["scan"] = time.perf_counter() - began
     replaced = 0
-    for begin in range(0, len(X), batch_size):
-        end = begin + batch_size
-        report = collection.upsert(keys[begin:end], vectors={space: np.asarray(X[begin:end])})
-        replaced += report.replaced
-        for name, value in report.seconds.items():
-            seconds[name] += value
-        if advance is not None:
-            advance(report.records)
+    with collection.bulk():
+        for begin in range(0, len(X), batch_size):
+            end = begin + batch_size
+            report = collection.upsert(keys[begin:end], vectors={space: np.asarray(X[begin:end])})
+            replaced += report.replaced
+            for name, value in report.seconds.items():
+                seconds[name] += value
+            if advance is not None:
+                advance(report.records)
+        began = time.perf_counter()
+    seconds["graph"] += time.perf_counter() - began
     return AddReport(len(keys), replaced, {space: len(keys)}, {}, 0, 0, seconds)
 
 

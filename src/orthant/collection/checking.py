@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from orthant.collection.storage import derived, maintenance, tables
+from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.storage import derived, graphs, maintenance, merging, tables
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.segments import BLOCK_BYTES, SegmentState
 from orthant.collection.storage.store import Store
@@ -120,6 +121,7 @@ def _check(store: Store, encoder_of: Callable[[str], Encoder] | None, *, repair:
     _check_derived(store, report, repair=repair)
     for name, space in store.generation.spaces.items():
         _check_space(store, name, space, report, encoder_of)
+    _check_graphs(store, report, repair=repair)
     return report
 
 
@@ -157,6 +159,41 @@ def _check_derived(store: Store, report: CheckReport, *, repair: bool) -> None:
     for folder, what in damaged:
         name = f"derived/{folder.name}"
         report.problems.append(Problem(name, what, repairable=True, repaired=repair and folder not in still))
+
+
+def _definitions(now: Generation) -> list[SpaceDefinition]:
+    return [space.definition for space in now.spaces.values()]
+
+
+def _check_graphs(store: Store, report: CheckReport, *, repair: bool) -> None:
+    """Verify graph files and what they hold; a graph is mended by building it anew, so this comes after its vectors."""
+    now = store.generation
+    found = {
+        space.name: (f"derived/{folder.name}", what)
+        for space, folder, what in graphs.damaged(store.path, _definitions(now))
+    }
+    for name, space in now.spaces.items():
+        if space.graph is None or name in found:
+            continue
+        try:
+            index = space.attached_graph()
+        except StoreCorruptedError:
+            # Its segments are damaged, which is reported as such.
+            continue
+        wrong = [space.graph.problem or "it cannot be used"] if index is None else index.check()
+        if wrong:
+            found[name] = (f"derived/{space.graph.folder.name}", "; ".join(wrong))
+    for name, (where, what) in found.items():
+        if repair:
+            merging.drop(store, name)
+            merging.settle(store)
+        mended = repair and not [
+            space for space, *_ in graphs.damaged(store.path, _definitions(now)) if space.name == name
+        ]
+        report.problems.append(Problem(where, what, repairable=True, repaired=mended))
+    if repair:
+        # One that the writer dropped on opening, since not even its manifest could be read.
+        merging.settle(store)
 
 
 def _check_space(

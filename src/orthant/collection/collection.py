@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +13,7 @@ import numpy as np
 from orthant.collection.columns.where import parse_where
 from orthant.collection.ingest import UpsertReport, VectorInput, by_space, check_ids, leading_dim, prepare_batch
 from orthant.collection.reading import DEFAULT_SPACE, CollectionReader, Where
+from orthant.collection.results import FinishReport
 from orthant.collection.space_encoders import define_space, load
 from orthant.collection.spaces import SpaceDefinition, check_encoder, embed_canaries
 from orthant.errors import InputError, message
@@ -134,7 +136,7 @@ class Collection(CollectionReader):
             Used instead of encoding. A list may hold None for records without a vector. Float64, other strides and
             integer dtypes are converted.
         progress : bool, default False
-            Show a bar while encoding.
+            Show a bar while encoding, and while a graph is built.
 
         Returns
         -------
@@ -153,7 +155,8 @@ class Collection(CollectionReader):
         Notes
         -----
         One call is one transaction: all of it or nothing. Batches of 1,000 to 10,000 records are quickest; single
-        records cost one disk sync each.
+        records cost one disk sync each. A call that makes a space outgrow its scan also builds or extends its graph,
+        at most 32,768 rows at a time; ``seconds["graph"]`` says how long that took. ``bulk`` does it once at the end.
         """
         started = time.perf_counter()
         with self._store.writer():
@@ -165,7 +168,7 @@ class Collection(CollectionReader):
             encoders = {name: self._encoders.require(name) for name in able}
             prepared = prepare_batch(ids, texts, metadata, given, spaces=spaces, encoders=encoders, progress=progress)
             checked = time.perf_counter()
-            commit = self._store.commit(prepared.batch, spaces=fresh)
+            commit = self._store.commit(prepared.batch, spaces=fresh, progress=progress)
             ended = time.perf_counter()
         count = len(prepared.batch.ids)
         written = {name: len(positions) for name, (positions, _) in prepared.batch.vectors.items()}
@@ -178,7 +181,12 @@ class Collection(CollectionReader):
             truncated_items=prepared.truncated_items,
             truncated_tokens=prepared.truncated_tokens,
             generation=commit.generation,
-            seconds={"check": checked - started - encode, "encode": encode, "commit": ended - checked},
+            seconds={
+                "check": checked - started - encode,
+                "encode": encode,
+                "commit": ended - checked - commit.graph_s,
+                "graph": commit.graph_s,
+            },
         )
 
     def add(
@@ -360,6 +368,62 @@ class Collection(CollectionReader):
             return self._store.commit(remove_ids=chosen).removed
 
     # ---- looking after ------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def bulk(self, *, progress: bool = False) -> Iterator[None]:
+        """Load many batches in a ``with`` block: graphs are built once, at its end.
+
+        Every batch is durable and searchable when its call returns, by a scan of what is not in a graph yet.
+
+        Parameters
+        ----------
+        progress : bool, default False
+            Show that the graph is being built.
+
+        Yields
+        ------
+        None
+            Nothing.
+
+        Notes
+        -----
+        Quicker than building on the way, and the reduction of the vectors is learned from all of them. A block that
+        ends in an error leaves what is due to later commits.
+        """
+        with self._store.bulk(progress=progress):
+            yield
+
+    def finish(self, *, progress: bool = False) -> FinishReport:
+        """Merge every vector into the graph of its space, so that no search scans a tail.
+
+        Records are searchable without it. Call it after a large load, before many searches.
+
+        Parameters
+        ----------
+        progress : bool, default False
+            Show that the graph is being built.
+
+        Returns
+        -------
+        FinishReport
+            Rows merged and removed, and seconds.
+
+        Raises
+        ------
+        StoreError
+            The disk is full or failing; the graph in use stays.
+
+        Notes
+        -----
+        Writers wait meanwhile, searches do not. Spaces of up to 20,000 vectors have no graph: a scan is quicker.
+        """
+        began = time.perf_counter()
+        merged = self._store.finish_graphs(progress=progress)
+        return FinishReport(
+            {name: lacks.tail if lacks.wanted else 0 for name, lacks in merged.items()},
+            {name: lacks.dead for name, lacks in merged.items()},
+            time.perf_counter() - began,
+        )
 
     def check(self, *, repair: bool = False) -> CheckReport:
         """Verify every checksum and every cross-reference, and mend what can be mended.

@@ -165,6 +165,7 @@ def check_options(
     weights: Mapping[str, float] | None,
     min_score: float | None,
     recall: float | None,
+    effort: int | None,
     threads: int | None,
     explain: bool,
     include_text: bool,
@@ -178,7 +179,7 @@ def check_options(
         The chosen mode.
     records : int
         Records in the collection.
-    space, k, offset, where, depth, method, weights, min_score, recall, threads, explain, include_text, syntax
+    space, k, offset, where, depth, method, weights, min_score, recall, effort, threads, explain, include_text, syntax
         As in ``Collection.search``; ``method`` is its ``fusion``.
 
     Returns
@@ -199,9 +200,11 @@ def check_options(
         raise InputError(message(f"{idle[0]}= with mode={mode!r}", "mode='hybrid' for it", "leave it out"))
     if mode == "dense" and syntax is not None:
         raise InputError(message("syntax= with mode='dense'", "a lexical leg for it", "leave it out"))
-    if mode == "lexical" and (recall is not None or threads is not None):
-        name = "recall" if recall is not None else "threads"
-        raise InputError(message(f"{name}= with mode='lexical'", "a dense leg for it", "leave it out"))
+    idle = [name for name, value in (("recall", recall), ("effort", effort), ("threads", threads)) if value is not None]
+    if mode == "lexical" and idle:
+        raise InputError(message(f"{idle[0]}= with mode='lexical'", "a dense leg for it", "leave it out"))
+    if recall is not None and effort is not None:
+        raise InputError(message("recall= and effort=", "one of them", "ask for a recall, or set the effort yourself"))
     options = SearchOptions(
         mode=mode,
         space=None if mode == "lexical" else space,
@@ -214,6 +217,7 @@ def check_options(
         weights=fusion.check_weights(weights),
         min_score=None if min_score is None else check_fraction(min_score, name="min_score", low=-1e30, high=1e30),
         recall=None if recall is None else check_fraction(recall, name="recall"),
+        effort=None if effort is None else check_count(effort, name="effort"),
         threads=None if threads is None else check_count(threads, name="threads"),
         explain=explain,
         include_text=include_text,

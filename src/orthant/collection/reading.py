@@ -248,6 +248,7 @@ class CollectionReader:
         fusion: Literal["minmax", "rrf"] | None = None,
         depth: int | None = None,
         recall: float | None = None,
+        effort: int | None = None,
         threads: int | None = None,
         explain: bool = False,
         include_text: bool = True,
@@ -284,7 +285,10 @@ class CollectionReader:
             Candidates per leg before fusion, default 200. More finds more and costs more; fewer than half of
             ``offset + k`` is refused.
         recall : float, optional
-            Share of the true neighbours to find; an exact scan always meets it.
+            Share of the true neighbours to find on average, default 0.95. Above about 20,000 vectors a graph is
+            searched as long as that takes; more costs time, 1.0 compares every vector. A scan always meets it.
+        effort : int, optional
+            Instead of ``recall``: candidates that a graph search keeps. Too few miss neighbours, too many cost time.
         threads : int, optional
             Threads for the dense scan; default all CPUs for large scans, one for small.
         explain : bool, default False
@@ -308,7 +312,8 @@ class CollectionReader:
 
         Notes
         -----
-        Cost: one pass over ``records x dim`` float32 for the dense leg, the query terms' postings for the lexical leg.
+        Cost: for the dense leg one pass over ``records x dim`` float32, or, where a graph exists, a few hundred
+        comparisons and a pass over the rows written since it was made; for the lexical leg the query terms' postings.
         """
         return self.search_many(
             [query],
@@ -323,6 +328,7 @@ class CollectionReader:
             fusion=fusion,
             depth=depth,
             recall=recall,
+            effort=effort,
             threads=threads,
             explain=explain,
             include_text=include_text,
@@ -344,6 +350,7 @@ class CollectionReader:
         fusion: Literal["minmax", "rrf"] | None = None,
         depth: int | None = None,
         recall: float | None = None,
+        effort: int | None = None,
         threads: int | None = None,
         explain: bool = False,
         include_text: bool = True,
@@ -355,7 +362,9 @@ class CollectionReader:
         ----------
         queries : sequence of (str, array-like of shape (dim,), or None), length q
             All texts or all vectors.
-        k, mode, where, space, offset, min_score, weights, fusion, depth, recall, threads, explain, include_text, syntax
+        k, mode, where, space, offset, min_score, weights, fusion, depth, recall, effort, threads
+            As in :meth:`search`.
+        explain, include_text, syntax
             As in :meth:`search`.
         vectors : array-like of shape (q, dim), optional
             Query vectors, used instead of encoding.
@@ -389,6 +398,7 @@ class CollectionReader:
             weights=weights,
             min_score=min_score,
             recall=recall,
+            effort=effort,
             threads=threads,
             explain=explain,
             include_text=include_text,

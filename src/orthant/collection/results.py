@@ -8,7 +8,7 @@ from typing import Any
 
 from orthant.types import FloatArray
 
-__all__ = ["Hit", "LegPlan", "LegScore", "Plan", "Record", "SearchResult"]
+__all__ = ["FinishReport", "Hit", "LegPlan", "LegScore", "Plan", "Record", "SearchResult"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,25 @@ class Record:
     text: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     vectors: dict[str, FloatArray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FinishReport:
+    """What finishing the graphs did.
+
+    Attributes
+    ----------
+    merged : dict of str to int
+        Rows put into the graph, by space; 0 where there was nothing to do or the space is too small for a graph.
+    removed : dict of str to int
+        Deleted rows taken out of it, by space.
+    seconds : float
+        Wall-clock seconds.
+    """
+
+    merged: dict[str, int]
+    removed: dict[str, int]
+    seconds: float
 
 
 @dataclass(frozen=True)

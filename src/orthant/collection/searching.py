@@ -13,6 +13,7 @@ import numpy as np
 from orthant.collection import fusion
 from orthant.collection.columns.table import Evaluation
 from orthant.collection.columns.where import Predicate
+from orthant.collection.dense import dense_index
 from orthant.collection.lexical.analysis import Analyzer
 from orthant.collection.results import Hit, LegPlan, LegScore, Plan, SearchResult
 from orthant.collection.storage import tables
@@ -57,6 +58,7 @@ class SearchOptions:
     weights: Mapping[str, float]
     min_score: float | None
     recall: float | None
+    effort: int | None
     threads: int | None
     explain: bool
     include_text: bool
@@ -168,7 +170,7 @@ def _dense(
 ) -> Hits | None:
     if options.space is None or options.space not in generation.spaces:
         return None
-    index = generation.index(options.space)
+    index = dense_index(generation, options.space)
     size = _leg_size(options, generation)
     ids = np.full((len(queries), size), -1, dtype=np.int64)
     scores = np.full(ids.shape, -np.inf, dtype=np.float32)
@@ -176,7 +178,9 @@ def _dense(
     costs: list[SearchCost] = []
     for places, bitmap in _groups(generation, queries, options, allowed):
         vectors = np.stack([queries[i].vector for i in places])  # type: ignore[misc]
-        found = index.search(vectors, size, allowed=bitmap, recall=options.recall, threads=options.threads)
+        found = index.search(
+            vectors, size, allowed=bitmap, effort=options.effort, recall=options.recall, threads=options.threads
+        )
         ids[places], scores[places], counts[places] = found.ids, found.scores, found.counts
         costs.append(found.cost)
     return Hits(ids, scores, counts, costs[0]) if costs else None
@@ -260,7 +264,7 @@ def _fused(
     raw: dict[str, FloatArray] = {}
     # Both legs score every candidate, so a record that one leg ranked low is not taken for one it never saw.
     if "dense" in found and query.vector is not None and options.space is not None:
-        raw["dense"] = generation.index(options.space).score_ids(query.vector, candidates)
+        raw["dense"] = dense_index(generation, options.space).score_ids(query.vector, candidates)
     if "lexical" in found and query.text is not None:
         raw["lexical"] = generation.lexical.score_rows(query.text, candidates, syntax=options.syntax)
     places = {leg: fusion.ranks(candidates, found[leg][0]) for leg in raw}
@@ -326,6 +330,9 @@ def _plan(
         cost = dense.cost
         details = {"distances": cost.distances, "bytes_read": cost.bytes_read, "exact": cost.plan.startswith("scan")}
         legs.append(LegPlan("dense", cost.plan, int(dense.counts[i]), cost.seconds, {**details, **cost.details}))
+        problem = None if options.space is None else dense_index(generation, options.space).problem
+        if problem is not None:
+            warnings.append(f"every vector was compared, since the graph is out of use: {problem}")
     elif options.space is not None and options.space not in generation.spaces:
         warnings.append("no vectors are stored yet, so the dense leg found nothing")
     if lexical is not None:

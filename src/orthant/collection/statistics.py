@@ -9,7 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from orthant.collection.dense import dense_index
+from orthant.collection.storage import merging
+from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import DATABASE_NAME, Store
+from orthant.errors import StoreCorruptedError
 
 __all__ = ["CollectionStats", "collect", "folder_bytes"]
 
@@ -27,7 +31,10 @@ class CollectionStats:
     records : int
         Live records.
     spaces : dict of str to dict
-        Per space: definition, live vectors, dead slots, bytes on disk, dead share.
+        Per space: definition, live vectors, dead slots, bytes on disk, dead share; ``plan``, how it is searched
+        (``"scan"``, ``"graph"`` or ``"graph+tail"``), and ``graph``: rows, dead rows among them, rows of the scanned
+        ``tail``, bytes, the generation it was made of, its calibrated recall table, and ``problem`` where its file
+        cannot be used. Without a graph, ``graph`` is None, or holds only the problem.
     fields : dict of str to dict
         Per metadata field: types with counts, distinct values, smallest and largest.
     lexical : dict
@@ -86,6 +93,7 @@ def collect(store: Store) -> CollectionStats:
                 "without_vector": generation.count - live,
                 "segments": len(space.segments),
                 "bytes": folder_bytes(space.folder.folder),
+                **_graph(generation, name, live),
             }
         fields = {name: _plain(stats) for name, stats in generation.columns.fields(generation.live).items()}
         lexical = _plain(generation.lexical.statistics())
@@ -99,6 +107,31 @@ def collect(store: Store) -> CollectionStats:
     }
     sizes["total"] = sum(sizes.values())
     return CollectionStats(str(store.path), number, count, spaces, fields, lexical, sizes, tail, list(store.repairs))
+
+
+def _graph(generation: Generation, name: str, live: int) -> dict[str, Any]:
+    space = generation.spaces[name]
+    try:
+        index = dense_index(generation, name)
+    except StoreCorruptedError as error:
+        return {"plan": "unreadable", "graph": {"problem": str(error)}}
+    if index.graph is None or space.graph is None:
+        missing = "not built yet: call finish, or let a writer close" if live > merging.BREAK_EVEN else None
+        problem = index.problem or missing
+        return {"plan": "scan", "graph": None if problem is None else {"problem": problem}}
+    calibration = index.graph.stats().details.get("calibration")
+    return {
+        "plan": "graph" if index.tail is None else "graph+tail",
+        "graph": {
+            "rows": space.graph.rows,
+            "dead": index.dead,
+            "tail": 0 if index.tail is None else len(index.tail),
+            "bytes": space.graph.bytes,
+            "generation": space.graph.number,
+            "calibration": calibration.as_dict() if hasattr(calibration, "as_dict") else calibration,
+            "problem": space.graph.problem,
+        },
+    }
 
 
 def folder_bytes(folder: Path) -> int:

@@ -191,18 +191,19 @@ def import_export(collection: Collection, path: Path, *, vectors: bool, progress
         _match_spaces(collection, {name: _definition(name, space) for name, space in source.spaces.items()})
     replaced, records = 0, 0
     counts: dict[str, int] = {}
-    for batch in source.batches(_BATCH):
-        given = given_vectors(batch) or {} if vectors else None
-        if given is not None:
-            # A space that no record of this batch has must not be encoded anew either.
-            given |= {name: [None] * len(batch) for name in source.spaces if name not in given}
-        report = collection.upsert(
-            batch.ids, texts=batch.texts, metadata=batch.metadata, vectors=given, progress=progress
-        )
-        records += report.records
-        replaced += report.replaced
-        for name, count in report.vectors.items():
-            counts[name] = counts.get(name, 0) + count
+    with collection.bulk(progress=progress):
+        for batch in source.batches(_BATCH):
+            given = given_vectors(batch) or {} if vectors else None
+            if given is not None:
+                # A space that no record of this batch has must not be encoded anew either.
+                given |= {name: [None] * len(batch) for name in source.spaces if name not in given}
+            report = collection.upsert(
+                batch.ids, texts=batch.texts, metadata=batch.metadata, vectors=given, progress=progress
+            )
+            records += report.records
+            replaced += report.replaced
+            for name, count in report.vectors.items():
+                counts[name] = counts.get(name, 0) + count
     return ImportReport(str(path), records, replaced, counts)
 
 

@@ -50,11 +50,14 @@ class Commit:
         Records written.
     removed : int
         Records that went, replaced ones included.
+    graph_s : float
+        Seconds that building or extending graphs took on the way.
     """
 
     generation: int
     added: int
     removed: int
+    graph_s: float = 0.0
 
 
 def derive(now: Generation, batch: Batch, rows: IdArray, gone: IdArray) -> tuple[Columns, Lexical, BitmapArray]:

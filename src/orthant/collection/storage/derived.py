@@ -227,7 +227,9 @@ def _remove(folder: Path) -> None:
 
 
 def remove_all(path: Path) -> None:
-    """Delete every derived folder; the next open rebuilds them.
+    """Delete columns, postings and live rows of every generation; the next open rebuilds them.
+
+    Graphs stay: they depend on vectors, not on records, and have checks of their own.
 
     Parameters
     ----------
@@ -236,7 +238,6 @@ def remove_all(path: Path) -> None:
     """
     for _, folder in _folders(path):
         _remove(folder)
-    shutil.rmtree(_root(path), ignore_errors=True)
 
 
 def remove_leftovers(path: Path, spaces: Iterable[str], files: FileLayer) -> list[str]:

@@ -6,17 +6,18 @@ never sees half a change and never takes a lock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from orthant.collection.columns.table import Columns
 from orthant.collection.lexical.index import Lexical
 from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.storage.graphs import SpaceGraph
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState
 from orthant.index.flat import Flat
 from orthant.kernels import bitmaps
@@ -24,6 +25,8 @@ from orthant.kernels.distances import inverse_norms
 from orthant.types import BitmapArray, FloatArray, IdArray
 
 __all__ = ["Generation", "Growing", "SpaceState"]
+
+_T = TypeVar("_T")
 
 
 class Growing:
@@ -150,6 +153,8 @@ class SpaceState:
         Where its segments lie.
     segments : tuple of SegmentView
         Its segments in order.
+    graph : SpaceGraph or None
+        The graph over its older rows, where there is one.
     """
 
     definition: SpaceDefinition
@@ -157,6 +162,7 @@ class SpaceState:
     folder: SegmentFolder
     segments: tuple[SegmentView, ...] = ()
     caches: _Caches = field(default_factory=_Caches, repr=False)
+    graph: SpaceGraph | None = None
 
     @property
     def slots(self) -> int:
@@ -189,30 +195,98 @@ class SpaceState:
             views[state.number] = SegmentView(state, growing.extended(extent.first_slot, extent.rows))
         return replace(self, segments=tuple(views[number] for number in sorted(views)))
 
-    def flat(self, live: BitmapArray) -> Flat:
+    def numbers(self, *, below: int) -> frozenset[int]:
+        """Return the numbers of the segments that hold a row below a given one.
+
+        Parameters
+        ----------
+        below : int
+            The row.
+
+        Returns
+        -------
+        frozenset of int
+            Numbers of segments.
+        """
+        return frozenset(view.state.number for view in self.segments if len(view.rows) and view.rows[0] < below)
+
+    def blocks(self, *, first_row: int = 0, stop_row: int | None = None) -> list[tuple[Any, ...]]:
+        """Return the stored vectors of a range of rows where they lie, checksums verified.
+
+        Parameters
+        ----------
+        first_row : int, default 0
+            Lowest row.
+        stop_row : int, optional
+            Rows from here on are left out.
+
+        Returns
+        -------
+        list of (matrix, rows) or (matrix, rows, inverse_norms)
+            As ``Flat.over`` takes them; views of memory maps, dead rows included.
+        """
+        out: list[tuple[Any, ...]] = []
+        for view in self.segments:
+            begin = int(np.searchsorted(view.rows, first_row))
+            end = len(view.rows) if stop_row is None else int(np.searchsorted(view.rows, stop_row))
+            if end <= begin:
+                continue
+            matrix = view.matrix(self.folder)
+            self.folder.require_sound(view.state, matrix)
+            block: tuple[Any, ...] = (matrix[begin:end], view.rows[begin:end])
+            if self.definition.metric == "cosine":
+                block = (*block, self.caches.norms_of(view.state.number, matrix)[begin:end])
+            out.append(block)
+        return out
+
+    def flat(self, live: BitmapArray, *, first_row: int = 0) -> Flat:
         """Return the exact index over the mapped segments, checksums verified.
 
         Parameters
         ----------
         live : ndarray of uint64
             Live rows.
+        first_row : int, default 0
+            Leave out rows below it.
 
         Returns
         -------
         Flat
             Immutable; reads the files through memory maps.
         """
-        blocks: list[tuple[Any, ...]] = []
-        for view in self.segments:
-            if view.state.slots == 0:
-                continue
-            matrix = view.matrix(self.folder)
-            self.folder.require_sound(view.state, matrix)
-            if self.definition.metric == "cosine":
-                blocks.append((matrix, view.rows, self.caches.norms_of(view.state.number, matrix)))
-            else:
-                blocks.append((matrix, view.rows))
+        blocks = self.blocks(first_row=first_row)
         return Flat.over(blocks, dim=self.definition.dim, metric=self.definition.metric, live=live)
+
+    def slots_from(self, row: int) -> int:
+        """Return the number of stored vectors, live and dead, of rows from a given one on.
+
+        Parameters
+        ----------
+        row : int
+            Lowest row that counts.
+
+        Returns
+        -------
+        int
+            Slots; O(log n) per segment.
+        """
+        return sum(len(view.rows) - int(np.searchsorted(view.rows, row)) for view in self.segments)
+
+    def attached_graph(self) -> Any | None:
+        """Return the graph over these segments, or None where there is none or its file is damaged.
+
+        Returns
+        -------
+        Graph or None
+            Loaded and verified at the first call.
+        """
+        if self.graph is None:
+            return None
+        below = self.graph.below
+        numbers = self.numbers(below=below)
+        return self.graph.index(
+            frozenset(state.number for state in self.states), lambda: (numbers, self.blocks(stop_row=below))
+        )
 
     def vectors_of(self, rows: IdArray) -> tuple[np.ndarray, FloatArray]:
         """Return the stored vectors of some rows.
@@ -246,20 +320,26 @@ class SpaceState:
         for view in self.segments:
             view.matrix(self.folder)
 
-    def live_count(self, live: BitmapArray) -> int:
+    def live_count(self, live: BitmapArray, *, below: int | None = None) -> int:
         """Return the number of stored vectors whose row is live.
 
         Parameters
         ----------
         live : ndarray of uint64
             Live rows.
+        below : int, optional
+            Count rows below it only.
 
         Returns
         -------
         int
             Live vectors.
         """
-        return sum(int(bitmaps.contains_rows(live, view.rows).sum()) for view in self.segments)
+        parts = (
+            view.rows if below is None else view.rows[: int(np.searchsorted(view.rows, below))]
+            for view in self.segments
+        )
+        return sum(int(bitmaps.contains_rows(live, rows).sum()) for rows in parts)
 
 
 @dataclass(frozen=True)
@@ -288,7 +368,7 @@ class Generation:
     columns: Columns
     lexical: Lexical
     spaces: Mapping[str, SpaceState]
-    _indexes: dict[str, Flat] = field(default_factory=dict, repr=False, compare=False)
+    _indexes: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def count(self) -> int:
@@ -308,7 +388,22 @@ class Generation:
         Flat
             Shared by every search of this generation.
         """
-        index = self._indexes.get(space)
-        if index is None:
-            index = self._indexes[space] = self.spaces[space].flat(self.live)
-        return index
+        return self.kept(("flat", space), lambda: self.spaces[space].flat(self.live))
+
+    def kept(self, key: tuple[str, str], make: Callable[[], _T]) -> _T:
+        """Return what was made for this generation under a key, made on first use.
+
+        Parameters
+        ----------
+        key : (str, str)
+            Kind and space.
+        make : callable
+            Makes it; two threads may both do so, and one result is kept.
+
+        Returns
+        -------
+        object
+            Shared by every search of this generation.
+        """
+        found: _T | None = self._indexes.get(key)
+        return self._indexes.setdefault(key, make()) if found is None else found

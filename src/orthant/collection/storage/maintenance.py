@@ -1,4 +1,4 @@
-"""Upkeep that runs by itself, bounded per write: compaction of dead vectors and saving of derived files."""
+"""Upkeep that runs by itself, bounded per write: compaction of dead vectors, graphs, saving of derived files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from orthant.collection.storage import tables
+from orthant.collection.storage import merging, tables
 from orthant.collection.storage.files import storage_error
 from orthant.collection.storage.generation import SegmentView, SpaceState
 from orthant.collection.storage.segments import Extent
@@ -20,7 +20,7 @@ from orthant.types import BitmapArray, FloatArray
 if TYPE_CHECKING:
     from orthant.collection.storage.store import Store
 
-__all__ = ["after_commit", "compact", "replace_vectors"]
+__all__ = ["after_commit", "compact", "compact_due", "replace_vectors"]
 
 _DEAD_SHARE = 0.20
 _MINIMUM_SLOTS = 1024
@@ -33,8 +33,8 @@ _PART = 65_536
 _Reader = Callable[[SegmentView, np.ndarray], FloatArray]
 
 
-def after_commit(store: Store, *, removed: int) -> None:
-    """Compact spaces that are a fifth dead, and save derived files that lag behind.
+def after_commit(store: Store, *, removed: int, whole: bool = False) -> None:
+    """Compact spaces that are a fifth dead, merge tails into graphs, and save derived files that lag behind.
 
     Parameters
     ----------
@@ -42,20 +42,39 @@ def after_commit(store: Store, *, removed: int) -> None:
         The writer.
     removed : int
         Records that the commit removed; nothing is counted where none went.
+    whole : bool, default False
+        Do graphs that are due whole, not by a step.
 
     Notes
     -----
     A vector is rewritten at most once per fifth of its segment that dies, and derived files are saved each time the
     collection has grown by a quarter, so upkeep costs a bounded number of bytes per record written.
     """
-    for name, space in store.generation.spaces.items() if removed else ():
-        if space.slots > _MINIMUM_SLOTS and space.slots - space.live_count(store.generation.live) > (
-            _DEAD_SHARE * space.slots
-        ):
-            compact(store, name)
+    if not store.in_bulk:
+        if removed:
+            compact_due(store)
+        if whole:
+            merging.settle(store)
+        else:
+            merging.after_commit(store, removed=removed)
     records, commits = store.unsaved
     if records > max(_TAIL_RECORDS, _TAIL_SHARE * store.saved[2]) or commits > _TAIL_COMMITS:
         store.save_derived()
+
+
+def compact_due(store: Store) -> None:
+    """Compact the spaces that are a fifth dead, unless their graphs must be cleaned of dead rows first and at length.
+
+    Parameters
+    ----------
+    store : Store
+        The writer.
+    """
+    for name, space in list(store.generation.spaces.items()):
+        dead = space.slots - space.live_count(store.generation.live)
+        due = space.slots > _MINIMUM_SLOTS and dead > _DEAD_SHARE * space.slots
+        if due and merging.before_compaction(store, name):
+            compact(store, name)
 
 
 def compact(store: Store, name: str) -> int:

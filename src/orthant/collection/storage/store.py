@@ -20,25 +20,24 @@ import numpy as np
 from orthant.collection.columns.table import Columns
 from orthant.collection.lexical.index import Lexical
 from orthant.collection.spaces import SpaceDefinition
-from orthant.collection.storage import derived, maintenance, tables
+from orthant.collection.storage import derived, graphs, maintenance, merging, tables
 from orthant.collection.storage.batch import Batch, Commit, derive
+from orthant.collection.storage.creating import DATABASE_NAME, create, require_new
 from orthant.collection.storage.database import Database, closed_error
 from orthant.collection.storage.files import FileLayer, storage_error
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.lock import WriterLock
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentMissingError, SegmentState
-from orthant.errors import InputError, NotFoundError, StoreCorruptedError, StoreError, StoreReadOnlyError, message
+from orthant.errors import InputError, NotFoundError, OrthantError, StoreCorruptedError, StoreReadOnlyError, message
 from orthant.kernels import bitmaps
 from orthant.threads import run_both
 from orthant.types import FloatArray, IdArray
 
 __all__ = ["DATABASE_NAME", "Store"]
 
-DATABASE_NAME = "store.sqlite"
 _UPKEEP_PAUSE = 64
 _WORTH_A_THREAD = 256
 _T = TypeVar("_T")
-_OWN_NAMES = {"vectors", "derived", "head", "writer.lock"}
 
 
 class Store:
@@ -61,6 +60,8 @@ class Store:
         self.files = files or FileLayer()
         self.repairs: list[str] = []
         self.saved: tuple[int, int, int]
+        self.graph_seconds, self.show_progress = 0.0, False
+        self._bulk = 0
         self._recovered = self._closed = False
         self._lock = RLock()
         self._publish = RLock()
@@ -86,61 +87,16 @@ class Store:
         file = self.database.path
         try:
             if not file.exists():
-                self._require_new(file)
+                require_new(self.path, file)
                 if self.read_only:
                     raise NotFoundError(
                         message(f"no collection at {self.path}", f"a folder with {DATABASE_NAME}", "check the path")
                     )
-                self._create(file)
+                create(self.path, file, self.files, self._writer_lock)
             elif file.stat().st_size == 0:
                 raise self.database.corrupted("an empty file")
         except OSError as error:
             raise storage_error(error, self.path, "open") from error
-
-    def _require_new(self, file: Path) -> None:
-        if self.path.exists():
-            if not self.path.is_dir():
-                raise InputError(message(f"{self.path}, which is a file", "a folder", "choose another path"))
-            inside = {entry.name for entry in self.path.iterdir()}
-            log = file.with_name(file.name + "-wal")
-            traces = inside & {"head", "derived"}
-            # All of these are made after the database; a new one would bury what could still be restored.
-            if traces or any((self.path / "vectors").rglob("*.seg")) or (log.exists() and log.stat().st_size):
-                raise StoreCorruptedError(
-                    message(
-                        f"a collection without its {DATABASE_NAME} in {self.path}",
-                        "the file with its records",
-                        "restore it, or choose another path for a new collection",
-                    )
-                )
-            foreign = {name for name in inside if name not in _OWN_NAMES and not name.startswith(DATABASE_NAME)}
-            if foreign:
-                raise InputError(
-                    message(
-                        f"folder {self.path} with other files ({', '.join(sorted(foreign)[:3])})",
-                        "a new or empty folder, or a collection",
-                        "choose another path",
-                    )
-                )
-
-    def _create(self, file: Path) -> None:
-        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        try:
-            self.files.make_folder(self.path)
-            self._writer_lock.acquire()
-            if file.exists():
-                # Another process made the collection while this one was about to.
-                return
-            fresh = file.with_name(file.name + ".new")
-            for ending in ("", "-wal", "-shm", "-journal"):
-                self.files.remove(fresh.with_name(fresh.name + ending))
-            Database.create(fresh, tables.set_first_meta).close()
-            self.files.sync([fresh])
-            self.files.replace(fresh, file)
-            for folder in (self.path, *(folder.parent for folder in missing)):
-                self.files.sync_folder(folder)
-        except OSError as error:
-            raise storage_error(error, self.path, "create") from error
 
     def _load(
         self, connection: sqlite3.Connection, *, previous: Generation | None, spaces: Mapping[str, SpaceState]
@@ -172,6 +128,9 @@ class Store:
             lexical = lexical.with_batch(rows, texts)
             live = bitmaps.set_rows(live, rows)
         found = tables.read_spaces(connection, self.database, spaces, self._folder)
+        for name, space in found.items():
+            graph = graphs.newest(self.path, space.definition, at_most=meta.generation, known=space.graph)
+            found[name] = space if graph is space.graph else replace(space, graph=graph)
         generation = Generation(meta.generation, meta.next_row, live, columns, lexical, found)
         if generation.count != meta.records:
             raise self.database.corrupted(f"{generation.count} records where {meta.records} were committed")
@@ -308,6 +267,8 @@ class Store:
             for space in self._generation.spaces.values():
                 self.repairs += space.folder.recover(space.states)
             self.repairs += derived.remove_leftovers(self.path, self._generation.spaces, self.files)
+            used = {name: space.graph.number for name, space in self._generation.spaces.items() if space.graph}
+            self.repairs += graphs.remove_stale(self.path, used)
         except OSError as error:
             raise storage_error(error, self.path, "repair") from error
         self._recovered = True
@@ -391,6 +352,7 @@ class Store:
         *,
         remove_ids: Sequence[str] = (),
         spaces: Sequence[tuple[SpaceDefinition, FloatArray]] = (),
+        progress: bool = False,
     ) -> Commit:
         """Replace or add records, or remove some; durable on return.
 
@@ -402,6 +364,8 @@ class Store:
             Ids to remove; absent ones are ignored.
         spaces : sequence of (SpaceDefinition, ndarray)
             Spaces to make on the way, with their canaries.
+        progress : bool, default False
+            Show when a graph is built on the way.
 
         Returns
         -------
@@ -436,16 +400,66 @@ class Store:
                 for state, extent in zip(changed, extents, strict=True):
                     following.spaces[name].folder.trust(state, before=extent.first_slot)
             self._removed_since_save += len(gone)
-            result = Commit(following.number, len(batch.ids), len(gone))
+            before, self.show_progress = self.graph_seconds, progress
             self._look_after(removed=len(gone))
-            return result
+            return Commit(following.number, len(batch.ids), len(gone), self.graph_seconds - before)
 
-    def _look_after(self, *, removed: int) -> None:
+    @property
+    def in_bulk(self) -> bool:
+        """Whether compaction and graphs are put off to the end of a bulk load."""
+        return self._bulk > 0
+
+    @contextmanager
+    def bulk(self, *, progress: bool = False) -> Iterator[None]:
+        """Put compaction and graphs off to the end of a block, where they are done once and whole.
+
+        Parameters
+        ----------
+        progress : bool, default False
+            Show when a graph is built at the end.
+
+        Yields
+        ------
+        None
+            Nothing.
+        """
+        with self._lock:
+            self._bulk += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._bulk -= 1
+        with self._lock:
+            if self._writer_lock.held and not self._bulk and not self._closed:
+                self.show_progress = progress
+                self._look_after(removed=1, whole=True)
+
+    def finish_graphs(self, *, progress: bool = False) -> dict[str, merging.Pending]:
+        """Merge every row into the graphs, now and whole.
+
+        Parameters
+        ----------
+        progress : bool, default False
+            Show when a graph is built.
+
+        Returns
+        -------
+        dict of str to Pending
+            Per space, what was merged.
+        """
+        with self.writer():
+            self.show_progress = progress
+            merged = merging.finish(self)
+            maintenance.compact_due(self)
+            return merged
+
+    def _look_after(self, *, removed: int, whole: bool = False) -> None:
         if self._generation.number < self._upkeep_from:
             return
         try:
-            maintenance.after_commit(self, removed=removed)
-        except (StoreError, OSError) as error:
+            maintenance.after_commit(self, removed=removed, whole=whole)
+        except (OrthantError, OSError) as error:
             # The records are safe, so the call that brought them must not fail; `stats` shows what upkeep met.
             self._note(f"upkeep postponed: {error}")
             self._upkeep_from = self._generation.number + _UPKEEP_PAUSE
@@ -544,9 +558,14 @@ class Store:
                 self._writer_lock.release()
 
     def _tidy(self) -> None:
-        try:
-            self.save_derived()
-            self.database.tidy()
-        except (StoreError, OSError) as error:
-            # Derived files can be rebuilt and the log folds itself later; closing must succeed.
-            self._note(f"not tidied: {error}")
+        # Derived files can be rebuilt and the log folds itself later; closing must succeed.
+        for step in (
+            lambda: merging.at_close(self),
+            lambda: maintenance.compact_due(self),
+            self.save_derived,
+            self.database.tidy,
+        ):
+            try:
+                step()
+            except (OrthantError, OSError) as error:
+                self._note(f"not tidied: {error}")

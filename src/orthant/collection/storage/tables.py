@@ -455,7 +455,12 @@ def _read_segments(connection: sqlite3.Connection, database: Database, space: Sp
         rows = np.frombuffer(blob, dtype="<i8") if blob else np.arange(first_row, first_row + slots)
         extents.setdefault(number, []).append(rows)
     fresh = SpaceState(
-        space.definition, space.canaries, space.folder, (), space.caches.only([s.number for s in states])
+        space.definition,
+        space.canaries,
+        space.folder,
+        (),
+        space.caches.only([s.number for s in states]),
+        space.graph,
     )
     whole: list[Extent] = []
     for state in states:

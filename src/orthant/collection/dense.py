@@ -1,0 +1,184 @@
+"""The dense leg of a space: the graph over merged rows, an exact scan of the tail, one list.
+
+A space below the break-even has no graph, and one whose graph file is damaged does without it until the writer has
+made it anew; both are scanned, exactly.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from orthant.collection.storage.generation import Generation
+from orthant.index.flat import Flat
+from orthant.kernels import bitmaps
+from orthant.types import BitmapArray, FloatArray, Hits, IdArray, SearchCost
+
+__all__ = ["DEFAULT_RECALL", "DenseIndex", "dense_index"]
+
+DEFAULT_RECALL = 0.95
+"""Share of the true neighbours that a search of a graph finds on average unless it asks for another."""
+
+
+def dense_index(generation: Generation, space: str) -> DenseIndex:
+    """Return the dense leg of a space, made once per generation.
+
+    Parameters
+    ----------
+    generation : Generation
+        What the search sees.
+    space : str
+        Its name.
+
+    Returns
+    -------
+    DenseIndex
+        Shared by every search of the generation.
+    """
+    return generation.kept(("dense", space), lambda: _make(generation, space))
+
+
+def _make(generation: Generation, name: str) -> DenseIndex:
+    space = generation.spaces[name]
+
+    def flat() -> Flat:
+        return generation.index(name)
+
+    graph = space.attached_graph()
+    if graph is None or space.graph is None:
+        problem = None if space.graph is None else space.graph.problem
+        return DenseIndex(flat, live=generation.live, problem=problem)
+    below = space.graph.below
+    tail = space.flat(generation.live, first_row=below) if space.slots_from(below) else None
+    dead = space.graph.rows - space.live_count(generation.live, below=below)
+    return DenseIndex(flat, live=generation.live, graph=graph, tail=tail, dead=dead)
+
+
+class DenseIndex:
+    """Searches one space of one generation.
+
+    Parameters
+    ----------
+    flat : callable
+        Gives the exact index over all rows; called only where a scan is needed.
+    live : ndarray of uint64
+        Live rows.
+    graph : Graph, optional
+        The graph over merged rows. None scans.
+    tail : Flat, optional
+        The exact index over the rows that are not in the graph.
+    dead : int, default 0
+        Rows of the graph that were deleted since it was made.
+    problem : str, optional
+        Why there is no graph although there should be one.
+    """
+
+    def __init__(
+        self,
+        flat: Callable[[], Flat],
+        *,
+        live: BitmapArray,
+        graph: Any | None = None,
+        tail: Flat | None = None,
+        dead: int = 0,
+        problem: str | None = None,
+    ) -> None:
+        self._flat = flat
+        self._live = live
+        self.graph = graph
+        self.tail = tail
+        self.dead = dead
+        self.problem = problem
+
+    def search(
+        self,
+        Q: FloatArray,
+        k: int = 10,
+        *,
+        allowed: BitmapArray | None = None,
+        effort: int | None = None,
+        recall: float | None = None,
+        threads: int | None = None,
+    ) -> Hits:
+        """Return the k nearest live, allowed vectors of each query.
+
+        Parameters
+        ----------
+        Q : ndarray of shape (q, dim), float32
+            Queries.
+        k : int, default 10
+            Neighbours wanted.
+        allowed : ndarray of uint64, optional
+            Bitmap over rows.
+        effort : int, optional
+            Candidates that the graph keeps. A scan needs none and ignores it.
+        recall : float, optional
+            Share of the true neighbours to find on average; default 0.95, 1.0 scans.
+        threads : int, optional
+            As for the indexes.
+
+        Returns
+        -------
+        Hits
+            ``cost.plan`` is ``"scan"``, ``"scan-allowed"``, ``"graph"``, ``"graph-filtered"``, or one of the latter
+            with ``"+tail"``.
+        """
+        if self.graph is None or (recall is not None and recall >= 1.0):
+            return self._flat().search(Q, k, allowed=allowed, recall=recall, threads=threads)
+        began = time.perf_counter()
+        wanted = DEFAULT_RECALL if recall is None and effort is None else recall
+        found = self.graph.search(Q, k, allowed=self._masked(allowed), effort=effort, recall=wanted, threads=threads)
+        if allowed is None and found.cost.plan == "graph-filtered":
+            # The mask of deleted rows is no filter that anybody asked for.
+            found = replace(found, cost=replace(found.cost, plan="graph"))
+        if self.tail is None:
+            return found
+        late = self.tail.search(Q, k, allowed=allowed, threads=threads)
+        ids, scores = _merged(found, late, k)
+        cost = _joined(found.cost, late.cost, rows=len(self.tail), seconds=time.perf_counter() - began)
+        return Hits(ids, scores, np.count_nonzero(ids >= 0, axis=1).astype(np.int64), cost)
+
+    def _masked(self, allowed: BitmapArray | None) -> BitmapArray | None:
+        if not self.dead:
+            return allowed
+        return self._live if allowed is None else self._live & bitmaps.resize(allowed, len(self._live))
+
+    def score_ids(self, q: FloatArray, ids: IdArray) -> FloatArray:
+        """Return one query's exact scores with given rows, from the full vectors.
+
+        Parameters
+        ----------
+        q : ndarray of shape (dim,), float32
+            The query.
+        ids : ndarray of shape (m,), int64
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (m,), float32
+            -inf where a row has no vector.
+        """
+        return self._flat().score_ids(q, ids)
+
+
+def _merged(first: Hits, second: Hits, k: int) -> tuple[IdArray, FloatArray]:
+    """Join two lists that share no id; equal scores in order of ids, as within each of them."""
+    ids = np.concatenate([first.ids, second.ids], axis=1)
+    scores = np.concatenate([first.scores, second.scores], axis=1)
+    order = np.lexsort((ids, -scores), axis=1)[:, :k]
+    return np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
+
+
+def _joined(graph: SearchCost, tail: SearchCost, *, rows: int, seconds: float) -> SearchCost:
+    exact = graph.plan.startswith("scan")
+    return SearchCost(
+        plan=graph.plan if exact else f"{graph.plan}+tail",
+        distances=graph.distances + tail.distances,
+        seconds=seconds,
+        bytes_read=graph.bytes_read + tail.bytes_read,
+        details={**graph.details, "tail_rows": rows},
+    )

@@ -1,0 +1,368 @@
+"""Graph files: links and codes of one space as of one generation, rebuildable from the segments at any time.
+
+A graph lies in ``derived/graph.SPACE.GENERATION``, written aside, checksummed and renamed. It covers the rows below a
+watermark that were live then; what was written since is scanned, what was deleted since is masked, so an older graph
+stays of use. Vectors are not in it: they are read from the segments.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import shutil
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.storage.files import FileLayer
+from orthant.errors import OrthantError, StoreCorruptedError, message
+
+__all__ = ["SpaceGraph", "damaged", "graph_class", "keep_only", "newest", "remove_stale", "save"]
+
+_FORMAT = 1
+_MANIFEST = "manifest.json"
+_LINKS = "links"
+_NAME = re.compile(r"graph\.(.+)\.([0-9]{12,18})")
+_PART = 1 << 20
+
+# Gives (numbers of the segments, their blocks) for an attachment.
+_Blocks = Callable[[], tuple[frozenset[int], Sequence[tuple[Any, ...]]]]
+
+
+def graph_class() -> Any:
+    """Return the class of the graphs; its kernels are loaded only where a space is large enough to need them.
+
+    Returns
+    -------
+    type
+        ``orthant.index.graph.Graph``.
+    """
+    return importlib.import_module("orthant.index.graph").Graph
+
+
+class _Attachment:
+    """The loaded graph of one file, shared by every generation that uses the file."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.index: Any = None
+        self.segments: frozenset[int] = frozenset()
+        self.problem: str | None = None
+
+
+@dataclass(frozen=True)
+class SpaceGraph:
+    """One graph file of a space; loaded and verified at its first use.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it lies.
+    number : int
+        The generation it was made of.
+    below : int
+        Every live row below it that has a vector is in the graph.
+    rows : int
+        Rows in the graph.
+    calibrated_rows : int
+        Rows it had when its recall was last measured.
+    bytes : int
+        Size on disk.
+    """
+
+    folder: Path
+    number: int
+    below: int
+    rows: int
+    calibrated_rows: int
+    bytes: int
+    files: dict[str, tuple[int, int]] = field(default_factory=dict, repr=False)
+    _attachment: _Attachment = field(default_factory=_Attachment, repr=False, compare=False)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the file could not be used, once that was tried; None while nothing is known against it."""
+        return self._attachment.problem
+
+    def index(self, segments: frozenset[int], blocks: _Blocks) -> Any | None:
+        """Return the graph over the space's vectors, or None when the file is not what was saved.
+
+        Parameters
+        ----------
+        segments : frozenset of int
+            Numbers of the space's segments now.
+        blocks : callable
+            Gives segment numbers and blocks for ``Graph.attach``; called when the graph must be (re-)attached, that is
+            at the first use and after a compaction has replaced a segment.
+
+        Returns
+        -------
+        Graph or None
+            Shared by all searches. None sends the search to the scan; the writer builds the graph anew.
+        """
+        here = self._attachment
+        with here.lock:
+            if here.index is not None and here.segments <= segments:
+                return here.index
+            if here.problem is not None:
+                return here.index
+            # Damage to vectors is not the graph's: it is raised, as a scan would raise it.
+            numbers, parts = blocks()
+            try:
+                self.verify()
+                index = graph_class().attach(self.folder / _LINKS, parts)
+                # Rows that a compaction took the vectors of are missing: they are dead.
+                if len(index) > self.rows:
+                    raise _damaged(self.folder, f"{len(index)} rows where {self.rows} were saved")
+            except (OrthantError, OSError) as error:
+                # A graph attached earlier holds the maps of its segments: it stays right though its files are gone.
+                here.problem = str(error)
+                return here.index
+            here.index, here.segments = index, numbers
+            return index
+
+    def verify(self) -> None:
+        """Compare every byte with its checksum.
+
+        Raises
+        ------
+        StoreCorruptedError
+            A file is missing, cut, longer or changed.
+        """
+        found = {file.relative_to(self.folder).as_posix(): file for file in _files_in(self.folder)}
+        found.pop(_MANIFEST, None)
+        if found.keys() != self.files.keys():
+            raise _damaged(self.folder, f"files {sorted(found)} where {sorted(self.files)} were saved")
+        for name, wanted in self.files.items():
+            if _size_and_crc(found[name]) != wanted:
+                raise _damaged(found[name], "other bytes than were saved")
+
+
+def _root(path: Path) -> Path:
+    return path / "derived"
+
+
+def _folders(path: Path) -> list[tuple[str, int, Path]]:
+    root = _root(path)
+    if not root.is_dir():
+        return []
+    named = ((_NAME.fullmatch(entry.name), entry) for entry in root.iterdir())
+    found = [(name[1], int(name[2]), entry) for name, entry in named if name is not None]
+    return sorted(found, key=lambda item: item[1], reverse=True)
+
+
+def newest(path: Path, space: SpaceDefinition, *, at_most: int, known: SpaceGraph | None) -> SpaceGraph | None:
+    """Return the newest graph of a space that a generation may use.
+
+    Parameters
+    ----------
+    path : Path
+        The collection's folder.
+    space : SpaceDefinition
+        The space.
+    at_most : int
+        The generation; a later graph may lack rows that it still has.
+    known : SpaceGraph or None
+        What is in use; kept when there is nothing newer.
+
+    Returns
+    -------
+    SpaceGraph or None
+        Its manifest is sound; its files are verified at the first use. A damaged manifest is passed over.
+    """
+    least = -1 if known is None else known.number
+    for name, number, folder in _folders(path):
+        if name == space.name and least < number <= at_most:
+            try:
+                return _describe(folder, number, space)
+            except (OrthantError, OSError):
+                # Derived: the writer makes it anew, and `check` reports the damage.
+                continue
+    return known
+
+
+def _describe(folder: Path, number: int, space: SpaceDefinition) -> SpaceGraph:
+    try:
+        record = json.loads((folder / _MANIFEST).read_text())
+        crc = record.pop("crc")
+        files = {name: (int(size), int(check)) for name, (size, check) in record["files"].items()}
+        told = (record["format"], record["space"], record["dim"], record["metric"], record["generation"])
+        sound = crc == _manifest_crc(record) and told == (_FORMAT, space.name, space.dim, space.metric, number)
+        counts = (record["below"], record["rows"], record["calibrated_rows"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(folder / _MANIFEST, "no manifest") from error
+    if not sound:
+        raise _damaged(folder / _MANIFEST, "a wrong checksum, or the manifest of another space")
+    return SpaceGraph(folder, number, *counts, sum(size for size, _ in files.values()), files)
+
+
+def save(
+    path: Path,
+    space: SpaceDefinition,
+    index: Any,
+    *,
+    number: int,
+    below: int,
+    calibrated_rows: int,
+    files: FileLayer,
+) -> SpaceGraph:
+    """Save a graph's links and codes; durable on return.
+
+    Parameters
+    ----------
+    path : Path
+        The collection's folder.
+    space : SpaceDefinition
+        The space.
+    index : Graph
+        What to save.
+    number : int
+        The generation it was made of.
+    below : int
+        Watermark of its rows.
+    calibrated_rows : int
+        Rows it had when it was last calibrated.
+    files : FileLayer
+        How the final rename is done.
+
+    Returns
+    -------
+    SpaceGraph
+        The saved file.
+    """
+    target = _root(path) / f"graph.{space.name}.{number:012d}"
+    fresh = target.with_name(f"{target.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    _remove(target)
+    files.make_folder(fresh)
+    index.save_links(fresh / _LINKS)
+    parts = {file.relative_to(fresh).as_posix(): _size_and_crc(file) for file in _files_in(fresh)}
+    record = {
+        "format": _FORMAT,
+        "space": space.name,
+        "dim": space.dim,
+        "metric": space.metric,
+        "generation": number,
+        "below": below,
+        "rows": len(index),
+        "calibrated_rows": calibrated_rows,
+        "files": parts,
+    }
+    record = json.loads(json.dumps(record))
+    (fresh / _MANIFEST).write_text(json.dumps({**record, "crc": _manifest_crc(record)}))
+    # As for the other derived files: whatever a power cut leaves, the manifest's checksums tell.
+    files.sync(_files_in(fresh))
+    for base, _, _ in os.walk(fresh):
+        files.sync_folder(Path(base))
+    files.replace(fresh, target)
+    files.sync_folder(_root(path))
+    return _describe(target, number, space)
+
+
+def keep_only(path: Path, space: str, number: int) -> None:
+    """Delete a space's graphs of other generations.
+
+    Parameters
+    ----------
+    path : Path
+        The collection's folder.
+    space : str
+        Name of the space.
+    number : int
+        The generation to keep; -1 keeps none.
+    """
+    for name, other, folder in _folders(path):
+        if name == space and other != number:
+            _remove(folder)
+
+
+def remove_stale(path: Path, used: Mapping[str, int]) -> list[str]:
+    """Delete graphs that no space uses: older, damaged, of a generation that never came to be or that a log lost.
+
+    Parameters
+    ----------
+    path : Path
+        The collection's folder.
+    used : mapping of str to int
+        The generation of each space's graph.
+
+    Returns
+    -------
+    list of str
+        What was done, one line each.
+    """
+    done = []
+    for name, number, folder in _folders(path):
+        if used.get(name) != number:
+            _remove(folder)
+            done.append(f"removed derived/{folder.name}: no graph in use")
+    return done
+
+
+def damaged(path: Path, spaces: Iterable[SpaceDefinition]) -> list[tuple[SpaceDefinition, Path, str]]:
+    """Return the graph files that are not what was saved.
+
+    Parameters
+    ----------
+    path : Path
+        The collection's folder.
+    spaces : iterable of SpaceDefinition
+        The committed spaces.
+
+    Returns
+    -------
+    list of (SpaceDefinition, Path, str)
+        Space, folder and what is wrong; empty when all are sound.
+    """
+    known = {space.name: space for space in spaces}
+    out = []
+    for name, number, folder in _folders(path):
+        if name in known:
+            try:
+                _describe(folder, number, known[name]).verify()
+            except (OrthantError, OSError) as error:
+                out.append((known[name], folder, str(error)))
+    return out
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(Path(base) / name for base, _, names in os.walk(folder) for name in names)
+
+
+def _size_and_crc(file: Path) -> tuple[int, int]:
+    size = crc = 0
+    with open(file, "rb") as handle:
+        while part := handle.read(_PART):
+            size, crc = size + len(part), zlib.crc32(part, crc)
+    return size, crc
+
+
+def _manifest_crc(record: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(record, sort_keys=True).encode())
+
+
+def _remove(folder: Path) -> None:
+    # Renamed first, so that a crash half-way leaves nothing that looks like a damaged graph.
+    gone = folder.with_name(f"{folder.name}.old")
+    shutil.rmtree(gone, ignore_errors=True)
+    try:
+        folder.rename(gone)
+    except OSError:
+        gone = folder
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def _damaged(path: Path, what: str) -> StoreCorruptedError:
+    return StoreCorruptedError(
+        message(
+            f"a graph file {path.name} with {what}",
+            "what was saved",
+            "nothing: searches scan, and the writer builds it anew; `orthant check --repair` does it now",
+        )
+    )
