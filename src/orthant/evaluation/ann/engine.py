@@ -167,6 +167,8 @@ def load_engine(name: str) -> Engine:
         raise InputError(message(f"the engine {name!r}", f"one of {', '.join(ENGINES)}", "check the spelling"))
     if not is_installed(name):
         package = {"faiss": "faiss-cpu"}.get(ENGINES[name].package, ENGINES[name].package)
-        raise MissingExtraError(message(f"the engine {name!r}", f"the package {package}", f"run: pip install {package}"))
+        raise MissingExtraError(
+            message(f"the engine {name!r}", f"the package {package}", f"run: pip install {package}")
+        )
     module, kind = ENGINES[name].home.split(":")
     return getattr(importlib.import_module(f"orthant.evaluation.ann.{module}"), kind)()

@@ -195,9 +195,7 @@ def named_inputs(
     if limit is not None and check_count(limit, name="limit") < len(base):
         base = base[np.sort(np.random.default_rng(seed).permutation(len(base))[:limit])]
     metric = _METRICS.get(name, "cosine")
-    return prepare_inputs(
-        name, base, vectors.queries, metric=metric, folder=folder, tune=tune, judge=judge, seed=seed
-    )
+    return prepare_inputs(name, base, vectors.queries, metric=metric, folder=folder, tune=tune, judge=judge, seed=seed)
 
 
 def read_inputs(

@@ -30,6 +30,8 @@ def usable_cpus() -> list[int]:
 def pin(cpus: list[int]) -> bool:
     """Bind every thread of this process to some CPUs, so that no hidden pool helps a single thread.
 
+    Pools of linear algebra are limited to as many threads, since more than CPUs would wait for each other.
+
     Parameters
     ----------
     cpus : list of int
@@ -40,6 +42,9 @@ def pin(cpus: list[int]) -> bool:
     bool
         False where the system has no such call.
     """
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(limits=len(cpus))
     if not hasattr(os, "sched_setaffinity"):
         return False
     tasks = [int(one.name) for one in _TASKS.iterdir()] if _TASKS.is_dir() else [0]
