@@ -10,11 +10,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-_HOMES = {"Flat": "orthant.index.flat"}
+_HOMES = {
+    "Flat": "orthant.index.flat",
+    "to_faiss": "orthant.index.export",
+    "to_hnswlib": "orthant.index.export",
+}
 
-__all__ = ["Flat"]
+__all__ = ["Flat", "to_faiss", "to_hnswlib"]
 
 if TYPE_CHECKING:
+    from orthant.index.export import to_faiss, to_hnswlib
     from orthant.index.flat import Flat
 
 

@@ -15,6 +15,8 @@ __all__ = ["lower_bound", "pareto", "qps_at", "spread_points"]
 
 # One-sided 95 % of the normal distribution: recall is a mean over hundreds of queries.
 _Z95 = 1.6448536269514722
+# Below it nobody searches, so curves may begin there.
+_WORTH_SHOWING = 0.8
 
 
 def _columns(recalls: npt.ArrayLike, qps: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -146,6 +148,6 @@ def spread_points(points: Sequence[dict[str, Any]], *, most: int, targets: Seque
         if after + 1 < len(front):
             wanted[after + 1] = None
     for i in np.unique(np.linspace(0, len(front) - 1, num=most).round().astype(int)):
-        if recalls[i] >= 0.6 and len(wanted) < most:
+        if recalls[i] >= _WORTH_SHOWING and len(wanted) < most:
             wanted[int(i)] = None
     return [front[i] for i in sorted(wanted)]

@@ -14,7 +14,6 @@ import numpy as np
 
 from orthant.types import FloatArray, IdArray, Metric
 
-
 Settings = dict[str, Any]
 _EFFORTS = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 _PROBES = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
@@ -104,7 +103,8 @@ class PcaHnsw(_Faiss):
     def builds(self, n: int, dim: int) -> list[Settings]:
         """Sweep the reduced dimension and the effort of the build."""
         reduced = [d for d in (128, 192, 96, 256, 64) if d < dim] or [dim]
-        return [{"d": d, "ef_construction": e} for e in (80, 160) for d in reduced]
+        quick = [{"d": d, "ef_construction": 80} for d in reduced[:4]]
+        return quick + [{"d": d, "ef_construction": 160} for d in reduced[:2]]
 
     def _factory(self, settings: Settings) -> str:
         return f"PCA{settings['d']},HNSW32_SQ8,RFlat"

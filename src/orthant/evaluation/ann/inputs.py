@@ -77,7 +77,7 @@ def prepare_inputs(
     *,
     metric: Metric,
     folder: Path,
-    tune: int = 500,
+    tune: int = 300,
     judge: int = 1_000,
     seed: int = 0,
 ) -> AnnInputs:
@@ -156,7 +156,7 @@ def _as_file(base: npt.NDArray[np.floating], metric: Metric, folder: Path) -> tu
 
 
 def named_inputs(
-    name: str, *, folder: Path, limit: int | None = None, tune: int = 500, judge: int = 1_000, seed: int = 0
+    name: str, *, folder: Path, limit: int | None = None, tune: int = 300, judge: int = 1_000, seed: int = 0
 ) -> AnnInputs:
     """Return a named set, ready to run.
 
@@ -205,7 +205,7 @@ def read_inputs(
     metric: Metric = "cosine",
     folder: Path,
     limit: int | None = None,
-    tune: int = 500,
+    tune: int = 300,
     judge: int = 1_000,
     seed: int = 0,
 ) -> AnnInputs:

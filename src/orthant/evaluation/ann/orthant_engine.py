@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from orthant.types import FloatArray, Hits, IdArray, Metric
 
-
 Settings = dict[str, Any]
 _EFFORTS = (10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512)
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from orthant.types import FloatArray, IdArray, Metric
 
-
 Settings = dict[str, Any]
 _EFFORTS = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 

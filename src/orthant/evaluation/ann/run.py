@@ -24,7 +24,7 @@ from orthant.validate import check_count, check_fraction
 __all__ = ["run_ann"]
 
 _PACKAGES = ("faiss-cpu", "scann", "usearch", "hnswlib")
-_TIMED_QUERIES = 500
+_TIMED_QUERIES = 300
 # A build that was started is let finish within reason; beyond, the engine is missing.
 _PATIENCE = 6.0
 

@@ -23,6 +23,9 @@ from orthant.evaluation.ann.truth import Truth, ground_truth
 
 _WARM_ROWS = 2_000
 _ENOUGH = 0.999
+# Candidate builds are ranked on fewer queries than settings: the differences that matter are large.
+_RANKING_QUERIES = 150
+_POINTS = 7
 _RECORD = "record.json"
 
 
@@ -98,7 +101,7 @@ class Worker:
             X = np.ascontiguousarray(X[chosen])
         kinds = {}
         for kind in self.spec["kinds"]:
-            Q = self.queries(kind, "tune")
+            Q = self.queries(kind, "tune")[:_RANKING_QUERIES]
             kinds[kind] = (Q, ground_truth(X, Q, k=self.k, metric=self.metric, data_sha256=""))
         tried = []
         for settings in candidates:
@@ -144,9 +147,7 @@ class Worker:
         for kind in self.spec["kinds"]:
             Q = self.queries(kind, "tune")
             points = self.sweep(self.engine, self.X, Q, self.truth(kind, "tune"))
-            chosen[kind] = [
-                one["setting"] for one in spread_points(points, most=8, targets=(0.9, *self.spec["targets"]))
-            ]
+            chosen[kind] = [one["setting"] for one in spread_points(points, most=_POINTS, targets=self.spec["targets"])]
         return found | {"chosen": chosen}
 
     def _cache(self) -> Path | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from orthant.evaluation.ann.curves import lower_bound
 from orthant.evaluation.ann.inputs import AnnInputs
 from orthant.evaluation.ann.measuring import pin, usable_cpus
 from orthant.evaluation.ann.truth import Truth, ground_truth
@@ -205,6 +206,7 @@ def _arm_in_cell(arm: Arm, cells: list[Cell], truths: list[tuple[Truth, Truth]],
         settings.append(setting)
     return {
         "recall": round(float(np.nanmean(recalls)), 4),
+        "recall_lower_95": round(lower_bound(recalls), 4),
         "p50_ms": round(statistics.median(times) * 1e3, 4),
         "p95_ms": round(float(np.quantile(times, 0.95)) * 1e3, 4),
         "mean_ms": round(statistics.fmean(times) * 1e3, 4),
