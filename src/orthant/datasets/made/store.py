@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from orthant.artifact import write_bytes_atomically
 from orthant.datasets.kinds import VectorSet
@@ -213,7 +212,7 @@ def _encode(
         if report is not None:
             report(f"{part} queries", len(found), len(found))
     # Half precision would halve the file, but every engine would then need a float32 copy of its own.
-    base: npt.NDArray[np.float32] | None = None
+    base: np.memmap[Any, np.dtype[np.float32]] | None = None
     done = 0
     for block in _blocks(texts.base, model, texts.per_token):
         if base is None:

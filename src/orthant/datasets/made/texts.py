@@ -85,7 +85,9 @@ def chunks(text: str, *, words: int = CHUNK_WORDS, stride: int = CHUNK_STRIDE) -
     ['a b c', 'c d e']
     """
     parts = text.split()
-    for start in range(0, max(1, len(parts) - (words - stride)) if parts else 0, stride):
+    overlap = max(0, words - stride)
+    # A stretch that would lie within the one before it is left out.
+    for start in range(0, max(1, len(parts) - overlap) if parts else 0, stride):
         yield " ".join(parts[start : start + words])
 
 

@@ -6,6 +6,7 @@ subtracts the mean.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ from orthant.types import FloatArray, IdArray, Metric
 Settings = dict[str, Any]
 _EFFORTS = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 _PROBES = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
+
+
+def faiss_module() -> Any:
+    """Import FAISS where it is used; its type stubs know only a part of it, so it goes untyped."""
+    return importlib.import_module("faiss")
 
 
 class _Faiss:
@@ -35,8 +41,7 @@ class _Faiss:
 
     def build(self, X: FloatArray, metric: Metric, *, threads: int, settings: Settings) -> None:
         """Train and add."""
-        import faiss
-
+        faiss = faiss_module()
         faiss.omp_set_num_threads(threads)
         kind = faiss.METRIC_INNER_PRODUCT if metric == "dot" else faiss.METRIC_L2
         index = faiss.index_factory(X.shape[1], self._factory(settings), kind)
@@ -49,8 +54,7 @@ class _Faiss:
 
     def search(self, Q: FloatArray, k: int, setting: Settings, *, threads: int) -> IdArray:
         """Search one batch."""
-        import faiss
-
+        faiss = faiss_module()
         faiss.omp_set_num_threads(threads)
         return self._index.search(Q, k, params=self._parameters(setting))[1]
 
@@ -59,15 +63,13 @@ class _Faiss:
 
     def save(self, folder: Path) -> bool:
         """Write the index."""
-        import faiss
-
+        faiss = faiss_module()
         faiss.write_index(self._index, str(folder / "index.faiss"))
         return True
 
     def load(self, folder: Path, X: FloatArray, metric: Metric, *, settings: Settings) -> None:
         """Read the index."""
-        import faiss
-
+        faiss = faiss_module()
         self._index = faiss.read_index(str(folder / "index.faiss"))
 
     def mapped_bytes(self) -> int:
@@ -77,8 +79,7 @@ class _Faiss:
 
 def _keep_origin(index: Any) -> None:
     """Under the inner product a rotation must not subtract the mean, or the order of scores changes."""
-    import faiss
-
+    faiss = faiss_module()
     inner = faiss.downcast_index(getattr(index, "base_index", index))
     if isinstance(inner, faiss.IndexPreTransform):
         turn = faiss.downcast_VectorTransform(inner.chain.at(0))
@@ -87,8 +88,7 @@ def _keep_origin(index: Any) -> None:
 
 
 def _graph_of(index: Any) -> Any:
-    import faiss
-
+    faiss = faiss_module()
     inner = faiss.downcast_index(getattr(index, "base_index", index))
     if isinstance(inner, faiss.IndexPreTransform):
         inner = faiss.downcast_index(inner.index)
@@ -117,8 +117,7 @@ class PcaHnsw(_Faiss):
         return [[{"ef": max(e, k * f), "k_factor": f} for e in _EFFORTS if e >= k * f] for f in (2, 3, 4, 6, 10)]
 
     def _parameters(self, setting: Settings) -> Any:
-        import faiss
-
+        faiss = faiss_module()
         inner = faiss.SearchParametersPreTransform(
             index_params=faiss.SearchParametersHNSW(efSearch=setting["ef"]),
         )
@@ -145,8 +144,7 @@ class HnswFlat(_Faiss):
         return [[{"ef": e} for e in _EFFORTS if e >= k]]
 
     def _parameters(self, setting: Settings) -> Any:
-        import faiss
-
+        faiss = faiss_module()
         return faiss.SearchParametersHNSW(efSearch=setting["ef"])
 
 
@@ -167,8 +165,7 @@ class _Ivf(_Faiss):
         return [[{"nprobe": p, "k_factor": f} for p in _PROBES] for f in (2, 5, 10, 20)]
 
     def _parameters(self, setting: Settings) -> Any:
-        import faiss
-
+        faiss = faiss_module()
         inner = faiss.SearchParametersIVF(nprobe=setting["nprobe"])
         return faiss.IndexRefineSearchParameters(k_factor=setting["k_factor"], base_index_params=inner)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,13 +136,24 @@ def _unit(rows: npt.NDArray[np.floating]) -> FloatArray:
     return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-30))).astype(np.float32)
 
 
-def _as_file(base: npt.NDArray[np.floating], metric: Metric, folder: Path) -> tuple[Path, FloatArray]:
-    plain = isinstance(base, np.memmap) and base.dtype == np.float32 and base.flags.c_contiguous and base.offset < 4096
-    whole = plain and base.base is not None and os.fspath(base.filename or "").endswith(".npy")
-    if whole and Path(base.filename).stat().st_size == base.offset + base.nbytes:
+def _usable_file(base: npt.NDArray[np.floating], metric: Metric) -> Path | None:
+    """The ``.npy`` file that a mapped base is the whole of, when engines can take it as it is."""
+    if not isinstance(base, np.memmap) or base.dtype != np.float32 or not base.flags.c_contiguous:
+        return None
+    path = Path(str(base.filename))
+    if path.suffix != ".npy" or not path.is_file() or path.stat().st_size != base.offset + base.nbytes:
+        return None
+    if metric == "cosine":
         lengths = np.linalg.norm(base[:: max(1, len(base) // 10_000)], axis=1)
-        if metric != "cosine" or float(np.abs(lengths - 1).max(initial=0)) < _UNIT:
-            return Path(base.filename), base
+        if float(np.abs(lengths - 1).max(initial=0)) > _UNIT:
+            return None
+    return path
+
+
+def _as_file(base: npt.NDArray[np.floating], metric: Metric, folder: Path) -> tuple[Path, FloatArray]:
+    usable = _usable_file(base, metric)
+    if usable is not None:
+        return usable, np.load(usable, mmap_mode="r", allow_pickle=False)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "base.npy"
     out = np.lib.format.open_memmap(path, "w+", np.float32, base.shape)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from orthant.errors import InputError, message
 from orthant.types import FloatArray, IdArray, Metric
 
 Settings = dict[str, Any]
@@ -85,7 +86,6 @@ class UsearchFloat:
         self._index: Any = None
         self._X: FloatArray = np.empty((0, 1), dtype=np.float32)
         self._metric: Metric = "cosine"
-        self._scale = np.float32(1)
 
     def builds(self, n: int, dim: int) -> list[Settings]:
         """Sweep the effort of the build and the degree."""
@@ -94,7 +94,6 @@ class UsearchFloat:
     def _empty(self, dim: int, metric: Metric, settings: Settings) -> Any:
         from usearch.index import Index
 
-        # A vector of 8 bits keeps the range from -1 to 1: the cosine has its own scale, others get one.
         name = {"dot": "ip", "l2": "l2sq", "cosine": "cos" if self._dtype == "i8" else "ip"}[metric]
         return Index(
             ndim=dim,
@@ -107,13 +106,14 @@ class UsearchFloat:
     def _keep(self, X: FloatArray, metric: Metric) -> None:
         self._X, self._metric = X, metric
         if self._dtype == "i8" and metric != "cosine":
-            self._scale = np.float32(1 / max(float(np.abs(X).max()), 1e-30))
+            # Its codes of 8 bits keep the direction of a vector and drop its length.
+            raise InputError(message(f"metric {metric!r} for {self.name}", "'cosine'", "compare it on unit vectors"))
 
     def build(self, X: FloatArray, metric: Metric, *, threads: int, settings: Settings) -> None:
         """Add everything."""
         self._keep(X, metric)
         self._index = self._empty(X.shape[1], metric, settings)
-        self._index.add(np.arange(len(X)), X if self._scale == 1 else X * self._scale, threads=threads)
+        self._index.add(np.arange(len(X)), X, threads=threads)
 
     def paths(self, k: int) -> list[list[Settings]]:
         """Rise in the beam."""
@@ -123,8 +123,7 @@ class UsearchFloat:
         """Search one batch; with ``rerank`` so many times k candidates are scored from the full vectors."""
         self._index.expansion_search = setting["ef"]
         count = k * max(1, setting["rerank"])
-        given = Q if self._scale == 1 else Q * self._scale
-        found = _padded(self._index.search(given, count, threads=threads).keys.reshape(len(Q), -1), count)
+        found = _padded(self._index.search(Q, count, threads=threads).keys.reshape(len(Q), -1), count)
         return _reranked(found, Q, self._X, self._metric)[:, :k] if setting["rerank"] else found
 
     def save(self, folder: Path) -> bool:

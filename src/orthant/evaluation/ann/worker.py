@@ -103,7 +103,7 @@ class Worker:
         for kind in self.spec["kinds"]:
             Q = self.queries(kind, "tune")[:_RANKING_QUERIES]
             kinds[kind] = (Q, ground_truth(X, Q, k=self.k, metric=self.metric, data_sha256=""))
-        tried = []
+        tried: list[dict[str, Any]] = []
         for settings in candidates:
             if tried and time.monotonic() > self.deadline:
                 break

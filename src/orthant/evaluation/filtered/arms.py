@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from orthant.evaluation.ann.engine import load_engine
+from orthant.evaluation.ann.faiss_engines import faiss_module
 from orthant.evaluation.ann.inputs import AnnInputs
 from orthant.evaluation.filtered.cells import Cell
 from orthant.index.flat import Flat
@@ -171,8 +172,7 @@ class FaissGraph:
 
     def search(self, q: FloatArray, k: int, cell: Cell, setting: dict[str, Any]) -> tuple[IdArray, str]:
         """Search with the selector inside the traversal."""
-        import faiss
-
+        faiss = faiss_module()
         faiss.omp_set_num_threads(1)
         graph = faiss.SearchParametersHNSW(efSearch=setting["ef"], sel=self._selector[0])
         inner = faiss.SearchParametersPreTransform(index_params=graph)
@@ -186,8 +186,7 @@ class FaissFlat(_Untuned):
     name = "faiss-flat-idselector"
 
     def __init__(self, inputs: AnnInputs) -> None:
-        import faiss
-
+        faiss = faiss_module()
         kind = faiss.METRIC_L2 if inputs.metric == "l2" else faiss.METRIC_INNER_PRODUCT
         self._index = faiss.index_factory(inputs.base.shape[1], "Flat", kind)
         self._index.add(inputs.base)
@@ -199,16 +198,14 @@ class FaissFlat(_Untuned):
 
     def search(self, q: FloatArray, k: int, cell: Cell, setting: dict[str, Any]) -> tuple[IdArray, str]:
         """Compare every selected row."""
-        import faiss
-
+        faiss = faiss_module()
         faiss.omp_set_num_threads(1)
         return self._index.search(q, k, params=faiss.SearchParameters(sel=self._selector[0]))[1], ""
 
 
 def _selector(cell: Cell) -> tuple[Any, Any]:
     """A selector and the bytes it points into, which must live as long."""
-    import faiss
-
+    faiss = faiss_module()
     packed = np.packbits(cell.mask, bitorder="little")
     return faiss.IDSelectorBitmap(len(cell.mask), faiss.swig_ptr(packed)), packed
 

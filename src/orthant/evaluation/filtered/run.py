@@ -28,6 +28,8 @@ _TURNS = 3
 # However slow an arm is, so many of its queries are timed.
 _LEAST = 5
 _COMPARED = 8
+# An arm that has not found its setting after so many budgets of a cell is too slow to win there.
+_TUNING = 3
 
 
 @dataclass(frozen=True)
@@ -126,11 +128,14 @@ def run_filtered(
                 say(f"{relation}, {share:.1%}")
                 far = relation == "anti-correlated"
                 equivalent.append(_equivalent(arms[0], groups[0], plan, share, far) | {"relation": relation})
+                truths = None
                 for predicate in predicates:
                     masks = [allowed_mask(g.rank, predicate, selectivity=share, far=far) for g in groups]
                     made = [Cell.of(mask, group) for mask, group in zip(masks, groups, strict=True)]
+                    # All predicates name the same rows, so their exact neighbours are found once.
+                    truths = truths or [(_truth(c, c.tune, plan), _truth(c, c.judge, plan)) for c in made]
                     about = {"predicate": predicate, "selectivity": share, "relation": relation}
-                    cells.append(about | _measure(arms, made, plan))
+                    cells.append(about | _measure(arms, made, truths, plan))
     finally:
         pin(cpus)
     return {
@@ -162,8 +167,7 @@ def _truth(cell: Cell, Q: np.ndarray, plan: _Plan) -> Truth:
     return Truth(hits.ids, hits.scores, "")
 
 
-def _measure(arms: list[Arm], cells: list[Cell], plan: _Plan) -> dict[str, Any]:
-    truths = [(_truth(cell, cell.tune, plan), _truth(cell, cell.judge, plan)) for cell in cells]
+def _measure(arms: list[Arm], cells: list[Cell], truths: list[tuple[Truth, Truth]], plan: _Plan) -> dict[str, Any]:
     found = {arm.name: _arm_in_cell(arm, cells, truths, plan) for arm in arms}
     mine = found["orthant"]
     good = {n: f for n, f in found.items() if n != "orthant" and f["recall"] >= plan.recall}
@@ -182,7 +186,10 @@ def _choose(arm: Arm, cell: Cell, truth: Truth, plan: _Plan) -> dict[str, Any]:
     settings = arm.settings(cell, plan.k)
     if len(settings) == 1:
         return settings[0]
+    begin = time.perf_counter()
     for setting in settings:
+        if time.perf_counter() - begin > _TUNING * plan.cell_budget_s:
+            return setting
         ids = np.concatenate([arm.search(q[None], plan.k, cell, setting)[0] for q in cell.tune])
         if np.nanmean(truth.recall(ids, cell.tune, plan.inputs.base, plan.inputs.metric)) >= plan.recall:
             return setting
