@@ -9,14 +9,12 @@ from pathlib import Path
 SCRIPTS = (
     "where_bitmap.py",
     "collection_speed.py",
-SCRIPTS = (
     "cold_start.py",
     "static_encoder.py",
     "retrieval.py",
     "hybrid_weights.py",
     "ann.py",
     "filtered.py",
-)
 )
 
 

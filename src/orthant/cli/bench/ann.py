@@ -1,65 +1,28 @@
-"""``orthant bench``: indexes side by side, on a named set or on the user's own vectors."""
+"""``orthant bench ann``: indexes side by side, on a named set or on the user's own vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import typer
-
-    from orthant.evaluation.ann.inputs import AnnInputs
-    from orthant.types import Metric
 
 __all__ = ["register"]
 
 _PEERS = "faiss,scann,usearch,hnswlib"
 
 
-@contextmanager
-def open_inputs(
-    data: str | None, vectors: str | None, queries: str | None, metric: str, limit: int | None
-) -> Iterator[AnnInputs]:
-    """Vectors and queries by name or by file; what must be written lies in a folder that goes with the block."""
-    from tempfile import TemporaryDirectory
-
-    from orthant.errors import InputError, message
-    from orthant.evaluation.ann.inputs import named_inputs, read_inputs
-    from orthant.validate import check_metric
-
-    with TemporaryDirectory() as folder:
-        if data is not None and vectors is None and queries is None:
-            yield named_inputs(data, folder=Path(folder), limit=limit)
-        elif data is None and vectors is not None and queries is not None:
-            chosen = cast("Metric", check_metric(metric))
-            yield read_inputs(vectors, queries, metric=chosen, folder=Path(folder), limit=limit)
-        else:
-            raise InputError(
-                message(
-                    "neither a data set nor vectors with queries, or both",
-                    "--data NAME, or --vectors and --queries",
-                    "choose one of the two",
-                )
-            )
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verb ``bench`` with ``ann`` and ``filtered``.
+def register(bench: typer.Typer) -> None:
+    """Add ``ann`` to ``bench``.
 
     Parameters
     ----------
-    app : typer.Typer
-        The application.
+    bench : typer.Typer
+        The group of verbs.
     """
     import typer
-
-    from orthant.cli import bench_filtered
-
-    bench = typer.Typer(help="Measure indexes against tuned peers, offline.", no_args_is_help=True)
-    app.add_typer(bench, name="bench")
-    bench_filtered.register(bench)
 
     @bench.command("ann", help="Recall, queries per second, build and memory of nearest-neighbour indexes.")
     def ann(
@@ -77,6 +40,7 @@ def register(app: typer.Typer) -> None:
         out: Path = typer.Option(None, help="Folder for ann.json, ann.html and ann.png."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
+        from orthant.cli.bench.inputs import open_inputs
         from orthant.cli.output import note, print_json
         from orthant.evaluation.ann.figures import check_plotting, write_figures
         from orthant.evaluation.ann.inputs import data_files_hash, truth_folder

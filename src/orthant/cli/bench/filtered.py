@@ -36,7 +36,7 @@ def register(bench: typer.Typer) -> None:
         out: Path = typer.Option(None, help="Folder for filtered.json."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
-        from orthant.cli.bench import open_inputs
+        from orthant.cli.bench.inputs import open_inputs
         from orthant.cli.output import note, print_json
         from orthant.evaluation.ann.inputs import data_files_hash
         from orthant.evaluation.filtered.run import run_filtered
