@@ -60,7 +60,9 @@ def test_relations_put_allowed_rows_near_or_far(inputs):
 
 @pytest.fixture(scope="module")
 def result(inputs):
-    return run.run_filtered(inputs, k=5, selectivities=(0.01, 0.5), tune=4, judge=8, cell_budget_s=0.02)
+    return run.run_filtered(
+        inputs, k=5, selectivities=(0.01, 0.5), tune=4, judge=8, cell_budget_s=0.02, asked=(0.9,), asked_queries=24
+    )
 
 
 def test_every_cell_has_every_arm_and_a_rival(result):
@@ -76,6 +78,14 @@ def test_every_cell_has_every_arm_and_a_rival(result):
         assert cell["recall_kept"] and cell["arms"]["orthant"]["plans"]
     if importlib.util.find_spec("faiss"):
         assert "faiss-hnsw-idselector" in result["cells"][0]["arms"] and result["missing"] == []
+
+
+def test_recall_asked_under_filters_is_measured(result):
+    assert [(one["relation"], one["selectivity"]) for one in result["kept"]] == [
+        (relation, share) for relation in RELATIONS for share in (0.01, 0.5)
+    ]
+    for one in result["kept"]:
+        assert one["asked"] == 0.9 and one["queries"] == 24 and one["lower_95"] <= one["measured"] == 1
 
 
 def test_w04_equivalent_predicates_give_identical_results(result):

@@ -21,7 +21,7 @@ def _padded(ids: Any, k: int) -> IdArray:
 
 
 class Scann:
-    """ScaNN: a partition tree, anisotropic 4-bit codes, re-ranking from full vectors."""
+    """ScaNN: a partition tree, with or without spilling (SOAR), anisotropic codes of 4 bits, re-ranking in full."""
 
     name = "scann"
 
@@ -29,9 +29,10 @@ class Scann:
         self._index: Any = None
 
     def builds(self, n: int, dim: int) -> list[Settings]:
-        """Sweep leaves and dimensions per code."""
+        """Sweep leaves, dimensions per code and spilling."""
         middle = max(1, min(2 ** round(np.log2(2 * np.sqrt(max(n, 1)))), n // 40))
-        return [{"leaves": middle, "block": b} for b in (2, 4)] + [{"leaves": max(1, middle // 2), "block": 2}]
+        plain = {"leaves": middle, "block": 2, "soar": False}
+        return [plain, plain | {"soar": True}, plain | {"block": 4}, plain | {"leaves": max(1, middle // 2)}]
 
     def build(self, X: FloatArray, metric: Metric, *, threads: int, settings: Settings) -> None:
         """Build the tree, the codes and the copy to re-rank from."""
@@ -40,10 +41,13 @@ class Scann:
         measure = "squared_l2" if metric == "l2" else "dot_product"
         builder = scann.scann_ops_pybind.builder(X, 10, measure).set_n_training_threads(threads)
         if settings["leaves"] > 1:
+            # Spilling is defined for inner products only.
+            spilled = {"soar_lambda": 1.5, "overretrieve_factor": 2.0} if settings["soar"] and metric != "l2" else {}
             builder = builder.tree(
                 num_leaves=settings["leaves"],
                 num_leaves_to_search=1,
                 training_sample_size=min(len(X), 250_000),
+                **spilled,
             )
         threshold = 0.2 if metric != "l2" else float("nan")
         coded = builder.score_ah(settings["block"], anisotropic_quantization_threshold=threshold)

@@ -27,6 +27,7 @@ _PACKAGES = ("faiss-cpu", "scann", "usearch", "hnswlib")
 _TIMED_QUERIES = 300
 # A build that was started is let finish within reason; beyond, the engine is missing.
 _PATIENCE = 6.0
+_PATIENCE_PER_VALUE_S = 2e-6
 
 
 @dataclass
@@ -116,7 +117,7 @@ def run_ann(
         Passes over the settings; the median counts. Fewer than 5 leave the spread uncertain.
     budget_s : float, default 60
         Seconds per engine for trying builds and settings. Too few leave a peer untuned; a build that was started
-        may take six times as long before the engine counts as missing.
+        may take six times as long, and longer for many vectors, before the engine counts as missing.
     sample_rows : int, default 20000
         Random rows on which candidate builds are ranked; the best is built in full.
     truth_folder, index_folder : Path, optional
@@ -198,7 +199,8 @@ def _judged(inputs: AnnInputs, k: int, folder: Path | None) -> dict[str, Any]:
 def _prepared(name: str, plan: _Plan, stack: ExitStack, environment: Mapping[str, str] | None) -> _Arm:
     process = stack.enter_context(EngineProcess(plan.spec(name), environment=environment))
     try:
-        return _Arm(name, process, process.ask("prepare", timeout_s=_PATIENCE * plan.budget_s + 60))
+        patience = _PATIENCE * plan.budget_s + 60 + _PATIENCE_PER_VALUE_S * plan.inputs.base.size
+        return _Arm(name, process, process.ask("prepare", timeout_s=patience))
     except EngineFailedError:
         process.close()
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,8 @@ def run_filtered(
     tune: int = 24,
     judge: int = 80,
     cell_budget_s: float = 1.0,
+    asked: Sequence[float] = (0.9, 0.95, 0.99),
+    asked_queries: int = 400,
     build_threads: int | None = None,
     index_folder: Path | None = None,
     report: Callable[[str], None] | None = None,
@@ -84,6 +86,10 @@ def run_filtered(
         Queries per cell of each half. Below 50 judging queries the recall of a cell is uncertain by 0.01 and more.
     cell_budget_s : float, default 1.0
         Seconds after which an arm stops repeating a cell; at least five queries are timed.
+    asked : sequence of float, default (0.9, 0.95, 0.99)
+        Recalls that the planner is asked for in every relation and selectivity, to see whether they are kept.
+    asked_queries : int, default 400
+        Judging queries for that; fewer make the lower bound loose.
     build_threads : int, optional
         Threads of builds; left out, every usable CPU.
     index_folder : Path, optional
@@ -95,7 +101,7 @@ def run_filtered(
     -------
     dict
         ``cells`` (recall, latency and plan by arm, and the ratio to the best rival), ``equivalent`` (by selectivity
-        and relation), ``missing`` and ``context``; JSON-serialisable.
+        and relation), ``kept`` (recall asked and measured), ``missing`` and ``context``; JSON-serialisable.
 
     Raises
     ------
@@ -107,8 +113,9 @@ def run_filtered(
     Cost: about 36 cells times six arms times two seconds at most, plus the builds.
     """
     plan = _checked(_Plan(inputs, kind or next(iter(inputs.queries)), k, recall, cell_budget_s, tune, judge))
-    for share in selectivities:
-        check_fraction(share, name="selectivity")
+    for share in (*selectivities, *asked):
+        check_fraction(share, name="selectivity or recall")
+    check_count(asked_queries, name="asked_queries")
     say = report or (lambda text: None)
     cpus = usable_cpus()
     cache = None
@@ -121,13 +128,16 @@ def run_filtered(
     )
     pin(cpus[-1:])
     try:
-        cells, equivalent = [], []
+        cells, equivalent, kept = [], [], []
         for relation in relations:
             groups = make_groups(inputs, relation, kind=plan.kind, tune=tune, judge=judge)
+            many = make_groups(inputs, relation, kind=plan.kind, tune=1, judge=asked_queries)
             for share in selectivities:
                 say(f"{relation}, {share:.1%}")
                 far = relation == "anti-correlated"
                 equivalent.append(_equivalent(arms[0], groups[0], plan, share, far) | {"relation": relation})
+                about = {"relation": relation, "selectivity": share}
+                kept += [about | one for one in _kept(arms[0], many, asked, plan, share, far)]
                 truths = None
                 for predicate in predicates:
                     masks = [allowed_mask(g.rank, predicate, selectivity=share, far=far) for g in groups]
@@ -141,6 +151,7 @@ def run_filtered(
     return {
         "cells": cells,
         "equivalent": equivalent,
+        "kept": kept,
         "missing": [{"arm": name, "reason": reason} for name, reason in missing.items()],
         "context": _context(plan),
     }
@@ -262,6 +273,29 @@ def _equivalent(arm: Arm, group: Group, plan: _Plan, share: float, far: bool) ->
         if not (np.array_equal(hits.ids, first.ids) and np.array_equal(hits.scores, first.scores))
     ]
     return {"selectivity": share, "identical": not unlike, "wordings": len(answers), "unlike": unlike}
+
+
+def _kept(
+    arm: Arm, groups: list[Group], asked: Sequence[float], plan: _Plan, share: float, far: bool
+) -> Iterator[dict[str, Any]]:
+    """Recall measured where a recall is asked for under the filter, over the queries of all groups."""
+    index, inputs = arm.index, plan.inputs  # type: ignore[attr-defined]
+    cells = [Cell.of(allowed_mask(g.rank, "range", selectivity=share, far=far), g) for g in groups]
+    truths = [_truth(cell, cell.judge, plan) for cell in cells]
+    for recall in asked:
+        each: list[float] = []
+        plans = set()
+        for cell, truth in zip(cells, truths, strict=True):
+            hits = index.search(cell.judge, plan.k, allowed=cell.bitmap, recall=recall, threads=1)
+            each += truth.recall(hits.ids, cell.judge, inputs.base, inputs.metric).tolist()
+            plans.add(hits.cost.plan)
+        yield {
+            "asked": recall,
+            "measured": round(float(np.nanmean(each)), 5),
+            "lower_95": round(lower_bound(each), 5),
+            "queries": len(each),
+            "plans": sorted(plans),
+        }
 
 
 def _context(plan: _Plan) -> dict[str, Any]:
