@@ -116,8 +116,9 @@ def run_ann(
     repetitions : int, default 5
         Passes over the settings; the median counts. Fewer than 5 leave the spread uncertain.
     budget_s : float, default 60
-        Seconds per engine for trying builds and settings. Too few leave a peer untuned; a build that was started
-        may take six times as long, and longer for many vectors, before the engine counts as missing.
+        Seconds per engine for trying candidate builds. Too few leave a peer untuned; its search settings are swept in
+        any case. With the full build it may take six times as long, and longer for many vectors, before the engine
+        counts as missing.
     sample_rows : int, default 20000
         Random rows on which candidate builds are ranked; the best is built in full.
     truth_folder, index_folder : Path, optional

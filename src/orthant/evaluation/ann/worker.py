@@ -78,8 +78,6 @@ class Worker:
                 last = recall
                 if recall >= _ENOUGH or still == 2:
                     break
-            if time.monotonic() > self.deadline and max(point["recall"] for point in points) > 0.99:
-                break
         return points
 
     def _worth(self, engine: Engine, X: np.ndarray, kinds: dict[str, tuple[np.ndarray, Truth]]) -> float:
