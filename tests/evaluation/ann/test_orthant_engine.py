@@ -72,6 +72,15 @@ def test_a_graph_is_built_over_the_vectors_swept_by_effort_and_asked_by_recall(g
     assert engine.mapped_bytes() == 320 and not engine.save(None)
 
 
+def test_kernels_are_compiled_before_anything_is_measured(monkeypatch):
+    from orthant.kernels import warmup
+
+    asked = []
+    monkeypatch.setattr(warmup, "warm", lambda: asked.append("warm"))
+    module.OrthantEngine().warm()
+    assert asked == ["warm"]
+
+
 def test_without_a_graph_the_exact_index_stands_in(monkeypatch, vectors):
     X, Q = vectors
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)

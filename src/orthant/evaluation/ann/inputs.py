@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = ["DATA_SETS", "AnnInputs", "QuerySplit", "named_inputs", "prepare_inpu
 DATA_SETS = ("minilm_short_texts", "mnist", *MADE_SETS)
 _METRICS: Mapping[str, Metric] = {"mnist": "l2"}
 _UNIT = 1e-5
+_BLOCK = 65_536
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +130,16 @@ def prepare_inputs(
             np.ascontiguousarray(Q[order[:half]]), np.ascontiguousarray(Q[order[half : half + judge]])
         )
     path, mapped = _as_file(base, metric, folder)
-    digest = hash_data(metric, mapped, {kind: [one.tune, one.judge] for kind, one in splits.items()})
+    digest = hash_data(metric, _hash_rows(mapped), {kind: [one.tune, one.judge] for kind, one in splits.items()})
     return AnnInputs(name, path, mapped, splits, metric, digest)
+
+
+def _hash_rows(base: FloatArray) -> str:
+    """SHA-256 of shape and rows, block by block: a mapped file of gigabytes is not copied into memory."""
+    digest = hashlib.sha256(repr(base.shape).encode())
+    for start in range(0, len(base), _BLOCK):
+        digest.update(np.ascontiguousarray(base[start : start + _BLOCK]).data)
+    return digest.hexdigest()
 
 
 def _unit(rows: npt.NDArray[np.floating]) -> FloatArray:
@@ -157,9 +167,9 @@ def _as_file(base: npt.NDArray[np.floating], metric: Metric, folder: Path) -> tu
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "base.npy"
     out = np.lib.format.open_memmap(path, "w+", np.float32, base.shape)
-    for start in range(0, len(base), 65_536):
-        block = as_vectors(base[start : start + 65_536], nonzero=metric == "cosine")
-        out[start : start + 65_536] = _unit(block) if metric == "cosine" else block
+    for start in range(0, len(base), _BLOCK):
+        block = as_vectors(base[start : start + _BLOCK], nonzero=metric == "cosine")
+        out[start : start + _BLOCK] = _unit(block) if metric == "cosine" else block
     out.flush()
     del out
     return path, np.load(path, mmap_mode="r", allow_pickle=False)

@@ -112,6 +112,7 @@ class Worker:
 
     def _warm(self) -> None:
         """Load libraries and compile kernels, so that neither counts as memory or time of the index."""
+        getattr(self.engine, "warm", lambda: None)()
         X = np.ascontiguousarray(self.X[:_WARM_ROWS])
         engine = load_engine(self.spec["engine"])
         self._build(engine, X, engine.builds(len(X), X.shape[1])[0])

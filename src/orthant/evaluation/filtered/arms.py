@@ -215,6 +215,7 @@ def make_arms(
 ) -> tuple[list[Arm], dict[str, str]]:
     """Build every arm that can run here; those that cannot are named with the reason."""
     engine: Any = load_engine("orthant")
+    engine.warm()
     engine.build(inputs.base, inputs.metric, threads=threads, settings={})
     engine.calibrate(calibration, k)
     arms: list[Arm] = [
