@@ -50,7 +50,7 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 setup: $(VENV)/.test
-	$(PIP) -e ".[arrow,pandas,hdf5,images,onnx,learn,bench,test,lint]"
+	$(PIP) -e ".[arrow,pandas,hdf5,images,onnx,learn,bench,peers,test,lint]"
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/run_all.py

@@ -13,6 +13,8 @@ SCRIPTS = (
     "static_encoder.py",
     "retrieval.py",
     "hybrid_weights.py",
+    "ann.py",
+    "filtered.py",
 )
 
 

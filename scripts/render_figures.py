@@ -144,7 +144,121 @@ def retrieval_rows(record: dict[str, Any]) -> Iterator[Row]:
         yield Row(f"`orthant eval --data {name}`, {metric}, default settings", shown, "", "retrieval.py")
 
 
+def _times(value: float | None) -> str:
+    return "not reached" if value is None else f"{value:.2f} x"
+
+
+def ann_rows(record: dict[str, Any]) -> Iterator[Row]:
+    targets = record["targets"]
+    for name, found in record["sets"].items():
+        data = found["context"]["data"]
+        label = f"{name}, {data['vectors']:,} x {data['dim']}"
+        for one in found["ratios"]:
+            level = f"{one['recall']:.2f}"
+            wanted = targets.get(one["queries"], {}).get(level)
+            mine = next(e for e in found["results"] if e["engine"] == "orthant" and e["queries"] == one["queries"])[
+                "qps_at"
+            ].get(level)
+            speed = "not reached" if mine is None else f"{mine:,.0f} queries/s"
+            spread = "" if one["ratio"] is None else f" ({one['ratio_min']:.2f} to {one['ratio_max']:.2f})"
+            yield Row(
+                f"{label}, {one['queries']} queries, recall@10 {level}, one thread",
+                f"{speed}, {_times(one['ratio'])} {one['best_peer']}{spread}",
+                "" if wanted is None else _target(f"{wanted} x", met=(one["ratio"] or 0.0) >= wanted),
+                "ann.py",
+            )
+        yield from _ann_costs(label, found, targets)
+    yield from _ann_variants(record, targets)
+
+
+def _ann_costs(label: str, found: dict[str, Any], targets: dict[str, Any]) -> Iterator[Row]:
+    """Build and memory against the peer that is fastest at the first recall, and the recall that was kept."""
+    if found["ratios"]:
+        first = found["ratios"][0]
+        build, memory = first["build_cpu_ratio"], first["memory_ratio"]
+        limits = targets["build_cpu_ratio"], targets["memory_ratio"]
+        yield Row(
+            f"{label}, build, CPU time",
+            f"{_times(build)} {first['best_peer']}",
+            _target(f"at most {limits[0]:.0f} x", met=build <= limits[0]),
+            "ann.py",
+        )
+        if memory is not None:
+            yield Row(
+                f"{label}, anonymous memory and codes",
+                f"{_times(memory)} {first['best_peer']}",
+                _target(f"at most {limits[1]} x", met=memory <= limits[1]),
+                "ann.py",
+            )
+    if found["kept"]:
+        worst = min(found["kept"], key=lambda one: one["lower_95"] - one["asked"])
+        least = worst["asked"] - targets["kept_below_asked"]
+        yield Row(
+            f"{label}, recall kept, {len(found['kept'])} cases, the worst",
+            f"asked {worst['asked']:.2f} ({worst['queries']}): {worst['measured']:.3f}, "
+            f"at least {worst['lower_95']:.3f} (95 %)",
+            _target(f"at least {least:.2f}", met=worst["lower_95"] >= least),
+            "ann.py",
+        )
+
+
+def _ann_variants(record: dict[str, Any], targets: dict[str, Any]) -> Iterator[Row]:
+    both = record.get("two_threads")
+    if both:
+        worst = min([*both["search"].values(), both["build"]])
+        yield Row(
+            f"{both['context']}, two threads against one",
+            f"search {min(both['search'].values(), default=0):.2f} x at least, build {both['build']:.2f} x",
+            _target(f"{targets['two_threads']} x", met=worst >= targets["two_threads"]),
+            "ann.py",
+        )
+    without = record.get("without_avx512")
+    if without and without["ratios"]:
+        worst_ratio = min(without["ratios"], key=lambda one: one["ratio"] or 0.0)
+        yield Row(
+            f"{without['context']['data']['name']}, both without AVX-512, the worst of {len(without['ratios'])}",
+            f"{_times(worst_ratio['ratio'])} {worst_ratio['best_peer']} at {worst_ratio['recall']:.2f}",
+            _target(f"{targets['without_avx512']:.0f} x", met=(worst_ratio["ratio"] or 0.0) >= 1.0),
+            "ann.py",
+        )
+
+
+def filtered_rows(record: dict[str, Any]) -> Iterator[Row]:
+    data, targets = record["context"]["data"], record["targets"]
+    for share in dict.fromkeys(cell["selectivity"] for cell in record["cells"]):
+        cells = [cell for cell in record["cells"] if cell["selectivity"] == share]
+        slow = min(cells, key=lambda cell: cell["speedup"] or 0.0)
+        recall = min(cell["arms"]["orthant"]["recall"] for cell in cells)
+        speeds = sorted(cell["arms"]["orthant"]["p50_ms"] for cell in cells)
+        met = recall >= targets["recall"] and (slow["speedup"] or 0.0) >= targets["speedup"]
+        yield Row(
+            f"Filtered, {data['name']}, {data['vectors']:,} rows, {share:.1%} allowed, {len(cells)} cells",
+            f"recall@10 {recall:.3f} at least, p50 {speeds[0]:.2f} to {speeds[-1]:.2f} ms, "
+            f"{_times(slow['speedup'])} {slow['best_rival']} at least ({slow['relation']}, {slow['predicate']})",
+            _target(f"recall {targets['recall']} and never slower", met=met),
+            "filtered.py",
+        )
+    worst = min(record["kept"], key=lambda one: one["lower_95"] - one["asked"])
+    least = worst["asked"] - targets["kept_below_asked"]
+    yield Row(
+        f"Filtered, {data['name']}, recall kept, {len(record['kept'])} cases, the worst",
+        f"asked {worst['asked']:.2f} ({worst['relation']}, {worst['selectivity']:.1%}): {worst['measured']:.3f}, "
+        f"at least {worst['lower_95']:.3f} (95 %)",
+        _target(f"at least {least:.2f}", met=worst["lower_95"] >= least),
+        "filtered.py",
+    )
+    alike = sum(one["identical"] for one in record["equivalent"])
+    yield Row(
+        f"Filtered, {data['name']}, equivalent predicates",
+        f"identical answers in {alike} of {len(record['equivalent'])} cells",
+        _target("all", met=alike == len(record["equivalent"])),
+        "filtered.py",
+    )
+
+
 SOURCES = {
+    "ann": ann_rows,
+    "filtered": filtered_rows,
     "collection_speed": collection_rows,
     "where_bitmap": where_rows,
     "static_encoder": encoder_rows,

@@ -1,20 +1,9 @@
 """Where classes join the conformance suites, by one line each.
 
     register_index("flat", Flat)
-register_index("graph", Graph)
-register_index("graph-without-scans", _walking_graph, recall=0.9)
     register_encoder("static", StaticEncoder.load)
-    register_transform("pca", lambda dim: PCA(dim=max(1, dim // 2)))
     register_transform("reduction", lambda dim: Reduction(dim=max(1, dim // 2)))
-register_transform("reduction-chosen", lambda dim: Reduction(), dims=(*range(1, 131, 9), 31, 32, 33, 64, 65))
-register_transform("reduction-origin", lambda dim: Reduction(dim=max(1, dim // 3), center=False), dims=(1, 2, 33, 128))
-for metric in ("dot", "cosine", "l2"):
-    register_transform(
-        f"leanvec-{metric}",
-        lambda dim, metric=metric: LeanVec(dim=max(1, dim // 2), metric=metric, center=metric != "dot"),
-        dims=(*range(1, 131, 9), 31, 32, 33, 63, 64, 65),
-    )
-register_quantizer("sq8", lambda dim: ScalarQuantizer())
+    register_quantizer("sq8", lambda dim: SQ8())
 
 A factory is called for every fresh instance. ``test_registered.py`` fails for a public class that speaks a protocol
 and is not registered here; what cannot be is listed in ``EXEMPT`` with the reason.

@@ -90,6 +90,58 @@ def test_all_result_shapes_render(tmp_path):
     assert "| New process to first hit | 0.50 s |" in table
 
 
+def _ann(ratio, lower):
+    ratio = {"queries": "in", "recall": 0.95, "best_peer": "scann", "ratio": ratio, "ratio_min": 1.0, "ratio_max": 2.0}
+    found = {
+        "context": {"data": {"name": "texts", "vectors": 70_000, "dim": 384}},
+        "results": [{"engine": "orthant", "queries": "in", "qps_at": {"0.95": 5_000.0}}],
+        "ratios": [ratio | {"build_cpu_ratio": 1.2, "memory_ratio": 0.4}],
+        "kept": [
+            {"queries": "in", "asked": 0.9, "measured": 0.95, "lower_95": 0.94},
+            {"queries": "out", "asked": 0.99, "measured": 0.985, "lower_95": lower},
+        ],
+    }
+    two = {"search": {"in at 0.95": 1.9}, "build": 1.7, "context": "texts"}
+    targets = {"in": {"0.95": 1.2}, "build_cpu_ratio": 1.0, "memory_ratio": 0.5, "two_threads": 1.8}
+    targets |= {"kept_below_asked": 0.01, "without_avx512": 1.0}
+    return {"targets": targets, "sets": {"texts": found}, "two_threads": two, "without_avx512": found}
+
+
+def test_index_benchmarks_render_with_their_targets(tmp_path):
+    (tmp_path / "ann.json").write_text(json.dumps(_ann(1.5, 0.981)))
+    table = figures.figures(tmp_path)
+    assert "5,000 queries/s, 1.50 x scann (1.00 to 2.00) | 1.2 x: met" in table
+    assert "1.20 x scann | at most 1 x: **missed**" in table and "0.40 x scann | at most 0.5 x: met" in table
+    assert "asked 0.99 (out): 0.985, at least 0.981 (95 %) | at least 0.98: met" in table
+    assert "build 1.70 x | 1.8 x: **missed**" in table
+    (tmp_path / "ann.json").write_text(json.dumps(_ann(None, 0.97)))
+    table = figures.figures(tmp_path)
+    assert "not reached scann | 1.2 x: **missed**" in table and "at least 0.98: **missed**" in table
+
+
+@pytest.mark.parametrize(
+    ("recall", "speedup", "word"), [(0.96, 1.1, "met"), (0.94, 1.1, "missed"), (1.0, 0.9, "missed")]
+)
+def test_filtered_benchmarks_render_the_worst_cell(tmp_path, recall, speedup, word):
+    cell = {"relation": "correlated", "predicate": "set", "selectivity": 0.01, "best_rival": "exact-blas"}
+    good = cell | {"speedup": 3.0, "arms": {"orthant": {"recall": 1.0, "p50_ms": 0.5}}}
+    bad = cell | {"speedup": speedup, "arms": {"orthant": {"recall": recall, "p50_ms": 2.0}}}
+    kept = [{"relation": "correlated", "selectivity": 0.01, "asked": 0.9, "measured": 0.95, "lower_95": 0.93}]
+    record = {
+        "context": {"data": {"name": "tokens", "vectors": 1_000_000}},
+        "targets": {"recall": 0.95, "speedup": 1.0, "kept_below_asked": 0.01},
+        "cells": [good, bad],
+        "kept": kept,
+        "equivalent": [{"identical": True}, {"identical": False}],
+    }
+    (tmp_path / "filtered.json").write_text(json.dumps(record))
+    table = figures.figures(tmp_path)
+    shown = word if word == "met" else "**missed**"
+    assert f"{speedup:.2f} x exact-blas at least (correlated, set) | recall 0.95 and never slower: {shown}" in table
+    assert "at least 0.930 (95 %) | at least 0.89: met" in table
+    assert "identical answers in 1 of 2 cells | all: **missed**" in table
+
+
 def test_the_reference_is_up_to_date():
     assert reference.PAGE.read_text(encoding="utf-8") == reference.page(), "run `python scripts/render_reference.py`"
 

@@ -450,3 +450,20 @@ def test_minilm_int8_is_close_and_keeps_the_quality(stsb, stsb_vectors):
 def test_only_default_settings_keep_the_name():
     assert TransformerEncoder.minilm(backend="numpy", max_tokens=128).name is None
     assert TransformerEncoder.minilm(backend="numpy", truncation="chunk").name is None
+
+
+def test_token_states_are_those_of_the_model_without_special_tokens(encoder):
+    texts = ["a cat sat", "", "dog", "the lighthouse keeper"]
+    found = encoder.encode_tokens(texts)
+    assert len(found) == 4 and len(found[1]) == 0
+    assert found.values.dtype == np.float32
+    for text, rows in zip(texts, (found[i] for i in range(4)), strict=True):
+        ids = np.array([encoder._tokenizer.encode(text).ids])
+        states = encoder._model.states(ids, np.ones_like(ids))[0]
+        if encoder._folder.normalized:
+            states = states / np.linalg.norm(states, axis=1, keepdims=True)
+        np.testing.assert_allclose(rows, states[1:-1], atol=2e-5)
+    alone = encoder.encode_tokens([texts[3]], batch_size=1).values
+    np.testing.assert_allclose(found[3], alone, atol=2e-5)
+    with pytest.raises(InputError, match="role"):
+        encoder.encode_tokens(texts, role="other")

@@ -26,6 +26,7 @@ def application() -> typer.Typer:
     from orthant import __version__
     from orthant.cli import (
         add,
+        bench,
         check,
         demo,
         doctor,
@@ -61,7 +62,8 @@ def application() -> typer.Typer:
     ) -> None:
         pass
 
-    for verb in (demo, add, search, evaluate, stats, check, exporting, importing, doctor, warmup, papers, reproduce):
+    verbs = (demo, add, search, evaluate, stats, check, exporting, importing, doctor, warmup, papers, reproduce, bench)
+    for verb in verbs:
         verb.register(app)
     return app
 

@@ -24,7 +24,7 @@ from orthant.encoders.truncation import (
 )
 from orthant.errors import InputError, MissingExtraError, StoreCorruptedError, message
 from orthant.threads import map_tasks
-from orthant.types import EncodeReport, FloatArray, Role
+from orthant.types import EncodeReport, FloatArray, Ragged, Role
 from orthant.validate import as_texts, check_choice, check_count
 
 __all__ = ["MINILM_SHA256", "Backend", "TransformerEncoder", "minilm_folder"]
@@ -347,6 +347,49 @@ class TransformerEncoder:
         vectors, count = self._encode(items, role=role, batch_size=batch_size, progress=progress)
         return vectors, count.report(seconds=time.perf_counter() - started)
 
+    def encode_tokens(self, items: Sequence[str], *, role: Role = "document", batch_size: int = 64) -> Ragged:
+        """Return one vector per token of the first window, special tokens left out.
+
+        Parameters
+        ----------
+        items : sequence of str
+            Texts; an empty one gets no row.
+        role : {"query", "document"}, default "document"
+            Chooses the prompt, whose tokens count as the text's.
+        batch_size : int, default 64
+            As for ``encode``.
+
+        Returns
+        -------
+        Ragged
+            Last hidden states (T, dim), float32, of unit length when the model normalises its vectors.
+
+        Raises
+        ------
+        InputError
+            Not texts, or a text beyond the window under ``truncation="error"``.
+        """
+        check_choice(role, ("query", "document"), name="role")
+        check_count(batch_size, name="batch_size")
+        count = TruncationCount()
+        texts = as_texts(items, name="items")
+        windows = self._windows([self._prompts[role] + text for text in texts], count)
+        first = np.searchsorted(windows.owner, np.arange(len(texts)))
+        rows: list[FloatArray] = [np.empty((0, self.dim), dtype=np.float32)] * len(texts)
+        order = np.argsort([len(windows.ids[i]) for i in first], kind="stable")
+        step = 1 if self.backend == "onnx-int8" else batch_size
+        special = set(self._tokenizer.encode("").ids)
+        for start in range(0, len(order), step):
+            batch = order[start : start + step]
+            ids = [windows.ids[first[i]] for i in batch]
+            states = self._model.states(*self._padded(ids))
+            for i, window, found in zip(batch, ids, states, strict=True):
+                rows[i] = found[: len(window)][~np.isin(window, list(special))]
+        values = np.concatenate([np.empty((0, self.dim), dtype=np.float32), *rows])
+        if self._folder.normalized:
+            values /= np.maximum(np.sqrt(np.einsum("ij,ij->i", values, values))[:, None], np.float32(1e-12))
+        return Ragged(values, np.cumsum([0, *(len(row) for row in rows)], dtype=np.int64))
+
     def _encode(
         self, items: Sequence[str], *, role: Role, batch_size: int, progress: bool
     ) -> tuple[FloatArray, TruncationCount]:
@@ -407,6 +450,10 @@ class TransformerEncoder:
         return vectors
 
     def _pooled(self, rows: list[np.ndarray]) -> FloatArray:
+        ids, mask = self._padded(rows)
+        return bert_backends.pool(self._model.states(ids, mask), mask, pooling=self._folder.pooling)
+
+    def _padded(self, rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         width = max(len(row) for row in rows)
         # Some models derive positions from the padding id, so it has to be theirs.
         ids = np.full((len(rows), width), self._folder.config.get("pad_token_id") or 0, dtype=np.int64)
@@ -414,7 +461,7 @@ class TransformerEncoder:
         for i, row in enumerate(rows):
             ids[i, : len(row)] = row
             mask[i, : len(row)] = 1
-        return bert_backends.pool(self._model.states(ids, mask), mask, pooling=self._folder.pooling)
+        return ids, mask
 
     def __repr__(self) -> str:
         """Return what distinguishes it in one line."""

@@ -10,11 +10,17 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-_HOMES = {"Flat": "orthant.index.flat", "Graph": "orthant.index.graph"}
+_HOMES = {
+    "Flat": "orthant.index.flat",
+    "Graph": "orthant.index.graph",
+    "to_faiss": "orthant.index.export",
+    "to_hnswlib": "orthant.index.export",
+}
 
-__all__ = ["Flat", "Graph"]
+__all__ = ["Flat", "Graph", "to_faiss", "to_hnswlib"]
 
 if TYPE_CHECKING:
+    from orthant.index.export import to_faiss, to_hnswlib
     from orthant.index.flat import Flat
     from orthant.index.graph import Graph
 

@@ -1,0 +1,138 @@
+"""Unfiltered nearest-neighbour search against tuned peers: speed at equal recall, build, memory, recall kept.
+
+One thread, the engines taking turns; settings are chosen on other queries than those that judge. Sets of vectors that
+are missing are made first (``make_vectors.py``). Indexes of peers are kept in the cache, with what their builds took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from orthant.datasets.made.store import MADE_SETS, load_made
+from orthant.errors import NotFoundError
+from orthant.evaluation.ann.inputs import data_files_hash, index_folder, named_inputs, truth_folder
+from orthant.evaluation.ann.run import run_ann
+
+RESULT = Path(__file__).parent / "results" / "ann.json"
+EVERY_PEER = ("faiss", "scann", "usearch", "hnswlib")
+# A million vectors leave time for the strongest only; the others lose to them on every smaller set.
+SETS: dict[str, tuple[str, ...]] = {
+    "minilm_short_texts": EVERY_PEER,
+    "newsgroups_chunks": EVERY_PEER,
+    "token_vectors": ("faiss-pca-sq8-refine", "faiss-ivfpq-refine", "scann"),
+    "mnist": ("faiss-pca-sq8-refine", "scann", "hnswlib"),
+}
+TARGETS = {
+    "in": {"0.95": 1.2, "0.99": 1.1},
+    "out": {"0.95": 1.2, "0.99": 1.2},
+    "build_cpu_ratio": 1.0,
+    "memory_ratio": 0.5,
+    "two_threads": 1.8,
+    "without_avx512": 1.0,
+    "kept_below_asked": 0.01,
+}
+SCALING_SET = "minilm_short_texts"
+STRONGEST = ("faiss-pca-sq8-refine",)
+WITHOUT_AVX512 = {"NUMBA_CPU_NAME": "haswell", "FAISS_SIMD_LEVEL": "AVX2", "FAISS_OPT_LEVEL": "avx2"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sets", nargs="*", default=list(SETS), help=f"from {', '.join(SETS)}; default all")
+    parser.add_argument("--limit", type=int, help="index so many vectors only, for a trial; nothing is written")
+    parser.add_argument("--peers", help="instead of each set's own, with commas; nothing is written")
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--budget-s", type=float, default=25.0)
+    given = parser.parse_args()
+    begin = time.perf_counter()
+    record: dict[str, Any] = {"targets": TARGETS, "sets": {}}
+    for name in given.sets:
+        make_if_missing(name)
+        record["sets"][name] = compare(name, given, SETS[name])
+        show(name, record["sets"][name])
+    if SCALING_SET in given.sets:
+        record["two_threads"] = two_threads(record["sets"][SCALING_SET], given)
+        record["without_avx512"] = compare(SCALING_SET, given, STRONGEST, environment=WITHOUT_AVX512, kept=False)
+    record["seconds"] = round(time.perf_counter() - begin, 1)
+    text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+    if given.limit is None and given.peers is None and set(given.sets) == set(SETS):
+        RESULT.write_text(text, encoding="utf-8")
+    else:
+        print(text)
+
+
+def make_if_missing(name: str) -> None:
+    if name not in MADE_SETS:
+        return
+    try:
+        load_made(name)
+    except NotFoundError:
+        subprocess.run([sys.executable, str(Path(__file__).with_name("make_vectors.py")), name], check=True)
+
+
+def compare(
+    name: str,
+    given: argparse.Namespace,
+    peers: tuple[str, ...],
+    *,
+    threads: int = 1,
+    build_threads: int | None = None,
+    environment: dict[str, str] | None = None,
+    kept: bool = True,
+) -> dict[str, Any]:
+    chosen = peers if given.peers is None or not peers else tuple(given.peers.split(","))
+    with TemporaryDirectory() as folder:
+        inputs = named_inputs(name, folder=Path(folder), limit=given.limit)
+        found = run_ann(
+            inputs,
+            peers=chosen,
+            threads=threads,
+            build_threads=build_threads,
+            asked=(0.9, 0.95, 0.99) if kept else (),
+            repetitions=given.repetitions,
+            budget_s=given.budget_s,
+            truth_folder=truth_folder(),
+            # What was built with other instructions must not stand in.
+            index_folder=None if environment else index_folder(),
+            environment=environment,
+            report=lambda text: print(f"  {name}: {text}", file=sys.stderr, flush=True),
+        )
+    found["context"]["data"]["files_sha256"] = data_files_hash(name)
+    return found
+
+
+def two_threads(one: dict[str, Any], given: argparse.Namespace) -> dict[str, Any]:
+    """Gain of a second thread, in search at each recall and in the build."""
+    single = compare(SCALING_SET, given, (), threads=1, build_threads=1, kept=False)
+    double = compare(SCALING_SET, given, (), threads=2, build_threads=2, kept=False)
+    pairs = list(zip(single["results"], double["results"], strict=True))
+    search = {
+        f"{a['queries']} at {level}": round(b["qps_at"][level] / a["qps_at"][level], 3)
+        for a, b in pairs
+        for level in a["qps_at"]
+        if a["qps_at"][level] and b["qps_at"][level]
+    }
+    build = pairs[0][0]["build_s"] / max(pairs[0][1]["build_s"], 1e-9)
+    return {"search": search, "build": round(build, 3), "context": one["context"]["data"]["name"]}
+
+
+def show(name: str, found: dict[str, Any]) -> None:
+    for ratio in found["ratios"]:
+        print(
+            f"{name}, {ratio['queries']}, {ratio['recall']}: {ratio['ratio']} x {ratio['best_peer']}"
+            f" ({ratio['ratio_min']} to {ratio['ratio_max']}), build {ratio['build_cpu_ratio']},"
+            f" memory {ratio['memory_ratio']}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

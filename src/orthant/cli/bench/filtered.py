@@ -1,0 +1,86 @@
+"""``orthant bench filtered``: search under filters of many kinds, against exact scans and FAISS's selectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import typer
+
+__all__ = ["register"]
+
+
+def register(bench: typer.Typer) -> None:
+    """Add ``filtered`` to ``bench``.
+
+    Parameters
+    ----------
+    bench : typer.Typer
+        The group of verbs.
+    """
+    import typer
+
+    @bench.command("filtered", help="Recall and latency under filters, by selectivity and relation to the query.")
+    def filtered(
+        data: str = typer.Option(None, help="A named set; token_vectors unless --vectors is given."),
+        vectors: str = typer.Option(None, help="Vectors to index: .npy, file.npz:name, .fvecs or HDF5."),
+        queries: str = typer.Option(None, help="Queries, in one of the same formats."),
+        metric: str = typer.Option("cosine", help="cosine, dot or l2; for --vectors."),
+        k: int = typer.Option(10, help="Neighbours."),
+        recall: float = typer.Option(0.95, help="Recall that every arm should reach."),
+        selectivity: list[float] = typer.Option([0.001, 0.01, 0.1, 0.5], help="Share allowed; may be repeated."),
+        cell_budget_s: float = typer.Option(1.0, help="Seconds per arm and cell."),
+        limit: int = typer.Option(None, help="Index so many vectors only, drawn at random."),
+        out: Path = typer.Option(None, help="Folder for filtered.json."),
+        json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    ) -> None:
+        from orthant.cli.bench.inputs import open_inputs
+        from orthant.cli.output import note, print_json
+        from orthant.evaluation.ann.inputs import data_files_hash
+        from orthant.evaluation.filtered.run import run_filtered
+
+        name = "token_vectors" if data is None and vectors is None and queries is None else data
+        with open_inputs(name, vectors, queries, metric, limit) as inputs:
+            result = run_filtered(
+                inputs, k=k, recall=recall, selectivities=selectivity, cell_budget_s=cell_budget_s, report=note
+            )
+        result["context"]["data"]["files_sha256"] = None if name is None else data_files_hash(name)
+        if out is not None:
+            _write(result, out)
+        if json:
+            print_json(result)
+        else:
+            _show(result)
+
+
+def _write(result: Mapping[str, Any], folder: Path) -> None:
+    import json
+
+    from orthant.artifact import write_bytes_atomically
+    from orthant.cli.output import note
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "filtered.json"
+    write_bytes_atomically(path, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
+    note(f"wrote {path}")
+
+
+def _show(result: Mapping[str, Any]) -> None:
+    from orthant.cli.output import print_table
+
+    data = result["context"]["data"]
+    rows = []
+    for cell in result["cells"]:
+        mine, best = cell["arms"]["orthant"], cell["best_rival"]
+        rival = "none" if best is None else f"{best} {cell['arms'][best]['p50_ms']:.2f} ms"
+        speed = "missing" if cell["speedup"] is None else f"{cell['speedup']:.2f}"
+        about = [cell["relation"], cell["predicate"], f"{cell['selectivity']:.1%}"]
+        rows.append([*about, f"{mine['recall']:.3f}", f"{mine['p50_ms']:.2f}", ", ".join(mine["plans"]), rival, speed])
+    columns = ("relation", "predicate", "allowed#", "recall#", "p50 ms#", "plan", "best rival", "speed-up#")
+    unlike = sum(not one["identical"] for one in result["equivalent"])
+    lines = [f"{one['arm']} is missing: {one['reason']}" for one in result["missing"]]
+    lines.append(f"equivalent predicates answered unlike in {unlike} of {len(result['equivalent'])} cells")
+    title = f"{data['name']}: {data['vectors']:,} x {data['dim']}, {data['metric']}, queries {data['queries']}"
+    print_table(title, columns, rows, caption="\n".join(lines))
