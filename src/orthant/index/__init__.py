@@ -10,12 +10,17 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-_HOMES = {"Flat": "orthant.index.flat"}
+_HOMES = {
+    "Flat": "orthant.index.flat",
+    "insertion_order": "orthant.index.ordering",
+    "local_dimensions": "orthant.index.ordering",
+}
 
-__all__ = ["Flat"]
+__all__ = ["Flat", "insertion_order", "local_dimensions"]
 
 if TYPE_CHECKING:
     from orthant.index.flat import Flat
+    from orthant.index.ordering import insertion_order, local_dimensions
 
 
 def __getattr__(name: str) -> Any:
