@@ -89,7 +89,7 @@ class _Half:
 def test_losses_and_moves_are_counted(monkeypatch):
     built = []
 
-    def build(engine, X, *, degree, construction, order, seed):
+    def build(engine, X, *, degree, construction, seed):
         built.append((degree, seed))
         return _Half(X) if degree == 4 and X.shape[1] == 20 else _Exact(X)
 

@@ -176,7 +176,7 @@ def leaderboard_shift(
     settings : mapping of str to GraphSetting
         By name; under-configured, default and high unless given.
     seeds : sequence of int, default (0,)
-        One build per seed, with its own layers and order of insertion; figures are means over them.
+        One build per seed; figures are means over them.
 
     Returns
     -------
@@ -231,14 +231,8 @@ class _Cell:
         self.truth: IdArray = index.search(self._queries, _K).ids
 
     def search(self, engine: str, setting: GraphSetting, seed: int) -> IdArray:
-        order = np.random.default_rng(seed).permutation(len(self._documents)).astype(np.int64)
         graph = build_graph(
-            engine,
-            self._documents,
-            degree=setting.degree,
-            construction=setting.construction,
-            order=order,
-            seed=seed,
+            engine, self._documents, degree=setting.degree, construction=setting.construction, seed=seed
         )
         return graph.search(self._queries, _K, effort=setting.effort)[0]
 

@@ -91,7 +91,7 @@ def insertion_order(
     >>> insertion_order(np.eye(4), "given").tolist()
     [0, 1, 2, 3]
     >>> insertion_order(np.eye(4), "category", categories=["b", "a", "b", "a"], seed=1).tolist()
-    [0, 2, 1, 3]
+    [1, 3, 0, 2]
     """
     matrix = as_vectors(X, nonzero=check_metric(metric) == "cosine")
     n = len(matrix)
