@@ -67,7 +67,7 @@ def test_effort_buys_recall_and_costs_distances(mixed):
 def test_recall_falls_with_the_dimension_and_not_with_the_length():
     study = recall_against_dimension(engine=PEERS[0], intrinsic_dims=(4, 16, 64), points=1200, queries=100)
     assert study.correlation(10) == pytest.approx(-1)
-    assert study.recall[10][0] > study.recall[10][-1] + 0.3
+    assert study.recall[10][0] > study.recall[10][-1] + 0.2
     assert study.estimated[0] < study.estimated[1] < study.estimated[2]
     longer = recall_against_dimension(engine=PEERS[0], intrinsic_dims=(16,), ambient_dim=64, points=1200, queries=100)
     assert abs(longer.recall[10][0] - study.recall[10][1]) < 0.1
@@ -111,9 +111,9 @@ def test_an_order_is_flagged_only_outside_the_spread(monkeypatch, mixed, sorted_
         return graph
 
     monkeypatch.setattr(ann_study, "build_graph", build)
-    report = compare_orders(X, Q, orders=("given",), engine="faiss")
-    assert report.interval[0] < 0.6 and report.interval[1] > 0.8
-    assert np.sign(report.flagged.get("given", 0)) == flag
+    report = compare_orders(X, Q, orders={"mine": np.arange(len(X))}, engine="faiss")
+    assert report.interval == pytest.approx((0.5759, 0.8241), abs=1e-3)
+    assert np.sign(report.flagged.get("mine", 0)) == flag
     assert ("leaves the spread" in str(report)) == (flag != 0)
     assert len(report.to_dict()["recall"]["random"]) == 5
 

@@ -162,7 +162,8 @@ class OrderReport:
     recall : mapping of str to tuple of float
         Recall@k by order, one per seed.
     interval : tuple of float
-        Where one further random order would lie with 95 % certainty, shared among the orders compared.
+        Where the mean of as many further random orders would lie with 95 % certainty, shared among the orders
+        compared; at least as wide as the random orders scattered.
     flagged : mapping of str to float
         Orders whose mean lies outside the interval, with its distance from the mean of the random orders; positive
         is better.
@@ -182,7 +183,7 @@ class OrderReport:
     def __str__(self) -> str:
         """Return one line per order."""
         low, high = self.interval
-        lines = [f"random orders: a further one would lie within {low:.4f} to {high:.4f} ({len(self.seeds)} seeds)"]
+        lines = [f"random orders: further ones would average {low:.4f} to {high:.4f} ({len(self.seeds)} seeds)"]
         for name, values in self.recall.items():
             mark = f"  leaves the spread by {self.flagged[name]:+.4f}" if name in self.flagged else ""
             lines.append(f"{name}: {np.mean(values):.4f} ({min(values):.4f} to {max(values):.4f}){mark}")
@@ -308,7 +309,7 @@ def compare_orders(
     X: npt.ArrayLike,
     Q: npt.ArrayLike,
     *,
-    orders: Sequence[Order] = ("given", "lid-descending", "lid-ascending"),
+    orders: Sequence[Order] | Mapping[str, Order | IdArray] = ("given", "lid-descending", "lid-ascending"),
     categories: Sequence[Any] | None = None,
     engine: str = "faiss",
     effort: int = 10,
@@ -325,8 +326,9 @@ def compare_orders(
         Vectors to index.
     Q : array-like of shape (q, d)
         Queries that are not among them.
-    orders : sequence of str
-        Compared with ``"random"``, which always runs; see `orthant.index.insertion_order`.
+    orders : sequence of str, or mapping of str to (str or ndarray of shape (n,), int64)
+        Compared with ``"random"``, which always runs; see `orthant.index.insertion_order`. A mapping names orders of
+        your own.
     categories : sequence of shape (n,), optional
         Labels for the order ``"category"``; refused without it.
     engine : str, default "faiss"
@@ -354,32 +356,36 @@ def compare_orders(
 
     Notes
     -----
-    The interval is ``mean +- t * s * sqrt(1 + 1 / m)`` over m random orders, with the confidence of 95 % divided
-    among the orders compared (Bonferroni). Cost: one build per order and seed, in one thread.
+    The interval is ``mean +- t * s * sqrt(2 / m)`` over m random orders, with the confidence of 95 % divided among the
+    orders compared (Bonferroni), widened to all values that random orders took. Cost: one build per order and seed, in one thread.
     """
     base = as_vectors(X, nonzero=True)
     asked = as_vectors(Q, dim=base.shape[1], nonzero=True, name="Q")
     if len(set(seeds)) < 3:
         raise InputError(message(f"seeds={tuple(seeds)}", "at least three distinct ones", "add seeds"))
-    names = [name for name in dict.fromkeys(orders) if name != "random"]
-    if categories is not None and "category" not in names:
+    compared: dict[str, Order | IdArray] = (
+        dict(orders) if isinstance(orders, Mapping) else {name: name for name in orders}
+    )
+    compared.pop("random", None)
+    if categories is not None and "category" not in [order for order in compared.values() if isinstance(order, str)]:
         raise InputError(message("categories without the order 'category'", "both or neither", "leave one out"))
     truth = exact_neighbours(base, asked, k)
     recall: dict[str, tuple[float, ...]] = {}
-    for name in ("random", *names):
-        labels = categories if name == "category" else None
+    for name, chosen in {"random": "random", **compared}.items():
+        drawn = isinstance(chosen, str) and chosen in ("random", "category")
+        labels = categories if drawn and chosen == "category" else None
         values = []
         order: IdArray | None = None
         for seed in seeds:
-            # By local dimension and as given, the order is the same under every seed; only the layers differ.
-            if order is None or name in ("random", "category"):
-                order = insertion_order(base, name, categories=labels, seed=seed)
+            # Other orders are the same under every seed; only the layers of the graph differ.
+            if order is None or drawn:
+                order = insertion_order(base, chosen, categories=labels, seed=seed)
             graph = build_graph(engine, base, degree=degree, construction=construction, order=order, seed=seed)
             values.append(recall_at_k(graph.search(asked, k, effort=effort)[0], truth))
         recall[name] = tuple(values)
-    low, high = _interval(recall["random"], len(names))
+    low, high = _interval(recall["random"], len(compared))
     middle = float(np.mean(recall["random"]))
-    means: dict[str, float] = {name: float(np.mean(recall[name])) for name in names}
+    means: dict[str, float] = {name: float(np.mean(recall[name])) for name in compared}
     flagged: dict[str, float] = {name: mean - middle for name, mean in means.items() if not low <= mean <= high}
     return OrderReport(engine, effort, tuple(seeds), recall, (low, high), flagged)
 
@@ -412,5 +418,5 @@ def _interval(values: Sequence[float], comparisons: int) -> tuple[float, float]:
     m = len(values)
     mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1))
     quantile = float(stdtrit(m - 1, 1 - (1 - _CONFIDENCE) / (2 * max(1, comparisons))))
-    half = quantile * deviation * math.sqrt(1 + 1 / m)
-    return mean - half, mean + half
+    half = quantile * deviation * math.sqrt(2 / m)
+    return min(mean - half, *values), max(mean + half, *values)

@@ -49,9 +49,9 @@ class GraphSetting:
 SETTINGS: Mapping[str, GraphSetting] = {
     "under-configured": GraphSetting(4, 16, 10),
     "default": GraphSetting(16, 128, 64),
-    "high": GraphSetting(16, 512, 512),
+    "high": GraphSetting(16, 512, 256),
 }
-"""Below what any engine ships, what most ship, and what the study's authors came to recommend, cut to small sets."""
+"""Below what any engine ships, what most ship, and towards what the study's authors came to recommend."""
 
 
 @dataclass(frozen=True)
