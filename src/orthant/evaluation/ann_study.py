@@ -357,7 +357,8 @@ def compare_orders(
     Notes
     -----
     The interval is ``mean +- t * s * sqrt(2 / m)`` over m random orders, with the confidence of 95 % divided among the
-    orders compared (Bonferroni), widened to all values that random orders took. Cost: one build per order and seed, in one thread.
+    orders compared (Bonferroni), widened to all values that random orders took.
+    Cost: one build per order and seed, in one thread.
     """
     base = as_vectors(X, nonzero=True)
     asked = as_vectors(Q, dim=base.shape[1], nonzero=True, name="Q")
