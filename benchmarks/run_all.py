@@ -13,6 +13,7 @@ SCRIPTS = (
     "static_encoder.py",
     "retrieval.py",
     "hybrid_weights.py",
+    "hnsw_study.py",
 )
 
 
