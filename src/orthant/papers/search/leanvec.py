@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,14 @@ _EXTRA_BYTES = 4
 _COVERAGES = (0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
 _LLOYD_ROUNDS = 12
 _DIM = 160
+_GRAPH_ROWS = 25_000
+_TUNE = 500
+_EFFORTS = (10, 14, 20, 28, 40, 56, 80, 112, 160, 224)
+_CONSTRUCTION = 200
+_CONSTANT_BYTES = 4
+_FAISS_DEGREE = 16
+_FAISS_DIMS = (128, 160, 168, 192)
+_FAISS_FACTORS = (2, 3, 4)
 
 
 def _codes_outlive(seed: int) -> Trial:
@@ -171,6 +180,127 @@ def _reduction(seed: int) -> Trial:
             "dimensions that vary most": ceiling(rows[:, varying], queries[:, varying]),
         },
     )
+
+
+def _graph_reads_less(seed: int) -> Trial:
+    """Bytes of codes, and of vectors for re-ranking, that a query reads to reach recall@10 of 0.95."""
+    from orthant.datasets import load
+
+    found = load("minilm_short_texts", texts="drop")
+    rng = np.random.default_rng(seed)
+    rows = _unit(found.base[rng.choice(len(found.base), _GRAPH_ROWS, replace=False)])
+    asked = _unit(found.queries["in"][rng.permutation(len(found.queries["in"]))])
+    tune, judge = (_Judged(rows, part) for part in (asked[:_TUNE], asked[_TUNE:]))
+    plain = _faiss_arms(rows, (None,), (1,))
+    squeezed = _faiss_arms(rows, _FAISS_DIMS, _FAISS_FACTORS)
+    return Trial(
+        measured=_best(_graph_arms(rows, reduced=True), tune, judge),
+        ablated=_best(_graph_arms(rows, reduced=False), tune, judge),
+        baseline=_best(plain, tune, judge),
+        alternatives={"FAISS PCA, HNSW over 8-bit codes, re-ranked": _best(squeezed, tune, judge)},
+    )
+
+
+class _Judged:
+    """Queries with their exact neighbours."""
+
+    def __init__(self, rows: Array, queries: Array) -> None:
+        self.queries = queries
+        self.truth = _nearest(rows, queries, 10)
+
+    def curve(self, arm: Arm) -> list[tuple[float, float, float]]:
+        """Return recall, bytes read and distances computed per query, effort by effort."""
+        from orthant.measures import recall_at_k
+
+        out = []
+        for effort in arm.efforts:
+            ids, read, distances = arm.search(self.queries, effort)
+            out.append((recall_at_k(ids, self.truth), read / len(ids), distances / len(ids)))
+        return out
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One index with one setting of everything but effort."""
+
+    search: Callable[[Array, int], tuple[Array, float, float]]
+    efforts: tuple[int, ...]
+    code_bytes: float
+
+
+def _best(arms: list[Arm], tune: _Judged, judge: _Judged) -> Figures:
+    """Choose the setting that reads least for the recall on some queries; its figures on others."""
+    chosen = min(arms, key=lambda arm: _at_recall(tune.curve(arm), 1))
+    curve = judge.curve(chosen)
+    return {
+        "kilobytes_read": _at_recall(curve, 1) / 1000,
+        "distances": _at_recall(curve, 2),
+        "code_bytes_per_vector": chosen.code_bytes,
+        "highest_recall": max(point[0] for point in curve),
+    }
+
+
+def _at_recall(curve: list[tuple[float, float, float]], column: int, recall: float = 0.95) -> float:
+    """Interpolate a cost between the efforts around a recall; infinite where it is never reached."""
+    ordered = sorted(curve)
+    recalls = np.maximum.accumulate([point[0] for point in ordered])
+    if recalls[-1] < recall:
+        return float("inf")
+    return float(np.exp(np.interp(recall, recalls, np.log([point[column] for point in ordered]))))
+
+
+def _graph_arms(rows: Array, *, reduced: bool) -> list[Arm]:
+    from orthant.index.graph import Graph
+
+    dim = rows.shape[1]
+    graph = Graph(dim, "cosine", degree=2 * _FAISS_DEGREE, reduced_dim=_DIM if reduced else dim)
+    graph.add(rows)
+
+    def search(queries: Array, effort: int) -> tuple[Array, float, float]:
+        hits = graph.search(queries, 10, effort=effort, threads=1)
+        return hits.ids, float(hits.cost.bytes_read), float(hits.cost.distances)
+
+    return [Arm(search, _EFFORTS, float(_DIM if reduced else dim) + _CONSTANT_BYTES)]
+
+
+def _faiss_arms(rows: Array, dims: tuple[int | None, ...], factors: tuple[int, ...]) -> list[Arm]:
+    faiss = _faiss()
+    arms = []
+    for dim in dims:
+        size = rows.shape[1] if dim is None else dim
+        graph = faiss.IndexHNSWSQ(size, faiss.ScalarQuantizer.QT_8bit, _FAISS_DEGREE, faiss.METRIC_INNER_PRODUCT)
+        graph.hnsw.efConstruction = _CONSTRUCTION
+        inner = graph if dim is None else faiss.IndexPreTransform(faiss.PCAMatrix(rows.shape[1], dim), graph)
+        inner.train(rows)
+        inner.add(rows)
+        full = faiss.IndexFlatIP(rows.shape[1])
+        full.add(rows)
+        for factor in factors:
+            # `full` and `inner` are kept alive by the closure: FAISS holds plain pointers.
+            search = _faiss_search(faiss, graph, inner, full, factor)
+            efforts = tuple(effort for effort in _EFFORTS if effort >= 10 * factor)
+            arms.append(Arm(search, efforts, float(size)))
+    return arms
+
+
+def _faiss_search(faiss: Any, graph: Any, inner: Any, full: Any, factor: int) -> Any:
+    index = faiss.IndexRefine(inner, full)
+    index.k_factor = factor
+
+    def search(queries: Array, effort: int) -> tuple[Array, float, float]:
+        graph.hnsw.efSearch = effort
+        faiss.cvar.hnsw_stats.reset()
+        _, ids = index.search(queries, 10)
+        distances = float(faiss.cvar.hnsw_stats.ndis)
+        again = len(queries) * 10 * factor * 4 * full.d
+        return ids, distances * graph.d + again, distances
+
+    return search
+
+
+def _unit(rows: Array) -> Array:
+    wide = rows.astype(np.float64)
+    return (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
 
 
 def _faiss() -> Any:
