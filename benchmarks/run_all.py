@@ -15,6 +15,7 @@ SCRIPTS = (
     "hybrid_weights.py",
     "ann.py",
     "filtered.py",
+    "hnsw_study.py",
 )
 
 

@@ -12,17 +12,27 @@ from typing import TYPE_CHECKING, Any
 
 _HOMES = {
     "DenseSearcher": "dense",
+    "DimensionStudy": "ann_study",
+    "JudgedVectors": "judged_vectors",
+    "LeaderboardReport": "leaderboard",
+    "LocalRecall": "ann_study",
+    "OrderReport": "ann_study",
     "RetrievalReport": "retrieval",
     "Searcher": "retrieval",
     "Table": "tables",
     "compare": "retrieval",
+    "compare_orders": "ann_study",
+    "encode_judged": "judged_vectors",
     "evaluate": "retrieval",
     "evaluate_sts": "sts",
     "hash_data": "context",
+    "leaderboard_shift": "leaderboard",
     "read_corpus": "trec",
     "read_qrels": "trec",
     "read_queries": "trec",
     "read_run": "trec",
+    "recall_against_dimension": "ann_study",
+    "recall_by_local_dimension": "ann_study",
     "run_context": "context",
     "tabulate": "tables",
     "write_qrels": "trec",
@@ -31,17 +41,27 @@ _HOMES = {
 
 __all__ = [
     "DenseSearcher",
+    "DimensionStudy",
+    "JudgedVectors",
+    "LeaderboardReport",
+    "LocalRecall",
+    "OrderReport",
     "RetrievalReport",
     "Searcher",
     "Table",
     "compare",
+    "compare_orders",
+    "encode_judged",
     "evaluate",
     "evaluate_sts",
     "hash_data",
+    "leaderboard_shift",
     "read_corpus",
     "read_qrels",
     "read_queries",
     "read_run",
+    "recall_against_dimension",
+    "recall_by_local_dimension",
     "run_context",
     "tabulate",
     "write_qrels",
@@ -49,8 +69,18 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from orthant.evaluation.ann_study import (
+        DimensionStudy,
+        LocalRecall,
+        OrderReport,
+        compare_orders,
+        recall_against_dimension,
+        recall_by_local_dimension,
+    )
     from orthant.evaluation.context import hash_data, run_context
     from orthant.evaluation.dense import DenseSearcher
+    from orthant.evaluation.judged_vectors import JudgedVectors, encode_judged
+    from orthant.evaluation.leaderboard import LeaderboardReport, leaderboard_shift
     from orthant.evaluation.retrieval import RetrievalReport, Searcher, compare, evaluate
     from orthant.evaluation.sts import evaluate_sts
     from orthant.evaluation.tables import Table, tabulate
