@@ -66,7 +66,7 @@ def write_arrays(
     write_bytes_atomically(folder / header, json.dumps(record, separators=(",", ":"), sort_keys=True).encode())
     _sync_folder(folder)
     kept = {str(entry["name"]) for entry in files.values()}
-    for stale in [file for name in files for file in folder.glob(f"{name}-*.bin")]:
+    for stale in list(folder.glob("*-*.bin")):
         if stale.name not in kept:
             # Windows refuses while a reader maps the old file; the next save tries again.
             with contextlib.suppress(PermissionError, FileNotFoundError):

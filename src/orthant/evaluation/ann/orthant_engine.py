@@ -96,7 +96,7 @@ class OrthantEngine:
             Neighbours.
         """
         if self.kind == "Graph":
-            self.index.calibrate(queries, k=k)
+            self.index.calibrate(queries)
 
     def save(self, folder: Path) -> bool:
         """Return False: the code under test changes, so it is built anew."""

@@ -77,15 +77,13 @@ def link(state: State, order: Slots, settings: BuildSettings, progress: Progress
     done = 0
     while done < len(order):
         linked = bitmaps.count_bits(state.linked)
-        size = int(min(max(_BATCH_SHARE * linked, _SMALLEST_BATCH), _LARGEST_BATCH))
+        # The first few must see each other: as many as are linked would all link to the same ones.
+        least = min(_SMALLEST_BATCH, 1 + linked // 8)
+        size = int(min(max(_BATCH_SHARE * linked, least), _LARGEST_BATCH))
         batch = order[done : done + size]
-        if not linked:
-            batch = batch[:1]
-        if len(state.entries) < _ENTRIES:
-            # The first of a random order are as good a sample of the data as any.
-            batch = batch[: max(1, _ENTRIES - len(state.entries))]
         _insert(state, batch, settings)
         if len(state.entries) < _ENTRIES:
+            # The first of a random order are as good a sample of the data as any.
             state.entries = np.concatenate([state.entries, batch])[:_ENTRIES]
         done += len(batch)
         if progress is not None:
@@ -185,8 +183,8 @@ def _leaders(state: State, order: Slots, keys: IdArray) -> Slots:
         heads = np.flatnonzero(bitmaps.to_mask(state.linked, state.used)).astype(np.int32)
         state.hashes = IdRuns().add(_hashes(state, heads), heads.astype(np.int64))
     for places, slots in state.hashes.find(keys):
-        # A slot may have been given free, and to another vector, since its hash was noted.
-        fits = bitmaps.contains_rows(state.linked, slots)
+        # A slot may have died since its hash was noted, or have been given to another vector.
+        fits = bitmaps.contains_rows(state.linked, slots) & ~state.is_dead(slots)
         leaders[places[fits]] = slots[fits]
     return leaders
 
@@ -260,10 +258,10 @@ def _choose_entries(state: State) -> None:
 
 
 def unreachable(state: State) -> Slots:
-    """Return linked slots that no walk from the entries reaches."""
+    """Return linked slots that no walk from the first entry reaches: a search may begin at any of them."""
     view = state.view(sketched=False)
     visited = np.zeros(bitmaps.words_for(state.capacity), np.uint64)
-    links.reach(view, state.entries, visited, np.empty(state.capacity, np.int32))
+    links.reach(view, state.entries[:1], visited, np.empty(state.capacity, np.int32))
     mask = bitmaps.to_mask(state.linked, state.used) & ~bitmaps.to_mask(visited, state.used)
     return np.flatnonzero(mask).astype(np.int32)
 
@@ -284,7 +282,7 @@ def ensure_reachable(state: State, settings: BuildSettings) -> int:
         Slots that could not be reached before.
     """
     lost = unreachable(state)
-    count = len(lost)
+    count, state.unchecked = len(lost), 0
     while len(lost):
         # Their own links lead into the graph: the nearest reachable neighbour points back, whatever pruning says.
         reached = np.ones(state.used, dtype=bool)
@@ -299,11 +297,23 @@ def ensure_reachable(state: State, settings: BuildSettings) -> int:
                 row[min(end, state.room - 1)] = slot
                 reached[slot] = True
         left = unreachable(state)
-        if len(left) == len(lost):
-            state.entries = np.concatenate([state.entries, left[:64]]).astype(np.int32)
+        if len(left) >= len(lost):
+            _bridge(state, left)
             left = unreachable(state)
         lost = left
     return count
+
+
+def _bridge(state: State, lost: Slots) -> None:
+    """Link one lost slot to the first entry both ways; used where lost slots only know each other."""
+    entry, slot = int(state.entries[0]), int(lost[0])
+    for source, target in ((entry, slot), (slot, entry)):
+        row = state.links[source]
+        end = int((row >= 0).sum())
+        if not (row == target).any():
+            # The first place is never overwritten by what is mended later.
+            row[1 : min(end + 1, state.room)] = row[: min(end, state.room - 1)].copy()
+            row[0] = target
 
 
 def remove(state: State, slots: IdArray) -> None:
@@ -345,6 +355,8 @@ def _unchain(state: State, slots: IdArray) -> None:
             if state.vectors.own is not None:
                 state.vectors.own[[head, swap]] = state.vectors.own[[swap, head]]
                 state.point_at_own(np.array([head, swap]))
+            else:
+                state.swap_outside(head, swap)
             state.note(state.ids[[head]], np.array([head], np.int32))
             state.dead = bitmaps.clear_rows(state.dead, np.array([head]))
             state.dead = bitmaps.set_rows(state.dead, np.array([swap]))

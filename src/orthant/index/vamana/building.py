@@ -22,6 +22,8 @@ Progress = Callable[[int, int], None]
 _MEND_SHARE = 0.02
 _MEND_LEAST = 64
 """Removed slots are mended away above 64 and above two in a hundred: a search then meets few of them."""
+_CHECK_SHARE = 256
+"""Whether all nodes can be reached is checked once in so many-th of them was added: a check walks the whole graph."""
 _NARROW = 128
 """Up to so many dimensions, eight bits fit into two cache lines, and four would save one at most."""
 
@@ -166,6 +168,9 @@ def extend(state: State, piece: Piece, settings: Settings, *, threads: int | Non
     slots = _fill(state, piece)
     rng = np.random.default_rng([settings.seed, state.used])
     build.link(state, rng.permutation(slots), settings.links(threads))
+    state.unchecked += len(slots)
+    if state.unchecked * _CHECK_SHARE >= state.used:
+        build.ensure_reachable(state, settings.links(threads))
 
 
 def drop(state: State, slots: IdArray, settings: Settings, *, threads: int | None, mend: bool | None = None) -> None:

@@ -57,13 +57,13 @@ def write_graph(path: str | Path, state: State, *, settings: dict[str, Any], vec
     """
     used, space = state.used, state.space
     arrays: dict[str, Any] = {name: _parts(getattr(state, name)[:used]) for name in (*SLOT_ARRAYS, "scales")}
-    arrays |= {"entries": [state.entries], "free": [state.free], "linked": [state.linked[: bitmaps.words_for(used)]]}
-    arrays |= {
-        "mean": [space.mean],
-        **dict(zip(("signs", "left", "right"), ([a] for a in space.rotation), strict=True)),
-    }
+    small = {"entries": state.entries, "free": state.free, "linked": state.linked[: bitmaps.words_for(used)]}
+    small |= {"mean": space.mean, **dict(zip(("signs", "left", "right"), space.rotation, strict=True))}
     if space.basis is not None:
-        arrays["basis"] = [space.basis]
+        small["basis"] = space.basis
+    # In one file, since some may be empty, and a file of no bytes can be neither mapped nor checked.
+    parts = [np.ascontiguousarray(small[name], _DTYPES[name]).reshape(-1).view(np.uint8) for name in sorted(small)]
+    arrays["small"] = [np.concatenate(parts)]
     if vectors:
         arrays["vectors"] = _vectors(state)
     body = {
@@ -160,13 +160,12 @@ def _read(folder: Path, body: dict[str, Any], *, mmap: bool, vectors: bool) -> t
         shapes["basis"] = (embedded, dims)
     if vectors:
         shapes["vectors"] = (used, dim)
-    read = {}
+    small, large = {}, {}
     for name, shape in shapes.items():
-        entry = body["files"][name]
-        file = folder / Path(str(entry["name"])).name
-        verify_file(file, entry)
-        if int(entry["bytes"]) != int(np.prod(shape, dtype=np.int64)) * np.dtype(_DTYPES[name]).itemsize:
-            raise ValueError(name)
+        (large if name in (*SLOT_ARRAYS, "scales", "vectors") else small)[name] = shape
+    read = _read_small(folder, body["files"]["small"], small)
+    for name, shape in large.items():
+        file = _verified(folder, body["files"][name], _bytes(name, shape))
         mapped = mmap and name in ("sketches", "codes", "links", "vectors")
         read[name] = map_array(file, _DTYPES[name], shape, mmap=mapped)
     space = Space(
@@ -174,6 +173,28 @@ def _read(folder: Path, body: dict[str, Any], *, mmap: bool, vectors: bool) -> t
         float(about["largest"]), float(about["kept"]), bits,
     )  # fmt: skip
     return _state(space, read, used, int(body["twin_count"])), dict(body["settings"])
+
+
+def _bytes(name: str, shape: tuple[int, ...]) -> int:
+    return int(np.prod(shape, dtype=np.int64)) * np.dtype(_DTYPES[name]).itemsize
+
+
+def _verified(folder: Path, entry: dict[str, Any], size: int) -> Path:
+    file = folder / Path(str(entry["name"])).name
+    verify_file(file, entry)
+    if int(entry["bytes"]) != size:
+        raise ValueError(f"{file.name} has another size")
+    return file
+
+
+def _read_small(folder: Path, entry: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
+    data = _verified(folder, entry, sum(_bytes(name, shape) for name, shape in shapes.items())).read_bytes()
+    out, start = {}, 0
+    for name in sorted(shapes):
+        stop = start + _bytes(name, shapes[name])
+        out[name] = np.frombuffer(data[start:stop], _DTYPES[name]).reshape(shapes[name]).copy()
+        start = stop
+    return out
 
 
 def _state(space: Space, read: dict[str, Any], used: int, twin_count: int) -> State:

@@ -138,7 +138,7 @@ def choose(state: State, allowed: Filter | None, *, k: int, effort: int) -> Plan
     starts = np.empty(_STARTS, np.int32)
     found = 0
     if not state.sparse:
-        found = filters.spread_bits(allowed.bitmap, state.table, state.dead, starts)
+        found = filters.spread_bits(allowed.bitmap, state.table, state.ids, state.dead, starts)
     if not found:
         return Plan("scan-allowed", effort, state.entries)
     return Plan("graph-filtered", wide, starts[:found])
@@ -153,4 +153,4 @@ def allowed_slots(state: State, allowed: Filter) -> npt.NDArray[np.int32]:
         out = np.empty(state.used, np.int32)
         return out[: filters.slots_of_ids(bitmap, state.ids[: state.used], state.dead, out)]
     out = np.empty(min(len(state.table), 64 * len(bitmap)), np.int32)
-    return out[: filters.slots_of_bits(bitmap, state.table, state.dead, out)]
+    return out[: filters.slots_of_bits(bitmap, state.table, state.ids, state.dead, out)]

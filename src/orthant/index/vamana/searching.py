@@ -120,8 +120,7 @@ def run(state: State, request: Request) -> Hits:
         out.scan(state, request, rows, full, allowed_slots(state, request.allowed), np.arange(len(queries)))
     else:
         out.walk(state, request, plan, rows, full)
-        if request.allowed is not None:
-            out.complete(state, request, rows, full)
+        out.complete(state, request, rows, full)
     spent = out.spent
     cost = SearchCost(
         plan=plan.name,
@@ -200,9 +199,12 @@ class _Answers:
 
     def complete(self, state: State, request: Request, rows: Any, full: FloatArray) -> None:
         """Scan for queries whose walk ended with fewer hits than there are."""
-        if request.allowed is None or not (self.counts < request.k).any():
+        if len(request.skips) or not (self.counts < min(request.k, state.live)).any():
             return
-        slots = allowed_slots(state, request.allowed)
+        if request.allowed is None:
+            slots = state.live_slots().astype(np.int32)
+        else:
+            slots = allowed_slots(state, request.allowed)
         short = np.flatnonzero(self.counts < min(request.k, len(slots)))
         if len(short):
             self.scan(state, request, rows, full, slots, short)

@@ -71,6 +71,16 @@ class State:
         Slots that were ever in use.
     dead_count : int
         Slots that are dead and still linked to.
+    twin_count : int
+        Slots that are another's twin.
+    unchecked : int
+        Slots added since all nodes were last known to be reachable.
+    runs : IdRuns or None
+        Slots by id where ids are too far apart for ``table``.
+    hashes : IdRuns or None
+        Nodes by the hash of their codes; made when vectors are first added to a graph that exists.
+    table : ndarray of int32
+        Slot of each id, or of one that had it before.
     """
 
     space: Space
@@ -89,6 +99,7 @@ class State:
     used: int = 0
     dead_count: int = 0
     twin_count: int = 0
+    unchecked: int = 0
     runs: IdRuns | None = None
     hashes: IdRuns | None = None
     table: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
@@ -248,6 +259,16 @@ class State:
         rows[kept] = slots
         self.vectors.kept.append((X, rows))
         self.addresses[slots] = X.ctypes.data + kept * X.strides[0]
+
+    def swap_outside(self, one: int, other: int) -> None:
+        """Exchange which rows of somebody else's arrays two slots stand for, as their addresses were exchanged."""
+        for i, (X, rows) in enumerate(self.vectors.kept):
+            at, to = rows == one, rows == other
+            if at.any() or to.any():
+                # Other states may share the array.
+                rows = rows.copy()
+                rows[at], rows[to] = other, one
+                self.vectors.kept[i] = (X, rows)
 
     def note(self, ids: IdArray, slots: npt.NDArray[np.int32]) -> None:
         """Remember where ids are: in a table while they are dense, in sorted runs from then on."""

@@ -153,7 +153,15 @@ def expand_entries(
             distance = code_distance(sketches + 64 * slot, codes + width * slot, query, blocks, bits, constants, dims)
             buffer[i] = (float_key(distance) << np.uint64(32)) | np.uint64(slot << 1)
         buffer[:size].sort()
-    # What did not make it among the few is no candidate.
+    # What did not make it among the few is no candidate yet: a walk may come by it again.
+    for i in range(count):
+        slot = np.int64(touched[i])
+        visited[slot >> 6] &= ~(_ONE << np.uint64(slot & 63))
+    for i in range(size):
+        slot = slot_of(buffer[i])
+        visited[slot >> 6] |= _ONE << np.uint64(slot & 63)
+        touched[i] = slot
+    count = size
     for i in range(size, min(len(buffer), few + 8)):
         buffer[i] = _HIGHEST
     return size, count

@@ -17,11 +17,11 @@ _ONE = np.uint64(1)
 
 def _bits_examples() -> Iterable[tuple[Any, ...]]:
     words, ints = np.zeros(1, np.uint64), np.zeros(1, np.int32)
-    yield words, ints, words, ints
+    yield words, ints, np.zeros(1, np.int64), words, ints
 
 
 @kernel(group="graph", examples=_bits_examples)
-def slots_of_bits(allowed: Any, table: Any, dead: Any, out: Any) -> Any:
+def slots_of_bits(allowed: Any, table: Any, ids: Any, dead: Any, out: Any) -> Any:
     """List the live slots of the ids in a bitmap.
 
     Parameters
@@ -29,7 +29,9 @@ def slots_of_bits(allowed: Any, table: Any, dead: Any, out: Any) -> Any:
     allowed : ndarray of uint64
         Bitmap over ids.
     table : ndarray of int32
-        Slot of each id, -1 where it is absent.
+        Slot of each id, or one that it had before; -1 where there never was one.
+    ids : ndarray of int64
+        Id of each slot.
     dead : ndarray of uint64
         Bitmap over slots.
     out : ndarray of int32
@@ -49,7 +51,7 @@ def slots_of_bits(allowed: Any, table: Any, dead: Any, out: Any) -> Any:
             if number >= len(table):
                 break
             slot = np.int64(table[number])
-            if slot >= 0 and (dead[slot >> 6] >> np.uint64(slot & 63)) & _ONE == 0:
+            if slot >= 0 and ids[slot] == number and (dead[slot >> 6] >> np.uint64(slot & 63)) & _ONE == 0:
                 out[count] = slot
                 count += 1
     return count
@@ -79,11 +81,11 @@ def slots_of_ids(allowed: Any, ids: Any, dead: Any, out: Any) -> Any:
 
 def _spread_examples() -> Iterable[tuple[Any, ...]]:
     words, ints = np.zeros(1, np.uint64), np.zeros(1, np.int32)
-    yield words, ints, words, ints
+    yield words, ints, np.zeros(1, np.int64), words, ints
 
 
 @kernel(group="graph", examples=_spread_examples)
-def spread_bits(allowed: Any, table: Any, dead: Any, out: Any) -> Any:
+def spread_bits(allowed: Any, table: Any, ids: Any, dead: Any, out: Any) -> Any:
     """Fill ``out`` with live slots of ids spread evenly over a bitmap; return how many were found.
 
     Parameters are those of ``slots_of_bits``, but ``out`` may be short.
@@ -102,7 +104,7 @@ def spread_bits(allowed: Any, table: Any, dead: Any, out: Any) -> Any:
                 if number >= len(table):
                     break
                 slot = np.int64(table[number])
-                if slot >= 0 and (dead[slot >> 6] >> np.uint64(slot & 63)) & _ONE == 0:
+                if slot >= 0 and ids[slot] == number and (dead[slot >> 6] >> np.uint64(slot & 63)) & _ONE == 0:
                     out[count] = slot
                     count += 1
                     found = True
