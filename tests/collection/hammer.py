@@ -71,4 +71,5 @@ def hammer(path: Path, seconds: float, encoder: FakeEncoder, *, records: int, mi
             thread.join()
         assert not errors
         assert len(met) > 50 and np.mean(met) >= 1.0 - missing
-        assert collection.check().problems == []
+        report = collection.check()
+        assert report.ok, report.problems

@@ -50,7 +50,8 @@ def filled(path: Path, X: np.ndarray, ids: list[str] | None = None) -> Collectio
 def recall(collection: Collection, Q: np.ndarray, **options) -> float:
     found = collection.search_many([None] * len(Q), vectors=Q, k=K, **options)
     truth = collection.search_many([None] * len(Q), vectors=Q, k=K, recall=1.0, where=options.get("where"))
-    assert all(hits.plan.legs[0].method.startswith("graph") for hits in found)
+    # Under a filter the planner may find a scan of what is allowed cheaper, which then is exact.
+    assert "where" in options or all(hits.plan.legs[0].method.startswith("graph") for hits in found)
     assert all(hits.plan.legs[0].method.startswith("scan") for hits in truth)
     for hits in found:
         scores = [hit.score for hit in hits]
@@ -83,9 +84,12 @@ def test_truncated_or_flipped_index_files_are_rebuilt_never_trusted(tmp_path):
     rng = np.random.default_rng(0)
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         sound = file.read_bytes()
-        flipped = bytearray(sound)
-        flipped[int(rng.integers(len(sound)))] ^= 1 << int(rng.integers(8))
-        for damaged in (sound[: len(sound) // 2], bytes(flipped), sound + b"\0"):
+        variants = [sound + b"\0"]
+        if sound:
+            flipped = bytearray(sound)
+            flipped[int(rng.integers(len(sound)))] ^= 1 << int(rng.integers(8))
+            variants += [sound[: len(sound) // 2], bytes(flipped)]
+        for damaged in variants:
             file.write_bytes(damaged)
             with Collection(tmp_path / "c", read_only=True) as collection:
                 hits = collection.search(vector=X[7], k=3)

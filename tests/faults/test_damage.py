@@ -133,7 +133,7 @@ def _fuzz(scratch: Path, *, killed: bool, positions: int, seed: int) -> dict[str
 @pytest.mark.parametrize("killed", [False, True])
 def test_w26_damage_is_refused_or_harmless(scratch, killed):
     outcome = _fuzz(scratch, killed=killed, positions=240, seed=1)
-    assert outcome["refused"] > 20 and outcome["right"] > 20
+    assert outcome["refused"] > 12 and outcome["right"] > 20
 
 
 @pytest.mark.slow
