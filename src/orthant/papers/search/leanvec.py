@@ -365,8 +365,8 @@ PAPER = Paper(
             sentence=(
                 "Kilobytes of codes, and of vectors for re-ranking, that a query reads to reach recall@10 of 0.95 "
                 "over 25,000 sentence vectors: Graph without sketches over LVQ codes of 192 of 384 dimensions, "
-                "the same over all dimensions (ablated), FAISS HNSW over 8-bit codes, FAISS with reduction, 8- or 4-bit "
-                "codes and re-ranking, and Graph as it is by default. Settings are tuned on other queries."
+                "the same over all dimensions (ablated), FAISS HNSW over 8-bit codes, FAISS with reduction, 4 or 8 "
+                "bits and re-ranking, and Graph as it is by default. Settings are tuned on other queries."
             ),
             data="real",
             run=_graph_reads_less,
