@@ -226,7 +226,7 @@ PAPER = Paper(
         "reason why recall is calibrated per collection."
     ),
     keywords=("HNSW", "local intrinsic dimensionality", "insertion order", "recall", "graph index", "benchmark"),
-    status="planned",
+    status="shown",
     claims=(
         Claim(
             name="local-dimension-tells-which-queries-lose",

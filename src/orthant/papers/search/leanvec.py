@@ -342,7 +342,7 @@ PAPER = Paper(
         "locally adaptive quantization",
         "re-ranking",
     ),
-    status="planned",
+    status="works",
     claims=(
         Claim(
             name="codes-outlive-their-data",
