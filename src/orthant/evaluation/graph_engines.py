@@ -88,8 +88,7 @@ def build_graph(
     X : array-like of shape (n, d)
         Vectors, none of them zero.
     degree : int, default 16
-        HNSW's M: links per point above the bottom layer, where there are twice as many. Graph, which has one layer,
-        gets twice as many throughout. Fewer saves memory and loses recall.
+        Links chosen per point (HNSW's M); rows have room for twice as many. Fewer save memory and lose recall.
     construction : int, default 128
         Candidates kept while inserting (``efConstruction``). Fewer builds faster and worse.
     order : ndarray of shape (n,), int64, optional
@@ -188,11 +187,23 @@ def _hnswlib(vectors: FloatArray, settings: tuple[int, int], ordered: bool, seed
 
 def _orthant(vectors: FloatArray, settings: tuple[int, int], ordered: bool, seed: int) -> _SearchRows:
     from orthant.index.graph import Graph
+    from orthant.kernels.warmup import wait
 
     degree, construction = settings
-    order = "given" if ordered else "random"
-    index = Graph(vectors.shape[1], "cosine", degree=2 * degree, beam=construction, order=order, seed=seed)
-    index.add(vectors)
+    dim = vectors.shape[1]
+    blocks = [(vectors, np.arange(len(vectors), dtype=np.int64))]
+    index = Graph.over(
+        blocks,
+        dim=dim,
+        degree=degree,
+        beam=max(degree, construction),
+        order="given" if ordered else "random",
+        seed=seed,
+        scan_below=0,
+        threads=1,
+    )
+    # Until its kernels are compiled a graph answers by comparing everything.
+    wait("graph")
 
     def search(queries: FloatArray, k: int, effort: int) -> tuple[npt.NDArray[Any], int]:
         hits = index.search(queries, k, effort=effort, threads=1)

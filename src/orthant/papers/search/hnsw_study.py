@@ -16,9 +16,10 @@ JUDGED_SETS = ("cranfield", "npl", "cosqa", "teleqna", "papers", "medquad")
 _POINTS = 4_000
 _FACTOR = 16
 _BASE = 10_000
-_ASKED = 1_000
+_ASKED = 2_000
 _EFFORT = 32
 _ORDER_POINTS = 6_000
+_ORDER_QUERIES = 1_000
 _JUDGED_DOCUMENTS = 2_500
 _JUDGED_QUERIES = 250
 
@@ -148,7 +149,10 @@ def _orders_of(engine: str) -> Callable[[int], Trial]:
         found = load("minilm_short_texts")
         rng = np.random.default_rng(seed)
         rows = np.sort(rng.choice(len(found.base), _ORDER_POINTS, replace=False))
-        X, Q = found.base[rows], found.queries["in"][rng.choice(len(found.queries["in"]), _ASKED, replace=False)]
+        X, Q = (
+            found.base[rows],
+            found.queries["in"][rng.choice(len(found.queries["in"]), _ORDER_QUERIES, replace=False)],
+        )
         hardest_first = insertion_order(X, "lid-descending")
         report = compare_orders(
             X,
@@ -222,7 +226,7 @@ PAPER = Paper(
         "reason why recall is calibrated per collection."
     ),
     keywords=("HNSW", "local intrinsic dimensionality", "insertion order", "recall", "graph index", "benchmark"),
-    status="planned",
+    status="shown",
     claims=(
         Claim(
             name="local-dimension-tells-which-queries-lose",
