@@ -29,8 +29,8 @@ class Graph:
         self.calls.append(("search", effort, recall, threads))
         return self.flat.search(Q, k)
 
-    def calibrate(self, queries=None, *, k=10, seed=0):
-        self.calls.append(("calibrate", None if queries is None else len(queries), k))
+    def calibrate(self, queries=None, *, seed=0):
+        self.calls.append(("calibrate", None if queries is None else len(queries)))
 
     def stats(self):
         return types.SimpleNamespace(details={"mapped_code_bytes": 320})
@@ -62,11 +62,11 @@ def test_a_graph_is_built_over_the_vectors_swept_by_effort_and_asked_by_recall(g
     efforts = [one["effort"] for one in path]
     assert efforts == sorted(efforts) and efforts[0] >= 12
     assert engine.search(Q, 3, path[0], threads=1).shape == (4, 3)
-    engine.calibrate(None, 3)
-    engine.calibrate(Q, 3)
+    engine.calibrate(None)
+    engine.calibrate(Q)
     engine.ask(Q, 3, 0.9, threads=1)
     assert graph.calls == [
-        ("over", 2, {}), ("search", efforts[0], None, 1), ("calibrate", None, 3), ("calibrate", 4, 3),
+        ("over", 2, {}), ("search", efforts[0], None, 1), ("calibrate", None), ("calibrate", 4),
         ("search", None, 0.9, 1),
     ]  # fmt: skip
     assert engine.mapped_bytes() == 320 and not engine.save(None)
@@ -87,5 +87,5 @@ def test_without_a_graph_the_exact_index_stands_in(monkeypatch, vectors):
     engine = module.OrthantEngine()
     engine.build(X, "cosine", threads=1, settings={})
     assert engine.kind == "Flat" and engine.paths(5) == [[{}]]
-    engine.calibrate(Q, 5)
+    engine.calibrate(Q)
     np.testing.assert_array_equal(engine.ask(Q, 5, 0.9, threads=1).ids, engine.search(Q, 5, {}, threads=1))

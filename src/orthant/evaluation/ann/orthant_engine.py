@@ -85,15 +85,13 @@ class OrthantEngine:
         """
         return self.index.search(Q, k, recall=recall, threads=threads)
 
-    def calibrate(self, queries: npt.NDArray[np.float32] | None, k: int) -> None:
+    def calibrate(self, queries: npt.NDArray[np.float32] | None) -> None:
         """Prepare the index for ``ask``, on given queries or on rows of its own.
 
         Parameters
         ----------
         queries : ndarray of shape (q, d), float32, or None
             Like those to come; None takes held-out rows.
-        k : int
-            Neighbours.
         """
         if self.kind == "Graph":
             self.index.calibrate(queries)

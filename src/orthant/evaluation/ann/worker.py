@@ -192,7 +192,7 @@ class Worker:
         for kind in self.spec["kinds"]:
             given = None if kind == "in" else self.queries(kind, "tune")
             pin(self.cpus)
-            engine.calibrate(given, self.k)
+            engine.calibrate(given)
             pin(self.cpus[-self.threads :])
             Q, truth = self.queries(kind, "judge"), self.truth(kind, "judge")
             for recall in recalls:

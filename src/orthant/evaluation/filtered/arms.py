@@ -217,7 +217,7 @@ def make_arms(
     engine: Any = load_engine("orthant")
     engine.warm()
     engine.build(inputs.base, inputs.metric, threads=threads, settings={})
-    engine.calibrate(calibration, k)
+    engine.calibrate(calibration)
     arms: list[Arm] = [
         Planner(engine.index, recall),
         ExactScan(inputs),
