@@ -277,7 +277,8 @@ class Graph(GraphReading):
         piece = as_piece(np.concatenate([old, matrix]), ids, self._metric)
         state = make_state([piece], self._settings, metric=self._metric, own=True, threads=threads)
         with self._lock.writing():
-            self._state, self._flat, self._exact = state, None, None
+            self._state, self._flat = state, None
+            self._forget()
 
     def _add_linked(self, state: State, matrix: FloatArray, given: IdArray, threads: int | None) -> None:
         check_new(state.locate(given), given)
@@ -286,11 +287,12 @@ class Graph(GraphReading):
             fresh = state.copy()
             extend(fresh, piece, self._settings, threads=threads)
             with self._lock.writing():
-                self._state, self._exact = fresh, None
+                self._state = fresh
+                self._forget()
             return
         with self._lock.writing():
             state.own_arrays()
-            self._exact = None
+            self._forget()
             extend(state, piece, self._settings, threads=threads)
 
     def remove(self, ids: npt.ArrayLike, *, threads: int | None = None) -> int:
@@ -330,17 +332,19 @@ class Graph(GraphReading):
                 return 0
             if len(slots) == state.live:
                 with self._lock.writing():
-                    self._state, self._flat, self._exact = None, Flat(self._dim, self._metric), None
+                    self._state, self._flat = None, Flat(self._dim, self._metric)
+                    self._forget()
                 return len(slots)
             if needs_mending(state, len(slots)):
                 fresh = state.copy()
                 drop(fresh, slots, self._settings, threads=threads)
                 with self._lock.writing():
-                    self._state, self._exact = fresh, None
+                    self._state = fresh
+                    self._forget()
             else:
                 with self._lock.writing():
                     state.own_arrays()
-                    self._exact = None
+                    self._forget()
                     drop(state, slots, self._settings, threads=threads)
             return len(slots)
 

@@ -61,6 +61,11 @@ class GraphReading:
         self._next_id = 0
         self._calibration: Calibration | None = None
         self._exact: BlockSet | None = None
+        self._view: npt.NDArray[np.int64] | None = None
+
+    def _forget(self) -> None:
+        """Drop what was derived from the state before a change."""
+        self._exact = self._view = None
 
     @property
     def dim(self) -> int:
@@ -166,7 +171,10 @@ class GraphReading:
         allowed = None if rows is None else make_filter(state, rows)
         # Where signs say little, as in few dimensions, codes of one cache line do as well.
         sketched = self._settings.sketch and state.space.dims > 64
-        return Request(queries, k, effort, allowed, self._settings.margin, sketched, threads, skips)
+        view = self._view
+        if view is None:
+            view = self._view = state.view(sketched=sketched)
+        return Request(queries, k, effort, allowed, self._settings.margin, sketched, threads, skips, view)
 
     def _effort(self, k: int, effort: int | None, recall: float | None) -> tuple[int, float | None]:
         if effort is not None:

@@ -48,6 +48,8 @@ class Request:
         Threads.
     skips : ndarray of int32
         Empty, or a slot per query to treat as absent.
+    view : ndarray of int64
+        The graph as kernels see it.
     """
 
     queries: FloatArray
@@ -58,6 +60,7 @@ class Request:
     sketched: bool
     threads: int | None
     skips: npt.NDArray[np.int32]
+    view: npt.NDArray[np.int64]
 
 
 class _Rooms:
@@ -156,7 +159,7 @@ class _Answers:
         )
 
     def walk(self, state: State, request: Request, plan: Plan, rows: Any, full: FloatArray) -> None:
-        view = state.view(sketched=request.sketched)
+        view = request.view
         bitmap = request.allowed.bitmap if request.allowed is not None else None
         address, words = (0, -1) if bitmap is None else (bitmap.ctypes.data, len(bitmap))
         rerank = rerank_count(state, request.k, plan.effort)
@@ -175,7 +178,7 @@ class _Answers:
             self.spent += spent
 
     def scan(self, state: State, request: Request, rows: Any, full: FloatArray, slots: Any, which: IdArray) -> None:
-        view = state.view(sketched=request.sketched)
+        view = request.view
         rerank = rerank_count(state, request.k, max(request.effort, 4 * request.k))
         # A part of the queries is answered in place only when it is all of them.
         whole = len(which) == len(rows)

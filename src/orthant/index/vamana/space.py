@@ -99,12 +99,12 @@ class Space:
         return out
 
     def encode(self, X: FloatArray) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return sketches (n, 64) and code rows (n, width) of vectors, both uint8 at cache lines."""
+        """Return sketches (n, 64) and code rows (n, width) of vectors, both uint8."""
         return self._encoded(self.embed(X), self.bits)
 
     def _encoded(self, Z: FloatArray, bits: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        sketches = sketch.aligned_rows(len(Z), sketch.SKETCH_BYTES)
-        codes = sketch.aligned_rows(len(Z), sketch.code_bytes(self.dims, bits))
+        sketches = np.zeros((len(Z), sketch.SKETCH_BYTES), np.uint8)
+        codes = np.zeros((len(Z), sketch.code_bytes(self.dims, bits)), np.uint8)
         norms = np.einsum("ij,ij->i", Z, Z)
         reduced = Z if self.basis is None else Z @ self.basis
         Y = np.empty_like(reduced)
@@ -115,7 +115,7 @@ class Space:
     def query_rows(self, Q: FloatArray, margin: float) -> npt.NDArray[Any]:
         """Return query rows for the kernels, shape (q, signed + 320), uint8."""
         sketches, codes = self._encoded(self.embed(Q, query=True), 8)
-        out = sketch.aligned_rows(len(Q), -(-self.dims // 128) * 128 + sketch.QUERY_EXTRA)
+        out = np.empty((len(Q), -(-self.dims // 128) * 128 + sketch.QUERY_EXTRA), np.uint8)
         sketch.query_rows(sketches, codes, 8, self.dims, np.float32(margin), out)
         return out
 
