@@ -98,7 +98,7 @@ def _zeros(size: int) -> np.ndarray:
     """Return zeroed bytes, on huge pages where there are any: random reads of small pages wait for address look-ups."""
     if size < _HUGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.zeros(size, dtype=np.uint8)
-    room = mmap.mmap(-1, size)
+    room = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with contextlib.suppress(OSError):
         room.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(room, dtype=np.uint8)
