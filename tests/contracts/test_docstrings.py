@@ -28,7 +28,9 @@ def _public_definitions(name):
 
 def _parameters(node):
     arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-    return [argument for argument in arguments if argument.arg not in ("self", "cls")]
+    # Numba passes its typing context to the function behind an intrinsic; whoever calls one does not.
+    hidden = {"self", "cls"} | ({"typing"} if "intrinsic" in map(ast.unparse, node.decorator_list) else set())
+    return [argument for argument in arguments if argument.arg not in hidden]
 
 
 def _entry(text, parameter):

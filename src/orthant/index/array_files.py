@@ -49,7 +49,7 @@ def write_arrays(
     body : mapping
         JSON-serialisable settings; ``kind``, ``format``, ``minimum_reader`` and ``files`` are added.
     arrays : mapping of str to iterable of ndarray
-        Each array in parts, little-endian.
+        Each array in parts of any shape, little-endian, written one behind the other.
 
     Raises
     ------

@@ -165,6 +165,26 @@ class Intrinsic(_Lazy):
 
         return extending.intrinsic(self._function)
 
+    def __call__(self, *args: Any) -> Any:
+        """Refuse: there is no code outside of kernels.
+
+        Parameters
+        ----------
+        *args : number
+            Ignored.
+
+        Returns
+        -------
+        Any
+            Never.
+
+        Raises
+        ------
+        TypeError
+            Always.
+        """
+        raise TypeError(message(f"a call of {self!r} from Python", "a call inside a kernel", "wrap it in a kernel"))
+
 
 @overload
 def kernel(function: Callable[..., Any], /) -> Kernel: ...

@@ -1,14 +1,15 @@
-"""Instructions that Numba has no words for: byte products, bit counts, prefetches and raw loads.
+"""Vector instructions that Numba has no words for: byte products, bit counts, float sums, sorted insertion.
 
-Each is an intrinsic for use inside kernels and takes addresses, since a kernel over addresses is compiled once,
-whatever array or memory map lies behind them. ``orthant.kernels.cpu.simd_level`` chooses the form of the byte product;
-the rest is LLVM's own vector code, which every processor gets in its own registers. All loads may be unaligned.
+Each is an intrinsic for use inside kernels and takes addresses, as those of ``kernels.addresses`` do.
+``orthant.kernels.cpu.simd_level`` chooses the form of the byte product; the rest is LLVM's own vector code, which every
+processor gets in its own registers. All loads may be unaligned.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from orthant.kernels.addresses import llvm, llvm_function, load_value
 from orthant.kernels.compiling import intrinsic
 from orthant.kernels.cpu import simd_level
 
@@ -20,20 +21,9 @@ __all__ = [
     "dot_f32",
     "dot_u4s8",
     "dot_u8s8",
-    "float_key",
     "insert_sorted",
     "l2_f32",
-    "load_bf16",
-    "load_f32",
-    "load_i32",
-    "load_i64",
-    "load_u64",
-    "move_bytes",
     "positive_16",
-    "prefetch",
-    "store_i32",
-    "store_u64",
-    "trailing_zeros",
 ]
 
 BYTES_BLOCK = 64
@@ -43,35 +33,16 @@ BITS_BLOCK = 64
 """Bytes that ``dot_bits`` reads of a row and of each plane; the planes are zero where the row holds other things."""
 
 
-def _ir() -> Any:
-    from llvmlite import ir
-
-    return ir
-
-
 def _vector(lanes: int, kind: str) -> Any:
-    ir = _ir()
+    ir = llvm()
     element = {"i8": ir.IntType(8), "i16": ir.IntType(16), "i32": ir.IntType(32), "i64": ir.IntType(64)}
     element["f32"] = ir.FloatType()
     return ir.VectorType(element[kind], lanes)
 
 
-def _load(builder: Any, address: Any, offset: Any, kind: Any) -> Any:
-    """Load a value of type ``kind`` at an integer address plus an offset in bytes."""
-    ir = _ir()
-    at = builder.add(address, offset) if offset is not None else address
-    return builder.load(builder.inttoptr(at, ir.PointerType(kind)), align=1, typ=kind)
-
-
-def _function(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
-    from numba.core import cgutils
-
-    return cgutils.get_or_insert_function(builder.module, _ir().FunctionType(result, arguments), name)
-
-
 def _loop(builder: Any, count: Any, start: list[Any], body: Any) -> list[Any]:
     """Run ``body(index, values) -> values`` count times, count being at least 1, and return the last values."""
-    ir = _ir()
+    ir = llvm()
     before, head, done = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("done")
     builder.branch(head)
     builder.position_at_end(head)
@@ -94,8 +65,8 @@ def _products_vnni(builder: Any, total: Any, a: Any, q: Any) -> Any:
     wide, sums = _vector(64, "i8"), _vector(16, "i32")
     name = "llvm.x86.avx512.vpdpbusd.512"
     if _takes_bytes():
-        return builder.call(_function(builder, name, sums, [sums, wide, wide]), [total, a, q])
-    call = _function(builder, name, sums, [sums, sums, sums])
+        return builder.call(llvm_function(builder, name, sums, [sums, wide, wide]), [total, a, q])
+    call = llvm_function(builder, name, sums, [sums, sums, sums])
     return builder.call(call, [total, builder.bitcast(a, sums), builder.bitcast(q, sums)])
 
 
@@ -107,16 +78,16 @@ def _takes_bytes() -> bool:
 
 
 def _part(builder: Any, vector: Any, start: int, lanes: int) -> Any:
-    ir = _ir()
+    ir = llvm()
     mask = ir.Constant(_vector(lanes, "i32"), [start + i for i in range(lanes)])
     return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
 
 
 def _products_avx2(builder: Any, total: Any, a: Any, q: Any) -> Any:
     """Do the same with 256-bit registers: bytes are widened to 16 bits, since 8-bit products would saturate."""
-    ir = _ir()
+    ir = llvm()
     words, sums = _vector(16, "i16"), _vector(8, "i32")
-    multiply = _function(builder, "llvm.x86.avx2.pmadd.wd", sums, [words, words])
+    multiply = llvm_function(builder, "llvm.x86.avx2.pmadd.wd", sums, [words, words])
     low = high = ir.Constant(sums, None)
     for i in range(4):
         x = builder.zext(_part(builder, a, 16 * i, 16), words)
@@ -147,7 +118,7 @@ def nibble_product(products: Any) -> Any:
     """Return the code generator of ``dot_u4s8`` for one form of the product."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        ir = _ir()
+        ir = llvm()
         a, q, blocks = args
         bytes_, sums, whole = _vector(64, "i8"), _vector(16, "i32"), ir.IntType(64)
         low, four = ir.Constant(bytes_, [15] * 64), ir.Constant(bytes_, [4] * 64)
@@ -155,16 +126,16 @@ def nibble_product(products: Any) -> Any:
         def body(index: Any, values: list[Any]) -> list[Any]:
             offset = builder.shl(index, ir.Constant(whole, 6))
             twice = builder.shl(index, ir.Constant(whole, 7))
-            both = _load(builder, a, offset, bytes_)
-            first = _load(builder, q, twice, bytes_)
-            second = _load(builder, q, builder.add(twice, ir.Constant(whole, 64)), bytes_)
+            both = load_value(builder, a, offset, bytes_)
+            first = load_value(builder, q, twice, bytes_)
+            second = load_value(builder, q, builder.add(twice, ir.Constant(whole, 64)), bytes_)
             return [
                 products(builder, values[0], builder.and_(both, low), first),
                 products(builder, values[1], builder.lshr(both, four), second),
             ]
 
         one, two = _loop(builder, blocks, [ir.Constant(sums, None)] * 2, body)
-        reduce = _function(builder, "llvm.vector.reduce.add.v16i32", ir.IntType(32), [sums])
+        reduce = llvm_function(builder, "llvm.vector.reduce.add.v16i32", ir.IntType(32), [sums])
         return builder.call(reduce, [builder.add(one, two)])
 
     return generate
@@ -174,17 +145,17 @@ def byte_product(products: Any) -> Any:
     """Return the code generator of ``dot_u8s8`` for one form of the product; tests compare all of them."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        ir = _ir()
+        ir = llvm()
         a, q, blocks = args
         bytes_, sums = _vector(64, "i8"), _vector(16, "i32")
 
         def body(index: Any, values: list[Any]) -> list[Any]:
             offset = builder.shl(index, ir.Constant(ir.IntType(64), 6))
-            left, right = _load(builder, a, offset, bytes_), _load(builder, q, offset, bytes_)
+            left, right = load_value(builder, a, offset, bytes_), load_value(builder, q, offset, bytes_)
             return [products(builder, values[0], left, right)]
 
         (total,) = _loop(builder, blocks, [ir.Constant(sums, None)], body)
-        reduce = _function(builder, "llvm.vector.reduce.add.v16i32", ir.IntType(32), [sums])
+        reduce = llvm_function(builder, "llvm.vector.reduce.add.v16i32", ir.IntType(32), [sums])
         return builder.call(reduce, [total])
 
     return generate
@@ -192,7 +163,20 @@ def byte_product(products: Any) -> Any:
 
 @intrinsic
 def dot_u8s8(typing: Any, a: Any, q: Any, blocks: Any) -> Any:
-    """Sum of products of unsigned bytes at ``a`` and signed bytes at ``q``, over blocks of 64, at least one."""
+    """Sum of products of unsigned bytes and signed bytes.
+
+    Parameters
+    ----------
+    a, q : int64
+        Addresses of the unsigned and of the signed bytes.
+    blocks : int64
+        Blocks of 64 bytes, at least one.
+
+    Returns
+    -------
+    int32
+        The sum; exact for up to 65,000 bytes.
+    """
     from numba import types
 
     return types.int32(types.int64, types.int64, types.int64), byte_product(PRODUCTS[simd_level()])
@@ -204,6 +188,18 @@ def dot_u4s8(typing: Any, a: Any, q: Any, blocks: Any) -> Any:
 
     Block b of 64 bytes at ``a`` holds values 128 b to 128 b + 63 in the lower halves of its bytes and the next 64 in
     the upper ones.
+
+    Parameters
+    ----------
+    a, q : int64
+        Addresses of the packed values and of the signed bytes.
+    blocks : int64
+        Blocks of 64 bytes at ``a``, at least one; twice as many are read at ``q``.
+
+    Returns
+    -------
+    int32
+        The sum.
     """
     from numba import types
 
@@ -212,27 +208,38 @@ def dot_u4s8(typing: Any, a: Any, q: Any, blocks: Any) -> Any:
 
 @intrinsic
 def dot_bits(typing: Any, row: Any, planes: Any) -> Any:
-    """Sum over four planes k of 2**k times the number of bits set in both the row and plane k; 64 bytes each."""
+    """Sum over four planes k of 2**k times the number of bits set in both the row and plane k.
+
+    Parameters
+    ----------
+    row, planes : int64
+        Addresses of 64 bytes, and of four times 64 bytes, the lowest plane first.
+
+    Returns
+    -------
+    int64
+        The sum.
+    """
     from numba import types
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        ir = _ir()
+        ir = llvm()
         words, whole = _vector(8, "i64"), ir.IntType(64)
-        count = _function(builder, "llvm.ctpop.v8i64", words, [words])
-        bits = _load(builder, args[0], None, words)
+        count = llvm_function(builder, "llvm.ctpop.v8i64", words, [words])
+        bits = load_value(builder, args[0], None, words)
         total = None
         for k in (3, 2, 1, 0):
-            plane = _load(builder, args[1], ir.Constant(whole, BITS_BLOCK * k), words)
+            plane = load_value(builder, args[1], ir.Constant(whole, BITS_BLOCK * k), words)
             counted = builder.call(count, [builder.and_(bits, plane)])
             total = counted if total is None else builder.add(builder.add(total, total), counted)
-        return builder.call(_function(builder, "llvm.vector.reduce.add.v8i64", whole, [words]), [total])
+        return builder.call(llvm_function(builder, "llvm.vector.reduce.add.v8i64", whole, [words]), [total])
 
     return types.int64(types.int64, types.int64), generate
 
 
 def _float_loop(builder: Any, args: Any, term: Any) -> Any:
     """Sum ``term(a, q)`` over float32 values: 32 lanes, then 16, then one by one."""
-    ir = _ir()
+    ir = llvm()
     a, q, count = args
     whole, single, lanes = ir.IntType(64), ir.FloatType(), _vector(16, "f32")
 
@@ -247,7 +254,11 @@ def _float_loop(builder: Any, args: Any, term: Any) -> Any:
             out = []
             for i, value in enumerate(sums):
                 offset = builder.add(base, number(bytes_each * i))
-                out.append(term(builder, kind, _load(builder, a, offset, kind), _load(builder, q, offset, kind), value))
+                out.append(
+                    term(
+                        builder, kind, load_value(builder, a, offset, kind), load_value(builder, q, offset, kind), value
+                    )
+                )
             return out
 
         before = builder.block
@@ -271,13 +282,13 @@ def _float_loop(builder: Any, args: Any, term: Any) -> Any:
     rest = builder.and_(count, number(-32))
     (total,) = part(lanes, rest, 16, [builder.fadd(first, second)], 64)
     (tail,) = part(single, builder.and_(count, number(-16)), 1, [ir.Constant(single, 0.0)], 4)
-    reduce = _function(builder, "llvm.vector.reduce.fadd.v16f32", single, [single, lanes])
+    reduce = llvm_function(builder, "llvm.vector.reduce.fadd.v16f32", single, [single, lanes])
     return builder.call(reduce, [tail, total], fastmath=("reassoc",))
 
 
 def _fma(builder: Any, kind: Any, a: Any, b: Any, total: Any) -> Any:
     name = "llvm.fma.v16f32" if hasattr(kind, "count") else "llvm.fma.f32"
-    return builder.call(_function(builder, name, kind, [kind, kind, kind]), [a, b, total])
+    return builder.call(llvm_function(builder, name, kind, [kind, kind, kind]), [a, b, total])
 
 
 def _fma_difference(builder: Any, kind: Any, a: Any, b: Any, total: Any) -> Any:
@@ -287,7 +298,20 @@ def _fma_difference(builder: Any, kind: Any, a: Any, b: Any, total: Any) -> Any:
 
 @intrinsic
 def dot_f32(typing: Any, a: Any, q: Any, count: Any) -> Any:
-    """Dot product of ``count`` float32 values at two addresses."""
+    """Dot product of float32 values at two addresses.
+
+    Parameters
+    ----------
+    a, q : int64
+        Addresses.
+    count : int64
+        Values at each.
+
+    Returns
+    -------
+    float32
+        Summed in 32 lanes; 0 for no values.
+    """
     from numba import types
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -298,7 +322,20 @@ def dot_f32(typing: Any, a: Any, q: Any, count: Any) -> Any:
 
 @intrinsic
 def l2_f32(typing: Any, a: Any, q: Any, count: Any) -> Any:
-    """Squared Euclidean distance of ``count`` float32 values at two addresses."""
+    """Squared Euclidean distance of float32 values at two addresses.
+
+    Parameters
+    ----------
+    a, q : int64
+        Addresses.
+    count : int64
+        Values at each.
+
+    Returns
+    -------
+    float32
+        Summed in 32 lanes; 0 for no values.
+    """
     from numba import types
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -309,13 +346,26 @@ def l2_f32(typing: Any, a: Any, q: Any, count: Any) -> Any:
 
 @intrinsic
 def bit_plane_64(typing: Any, address: Any, bit: Any) -> Any:
-    """Bit i of the result is bit ``bit`` of byte i of the 64 bytes at ``address``."""
+    """Gather one bit of each of 64 bytes.
+
+    Parameters
+    ----------
+    address : int64
+        Of 64 bytes.
+    bit : int64
+        Which bit, 0 to 7.
+
+    Returns
+    -------
+    uint64
+        Bit i is that bit of byte i.
+    """
     from numba import types
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        ir = _ir()
+        ir = llvm()
         bytes_ = _vector(64, "i8")
-        values = _load(builder, args[0], None, bytes_)
+        values = load_value(builder, args[0], None, bytes_)
         one = builder.shl(ir.Constant(ir.IntType(8), 1), builder.trunc(args[1], ir.IntType(8)))
         lane = builder.insert_element(ir.Constant(bytes_, ir.Undefined), one, ir.Constant(ir.IntType(32), 0))
         mask = builder.shuffle_vector(lane, lane, ir.Constant(_vector(64, "i32"), None))
@@ -327,62 +377,58 @@ def bit_plane_64(typing: Any, address: Any, bit: Any) -> Any:
 
 @intrinsic
 def positive_16(typing: Any, address: Any) -> Any:
-    """Bit i of the result says whether float32 i of the 16 at ``address`` is above 0."""
+    """Compare 16 float32 values with 0.
+
+    Parameters
+    ----------
+    address : int64
+        Of 16 float32 values.
+
+    Returns
+    -------
+    uint64
+        Bit i is set where value i is above 0.
+    """
     from numba import types
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        ir = _ir()
+        ir = llvm()
         lanes = _vector(16, "f32")
-        found = builder.fcmp_ordered(">", _load(builder, args[0], None, lanes), ir.Constant(lanes, None))
+        found = builder.fcmp_ordered(">", load_value(builder, args[0], None, lanes), ir.Constant(lanes, None))
         return builder.zext(builder.bitcast(found, ir.IntType(16)), ir.IntType(64))
 
     return types.uint64(types.int64), generate
 
 
 @intrinsic
-def prefetch(typing: Any, address: Any) -> Any:
-    """Ask for the cache line at an address."""
-    from numba import types
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        ir = _ir()
-        pointer, small = ir.PointerType(ir.IntType(8)), ir.IntType(32)
-        call = _function(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, small, small, small])
-        builder.call(call, [builder.inttoptr(args[0], pointer), *(ir.Constant(small, v) for v in (0, 3, 1))])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), generate
-
-
-@intrinsic
-def move_bytes(typing: Any, target: Any, source: Any, count: Any) -> Any:
-    """Copy bytes between places that may overlap."""
-    from numba import types
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        ir = _ir()
-        pointer, flag = ir.PointerType(ir.IntType(8)), ir.IntType(1)
-        call = _function(builder, "llvm.memmove.p0.p0.i64", ir.VoidType(), [pointer, pointer, ir.IntType(64), flag])
-        places = [builder.inttoptr(value, pointer) for value in args[:2]]
-        builder.call(call, [*places, args[2], ir.Constant(flag, 0)])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), generate
-
-
-@intrinsic
 def insert_sorted(typing: Any, buffer: Any, blocks: Any, key: Any) -> Any:
-    """Insert a uint64 into an ascending buffer of ``blocks`` times eight, dropping the largest; return its place.
+    """Insert a uint64 into an ascending buffer, dropping the largest.
 
-    The eight bytes before the buffer are zero. No step depends on the values, so nothing can be mispredicted: each
-    element becomes ``max(the one before, min(key, itself))``.
+    Parameters
+    ----------
+    buffer : int64
+        Address of the first element; the eight bytes before it are zero.
+    blocks : int64
+        Elements over eight, at least one.
+    key : uint64
+        What to insert.
+
+    Returns
+    -------
+    int64
+        Its place: how many elements were smaller.
+
+    Notes
+    -----
+    No step depends on the values, so nothing can be mispredicted: each element becomes
+    ``max(the one before, min(key, itself))``.
     """
     from numba import types
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        ir = _ir()
+        ir = llvm()
         words, whole = _vector(8, "i64"), ir.IntType(64)
-        smaller, larger = (_function(builder, f"llvm.{n}.v8i64", words, [words, words]) for n in ("umin", "umax"))
+        smaller, larger = (llvm_function(builder, f"llvm.{n}.v8i64", words, [words, words]) for n in ("umin", "umax"))
         base, blocks, key = args
         lane = builder.insert_element(ir.Constant(words, ir.Undefined), key, ir.Constant(ir.IntType(32), 0))
         keys = builder.shuffle_vector(lane, lane, ir.Constant(_vector(8, "i32"), None))
@@ -391,100 +437,14 @@ def insert_sorted(typing: Any, buffer: Any, blocks: Any, key: Any) -> Any:
             # From the end, so that the element before is still the old one.
             block = builder.sub(builder.sub(blocks, index), ir.Constant(whole, 1))
             at = builder.add(base, builder.shl(block, ir.Constant(whole, 6)))
-            here = _load(builder, at, None, words)
-            before = _load(builder, at, ir.Constant(whole, -8), words)
+            here = load_value(builder, at, None, words)
+            before = load_value(builder, at, ir.Constant(whole, -8), words)
             mixed = builder.call(larger, [before, builder.call(smaller, [keys, here])])
             builder.store(mixed, builder.inttoptr(at, ir.PointerType(words)), align=1)
             below = builder.zext(builder.icmp_unsigned("<", here, keys), words)
             return [builder.add(values[0], below)]
 
         (counts,) = _loop(builder, blocks, [ir.Constant(words, None)], body)
-        return builder.call(_function(builder, "llvm.vector.reduce.add.v8i64", whole, [words]), [counts])
+        return builder.call(llvm_function(builder, "llvm.vector.reduce.add.v8i64", whole, [words]), [counts])
 
     return types.int64(types.int64, types.int64, types.uint64), generate
-
-
-@intrinsic
-def float_key(typing: Any, value: Any) -> Any:
-    """Map a float32 to an unsigned 32-bit number, in a uint64, of the same order."""
-    from numba import types
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        ir = _ir()
-        small = ir.IntType(32)
-        bits = builder.bitcast(args[0], small)
-        flip = builder.or_(builder.ashr(bits, ir.Constant(small, 31)), ir.Constant(small, 0x80000000))
-        return builder.zext(builder.xor(bits, flip), ir.IntType(64))
-
-    return types.uint64(types.float32), generate
-
-
-@intrinsic
-def load_bf16(typing: Any, address: Any) -> Any:
-    """Load a bfloat16: the upper half of a float32."""
-    from numba import types
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        ir = _ir()
-        small = ir.IntType(32)
-        half = builder.zext(_load(builder, args[0], None, ir.IntType(16)), small)
-        return builder.bitcast(builder.shl(half, ir.Constant(small, 16)), ir.FloatType())
-
-    return types.float32(types.int64), generate
-
-
-def _loader(kind: str, result: str) -> Any:
-    def typed(typing: Any, address: Any) -> Any:
-        from numba import types
-
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            ir = _ir()
-            return _load(builder, args[0], None, ir.FloatType() if kind == "f32" else ir.IntType(int(kind[1:])))
-
-        return getattr(types, result)(types.int64), generate
-
-    typed.__name__ = typed.__qualname__ = f"load_{kind}"
-    return intrinsic(typed)
-
-
-def _storer(kind: str, value_type: str) -> Any:
-    def typed(typing: Any, address: Any, value: Any) -> Any:
-        from numba import types
-
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            place = builder.inttoptr(args[0], _ir().PointerType(_ir().IntType(int(kind[1:]))))
-            builder.store(args[1], place, align=1)
-            return context.get_dummy_value()
-
-        return types.void(types.int64, getattr(types, value_type)), generate
-
-    typed.__name__ = typed.__qualname__ = f"store_{kind}"
-    return intrinsic(typed)
-
-
-load_f32 = _loader("f32", "float32")
-"""Load a float32."""
-load_i32 = _loader("i32", "int32")
-"""Load an int32."""
-load_i64 = _loader("i64", "int64")
-"""Load an int64."""
-load_u64 = _loader("i64", "uint64")
-"""Load a uint64."""
-store_i32 = _storer("i32", "int32")
-"""Store an int32."""
-store_u64 = _storer("i64", "uint64")
-"""Store a uint64."""
-
-
-@intrinsic
-def trailing_zeros(typing: Any, value: Any) -> Any:
-    """Return the place of the lowest set bit; 64 when there is none."""
-    from numba import types
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        ir = _ir()
-        whole, flag = ir.IntType(64), ir.IntType(1)
-        count = _function(builder, "llvm.cttz.i64", whole, [whole, flag])
-        return builder.call(count, [args[0], ir.Constant(flag, 0)])
-
-    return types.int64(types.uint64), generate

@@ -91,7 +91,17 @@ def link(state: State, order: Slots, settings: BuildSettings, progress: Progress
 
 
 def relink(state: State, order: Slots, settings: BuildSettings) -> None:
-    """Choose the links of slots that are in the graph anew."""
+    """Choose the links of slots that are in the graph anew.
+
+    Parameters
+    ----------
+    state : State
+        The graph.
+    order : ndarray of shape (m,), int32
+        Slots of the graph.
+    settings : BuildSettings
+        How.
+    """
     for a in range(0, len(order), _LARGEST_BATCH):
         _insert(state, order[a : a + _LARGEST_BATCH], settings)
 

@@ -43,7 +43,18 @@ class Settings:
     margin: float = 0.5
 
     def links(self, threads: int | None) -> build.BuildSettings:
-        """Return what the linking steps need."""
+        """Return what the linking steps need.
+
+        Parameters
+        ----------
+        threads : int or None
+            Threads; None takes the default.
+
+        Returns
+        -------
+        BuildSettings
+            Degree, beam, alpha, margin, whether sketches decide, and threads.
+        """
         return build.BuildSettings(self.degree, self.beam, self.alpha, self.margin, self.sketch, threads)
 
 

@@ -82,7 +82,18 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Calibration:
-        """Return the calibration that ``as_dict`` described."""
+        """Return the calibration that a dictionary describes.
+
+        Parameters
+        ----------
+        values : dict
+            From ``as_dict``, perhaps by way of JSON.
+
+        Returns
+        -------
+        Calibration
+            Equal to the one described.
+        """
         table = {
             int(k): tuple((int(e), float(mean), float(low)) for e, mean, low in points)
             for k, points in values["table"].items()

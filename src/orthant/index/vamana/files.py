@@ -160,7 +160,8 @@ def _read(folder: Path, body: dict[str, Any], *, mmap: bool, vectors: bool) -> t
         shapes["basis"] = (embedded, dims)
     if vectors:
         shapes["vectors"] = (used, dim)
-    small, large = {}, {}
+    small: dict[str, tuple[int, ...]] = {}
+    large: dict[str, tuple[int, ...]] = {}
     for name, shape in shapes.items():
         (large if name in (*SLOT_ARRAYS, "scales", "vectors") else small)[name] = shape
     read = _read_small(folder, body["files"]["small"], small)

@@ -6,7 +6,7 @@ Whatever a filter was worded like, this module sees a bitmap or ids, so equal fi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -85,17 +85,20 @@ def make_filter(state: State, allowed: BitmapArray | IdArray | npt.NDArray[np.bo
         The same rows, whatever the form.
     """
     if allowed.dtype == np.int64:
-        ids = np.unique(allowed)
+        ids = np.unique(cast("IdArray", allowed))
         ids = ids[ids >= 0]
         if len(ids) and int(ids[-1]) >= len(state.table):
             slots = state.locate(ids)
-            slots = np.sort(slots[slots >= 0]).astype(np.int32)
+            slots = np.sort(slots[slots >= 0])
             if state.sparse:
-                return Filter(None, slots, len(slots))
+                return Filter(None, slots.astype(np.int32), len(slots))
             ids = state.ids[slots]
         bitmap = bitmaps.from_rows(ids)
         return Filter(bitmap, None, len(ids))
-    bitmap = bitmaps.from_mask(allowed) if allowed.dtype == np.bool_ else allowed
+    if allowed.dtype == np.bool_:
+        bitmap = bitmaps.from_mask(cast("npt.NDArray[np.bool_]", allowed))
+    else:
+        bitmap = cast("BitmapArray", allowed)
     bitmap = bitmap[: bitmaps.words_for(int(state.ids.max(initial=-1)) + 1)]
     return Filter(np.ascontiguousarray(bitmap), None, bitmaps.count_bits(bitmap))
 

@@ -78,7 +78,20 @@ class Space:
         return sketch.code_bytes(self.dims, self.bits)
 
     def embed(self, X: FloatArray, *, query: bool = False) -> FloatArray:
-        """Return vectors centred and prepared for squared Euclidean distances, shape (n, e), float32."""
+        """Scale and centre vectors for squared Euclidean distances.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, dim), float32
+            Checked vectors; non-zero for cosine.
+        query : bool, default False
+            Whether they are queries, which dot treats differently.
+
+        Returns
+        -------
+        ndarray of shape (n, e), float32
+            Copies; e is dim, or dim + 1 for dot.
+        """
         norms = row_norms(X)
         if self.metric == "cosine":
             scale = 1.0 / norms
@@ -99,7 +112,20 @@ class Space:
         return out
 
     def encode(self, X: FloatArray) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return sketches (n, 64) and code rows (n, width) of vectors, both uint8."""
+        """Encode vectors to be stored.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, dim), float32
+            Checked vectors.
+
+        Returns
+        -------
+        sketches : ndarray of shape (n, 64), uint8
+            Signs and constants.
+        codes : ndarray of shape (n, width), uint8
+            Code rows.
+        """
         return self._encoded(self.embed(X), self.bits)
 
     def _encoded(self, Z: FloatArray, bits: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -113,7 +139,20 @@ class Space:
         return sketches, codes
 
     def query_rows(self, Q: FloatArray, margin: float) -> npt.NDArray[Any]:
-        """Return query rows for the kernels, shape (q, signed + 320), uint8."""
+        """Encode queries.
+
+        Parameters
+        ----------
+        Q : ndarray of shape (q, dim), float32
+            Checked queries.
+        margin : float
+            As ``sketch.query_row``.
+
+        Returns
+        -------
+        ndarray of shape (q, signed + 320), uint8
+            Rows for the kernels.
+        """
         sketches, codes = self._encoded(self.embed(Q, query=True), 8)
         out = np.empty((len(Q), -(-self.dims // 128) * 128 + sketch.QUERY_EXTRA), np.uint8)
         sketch.query_rows(sketches, codes, 8, self.dims, np.float32(margin), out)

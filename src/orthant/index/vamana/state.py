@@ -111,7 +111,24 @@ class State:
 
     @classmethod
     def empty(cls, space: Space, room: int, capacity: int, *, own: bool) -> State:
-        """Return a state without vectors, with room for some."""
+        """Return a state without vectors, with room for some.
+
+        Parameters
+        ----------
+        space : Space
+            How vectors are encoded.
+        room : int
+            Links that fit into a row.
+        capacity : int
+            Vectors that fit before arrays grow; at least 64 do.
+        own : bool
+            Whether full vectors are kept here.
+
+        Returns
+        -------
+        State
+            The state.
+        """
         capacity = max(64, capacity)
         return cls(
             space=space,
@@ -143,7 +160,18 @@ class State:
         return self.used - len(self.free) - self.dead_count
 
     def view(self, *, sketched: bool) -> npt.NDArray[np.int64]:
-        """Return the row of addresses and sizes that kernels read; see ``kernels.graph.beam.VIEW``."""
+        """Return the row of addresses and sizes that kernels read; see ``kernels.graph.beam.VIEW``.
+
+        Parameters
+        ----------
+        sketched : bool
+            Whether sketches decide.
+
+        Returns
+        -------
+        ndarray of shape (19,), int64
+            Valid while no array of the state is replaced.
+        """
         arrays = (self.sketches, self.codes, self.links, self.twins, self.ids, self.addresses, self.scales, self.dead)
         numbers = {
             "slots": self.used,
@@ -161,7 +189,18 @@ class State:
         return np.array([*(array.ctypes.data for array in arrays), *(numbers[name] for name in VIEW[8:])], np.int64)
 
     def locate(self, ids: IdArray) -> IdArray:
-        """Return the slot of each id, -1 where it is absent."""
+        """Find the slots of ids.
+
+        Parameters
+        ----------
+        ids : ndarray of shape (m,), int64
+            Any numbers.
+
+        Returns
+        -------
+        ndarray of shape (m,), int64
+            Slots of live vectors, -1 where an id is absent.
+        """
         out = np.full(len(ids), -1, dtype=np.int64)
         if self.runs is None:
             inside = np.flatnonzero((ids >= 0) & (ids < len(self.table)))
@@ -175,8 +214,19 @@ class State:
             out[places[fits]] = slots[fits]
         return out
 
-    def is_dead(self, slots: IdArray) -> npt.NDArray[np.bool_]:
-        """Return for each slot whether it was removed."""
+    def is_dead(self, slots: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Return for each slot whether it was removed.
+
+        Parameters
+        ----------
+        slots : ndarray of shape (m,), int
+            Slots, none negative.
+
+        Returns
+        -------
+        ndarray of shape (m,), bool
+            True where a slot was removed or is free.
+        """
         return bitmaps.contains_rows(self.dead, np.asarray(slots, np.int64))
 
     def live_slots(self) -> IdArray:
@@ -190,7 +240,18 @@ class State:
         return np.flatnonzero(linked & (self.twins[: self.used] < 0))
 
     def take_slots(self, count: int) -> npt.NDArray[np.int32]:
-        """Return slots for new vectors: free ones first, then new ones; arrays grow where needed."""
+        """Hand out slots for new vectors; arrays grow where needed.
+
+        Parameters
+        ----------
+        count : int
+            How many.
+
+        Returns
+        -------
+        ndarray of shape (count,), int32
+            Free ones first, then new ones.
+        """
         reused = min(count, len(self.free))
         taken, self.free = self.free[:reused], self.free[reused:]
         fresh = count - reused
@@ -204,7 +265,13 @@ class State:
         return slots
 
     def grow(self, wanted: int) -> None:
-        """Make room for slots, at least half again as many as before."""
+        """Make room for slots, at least half again as many as before.
+
+        Parameters
+        ----------
+        wanted : int
+            Slots that must fit.
+        """
         self._resize(max(wanted, self.capacity + self.capacity // 2))
 
     def _resize(self, capacity: int) -> None:
@@ -231,14 +298,30 @@ class State:
         out._resize(self.used + self.used // 4 + 64)
         return out
 
-    def point_at_own(self, slots: IdArray) -> None:
-        """Let the addresses of slots point into our own room."""
+    def point_at_own(self, slots: npt.NDArray[Any]) -> None:
+        """Let the addresses of slots point into our own room.
+
+        Parameters
+        ----------
+        slots : ndarray of shape (m,), int
+            Slots; nothing happens where vectors lie elsewhere.
+        """
         own = self.vectors.own
         if own is not None:
             self.addresses[slots] = own.ctypes.data + np.asarray(slots, np.int64) * (4 * self.space.dim)
 
     def place(self, slots: npt.NDArray[np.int32], X: FloatArray, ids: IdArray) -> None:
-        """Copy full vectors and ids of new slots into our own room."""
+        """Copy full vectors and ids of new slots into our own room.
+
+        Parameters
+        ----------
+        slots : ndarray of shape (m,), int32
+            The slots.
+        X : ndarray of shape (m, dim), float32
+            Their vectors.
+        ids : ndarray of shape (m,), int64
+            Their ids.
+        """
         if self.vectors.own is not None:
             self.vectors.own[slots] = X
             self.point_at_own(slots)
@@ -248,20 +331,48 @@ class State:
     def place_outside(
         self, slots: npt.NDArray[np.int32], X: FloatArray, kept: npt.NDArray[np.int64], ids: IdArray
     ) -> None:
-        """Note where chosen rows of somebody else's array lie; the array is kept alive."""
+        """Note where the vectors of new slots lie, and their ids.
+
+        Parameters
+        ----------
+        slots : ndarray of shape (m,), int32
+            The slots.
+        X : ndarray of shape (n, dim), float32
+            Somebody else's array; kept alive.
+        kept : ndarray of shape (m,), int64
+            The row of each slot.
+        ids : ndarray of shape (m,), int64
+            Their ids.
+        """
         self.point_outside(slots, X, kept)
         self.ids[slots] = ids
         self.note(ids, slots)
 
     def point_outside(self, slots: npt.NDArray[np.int32], X: FloatArray, kept: npt.NDArray[np.int64]) -> None:
-        """Let the addresses of slots point at rows of somebody else's array, which is kept alive."""
+        """Let the addresses of slots point at rows of somebody else's array.
+
+        Parameters
+        ----------
+        slots : ndarray of shape (m,), int32
+            The slots.
+        X : ndarray of shape (n, dim), float32
+            Somebody else's array; kept alive.
+        kept : ndarray of shape (m,), int64
+            The row of each slot.
+        """
         rows = np.full(len(X), -1, np.int32)
         rows[kept] = slots
         self.vectors.kept.append((X, rows))
         self.addresses[slots] = X.ctypes.data + kept * X.strides[0]
 
     def swap_outside(self, one: int, other: int) -> None:
-        """Exchange which rows of somebody else's arrays two slots stand for, as their addresses were exchanged."""
+        """Exchange which rows of somebody else's arrays two slots stand for, as their addresses were exchanged.
+
+        Parameters
+        ----------
+        one, other : int
+            The slots.
+        """
         for i, (X, rows) in enumerate(self.vectors.kept):
             at, to = rows == one, rows == other
             if at.any() or to.any():
@@ -271,7 +382,15 @@ class State:
                 self.vectors.kept[i] = (X, rows)
 
     def note(self, ids: IdArray, slots: npt.NDArray[np.int32]) -> None:
-        """Remember where ids are: in a table while they are dense, in sorted runs from then on."""
+        """Remember where ids are: in a table while they are dense, in sorted runs from then on.
+
+        Parameters
+        ----------
+        ids : ndarray of shape (m,), int64
+            Ids.
+        slots : ndarray of shape (m,), int32
+            Their slots; what was noted of an id before is forgotten.
+        """
         if self.runs is not None:
             self.runs = self.runs.add(ids, slots.astype(np.int64))
             return
@@ -288,7 +407,15 @@ class State:
         self.table[ids] = slots
 
     def encode(self, slots: npt.NDArray[np.int32], X: FloatArray) -> None:
-        """Encode the vectors of new slots."""
+        """Encode the vectors of new slots.
+
+        Parameters
+        ----------
+        slots : ndarray of shape (m,), int32
+            The slots.
+        X : ndarray of shape (m, dim), float32
+            Their vectors.
+        """
         self.sketches[slots], self.codes[slots] = self.space.encode(np.ascontiguousarray(X))
 
     def own_arrays(self) -> None:

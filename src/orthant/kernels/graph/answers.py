@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from orthant.kernels.addresses import float_key, load_f32, load_i32, load_i64, load_u64, prefetch
 from orthant.kernels.compiling import kernel
 from orthant.kernels.graph.beam import (
     ADDRESSES,
@@ -40,16 +41,7 @@ from orthant.kernels.graph.beam import (
     sketch_distance,
     slot_of,
 )
-from orthant.kernels.simd import (
-    dot_f32,
-    float_key,
-    l2_f32,
-    load_f32,
-    load_i32,
-    load_i64,
-    load_u64,
-    prefetch,
-)
+from orthant.kernels.simd import dot_f32, l2_f32
 
 __all__ = ["COSINE", "DOT", "L2", "search_graph", "search_slots"]
 
@@ -308,7 +300,14 @@ def search_slots(
 ) -> None:  # fmt: skip
     """Answer queries by comparing every listed slot: sketches, code rows where they may matter, then full vectors.
 
-    Parameters are those of ``search_graph``; ``slots`` is an ndarray of int32, live and allowed.
+    Parameters
+    ----------
+    view, rows, queries, start, stop, k, rerank, metric : any
+        As for ``search_graph``.
+    slots : ndarray of int32
+        Slots to compare, live and allowed.
+    ids, scores, counts, spent : ndarray
+        As for ``search_graph``.
     """
     sketches, codes, width, dims = view[SKETCHES], view[CODES], view[WIDTH], view[DIMS]
     blocks, bits, ahead, total = width >> 6, view[BITS], 12, len(slots)

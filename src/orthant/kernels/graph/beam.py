@@ -11,20 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from orthant.kernels.addresses import float_key, load_bf16, load_f32, load_i32, load_i64, load_u64, prefetch
 from orthant.kernels.compiling import kernel
-from orthant.kernels.simd import (
-    dot_bits,
-    dot_u4s8,
-    dot_u8s8,
-    float_key,
-    insert_sorted,
-    load_bf16,
-    load_f32,
-    load_i32,
-    load_i64,
-    load_u64,
-    prefetch,
-)
+from orthant.kernels.simd import dot_bits, dot_u4s8, dot_u8s8, insert_sorted
 
 __all__ = [
     "DEAD",
@@ -72,9 +61,17 @@ def signed_bytes(dims: Any) -> Any:
 
 @kernel
 def key_buffer(most: Any) -> Any:
-    """Return an empty buffer for ``most`` keys: a zero, then room for keys, all at their highest.
+    """Return an empty buffer for keys: a zero, then room for them, all at their highest.
 
-    The first key is element 1; the element before is what ``simd.insert_sorted`` needs.
+    Parameters
+    ----------
+    most : int
+        Keys to hold.
+
+    Returns
+    -------
+    ndarray of shape (8 * ceil(most / 8),), uint64
+        The first key is element 0; the element before it is what ``simd.insert_sorted`` needs.
     """
     out = np.empty(1 + (most + 7) // 8 * 8, np.uint64)
     out[:] = _HIGHEST
@@ -84,7 +81,22 @@ def key_buffer(most: Any) -> Any:
 
 @kernel(inline="always")
 def insert_key(buffer: Any, key: Any, most: Any) -> Any:
-    """Insert a key into a buffer of ``key_buffer(most)``; return its place."""
+    """Insert a key into a buffer.
+
+    Parameters
+    ----------
+    buffer : ndarray of uint64
+        From ``key_buffer(most)``.
+    key : uint64
+        What to insert.
+    most : int
+        Keys to hold.
+
+    Returns
+    -------
+    int
+        Its place.
+    """
     return insert_sorted(buffer.ctypes.data, (most + 7) >> 3, key)
 
 
@@ -100,7 +112,26 @@ def sketch_distance(sketch: Any, planes: Any, constants: Any, norm: Any, slack: 
 
 @kernel(inline="always")
 def code_distance(sketch: Any, code: Any, query: Any, blocks: Any, bits: Any, constants: Any, dims: Any) -> Any:
-    """Return the squared distance between a query and a code row, never below 0."""
+    """Return the squared distance between a query and a code row, never below 0.
+
+    Parameters
+    ----------
+    sketch, code : int
+        Addresses of a slot's sketch and code row.
+    query : int
+        Address of the query's signed bytes.
+    blocks, bits : int
+        Blocks of 64 bytes in a code row, and bits per dimension.
+    constants : ndarray of shape (16,), float32
+        The query's constants; see ``sketch.query_row``.
+    dims : int
+        Dimensions.
+
+    Returns
+    -------
+    float32
+        The distance, those parts included that no code has.
+    """
     sums = np.float32((np.int64(load_i32(sketch + 52)) & 0xFFFFFFFF) >> 9)
     dot = np.float32(dot_u8s8(code, query, blocks) if bits == 8 else dot_u4s8(code, query, blocks))
     step, low = load_bf16(sketch + 60), load_bf16(sketch + 62)
@@ -110,7 +141,22 @@ def code_distance(sketch: Any, code: Any, query: Any, blocks: Any, bits: Any, co
 
 @kernel(inline="always")
 def is_allowed(ids: Any, twins: Any, slot: Any, allowed: Any, words: Any) -> Any:
-    """Return whether the bitmap over ids at an address allows a slot, or one of its twins unless ``twins`` is 0."""
+    """Return whether a bitmap over ids allows a slot.
+
+    Parameters
+    ----------
+    ids, twins : int
+        Addresses of the ids and twins of all slots; twins are not looked at where that is 0.
+    slot : int
+        The slot.
+    allowed, words : int
+        Address and length of a bitmap over ids.
+
+    Returns
+    -------
+    bool
+        Whether the slot or one of its twins may be returned.
+    """
     while slot >= 0:
         row = load_i64(ids + 8 * slot)
         word = row >> 6
@@ -126,7 +172,20 @@ def is_allowed(ids: Any, twins: Any, slot: Any, allowed: Any, words: Any) -> Any
 def expand_entries(
     view: Any, query: Any, constants: Any, most: Any, visited: Any, touched: Any, buffer: Any, starts: Any, few: Any
 ) -> Any:
-    """Put the best few of some start slots into the empty buffer; return its size and how many were touched."""
+    """Put the best few of some start slots into the buffer, by their code rows.
+
+    Parameters
+    ----------
+    view, query, constants, most, visited, touched, buffer, starts : any
+        As for ``beam``; nothing is visited before, and the buffer is empty.
+    few : int
+        Start slots to keep at most.
+
+    Returns
+    -------
+    size, touched : int
+        Keys in the buffer, and slots marked as visited.
+    """
     sketches, codes, width, dims = view[SKETCHES], view[CODES], view[WIDTH], view[DIMS]
     blocks, bits, planes = width >> 6, view[BITS], query + signed_bytes(dims)
     size, count = 0, 0
@@ -208,7 +267,7 @@ def beam(
     norm, slack = constants[3], constants[6]
     size, seen = expand_entries(view, query, constants, most, visited, touched, buffer, starts, 4)
     room = together * degree
-    current, expanded, compared, waiting = 0, 0, np.int64(size), 0
+    current, expanded, compared, waiting = 0, 0, np.int64(size), np.int64(0)
     worst, wide = buffer[most - 1], most > 96
     while True:
         chosen = 0
@@ -252,7 +311,7 @@ def beam(
             base = links + row_bytes * slot_of(buffer[i])
             for j in range(0, row_bytes, 64):
                 prefetch(base + j)
-        waiting = 0
+        waiting = np.int64(0)
         for i in range(seen, end):
             slot = np.int64(touched[i])
             todo[waiting] = slot

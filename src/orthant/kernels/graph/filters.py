@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from orthant.kernels.addresses import trailing_zeros
 from orthant.kernels.compiling import kernel
-from orthant.kernels.simd import trailing_zeros
 
 __all__ = ["slots_of_bits", "slots_of_ids", "spread_bits"]
 
@@ -64,7 +64,24 @@ def _ids_examples() -> Iterable[tuple[Any, ...]]:
 
 @kernel(group="graph", examples=_ids_examples)
 def slots_of_ids(allowed: Any, ids: Any, dead: Any, out: Any) -> Any:
-    """List the live slots whose ids are in a bitmap, by a pass over all slots; see ``slots_of_bits``."""
+    """List the live slots whose ids are in a bitmap, by a pass over all slots.
+
+    Parameters
+    ----------
+    allowed : ndarray of uint64
+        Bitmap over ids.
+    ids : ndarray of int64
+        Id of each slot.
+    dead : ndarray of uint64
+        Bitmap over slots.
+    out : ndarray of int32
+        Receives the slots, ascending; as long as ``ids``.
+
+    Returns
+    -------
+    int
+        How many there are.
+    """
     count = 0
     for slot in range(len(ids)):
         number = ids[slot]
@@ -86,9 +103,19 @@ def _spread_examples() -> Iterable[tuple[Any, ...]]:
 
 @kernel(group="graph", examples=_spread_examples)
 def spread_bits(allowed: Any, table: Any, ids: Any, dead: Any, out: Any) -> Any:
-    """Fill ``out`` with live slots of ids spread evenly over a bitmap; return how many were found.
+    """List a few live slots whose ids are spread evenly over a bitmap.
 
-    Parameters are those of ``slots_of_bits``, but ``out`` may be short.
+    Parameters
+    ----------
+    allowed, table, ids, dead : ndarray
+        As for ``slots_of_bits``.
+    out : ndarray of int32
+        Receives the slots; its length is how many are wanted.
+
+    Returns
+    -------
+    int
+        How many were found.
     """
     words = min(len(allowed), (len(table) + 63) >> 6)
     count, reached = 0, 0

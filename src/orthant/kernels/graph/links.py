@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from orthant.kernels.addresses import float_key, load_i32, load_u64
 from orthant.kernels.compiling import kernel
 from orthant.kernels.graph.beam import (
     BITS,
@@ -27,7 +28,6 @@ from orthant.kernels.graph.beam import (
     slot_of,
 )
 from orthant.kernels.graph.sketch import QUERY_EXTRA, query_row
-from orthant.kernels.simd import float_key, load_i32, load_u64
 
 __all__ = ["find_links", "mend_links", "reach", "reverse_links", "robust_prune"]
 

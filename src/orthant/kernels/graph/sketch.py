@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from orthant.kernels.addresses import load_bf16, load_f32, load_i32, load_u64, store_u64
 from orthant.kernels.compiling import kernel
-from orthant.kernels.simd import bit_plane_64, load_bf16, load_f32, load_i32, load_u64, positive_16, store_u64
+from orthant.kernels.simd import bit_plane_64, positive_16
 
 __all__ = [
     "MOST_DIMS",
