@@ -21,17 +21,7 @@ def prune(view, slot, others, most, alpha, query, other, pool, kept):
 def pruned(state, slot, others, most, alpha):
     kept, pool = np.full(most, -1, np.int32), np.zeros(len(others), np.uint64)
     rooms = query_room(state), query_room(state)
-    number = prune(
-        state.view(sketched=True),
-        slot,
-        others,
-        most,
-        np.float32(alpha),
-        query_room(state),
-        query_room(state),
-        pool,
-        kept,
-    )
+    number = prune(state.view(sketched=True), slot, others, most, np.float32(alpha), *rooms, pool, kept)
     return kept[:number].tolist()
 
 
