@@ -16,18 +16,22 @@ from orthant.kernels import bitmaps
 from orthant.kernels.graph import filters
 from orthant.types import BitmapArray, IdArray
 
-__all__ = ["Filter", "Plan", "choose", "make_filter"]
+__all__ = ["Filter", "Plan", "allowed_slots", "choose", "choose_again", "make_filter"]
 
 PlanName = Literal["graph", "graph-filtered", "scan-allowed"]
 
-_SLOT_NS = 6.0
+_SLOT_NS = 7.0
 """Of comparing one slot's sketch in a scan, and its share of what follows."""
 _HOP_NS = 420.0
 """Of expanding one candidate of a beam."""
-_CHECK_NS = 4.0
+_CHECK_NS = 9.0
 """Of testing one neighbour of a neighbour against a filter."""
 _WIDER = 1.6
-"""A beam under a filter needs this much more width for the same recall."""
+"""A beam over allowed slots needs this much more width for the same recall."""
+_FAR = 6.0
+"""The same where a walk past others gave up: what is allowed lies far from the query, all of it about as far."""
+_PATIENCE = 2.5
+"""A walk gives up after so many times what it would take if allowed slots were spread evenly."""
 _STARTS = 48
 
 
@@ -57,16 +61,19 @@ class Plan:
     Attributes
     ----------
     name : {"graph", "graph-filtered", "scan-allowed"}
-        Walk the graph and drop what is not allowed, walk over allowed slots only, or compare all of those.
+        Walk the graph past what is not allowed, walk over allowed slots only, or compare all of those.
     effort : int
         Width of the beam.
     starts : ndarray of int32
         Where searches begin.
+    patience : int
+        Candidates that a walk past others expands at most.
     """
 
     name: PlanName
     effort: int
     starts: npt.NDArray[np.int32]
+    patience: int = 0
 
 
 def make_filter(state: State, allowed: BitmapArray | IdArray | npt.NDArray[np.bool_]) -> Filter:
@@ -99,7 +106,7 @@ def make_filter(state: State, allowed: BitmapArray | IdArray | npt.NDArray[np.bo
         bitmap = bitmaps.from_mask(cast("npt.NDArray[np.bool_]", allowed))
     else:
         bitmap = cast("BitmapArray", allowed)
-    bitmap = bitmap[: bitmaps.words_for(int(state.ids.max(initial=-1)) + 1)]
+    bitmap = bitmap[: bitmaps.words_for(state.highest + 1)]
     return Filter(np.ascontiguousarray(bitmap), None, bitmaps.count_bits(bitmap))
 
 
@@ -128,23 +135,52 @@ def choose(state: State, allowed: Filter | None, *, k: int, effort: int) -> Plan
     share = min(1.0, count / live)
     if allowed.bitmap is None or count <= 4 * k:
         return Plan("scan-allowed", effort, state.entries)
-    scan = _SLOT_NS * count
-    walk_all = _HOP_NS * effort / share if share > 0.2 else np.inf
-    wide = int(np.ceil(_WIDER * effort))
-    links = 0.65 * state.room
-    walk_some = wide * (_HOP_NS + _CHECK_NS * min(links / max(share, 1e-9), links * links))
-    best = min(scan, walk_all, walk_some)
-    if best == scan:
+    past = _HOP_NS * effort / max(share, 1e-9)
+    over = _over_ns(state, share, _WIDER * effort)
+    best = min(_SLOT_NS * count, past, over)
+    if best == past:
+        return Plan("graph", effort, state.entries, patience=64 + int(_PATIENCE * effort / share))
+    if best == over:
+        return _over(state, allowed, _WIDER * effort)
+    return Plan("scan-allowed", effort, state.entries)
+
+
+def choose_again(state: State, allowed: Filter, *, effort: int) -> Plan:
+    """Choose a plan for queries whose walk gave up: few of the slots near them are allowed.
+
+    Parameters
+    ----------
+    state : State
+        The graph.
+    allowed : Filter
+        The filter.
+    effort : int
+        Width of the beam without a filter.
+
+    Returns
+    -------
+    Plan
+        A scan, or a wide walk over allowed slots.
+    """
+    share = min(1.0, allowed.count / max(state.live, 1))
+    if _SLOT_NS * allowed.count <= _over_ns(state, share, _FAR * effort):
         return Plan("scan-allowed", effort, state.entries)
-    if best == walk_all:
-        return Plan("graph", int(np.ceil(effort / share)), state.entries)
+    return _over(state, allowed, _FAR * effort)
+
+
+def _over_ns(state: State, share: float, width: float) -> float:
+    links = 0.65 * state.room
+    return width * (_HOP_NS + _CHECK_NS * min(links / max(share, 1e-9), links * links))
+
+
+def _over(state: State, allowed: Filter, width: float) -> Plan:
     starts = np.empty(_STARTS, np.int32)
     found = 0
-    if not state.sparse:
+    if allowed.bitmap is not None and not state.sparse:
         found = filters.spread_bits(allowed.bitmap, state.table, state.ids, state.dead, starts)
     if not found:
-        return Plan("scan-allowed", effort, state.entries)
-    return Plan("graph-filtered", wide, starts[:found])
+        return Plan("scan-allowed", int(width), state.entries)
+    return Plan("graph-filtered", int(np.ceil(width)), starts[:found])
 
 
 def allowed_slots(state: State, allowed: Filter) -> npt.NDArray[np.int32]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant import threads as pool
-from orthant.index.vamana.planner import Filter, Plan, allowed_slots, choose
+from orthant.index.vamana.planner import Filter, Plan, allowed_slots, choose, choose_again
 from orthant.index.vamana.state import State
 from orthant.kernels import bitmaps
 from orthant.kernels.graph import answers
@@ -24,6 +24,8 @@ METRICS = {"dot": answers.DOT, "cosine": answers.COSINE, "l2": answers.L2}
 
 _LEAST_QUERIES = 12
 """Queries that are worth a thread of their own."""
+_FEW = 256
+"""Slots that are compared by their full vectors without looking at codes."""
 _TOGETHER = 1
 """Candidates expanded at once: memory is already asked for one step ahead."""
 
@@ -117,13 +119,21 @@ def run(state: State, request: Request) -> Hits:
     if state.space.metric == "cosine":
         norms = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
         full = np.ascontiguousarray((queries / norms[:, None]).astype(np.float32))
-    rows = state.space.query_rows(queries, request.margin if request.sketched else 0.0)
     out = _Answers.empty(len(queries), request.k)
+    everyone = np.arange(len(queries))
+    slots = None
     if plan.name == "scan-allowed" and request.allowed is not None:
-        out.scan(state, request, rows, full, allowed_slots(state, request.allowed), np.arange(len(queries)))
+        slots = allowed_slots(state, request.allowed)
+    if slots is not None and len(slots) <= _FEW:
+        out.compare(state, request, full, slots)
     else:
-        out.walk(state, request, plan, rows, full)
-        out.complete(state, request, rows, full)
+        rows = state.space.query_rows(queries, request.margin if request.sketched else 0.0)
+        if slots is not None:
+            out.scan(state, request, rows, full, slots, everyone)
+        else:
+            out.walk(state, request, plan, rows, full, everyone)
+            out.walk_again(state, request, rows, full)
+            out.complete(state, request, rows, full)
     spent = out.spent
     cost = SearchCost(
         plan=plan.name,
@@ -137,6 +147,7 @@ def run(state: State, request: Request) -> Hits:
             "expanded": int(spent[1]),
             "compared": int(spent[2]),
             "rescored": int(spent[3]),
+            **({"gave_up": out.gave_up} if out.gave_up else {}),
         },
     )
     return Hits(ids=out.ids, scores=out.scores, counts=out.counts, cost=cost)
@@ -148,6 +159,7 @@ class _Answers:
     scores: FloatArray
     counts: npt.NDArray[np.int64]
     spent: npt.NDArray[np.int64]
+    gave_up: int = 0
 
     @classmethod
     def empty(cls, queries: int, k: int) -> _Answers:
@@ -158,24 +170,55 @@ class _Answers:
             np.zeros(4, np.int64),
         )
 
-    def walk(self, state: State, request: Request, plan: Plan, rows: Any, full: FloatArray) -> None:
-        view = request.view
+    def compare(self, state: State, request: Request, full: FloatArray, slots: Any) -> None:
+        """Score every slot by its full vector: so few are quicker compared than encoded for."""
+        answers.search_few(
+            request.view, full, 0, len(full), request.k, METRICS[state.space.metric], slots,
+            self.ids, self.scores, self.counts,
+        )  # fmt: skip
+        self.spent[[0, 3]] += len(slots) * len(full)
+
+    def walk(
+        self, state: State, request: Request, plan: Plan, rows: Any, full: FloatArray, which: IdArray
+    ) -> None:  # fmt: skip
         bitmap = request.allowed.bitmap if request.allowed is not None else None
         address, words = (0, -1) if bitmap is None else (bitmap.ctypes.data, len(bitmap))
+        mode = answers.ANY if bitmap is None else answers.OVER if plan.name == "graph-filtered" else answers.PAST
         rerank = rerank_count(state, request.k, plan.effort)
+        whole = len(which) == len(rows)
+        chosen, exact = (rows, full) if whole else (np.ascontiguousarray(rows[which]), full[which])
+        out = self if whole else _Answers.empty(len(which), request.k)
 
         def part(start: int, stop: int) -> npt.NDArray[np.int64]:
             room, spent = _rooms.take(state), np.zeros(4, np.int64)
             answers.search_graph(
-                view, rows, full, start, stop, request.k, plan.effort, _TOGETHER, rerank,
-                METRICS[state.space.metric], plan.starts, address, words, plan.name == "graph-filtered", request.skips,
-                *room, self.ids, self.scores, self.counts, spent,
+                request.view, chosen, exact, start, stop, request.k, plan.effort, _TOGETHER, rerank,
+                METRICS[state.space.metric], plan.starts, address, words, mode, plan.patience, request.skips,
+                *room, out.ids, out.scores, out.counts, spent,
             )  # fmt: skip
             _rooms.give(room)
             return spent
 
-        for spent in pool.map_ranges(part, len(rows), threads=request.threads, minimum=_LEAST_QUERIES):
+        for spent in pool.map_ranges(part, len(which), threads=request.threads, minimum=_LEAST_QUERIES):
             self.spent += spent
+        if not whole:
+            self.put(out, which)
+
+    def put(self, part: _Answers, which: IdArray) -> None:
+        """Take over the answers to some of the queries."""
+        self.ids[which], self.scores[which], self.counts[which] = part.ids, part.scores, part.counts
+
+    def walk_again(self, state: State, request: Request, rows: Any, full: FloatArray) -> None:
+        """Answer the queries whose walk gave up in another way."""
+        which = np.flatnonzero(self.counts < 0)
+        if not len(which) or request.allowed is None:
+            return
+        self.gave_up = len(which)
+        plan = choose_again(state, request.allowed, effort=max(request.effort, request.k))
+        if plan.name == "scan-allowed":
+            self.scan(state, request, rows, full, allowed_slots(state, request.allowed), which)
+        else:
+            self.walk(state, request, plan, rows, full, which)
 
     def scan(self, state: State, request: Request, rows: Any, full: FloatArray, slots: Any, which: IdArray) -> None:
         view = request.view
@@ -198,7 +241,7 @@ class _Answers:
         for spent in pool.map_ranges(part, len(which), threads=request.threads, minimum=minimum):
             self.spent += spent
         if not whole:
-            self.ids[which], self.scores[which], self.counts[which] = out.ids, out.scores, out.counts
+            self.put(out, which)
 
     def complete(self, state: State, request: Request, rows: Any, full: FloatArray) -> None:
         """Scan for queries whose walk ended with fewer hits than there are."""

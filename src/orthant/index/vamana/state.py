@@ -75,6 +75,8 @@ class State:
         Slots that are another's twin.
     unchecked : int
         Slots added since all nodes were last known to be reachable.
+    highest : int
+        Largest id ever held.
     runs : IdRuns or None
         Slots by id where ids are too far apart for ``table``.
     hashes : IdRuns or None
@@ -100,6 +102,7 @@ class State:
     dead_count: int = 0
     twin_count: int = 0
     unchecked: int = 0
+    highest: int = -1
     runs: IdRuns | None = None
     hashes: IdRuns | None = None
     table: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
@@ -391,10 +394,11 @@ class State:
         slots : ndarray of shape (m,), int32
             Their slots; what was noted of an id before is forgotten.
         """
+        highest = int(ids.max(initial=-1))
+        self.highest = max(self.highest, highest)
         if self.runs is not None:
             self.runs = self.runs.add(ids, slots.astype(np.int64))
             return
-        highest = int(ids.max(initial=-1))
         if highest >= 8 * self.used + 65_536:
             used = np.flatnonzero(self.ids[: self.used] >= 0)
             self.runs = IdRuns().add(self.ids[used], used.astype(np.int64))

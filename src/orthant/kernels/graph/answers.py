@@ -1,7 +1,6 @@
 """From beams to answers: full vectors decide, equal vectors are expanded, filters are kept.
 
-Also the two ways of searching under a filter: comparing every allowed slot by its sketch, and walking over slots that
-are not allowed.
+Also the search without a graph: comparing every allowed slot by its sketch.
 """
 
 from __future__ import annotations
@@ -23,17 +22,14 @@ from orthant.kernels.graph.beam import (
     DIMS,
     FULL_DIM,
     IDS,
-    LINKS,
     SCALES,
     SKETCHED,
     SKETCHES,
     SLOTS,
-    TWIN_COUNT,
     TWINS,
     WIDTH,
     beam,
     code_distance,
-    expand_entries,
     insert_key,
     is_allowed,
     key_buffer,
@@ -41,12 +37,19 @@ from orthant.kernels.graph.beam import (
     sketch_distance,
     slot_of,
 )
+from orthant.kernels.graph.filtered import beam_allowed, beam_past
 from orthant.kernels.simd import dot_f32, l2_f32
 
-__all__ = ["COSINE", "DOT", "L2", "search_graph", "search_slots"]
+__all__ = ["ANY", "COSINE", "DOT", "L2", "OVER", "PAST", "search_few", "search_graph", "search_slots"]
 
 DOT, COSINE, L2 = 0, 1, 2
 """Metrics of the final scores."""
+
+ANY, PAST, OVER = 0, 1, 2
+"""How a walk treats slots that are not allowed."""
+
+_SURE = np.float32(3.0)
+"""A scan allows sketches so many times the slack of a walk: unlike there, nothing comes by a second time."""
 
 _LARGEST = np.finfo(np.float32).max
 _ONE = np.uint64(1)
@@ -118,101 +121,19 @@ def settle(view: Any, found: Any, count: Any, query: Any, metric: Any, k: Any, i
     return size
 
 
-@kernel
-def beam_allowed(
-    view: Any, query: Any, constants: Any, most: Any, visited: Any, touched: Any, buffer: Any, starts: Any, todo: Any,
-    allowed: Any, words: Any,
-) -> Any:  # fmt: skip
-    """Search as ``beam`` does, over allowed slots only, stepping over others to the neighbours behind them.
-
-    Parameters are those of ``beam``; ``todo`` has room for two rows of links. ``allowed`` is the address of a bitmap of
-    ``words`` words over ids. Neighbours' neighbours are taken until as many candidates are found as a row has links.
-    """
-    sketches, codes, links, ids = view[SKETCHES], view[CODES], view[LINKS], view[IDS]
-    twins = view[TWINS] if view[TWIN_COUNT] > 0 else np.int64(0)
-    width, degree, dims, sketched = view[WIDTH], view[DEGREE], view[DIMS], view[SKETCHED]
-    blocks, bits, planes, row_bytes = width >> 6, view[BITS], query + signed_bytes(dims), 4 * degree
-    norm, slack = constants[3], constants[6]
-    size, seen = expand_entries(view, query, constants, most, visited, touched, buffer, starts, 16)
-    current, expanded, compared = 0, 0, np.int64(size)
-    worst = buffer[most - 1]
-    while current < size:
-        key = buffer[current]
-        current += 1
-        if key & _ONE:
-            continue
-        buffer[current - 1] = key | _ONE
-        expanded += 1
-        base = links + row_bytes * slot_of(key)
-        end, others = seen, 0
-        for j in range(degree):
-            slot = np.int64(load_i32(base + 4 * j))
-            if slot < 0:
-                break
-            bit = _ONE << np.uint64(slot & 63)
-            if visited[slot >> 6] & bit:
-                continue
-            visited[slot >> 6] |= bit
-            if is_allowed(ids, twins, slot, allowed, words):
-                touched[end] = slot
-                end += 1
-                prefetch(sketches + 64 * slot)
-            else:
-                todo[others] = slot
-                others += 1
-                for m in range(0, row_bytes, 64):
-                    prefetch(links + row_bytes * slot + m)
-        far_end = end
-        for i in range(others):
-            if far_end - seen >= degree:
-                break
-            far = links + row_bytes * np.int64(todo[i])
-            for j in range(degree):
-                slot = np.int64(load_i32(far + 4 * j))
-                if slot < 0:
-                    break
-                bit = _ONE << np.uint64(slot & 63)
-                if visited[slot >> 6] & bit == 0 and is_allowed(ids, twins, slot, allowed, words):
-                    visited[slot >> 6] |= bit
-                    touched[far_end] = slot
-                    far_end += 1
-                    prefetch(sketches + 64 * slot)
-        # Slots stepped over are forgotten: another way may need to step over them again.
-        for i in range(others):
-            slot = np.int64(todo[i])
-            visited[slot >> 6] &= ~(_ONE << np.uint64(slot & 63))
-        for i in range(seen, far_end):
-            slot = np.int64(touched[i])
-            sketch, row = sketches + 64 * slot, codes + width * slot
-            if sketched:
-                bound = sketch_distance(sketch, planes, constants, norm, slack)
-                if float_key(bound) << np.uint64(32) >= worst:
-                    continue
-            compared += 1
-            distance = code_distance(sketch, row, query, blocks, bits, constants, dims)
-            key = (float_key(distance) << np.uint64(32)) | np.uint64(slot << 1)
-            if key < worst:
-                place = insert_key(buffer, key, most)
-                size = min(size + 1, most)
-                worst = buffer[most - 1]
-                current = min(current, place)
-        seen = far_end
-    return size, seen, expanded, compared
-
-
 def _search_examples() -> Iterable[tuple[Any, ...]]:
     ints, words, rows = np.zeros(1, np.int32), np.zeros(1, np.uint64), np.zeros((1, 64), np.uint8)
     floats, found = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
     view, spent = np.zeros(19, np.int64), np.zeros(4, np.int64)
     counts = np.zeros(1, np.int64)
-    yield view, rows, floats, 0, 1, 1, 1, 1, 1, 0, ints, 0, -1, False, ints, words, ints, found, floats, counts, spent
+    yield view, rows, floats, 0, 1, 1, 1, 1, 1, 0, ints, 0, -1, 0, 0, ints, words, ints, found, floats, counts, spent
 
 
 @kernel(group="graph", examples=_search_examples)
 def search_graph(
     view: Any, rows: Any, queries: Any, start: Any, stop: Any, k: Any, effort: Any, together: Any, rerank: Any,
-    metric: Any, starts: Any, allowed: Any, words: Any, step_over: Any, skips: Any, visited: Any, touched: Any,
-    ids: Any, scores: Any, counts: Any, spent: Any,
+    metric: Any, starts: Any, allowed: Any, words: Any, mode: Any, patience: Any, skips: Any, visited: Any,
+    touched: Any, ids: Any, scores: Any, counts: Any, spent: Any,
 ) -> None:  # fmt: skip
     """Answer queries start to stop from a graph.
 
@@ -240,8 +161,10 @@ def search_graph(
         Where searches begin.
     allowed, words : int
         Address and length of a bitmap over ids; length -1 allows all.
-    step_over : bool
-        Walk over allowed slots only, instead of dropping others at the end.
+    mode : int
+        ``ANY`` without a filter, ``PAST`` or ``OVER`` slots that are not allowed; see ``filtered``.
+    patience : int
+        Slots expanded at most under ``PAST``.
     skips : ndarray of int32
         Empty, or for each query a slot to treat as absent, as if it had never been added.
     visited, touched : ndarray
@@ -249,7 +172,7 @@ def search_graph(
     ids, scores : ndarray of shape (q, k)
         Receive the answers, padded with -1 and -inf.
     counts : ndarray of shape (q,), int64
-        Receives the number of answers.
+        Receives the number of answers; -1 where patience ended, and nothing else is written.
     spent : ndarray of shape (4,), int64
         Slots seen, expanded, compared by code, and scored by full vectors are added.
     """
@@ -262,7 +185,11 @@ def search_graph(
             buffer = key_buffer(most)
             if len(skips) > 0:
                 visited[skips[i] >> 6] |= _ONE << np.uint64(skips[i] & 63)
-            if step_over:
+            if mode == PAST:
+                size, seen, expanded, compared = beam_past(
+                    view, query, constants, most, patience, visited, touched, buffer, starts, todo, allowed, words
+                )
+            elif mode == OVER:
                 size, seen, expanded, compared = beam_allowed(
                     view, query, constants, most, visited, touched, buffer, starts, todo, allowed, words
                 )
@@ -274,14 +201,17 @@ def search_graph(
                 visited[touched[j] >> 6] = np.uint64(0)
             if len(skips) > 0:
                 visited[skips[i] >> 6] = np.uint64(0)
-            count = gather(view, buffer, size, allowed, words, rerank, found)
+            count = gather(view, buffer, max(size, 0), allowed, words, rerank, found)
             spent[0] += seen
             spent[1] += expanded
             spent[2] += compared
-            if count >= min(rerank, k) or size < most or most >= view[SLOTS]:
+            if mode == PAST or count >= min(rerank, k) or size < most or most >= view[SLOTS]:
                 break
-            # Dead or forbidden slots must not use up the beam.
+            # Dead slots must not use up the beam.
             most = min(view[SLOTS], 2 * most)
+        if size < 0:
+            counts[i] = -1
+            continue
         spent[3] += count
         counts[i] = settle(view, found, count, queries[i].ctypes.data, metric, k, ids[i], scores[i])
 
@@ -314,7 +244,7 @@ def search_slots(
     found = np.empty(rerank, np.int32)
     for i in range(start, stop):
         query, constants = rows[i].ctypes.data, rows[i, rows.shape[1] - 64 :].view(np.float32)
-        norm, slack, planes = constants[3], constants[6], query + signed_bytes(dims)
+        norm, slack, planes = constants[3], _SURE * constants[6], query + signed_bytes(dims)
         size, worst, compared, buffer = 0, _HIGHEST, 0, key_buffer(rerank)
         for j in range(total):
             if j + ahead < total:
@@ -338,3 +268,27 @@ def search_slots(
         spent[2] += compared
         spent[3] += size
         counts[i] = settle(view, found, size, queries[i].ctypes.data, metric, k, ids[i], scores[i])
+
+
+def _few_examples() -> Iterable[tuple[Any, ...]]:
+    ints, floats, found = np.zeros(1, np.int32), np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
+    yield np.zeros(19, np.int64), floats, 0, 1, 1, 0, ints, found, floats, np.zeros(1, np.int64)
+
+
+@kernel(group="graph", examples=_few_examples)
+def search_few(
+    view: Any, queries: Any, start: Any, stop: Any, k: Any, metric: Any, slots: Any, ids: Any, scores: Any, counts: Any
+) -> None:  # fmt: skip
+    """Answer queries by the full vectors of all listed slots.
+
+    Parameters
+    ----------
+    view, queries, start, stop, k, metric : any
+        As for ``search_graph``.
+    slots : ndarray of int32
+        Slots to compare, live and allowed.
+    ids, scores, counts : ndarray
+        As for ``search_graph``.
+    """
+    for i in range(start, stop):
+        counts[i] = settle(view, slots, len(slots), queries[i].ctypes.data, metric, k, ids[i], scores[i])
