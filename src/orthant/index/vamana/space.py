@@ -154,7 +154,7 @@ class Space:
             Rows for the kernels.
         """
         sketches, codes = self._encoded(self.embed(Q, query=True), 8)
-        out = np.empty((len(Q), -(-self.dims // 128) * 128 + sketch.QUERY_EXTRA), np.uint8)
+        out = np.zeros((len(Q), -(-self.dims // 128) * 128 + sketch.QUERY_EXTRA), np.uint8)
         sketch.query_rows(sketches, codes, 8, self.dims, np.float32(margin), out)
         return out
 
