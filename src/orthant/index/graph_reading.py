@@ -161,7 +161,11 @@ class GraphReading:
             hits = run(state, self._request(queries, wanted, width, rows, threads, state))
         if expected is None or hits.cost.plan == "scan-allowed":
             return hits
-        details = {**hits.cost.details, "expected_recall": round(expected, 4)}
+        told: dict[str, Any] = {"expected_recall": round(float(expected), 4)}
+        if self._calibration is not None:
+            # Rows say too little about queries that are unlike them.
+            told["calibrated_on"] = self._calibration.source
+        details = {**hits.cost.details, **told}
         return replace(hits, cost=replace(hits.cost, details=details))
 
     def _request(

@@ -74,7 +74,9 @@ def test_every_cell_has_every_arm_and_a_rival(result):
         assert cell["arms"]["exact-orthant"]["recall"] == cell["arms"]["exact-blas"]["recall"] == 1
         rivals = {n: a["p50_ms"] for n, a in cell["arms"].items() if n != "orthant" and a["recall"] >= 0.95}
         assert cell["best_rival"] == min(rivals, key=rivals.get)
-        assert cell["speedup"] == pytest.approx(min(rivals.values()) / cell["arms"]["orthant"]["p50_ms"], rel=0.01, abs=0.001)
+        assert cell["speedup"] == pytest.approx(
+            min(rivals.values()) / cell["arms"]["orthant"]["p50_ms"], rel=0.01, abs=0.001
+        )
         assert cell["recall_kept"] and cell["arms"]["orthant"]["plans"]
     if importlib.util.find_spec("faiss"):
         assert "faiss-hnsw-idselector" in result["cells"][0]["arms"] and result["missing"] == []

@@ -94,7 +94,9 @@ def test_a_walk_follows_links_and_stops_at_the_last():
     assert expanded == 41
 
 
-def search(state, Q, k, *, effort=64, metric=answers.L2, rerank=None, allowed=None, step_over=False, starts=None):
+def search(
+    state, Q, k, *, effort=64, metric=answers.L2, rerank=None, allowed=None, mode=answers.ANY, patience=0, starts=None
+):
     rows, full = state.space.query_rows(Q, 4.0), np.ascontiguousarray(Q)
     ids, scores = np.full((len(Q), k), -7, np.int64), np.zeros((len(Q), k), np.float32)
     counts, spent = np.zeros(len(Q), np.int64), np.zeros(4, np.int64)
@@ -103,8 +105,8 @@ def search(state, Q, k, *, effort=64, metric=answers.L2, rerank=None, allowed=No
     address, words = (0, -1) if allowed is None else (allowed.ctypes.data, len(allowed))
     answers.search_graph(
         state.view(sketched=True), rows, full, 0, len(Q), k, effort, 1, rerank or max(effort, k), metric,
-        state.entries if starts is None else starts, address, words, step_over, np.zeros(0, np.int32), visited, touched,
-        ids, scores, counts, spent,
+        state.entries if starts is None else starts, address, words, mode, patience, np.zeros(0, np.int32), visited,
+        touched, ids, scores, counts, spent,
     )  # fmt: skip
     assert not visited.any()
     return ids, scores, counts
@@ -162,7 +164,30 @@ def test_w03_steps_over_what_is_not_allowed():
     state = make_state(X, room=4, links=chain)
     allowed = bitmaps.from_rows(np.arange(0, 60, 2))
     starts = np.array([0], np.int32)
-    found, _, counts = search(state, X[50:51], 5, effort=10, allowed=allowed, step_over=True, starts=starts)
+    found, _, counts = search(state, X[50:51], 5, effort=10, allowed=allowed, mode=answers.OVER, starts=starts)
     assert counts[0] == 5
     assert (found[0] % 2 == 0).all()
     assert found[0, 0] == 50
+
+
+def test_walks_past_what_is_not_allowed_and_gives_up_in_time():
+    rng = np.random.default_rng(28)
+    X = rng.standard_normal((400, 32)).astype(np.float32)
+    state = make_state(X, room=399, links=complete(400))
+    near = np.argsort(((X - X[0]) ** 2).sum(axis=1))
+    for rows in (near[::2], near[:50], near[350:]):
+        allowed = bitmaps.from_rows(rows)
+        truth = [i for i in near if i in set(rows.tolist())][:5]
+        found, _, counts = search(state, X[:1], 5, effort=20, allowed=allowed, mode=answers.PAST, patience=400)
+        assert counts[0] == 5
+        assert found[0].tolist() == truth
+    # What is allowed is farthest: 10 expansions do not get there, and nothing is made up instead.
+    chain = [[i + 1] if i + 1 < 400 else [] for i in range(400)]
+    line = make_state(X[near], room=3, links=chain)
+    far = bitmaps.from_rows(np.arange(350, 400))
+    start = np.array([0], np.int32)
+    settings = {"effort": 20, "allowed": far, "mode": answers.PAST, "starts": start}
+    found, _, counts = search(line, X[:1], 5, patience=10, **settings)
+    assert counts[0] == -1
+    assert (found == -7).all()
+    assert search(line, X[:1], 5, patience=400, **settings)[0][0].tolist() == [350, 351, 352, 353, 354]

@@ -184,7 +184,20 @@ def _over(state: State, allowed: Filter, width: float) -> Plan:
 
 
 def allowed_slots(state: State, allowed: Filter) -> npt.NDArray[np.int32]:
-    """Return the live slots that a filter allows, shape (m,), int32."""
+    """List the live slots that a filter allows.
+
+    Parameters
+    ----------
+    state : State
+        The graph.
+    allowed : Filter
+        The filter.
+
+    Returns
+    -------
+    ndarray of shape (m,), int32
+        The slots.
+    """
     if allowed.slots is not None:
         return allowed.slots
     bitmap = allowed.bitmap if allowed.bitmap is not None else np.zeros(0, np.uint64)

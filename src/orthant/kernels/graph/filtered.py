@@ -75,8 +75,10 @@ def beam_past(
     norm, slack = constants[3], constants[6]
     room = 4 * (patience + most)
     buffer = key_buffer(room)
+    size: Any
     size, seen = expand_entries(view, query, constants, room, visited, touched, buffer, starts, 4)
-    current, expanded, compared, waiting, held = 0, 0, np.int64(size), 0, 0
+    current, expanded, compared, waiting = 0, 0, np.int64(size), 0
+    held: Any = 0
     for i in range(size):
         if is_allowed(ids, twins, slot_of(buffer[i]), allowed, words):
             insert_key(kept, buffer[i], most)
@@ -147,8 +149,21 @@ def beam_allowed(
 ) -> Any:  # fmt: skip
     """Search as ``beam`` does, over allowed slots only, stepping over others to the neighbours behind them.
 
-    Parameters are those of ``beam``; ``todo`` has room for two rows of links. ``allowed`` is the address of a bitmap of
-    ``words`` words over ids. Neighbours' neighbours are taken until as many candidates are found as a row has links.
+    Parameters
+    ----------
+    view, query, constants, most, visited, touched, buffer, starts, todo : any
+        As for ``beam.beam``, ``todo`` with room for two rows of links; the start slots are allowed.
+    allowed, words : int
+        Address and length of a bitmap over ids.
+
+    Returns
+    -------
+    size, touched, expanded, compared : int
+        As for ``beam.beam``.
+
+    Notes
+    -----
+    Neighbours of neighbours are taken until as many candidates are found as a row has links.
     """
     sketches, codes, links, ids = view[SKETCHES], view[CODES], view[LINKS], view[IDS]
     twins = view[TWINS] if view[TWIN_COUNT] > 0 else np.int64(0)
