@@ -77,8 +77,10 @@ def beam_past(
     buffer = key_buffer(room)
     size: Any
     size, seen = expand_entries(view, query, constants, room, visited, touched, buffer, starts, 4)
-    current, expanded, compared, waiting = 0, 0, np.int64(size), 0
+    current, expanded, compared = 0, 0, np.int64(size)
+    waiting: Any = 0
     held: Any = 0
+
     for i in range(size):
         if is_allowed(ids, twins, slot_of(buffer[i]), allowed, words):
             insert_key(kept, buffer[i], most)
