@@ -294,36 +294,37 @@ def ensure_reachable(state: State, settings: BuildSettings) -> int:
     lost = unreachable(state)
     count, state.unchecked = len(lost), 0
     while len(lost):
-        # Their own links lead into the graph: the nearest reachable neighbour points back, whatever pruning says.
-        reached = np.ones(state.used, dtype=bool)
-        reached[lost] = False
-        for slot in lost.tolist():
-            near = state.links[slot]
-            near = near[near >= 0]
-            near = near[reached[near]]
-            if len(near):
-                row = state.links[near[0]]
-                end = int((row >= 0).sum())
-                row[min(end, state.room - 1)] = slot
-                reached[slot] = True
+        _adopt(state, lost, settings)
         left = unreachable(state)
         if len(left) >= len(lost):
-            _bridge(state, left)
-            left = unreachable(state)
+            # No row has room. Searches that end short of hits scan, so nothing is lost but time.
+            break
         lost = left
     return count
 
 
-def _bridge(state: State, lost: Slots) -> None:
-    """Link one lost slot to the first entry both ways; used where lost slots only know each other."""
-    entry, slot = int(state.entries[0]), int(lost[0])
-    for source, target in ((entry, slot), (slot, entry)):
-        row = state.links[source]
-        end = int((row >= 0).sum())
-        if not (row == target).any():
-            # The first place is never overwritten by what is mended later.
-            row[1 : min(end + 1, state.room)] = row[: min(end, state.room - 1)].copy()
-            row[0] = target
+def _adopt(state: State, lost: Slots, settings: BuildSettings) -> None:
+    """Link to each lost slot from a node near it that has room; no link is given up, so that this comes to an end."""
+    reached = bitmaps.to_mask(state.linked, state.used).copy()
+    reached[lost] = False
+    room = reached & (state.links[: state.used, -1] < 0)
+    found = np.full((len(lost), settings.degree), -1, dtype=np.int32)
+    view, starts = state.view(sketched=settings.sketched), state.entries[:1]
+    visited = np.zeros(bitmaps.words_for(state.capacity), np.uint64)
+    links.find_links(
+        view, lost, 0, len(lost), starts, settings.beam, 2, settings.degree, np.float32(settings.alpha),
+        np.float32(settings.margin), visited, np.empty(state.capacity + 2 * state.room, np.int32), found,
+    )  # fmt: skip
+    anyone = iter(np.flatnonzero(room).tolist())
+    for slot, near in zip(lost.tolist(), found, strict=True):
+        fits = near[near >= 0]
+        fits = fits[room[fits]]
+        target = int(fits[0]) if len(fits) else next((each for each in anyone if room[each]), -1)
+        if target < 0:
+            return
+        row = state.links[target]
+        row[int((row >= 0).sum())] = slot
+        room[target] = row[-1] < 0
 
 
 def remove(state: State, slots: IdArray) -> None:
