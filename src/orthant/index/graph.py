@@ -25,8 +25,9 @@ from orthant.validate import as_ids, as_vectors, check_count
 __all__ = ["Graph"]
 
 _LARGEST_ID = int(np.iinfo(np.int64).max)
-_COPY_ROWS = 512
-"""Additions from here on are made to a copy that then takes the graph's place, so that searches need not wait."""
+_COPY_ROWS, _COPY_SHARE = 512, 50
+"""Additions of so many rows, and of one in so many of all, are made to a copy that then takes the graph's place, so that
+searches need not wait; for smaller ones the copy would cost more than the addition."""
 
 
 class Graph(GraphReading):
@@ -283,7 +284,7 @@ class Graph(GraphReading):
     def _add_linked(self, state: State, matrix: FloatArray, given: IdArray, threads: int | None) -> None:
         check_new(state.locate(given), given)
         piece = as_piece(matrix, given, self._metric)
-        if len(matrix) >= _COPY_ROWS:
+        if len(matrix) >= max(_COPY_ROWS, state.used // _COPY_SHARE):
             fresh = state.copy()
             extend(fresh, piece, self._settings, threads=threads)
             with self._lock.writing():
