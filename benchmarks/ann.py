@@ -55,30 +55,40 @@ def without_avx512() -> dict[str, str]:
     return {**own, "FAISS_SIMD_LEVEL": "AVX2", "FAISS_OPT_LEVEL": "avx2"}
 
 
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", nargs="*", default=list(SETS), help=f"from {', '.join(SETS)}; default all")
+    parser.add_argument(
+        "--scaling", action=argparse.BooleanOptionalAction, default=True, help="also two threads, and without AVX-512"
+    )
     parser.add_argument("--limit", type=int, help="index so many vectors only, for a trial; nothing is written")
     parser.add_argument("--peers", help="instead of each set's own, with commas; nothing is written")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--budget-s", type=float, default=25.0)
     given = parser.parse_args()
     begin = time.perf_counter()
+    trial = given.limit is not None or given.peers is not None
     record: dict[str, Any] = {"targets": TARGETS, "sets": {}}
+    if RESULT.is_file() and not trial:
+        # A set takes minutes: each run replaces what it measured and keeps the rest, whose context tells its code.
+        record |= json.loads(RESULT.read_text(encoding="utf-8")) | {"targets": TARGETS}
     for name in given.sets:
         make_if_missing(name)
         record["sets"][name] = compare(name, given, SETS[name])
         show(name, record["sets"][name])
-    if SCALING_SET in given.sets:
+        keep(record, trial)
+    if given.scaling and SCALING_SET in record["sets"]:
         record["two_threads"] = two_threads(record["sets"][SCALING_SET], given)
         record["without_avx512"] = compare(SCALING_SET, given, STRONGEST, environment=without_avx512(), kept=False)
-    record["seconds"] = round(time.perf_counter() - begin, 1)
-    text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-    if given.limit is None and given.peers is None and set(given.sets) == set(SETS):
-        RESULT.write_text(text, encoding="utf-8")
-    else:
-        print(text)
+        keep(record, trial)
+    print(f"{time.perf_counter() - begin:.0f} s", file=sys.stderr)
+    if trial:
+        print(json.dumps(record, indent=1, allow_nan=False))
+
+
+def keep(record: dict[str, Any], trial: bool) -> None:
+    if not trial:
+        RESULT.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def make_if_missing(name: str) -> None:
