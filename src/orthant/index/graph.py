@@ -26,8 +26,8 @@ __all__ = ["Graph"]
 
 _LARGEST_ID = int(np.iinfo(np.int64).max)
 _COPY_ROWS, _COPY_SHARE = 512, 50
-"""Additions of so many rows, and of one in so many of all, are made to a copy that then takes the place of the graph, so
-that searches need not wait; for smaller ones the copy would cost more than the addition."""
+"""Additions of so many rows, and of one in so many of all, are made to a copy that then takes the place of the graph.
+Searches need not wait then; for smaller additions the copy would cost more than the addition."""
 
 
 class Graph(GraphReading):
