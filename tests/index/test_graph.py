@@ -86,8 +86,10 @@ def test_w74_ill_shaped_vectors_keep_their_recall(compiled, kind, metric):
     rng = np.random.default_rng(7)
     X, label = clustered(3060, 64, seed=7)
     noise = shaped(kind, 3060, 64, rng)
-    if kind in ("constant dimensions", "unnormalised"):
-        X = X * np.linalg.norm(noise, axis=1, keepdims=True) / 8 if kind == "unnormalised" else X + (noise == 7.0) * 50
+    if kind == "constant dimensions":
+        X = X + (noise == 7.0) * 50
+    elif kind == "unnormalised":
+        X = X * 10.0 ** rng.uniform(-1, 1, (len(X), 1))
     elif kind == "digits":
         # Strokes: each class lights its own pixels.
         X = np.clip(60 * X + 40, 0, 255).round()
@@ -103,6 +105,18 @@ def test_w74_ill_shaped_vectors_keep_their_recall(compiled, kind, metric):
     hits = index.search(queries, 10, effort=128)
     assert hits.cost.plan == "graph"
     assert recall(hits, flat_of(rows, metric=metric).search(queries, 10)) >= 0.95
+
+
+@pytest.mark.parametrize("metric", ["dot", "l2"])
+def test_w54_builds_end_whatever_the_lengths_of_vectors(compiled, metric):
+    # Over six orders of magnitude most vectors are one point to the codes, and rule each other out as neighbours.
+    rng = np.random.default_rng(7)
+    X = (clustered(3000, 64, seed=7)[0] * 10.0 ** rng.uniform(-3, 3, (3000, 1))).astype(np.float32)
+    index = Graph(64, metric, scan_below=0)
+    index.add(X)
+    assert index.check() == []
+    index.remove(np.arange(0, 3000, 2))
+    assert index.check() == []
 
 
 # --- calibration
@@ -209,9 +223,9 @@ def test_w20_memory_is_known_before(compiled, n, dim, degree):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"alpha": 0.9}, {"alpha": float("nan")}, {"degree": 2}, {"degree": 1000}, {"degree": 32, "beam": 16}, {"beam": 0},
-        {"reduced_dim": 500}, {"reduced_dim": 0}, {"order": "sideways"}, {"order": "category"}, {"seed": -1},
-        {"seed": 0.5}, {"scan_below": -1}, {"sketch": "yes"}, {"metric": "hamming"}, {"dim": 0},
+        {"alpha": 0.9}, {"alpha": float("nan")}, {"degree": 2}, {"degree": 1000}, {"degree": 32, "beam": 16},
+        {"beam": 0}, {"reduced_dim": 500}, {"reduced_dim": 0}, {"order": "sideways"}, {"order": "category"},
+        {"seed": -1}, {"seed": 0.5}, {"scan_below": -1}, {"sketch": "yes"}, {"metric": "hamming"}, {"dim": 0},
     ],
     ids=str,
 )  # fmt: skip
