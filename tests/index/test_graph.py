@@ -68,7 +68,7 @@ def test_reduction_costs_little_recall(compiled):
     index = Graph(96, reduced_dim=32, **SMALL)
     index.add(X)
     assert index.stats().details["dims"] == 32
-    assert index.stats().details["variance_kept"] > 0.9
+    assert index.stats().details["variance_kept"] > 0.85
     assert recall(index.search(Q, 10, effort=96), truth) >= 0.95
 
 

@@ -170,7 +170,10 @@ def test_newer_formats_and_other_kinds_are_refused(saved, tmp_path):
         Graph.load(tmp_path / "empty")
     from orthant.index import array_files
 
-    for change, error in (({"format": 99, "minimum_reader": 99}, StoreVersionError), ({"kind": "x"}, StoreCorruptedError)):
+    for change, error in (
+        ({"format": 99, "minimum_reader": 99}, StoreVersionError),
+        ({"kind": "x"}, StoreCorruptedError),
+    ):
         copy = tmp_path / error.__name__
         shutil.copytree(folder, copy)
         record = json.loads((copy / "graph.json").read_text())
