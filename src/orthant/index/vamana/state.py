@@ -284,7 +284,8 @@ class State:
             getattr(fresh, name)[: self.used] = getattr(self, name)[: self.used]
             setattr(self, name, getattr(fresh, name))
         for name in ("dead", "linked"):
-            old = getattr(self, name)
+            # There may be less room than before; bits beyond the slots in use are zero.
+            old = getattr(self, name)[: len(getattr(fresh, name))]
             getattr(fresh, name)[: len(old)] = old
             setattr(self, name, getattr(fresh, name))
         if self.vectors.own is not None and fresh.vectors.own is not None:
