@@ -104,21 +104,25 @@ def work(cost):
 
 
 @pytest.mark.parametrize(
-    ("share", "effort", "plan"),
+    ("live", "share", "effort", "plan"),
     [
-        (0.00001, 64, "scan-allowed"), (0.001, 64, "scan-allowed"), (0.03, 64, "scan-allowed"), (0.1, 64, "graph-filtered"),
-        (0.2, 64, "graph"), (0.5, 64, "graph"), (1.0, 64, "graph"), (0.1, 1500, "scan-allowed"), (0.5, 1500, "graph"),
+        (1e6, 0.00001, 64, "scan-allowed"), (1e6, 0.001, 64, "scan-allowed"), (1e6, 0.03, 64, "scan-allowed"),
+        (1e6, 0.1, 64, "graph"), (1e6, 0.5, 64, "graph"), (1e6, 1.0, 64, "graph"), (1e6, 0.1, 1500, "scan-allowed"),
+        (1e6, 0.5, 1500, "graph"), (1e8, 0.01, 64, "graph-filtered"), (1e8, 0.00001, 64, "scan-allowed"),
     ],
 )  # fmt: skip
-def test_w08_plans_of_a_million(monkeypatch, share, effort, plan):
+def test_w08_plans_of_millions(monkeypatch, live, share, effort, plan):
     # By the cost model alone: no graph of that size is needed to ask it.
     monkeypatch.setattr(planner.filters, "spread_bits", lambda *arguments: 48)
-    state = SimpleNamespace(
-        live=1_000_000, room=64, entries=np.zeros(1, np.int32), sparse=False, table=0, ids=0, dead=0
-    )
-    allowed = planner.Filter(np.zeros(1, np.uint64), None, int(share * 1_000_000))
+    state = SimpleNamespace(live=int(live), room=64, entries=np.zeros(1, np.int32), sparse=False)
+    state.table = state.ids = state.dead = None
+    allowed = planner.Filter(np.zeros(1, np.uint64), None, int(share * live))
     made = planner.choose(state, allowed, k=10, effort=effort)
     assert made.name == plan
+    again = planner.choose_again(state, allowed, effort=effort)
+    assert again.name in ("scan-allowed", "graph-filtered")
+    if again.name == "graph-filtered":
+        assert again.effort > 1.6 * effort
     if plan == "graph":
         # It gives up where what is near is not allowed.
         assert made.patience >= effort / share

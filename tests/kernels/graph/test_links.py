@@ -13,15 +13,15 @@ from orthant.kernels.graph.beam import VIEW
 
 
 @kernel
-def prune(view, slot, others, most, alpha, query, other, pool, kept):
+def prune(view, slot, others, most, least, alpha, query, other, pool, kept):
     count = links.distances_to(view, slot, others, len(others), query, pool)
-    return links.robust_prune(view, pool, count, most, alpha, other, kept)
+    return links.robust_prune(view, pool, count, most, least, alpha, other, kept)
 
 
-def pruned(state, slot, others, most, alpha):
+def pruned(state, slot, others, most, alpha, least=0):
     kept, pool = np.full(most, -1, np.int32), np.zeros(len(others), np.uint64)
     rooms = query_room(state), query_room(state)
-    number = prune(state.view(sketched=True), slot, others, most, np.float32(alpha), *rooms, pool, kept)
+    number = prune(state.view(sketched=True), slot, others, most, least, np.float32(alpha), *rooms, pool, kept)
     return kept[:number].tolist()
 
 
@@ -58,11 +58,25 @@ def test_a_larger_alpha_keeps_more():
     assert len(near) < len(far)
 
 
+def test_rows_are_filled_up_with_the_nearest_of_those_dropped():
+    X = np.random.default_rng(37).standard_normal((200, 24)).astype(np.float32)
+    # A point far from all others, as long vectors are: its nearest candidate rules out the rest.
+    X[0] *= 30
+    state, others = make_state(X), np.arange(1, 200, dtype=np.int32)
+    diverse = pruned(state, 0, others, 16, 1.1)
+    assert len(diverse) < 8
+    order = np.argsort(all_distances(state, 0)[0][1:], kind="stable") + 1
+    rest = [c for c in order.tolist() if c not in diverse]
+    for least in (0, len(diverse), 12, 16, 50):
+        filled = pruned(state, 0, others, 16, 1.1, least)
+        assert filled == diverse + rest[: max(0, min(least, 16) - len(diverse))]
+
+
 def reverse(state, targets, groups, degree, alpha=1.2):
     sources = np.array([s for group in groups for s in group], np.int32)
     bounds = np.cumsum([0, *map(len, groups)]).astype(np.int64)
     links.reverse_links(
-        state.view(sketched=True), np.array(targets, np.int32), sources, bounds, 0, len(targets), degree,
+        state.view(sketched=True), np.array(targets, np.int32), sources, bounds, 0, len(targets), degree, 0,
         np.float32(alpha), state.links,
     )  # fmt: skip
 
@@ -98,7 +112,7 @@ def test_mending_puts_the_neighbours_of_dead_ones_in_their_place():
     state.dead = bitmaps.set_rows(state.dead, np.array([1, 5]))
     state.dead_count = 2
     out = np.full((1, 8), -9, np.int32)
-    links.mend_links(state.view(sketched=True), np.array([0], np.int32), 0, 1, 8, np.float32(1.2), out)
+    links.mend_links(state.view(sketched=True), np.array([0], np.int32), 0, 1, 8, 0, np.float32(1.2), out)
     found = [j for j in out[0].tolist() if j >= 0]
     # Neither the dead, nor the slot itself, nor a dead neighbour's dead neighbour.
     assert set(found) <= {2, 3, 4}

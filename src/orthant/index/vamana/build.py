@@ -49,6 +49,8 @@ class BuildSettings:
         Whether sketches decide at all.
     threads : int or None
         Threads; None takes the default.
+    least : int
+        Links that a row is filled up to, diverse or not.
     """
 
     degree: int
@@ -57,6 +59,7 @@ class BuildSettings:
     margin: float
     sketched: bool
     threads: int | None
+    least: int = 0
 
 
 def link(state: State, order: Slots, settings: BuildSettings, progress: Progress | None = None) -> None:
@@ -115,7 +118,7 @@ def _insert(state: State, batch: Slots, settings: BuildSettings) -> None:
         def run(start: int, stop: int) -> None:
             visited, touched = np.zeros(words, np.uint64), np.empty(room, np.int32)
             links.find_links(
-                view, batch, start, stop, state.entries, settings.beam, 2, settings.degree,
+                view, batch, start, stop, state.entries, settings.beam, 2, settings.degree, settings.least,
                 np.float32(settings.alpha), np.float32(settings.margin), visited, touched, rows,
             )  # fmt: skip
 
@@ -140,8 +143,9 @@ def _add_reverse(state: State, batch: Slots, rows: npt.NDArray[np.int32], settin
 
     def run(start: int, stop: int) -> None:
         links.reverse_links(
-            view, heads, sources, bounds, start, stop, settings.degree, np.float32(settings.alpha), state.links
-        )
+            view, heads, sources, bounds, start, stop, settings.degree, settings.least, np.float32(settings.alpha),
+            state.links,
+        )  # fmt: skip
 
     pool.map_ranges(run, len(heads), threads=settings.threads, minimum=64)
 
@@ -239,7 +243,7 @@ def mend(state: State, settings: BuildSettings) -> None:
         view, out = state.view(sketched=settings.sketched), np.empty((len(hurt), state.room), dtype=np.int32)
 
         def run(start: int, stop: int) -> None:
-            links.mend_links(view, hurt, start, stop, settings.degree, np.float32(settings.alpha), out)
+            links.mend_links(view, hurt, start, stop, settings.degree, settings.least, np.float32(settings.alpha), out)
 
         pool.map_ranges(run, len(hurt), threads=settings.threads, minimum=16)
         state.links[hurt] = out
@@ -312,7 +316,7 @@ def _adopt(state: State, lost: Slots, settings: BuildSettings) -> None:
     view, starts = state.view(sketched=settings.sketched), state.entries[:1]
     visited = np.zeros(bitmaps.words_for(state.capacity), np.uint64)
     links.find_links(
-        view, lost, 0, len(lost), starts, settings.beam, 2, settings.degree, np.float32(settings.alpha),
+        view, lost, 0, len(lost), starts, settings.beam, 2, settings.degree, settings.least, np.float32(settings.alpha),
         np.float32(settings.margin), visited, np.empty(state.capacity + 2 * state.room, np.int32), found,
     )  # fmt: skip
     anyone = iter(np.flatnonzero(room).tolist())

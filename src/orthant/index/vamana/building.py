@@ -42,20 +42,28 @@ class Settings:
     scan_below: int
     margin: float = 0.5
 
-    def links(self, threads: int | None) -> build.BuildSettings:
+    def links(self, metric: Metric, threads: int | None) -> build.BuildSettings:
         """Return what the linking steps need.
 
         Parameters
         ----------
+        metric : {"dot", "cosine", "l2"}
+            The score.
         threads : int or None
             Threads; None takes the default.
 
         Returns
         -------
         BuildSettings
-            Degree, beam, alpha, margin, whether sketches decide, and threads.
+            Degree, beam, alpha, margin, whether sketches decide, threads, and the least number of links.
+
+        Notes
+        -----
+        Under dot, long vectors are often the answer and lie far from all others: nearly all their candidates are nearer
+        to the first one kept. Their rows are filled up, since nothing would lead to them else.
         """
-        return build.BuildSettings(self.degree, self.beam, self.alpha, self.margin, self.sketch, threads)
+        least = self.degree if metric == "dot" else 0
+        return build.BuildSettings(self.degree, self.beam, self.alpha, self.margin, self.sketch, threads, least)
 
 
 @dataclass(frozen=True)
@@ -121,8 +129,8 @@ def make_state(
     slots = [_fill(state, piece) for piece in pieces]
     every = np.concatenate(slots)
     order = _order(every, pieces, settings, metric, rng)
-    build.link(state, order, settings.links(threads), progress)
-    build.ensure_reachable(state, settings.links(threads))
+    build.link(state, order, settings.links(state.space.metric, threads), progress)
+    build.ensure_reachable(state, settings.links(state.space.metric, threads))
     return state
 
 
@@ -178,10 +186,10 @@ def extend(state: State, piece: Piece, settings: Settings, *, threads: int | Non
     """
     slots = _fill(state, piece)
     rng = np.random.default_rng([settings.seed, state.used])
-    build.link(state, rng.permutation(slots), settings.links(threads))
+    build.link(state, rng.permutation(slots), settings.links(state.space.metric, threads))
     state.unchecked += len(slots)
     if state.unchecked * _CHECK_SHARE >= state.used:
-        build.ensure_reachable(state, settings.links(threads))
+        build.ensure_reachable(state, settings.links(state.space.metric, threads))
 
 
 def drop(state: State, slots: IdArray, settings: Settings, *, threads: int | None, mend: bool | None = None) -> None:
@@ -205,7 +213,7 @@ def drop(state: State, slots: IdArray, settings: Settings, *, threads: int | Non
     if mend is None:
         mend = needs_mending(state, 0)
     if mend:
-        build.mend(state, settings.links(threads))
+        build.mend(state, settings.links(state.space.metric, threads))
 
 
 def needs_mending(state: State, more: int) -> bool:

@@ -42,7 +42,7 @@ def is_dead(view: Any, slot: Any) -> Any:
 
 
 @kernel
-def robust_prune(view: Any, pool: Any, count: Any, most: Any, alpha: Any, query: Any, kept: Any) -> Any:
+def robust_prune(view: Any, pool: Any, count: Any, most: Any, least: Any, alpha: Any, query: Any, kept: Any) -> Any:
     """Choose diverse neighbours from a pool: drop what lies nearer to a kept one than to the point, by ``alpha``.
 
     Parameters
@@ -53,8 +53,8 @@ def robust_prune(view: Any, pool: Any, count: Any, most: Any, alpha: Any, query:
         Keys of candidates by distance to the point, ascending.
     count : int
         Candidates.
-    most : int
-        Neighbours wanted at most.
+    most, least : int
+        Neighbours wanted at most; where fewer than ``least`` are kept, the nearest of those dropped follow.
     alpha : float32
         A candidate c is dropped when ``alpha * d(kept, c) <= d(point, c)``, squared distances.
     query : ndarray of uint8
@@ -87,6 +87,16 @@ def robust_prune(view: Any, pool: Any, count: Any, most: Any, alpha: Any, query:
         if not near:
             kept[number] = slot
             number += 1
+    diverse = number
+    for i in range(count):
+        if number >= min(least, most):
+            break
+        slot, known = slot_of(pool[i]), False
+        for j in range(diverse):
+            known = known or kept[j] == slot
+        if not known:
+            kept[number] = slot
+            number += 1
     return number
 
 
@@ -108,13 +118,13 @@ def distances_to(view: Any, slot: Any, others: Any, count: Any, query: Any, pool
 def _find_examples() -> Iterable[tuple[Any, ...]]:
     ints, words = np.zeros(1, np.int32), np.zeros(1, np.uint64)
     view, links = np.zeros(19, np.int64), np.zeros((1, 1), np.int32)
-    yield view, ints, 0, 1, ints, 1, 1, 1, np.float32(1), np.float32(0), words, ints, links
+    yield view, ints, 0, 1, ints, 1, 1, 1, 0, np.float32(1), np.float32(0), words, ints, links
 
 
 @kernel(group=_GROUP, examples=_find_examples)
 def find_links(
-    view: Any, order: Any, start: Any, stop: Any, starts: Any, most: Any, together: Any, degree: Any, alpha: Any,
-    margin: Any, visited: Any, touched: Any, out: Any,
+    view: Any, order: Any, start: Any, stop: Any, starts: Any, most: Any, together: Any, degree: Any, least: Any,
+    alpha: Any, margin: Any, visited: Any, touched: Any, out: Any,
 ) -> None:  # fmt: skip
     """Find the neighbours of slots ``order[start:stop]`` by searching the graph as it stands.
 
@@ -130,8 +140,8 @@ def find_links(
         Where searches begin.
     most, together : int
         Width of the beam, and candidates expanded at once.
-    degree : int
-        Neighbours wanted at most.
+    degree, least : int
+        Neighbours wanted at most and at least; see ``robust_prune``.
     alpha : float32
         As ``robust_prune``.
     margin : float32
@@ -163,19 +173,28 @@ def find_links(
             if found != slot and not is_dead(view, found):
                 buffer[count] = buffer[j]
                 count += 1
-        number = robust_prune(view, buffer, count, degree, alpha, other, kept)
+        number = robust_prune(view, buffer, count, degree, least, alpha, other, kept)
         for j in range(degree):
             out[i, j] = kept[j] if j < number else -1
 
 
 def _reverse_examples() -> Iterable[tuple[Any, ...]]:
     ints, longs = np.zeros(1, np.int32), np.zeros(1, np.int64)
-    yield np.zeros(19, np.int64), ints, ints, longs, 0, 1, 1, np.float32(1), np.zeros((1, 1), np.int32)
+    yield np.zeros(19, np.int64), ints, ints, longs, 0, 1, 1, 0, np.float32(1), np.zeros((1, 1), np.int32)
 
 
 @kernel(group=_GROUP, examples=_reverse_examples)
 def reverse_links(
-    view: Any, targets: Any, sources: Any, bounds: Any, start: Any, stop: Any, degree: Any, alpha: Any, links: Any
+    view: Any,
+    targets: Any,
+    sources: Any,
+    bounds: Any,
+    start: Any,
+    stop: Any,
+    degree: Any,
+    least: Any,
+    alpha: Any,
+    links: Any,
 ) -> None:
     """Add edges to groups of slots; a row that overflows is pruned to ``degree``.
 
@@ -191,8 +210,8 @@ def reverse_links(
         Group g's edges are ``sources[bounds[g]:bounds[g + 1]]``.
     start, stop : int
         Groups to handle; each group writes its target's row only.
-    degree : int
-        Length of a pruned row; less than the room of a row, so that pruning is rare.
+    degree, least : int
+        Length of a pruned row, at most and at least; less than the room of a row, so that pruning is rare.
     alpha : float32
         As ``robust_prune``.
     links : ndarray of shape (n, room), int32
@@ -225,18 +244,18 @@ def reverse_links(
                 links[target, j] = every[j]
             continue
         distances_to(view, target, every, total, query, pool)
-        number = robust_prune(view, pool, total, degree, alpha, other, kept)
+        number = robust_prune(view, pool, total, degree, least, alpha, other, kept)
         for j in range(room):
             links[target, j] = kept[j] if j < number else -1
 
 
 def _mend_examples() -> Iterable[tuple[Any, ...]]:
     links = np.zeros((1, 1), np.int32)
-    yield np.zeros(19, np.int64), np.zeros(1, np.int32), 0, 1, 1, np.float32(1), links
+    yield np.zeros(19, np.int64), np.zeros(1, np.int32), 0, 1, 1, 0, np.float32(1), links
 
 
 @kernel(group=_GROUP, examples=_mend_examples)
-def mend_links(view: Any, slots: Any, start: Any, stop: Any, degree: Any, alpha: Any, out: Any) -> None:
+def mend_links(view: Any, slots: Any, start: Any, stop: Any, degree: Any, least: Any, alpha: Any, out: Any) -> None:
     """Replace dead neighbours of some slots by the neighbours of those neighbours, pruned.
 
     Parameters
@@ -247,8 +266,8 @@ def mend_links(view: Any, slots: Any, start: Any, stop: Any, degree: Any, alpha:
         Slots that have dead neighbours.
     start, stop : int
         Part of them.
-    degree : int
-        Neighbours wanted at most.
+    degree, least : int
+        Neighbours wanted at most and at least; see ``robust_prune``.
     alpha : float32
         As ``robust_prune``.
     out : ndarray of shape (len(slots), room), int32
@@ -285,7 +304,7 @@ def mend_links(view: Any, slots: Any, start: Any, stop: Any, degree: Any, alpha:
                 every[unique] = every[j]
                 unique += 1
         distances_to(view, slot, every, unique, query, pool)
-        number = robust_prune(view, pool, unique, degree, alpha, other, kept)
+        number = robust_prune(view, pool, unique, degree, least, alpha, other, kept)
         for j in range(room):
             out[i, j] = kept[j] if j < number else -1
 
