@@ -70,7 +70,7 @@ class VectorCase:
 def _walking_graph(dim: int, metric: str) -> Graph:
     """A graph that is walked from the first vector on; compiled before, since it scans while it is not."""
     wait("graph")
-    return Graph(dim, metric, degree=8, beam=40, scan_below=0)
+    return Graph(dim, metric, degree=16, beam=48, scan_below=0)
 
 
 INDEXES: dict[str, IndexCase] = {}
