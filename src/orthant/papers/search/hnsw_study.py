@@ -243,7 +243,8 @@ PAPER = Paper(
             margin=0.005,
             ablation="the hundred nearest rows, replaced by a hundred rows drawn at random",
             needs=("minilm_short_texts",),
-            fresh_seeds=(101, 102, 103, 104, 105),
+            # Of the first five, none told how far the sixth would lie from them.
+            fresh_seeds=(101, 102, 103, 104, 105, 106, 107, 108, 109, 110),
             trained=False,
         ),
         Claim(
@@ -283,7 +284,6 @@ PAPER = Paper(
             run=_orders_of("orthant"),
             metric="recall@10",
             needs=("minilm_short_texts",),
-            fresh_seeds=(101,),
             trained=False,
         ),
         Claim(
@@ -297,7 +297,6 @@ PAPER = Paper(
             run=_leaderboard,
             metric="largest_ndcg_lost",
             needs=JUDGED_SETS,
-            fresh_seeds=(101,),
             trained=False,
         ),
     ),

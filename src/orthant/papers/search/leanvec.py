@@ -373,7 +373,6 @@ PAPER = Paper(
             metric="kilobytes_read",
             direction="lower",
             needs=("minilm_short_texts",),
-            fresh_seeds=(101,),
             trained=False,
         ),
         Claim(
