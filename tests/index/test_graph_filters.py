@@ -117,7 +117,7 @@ def test_w08_plans_of_millions(monkeypatch, live, share, effort, plan):
     state = SimpleNamespace(live=int(live), room=64, entries=np.zeros(1, np.int32), sparse=False)
     state.table = state.ids = state.dead = None
     allowed = planner.Filter(np.zeros(1, np.uint64), None, int(share * live))
-    made = planner.choose(state, allowed, k=10, effort=effort)
+    made = planner.choose(state, allowed, k=10, effort=effort, fewest=effort)
     assert made.name == plan
     again = planner.choose_again(state, allowed, effort=effort)
     assert again.name in ("scan-allowed", "graph-filtered")
@@ -126,7 +126,7 @@ def test_w08_plans_of_millions(monkeypatch, live, share, effort, plan):
     if plan == "graph":
         # It gives up where what is near is not allowed.
         assert made.patience >= effort / share
-    assert planner.choose(state, None, k=10, effort=effort).name == "graph"
+    assert planner.choose(state, None, k=10, effort=effort, fewest=effort).name == "graph"
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.9])

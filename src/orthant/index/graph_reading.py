@@ -158,7 +158,8 @@ class GraphReading:
                     ensure_compiling("graph")
                 return hits
             width, expected = self._effort(wanted, effort, recall)
-            hits = run(state, self._request(queries, wanted, width, rows, threads, state))
+            fewest = None if expected is None else self._fewest(wanted, width, recall)
+            hits = run(state, self._request(queries, wanted, width, rows, threads, state, fewest=fewest))
         if expected is None or hits.cost.plan == "scan-allowed":
             return hits
         told: dict[str, Any] = {"expected_recall": round(float(expected), 4)}
@@ -170,7 +171,7 @@ class GraphReading:
 
     def _request(
         self, queries: FloatArray, k: int, effort: int, rows: Any, threads: int | None, state: State,
-        skips: npt.NDArray[np.int32] = _NO_SKIPS,
+        skips: npt.NDArray[np.int32] = _NO_SKIPS, fewest: int | None = None,
     ) -> Request:  # fmt: skip
         allowed = None if rows is None else make_filter(state, rows)
         # Where signs say little, as in few dimensions, codes of one cache line do as well.
@@ -178,7 +179,8 @@ class GraphReading:
         view = self._view
         if view is None:
             view = self._view = state.view(sketched=sketched)
-        return Request(queries, k, effort, allowed, self._settings.margin, sketched, threads, skips, view)
+        fewest = effort if fewest is None else fewest
+        return Request(queries, k, effort, fewest, allowed, self._settings.margin, sketched, threads, skips, view)
 
     def _effort(self, k: int, effort: int | None, recall: float | None) -> tuple[int, float | None]:
         if effort is not None:
@@ -186,6 +188,15 @@ class GraphReading:
         if self._calibration is None:
             return max(_DEFAULT_EFFORT, 2 * k), None
         return self._calibration.choose(k, 0.95 if recall is None else recall)
+
+    def _fewest(self, k: int, effort: int, recall: float | None) -> int:
+        """Return how many allowed candidates keep the recall where next to none of those near a query are allowed.
+
+        The k nearest of a share s are about the k / s nearest of all, for which the effort is e(k) + c (k / s - k)
+        with c = (e(10 k) - e(k)) / 9 k. A share s of those candidates is allowed, which tends to c k.
+        """
+        wider, _ = self._effort(10 * k, None, recall)
+        return max(1, -(-(wider - effort) // 9))
 
     def _scan(self, state: State, queries: FloatArray, k: int, rows: Any, threads: int | None) -> Hits:
         blocks = self._blocks(state)

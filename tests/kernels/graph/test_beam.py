@@ -95,8 +95,9 @@ def test_a_walk_follows_links_and_stops_at_the_last():
 
 
 def search(
-    state, Q, k, *, effort=64, metric=answers.L2, rerank=None, allowed=None, mode=answers.ANY, patience=0, starts=None
-):
+    state, Q, k, *, effort=64, metric=answers.L2, rerank=None, allowed=None, mode=answers.ANY, fewest=None, patience=0,
+    starts=None,
+):  # fmt: skip
     rows, full = state.space.query_rows(Q, 4.0), np.ascontiguousarray(Q)
     ids, scores = np.full((len(Q), k), -7, np.int64), np.zeros((len(Q), k), np.float32)
     counts, spent = np.zeros(len(Q), np.int64), np.zeros(4, np.int64)
@@ -105,8 +106,8 @@ def search(
     address, words = (0, -1) if allowed is None else (allowed.ctypes.data, len(allowed))
     answers.search_graph(
         state.view(sketched=True), rows, full, 0, len(Q), k, effort, 1, rerank or max(effort, k), metric,
-        state.entries if starts is None else starts, address, words, mode, patience, np.zeros(0, np.int32), visited,
-        touched, ids, scores, counts, spent,
+        state.entries if starts is None else starts, address, words, mode, fewest or effort, patience,
+        np.zeros(0, np.int32), visited, touched, ids, scores, counts, spent,
     )  # fmt: skip
     assert not visited.any()
     return ids, scores, counts
@@ -191,3 +192,33 @@ def test_walks_past_what_is_not_allowed_and_gives_up_in_time():
     assert counts[0] == -1
     assert (found == -7).all()
     assert search(line, X[:1], 5, patience=400, **settings)[0][0].tolist() == [350, 351, 352, 353, 354]
+
+
+def test_w05_fewer_allowed_candidates_are_enough_where_they_are_rare():
+    rng = np.random.default_rng(29)
+    X = rng.standard_normal((600, 24)).astype(np.float32)
+    near = ((X[:, None] - X) ** 2).sum(axis=2).argsort(axis=1)[:, 1:13]
+    state = make_state(X, room=12, links=near.tolist())
+    rare, all_ = bitmaps.from_rows(np.arange(0, 600, 20)), bitmaps.from_rows(np.arange(600))
+    expanded = {}
+    for name, allowed in (("rare", rare), ("all", all_)):
+        for fewest in (5, 40):
+            expanded[name, fewest] = walked(state, X[:1], allowed, effort=40, fewest=fewest)
+    # Rare ones end sooner with a smaller minimum; where everything is allowed the minimum hardly matters.
+    assert expanded["rare", 5] < 0.6 * expanded["rare", 40]
+    assert expanded["all", 5] > 0.8 * expanded["all", 40]
+
+
+def walked(state, Q, allowed, **settings):
+    """Return how many slots a walk past others expands."""
+    rows, view = state.space.query_rows(Q, 4.0), state.view(sketched=True)
+    ids, scores = np.zeros((1, 5), np.int64), np.zeros((1, 5), np.float32)
+    counts, spent = np.zeros(1, np.int64), np.zeros(4, np.int64)
+    visited = np.zeros(bitmaps.words_for(state.capacity), np.uint64)
+    touched = np.empty(state.capacity + 2 * state.room + 64, np.int32)
+    answers.search_graph(
+        view, rows, Q, 0, 1, 5, settings["effort"], 1, 20, answers.L2, state.entries, allowed.ctypes.data, len(allowed),
+        answers.PAST, settings["fewest"], 4000, np.zeros(0, np.int32), visited, touched, ids, scores, counts, spent,
+    )  # fmt: skip
+    assert counts[0] == 5
+    return int(spent[1])

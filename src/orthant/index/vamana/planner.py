@@ -28,8 +28,10 @@ _CHECK_NS = 9.0
 """Of testing one neighbour of a neighbour against a filter."""
 _WIDER = 1.6
 """A beam over allowed slots needs this much more width for the same recall."""
-_FAR = 6.0
+_FAR = 16.0
 """The same where a walk past others gave up: what is allowed lies far from the query, all of it about as far."""
+_MOST_SCANNED = 2_000_000
+"""Slots that are scanned rather than walked over in that case: a scan is sure to find them."""
 _PATIENCE = 2.5
 """A walk gives up after so many times what it would take if allowed slots were spread evenly."""
 _STARTS = 48
@@ -66,13 +68,14 @@ class Plan:
         Width of the beam.
     starts : ndarray of int32
         Where searches begin.
-    patience : int
-        Candidates that a walk past others expands at most.
+    fewest, patience : int
+        Allowed slots that a walk past others needs at least, and candidates that it expands at most.
     """
 
     name: PlanName
     effort: int
     starts: npt.NDArray[np.int32]
+    fewest: int = 1
     patience: int = 0
 
 
@@ -110,7 +113,7 @@ def make_filter(state: State, allowed: BitmapArray | IdArray | npt.NDArray[np.bo
     return Filter(np.ascontiguousarray(bitmap), None, bitmaps.count_bits(bitmap))
 
 
-def choose(state: State, allowed: Filter | None, *, k: int, effort: int) -> Plan:
+def choose(state: State, allowed: Filter | None, *, k: int, effort: int, fewest: int) -> Plan:
     """Choose a plan.
 
     Parameters
@@ -123,6 +126,8 @@ def choose(state: State, allowed: Filter | None, *, k: int, effort: int) -> Plan
         Neighbours wanted.
     effort : int
         Width of the beam without a filter.
+    fewest : int
+        Allowed slots that a walk past others needs where they are rare, at most ``effort``.
 
     Returns
     -------
@@ -135,11 +140,12 @@ def choose(state: State, allowed: Filter | None, *, k: int, effort: int) -> Plan
     share = min(1.0, count / live)
     if allowed.bitmap is None or count <= 4 * k:
         return Plan("scan-allowed", effort, state.entries)
-    past = _HOP_NS * effort / max(share, 1e-9)
+    enough = fewest + share * (effort - fewest)
+    past = _HOP_NS * enough / max(share, 1e-9)
     over = _over_ns(state, share, _WIDER * effort)
     best = min(_SLOT_NS * count, past, over)
     if best == past:
-        return Plan("graph", effort, state.entries, patience=64 + int(_PATIENCE * effort / share))
+        return Plan("graph", effort, state.entries, fewest=fewest, patience=64 + int(_PATIENCE * enough / share))
     if best == over:
         return _over(state, allowed, _WIDER * effort)
     return Plan("scan-allowed", effort, state.entries)
@@ -162,8 +168,7 @@ def choose_again(state: State, allowed: Filter, *, effort: int) -> Plan:
     Plan
         A scan, or a wide walk over allowed slots.
     """
-    share = min(1.0, allowed.count / max(state.live, 1))
-    if _SLOT_NS * allowed.count <= _over_ns(state, share, _FAR * effort):
+    if allowed.count <= _MOST_SCANNED:
         return Plan("scan-allowed", effort, state.entries)
     return _over(state, allowed, _FAR * effort)
 

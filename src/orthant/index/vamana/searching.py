@@ -40,6 +40,8 @@ class Request:
         Queries.
     k, effort : int
         Neighbours wanted and width of the beam.
+    fewest : int
+        Allowed slots that a walk past others needs where they are rare.
     allowed : Filter or None
         Slots that may be returned.
     margin : float
@@ -57,6 +59,7 @@ class Request:
     queries: FloatArray
     k: int
     effort: int
+    fewest: int
     allowed: Filter | None
     margin: float
     sketched: bool
@@ -114,7 +117,9 @@ def run(state: State, request: Request) -> Hits:
     """
     begun = time.perf_counter()
     queries = np.ascontiguousarray(request.queries)
-    plan = choose(state, request.allowed, k=request.k, effort=max(request.effort, request.k))
+    effort = max(request.effort, request.k)
+    fewest = min(effort, max(request.fewest, request.k + request.k // 2))
+    plan = choose(state, request.allowed, k=request.k, effort=effort, fewest=fewest)
     full = queries
     if state.space.metric == "cosine":
         norms = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
@@ -193,7 +198,8 @@ class _Answers:
             room, spent = _rooms.take(state), np.zeros(4, np.int64)
             answers.search_graph(
                 request.view, chosen, exact, start, stop, request.k, plan.effort, _TOGETHER, rerank,
-                METRICS[state.space.metric], plan.starts, address, words, mode, plan.patience, request.skips,
+                METRICS[state.space.metric], plan.starts, address, words, mode, plan.fewest, plan.patience,
+                request.skips,
                 *room, out.ids, out.scores, out.counts, spent,
             )  # fmt: skip
             _rooms.give(room)

@@ -126,13 +126,13 @@ def _search_examples() -> Iterable[tuple[Any, ...]]:
     floats, found = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
     view, spent = np.zeros(19, np.int64), np.zeros(4, np.int64)
     counts = np.zeros(1, np.int64)
-    yield view, rows, floats, 0, 1, 1, 1, 1, 1, 0, ints, 0, -1, 0, 0, ints, words, ints, found, floats, counts, spent
+    yield view, rows, floats, 0, 1, 1, 1, 1, 1, 0, ints, 0, -1, 0, 1, 0, ints, words, ints, found, floats, counts, spent
 
 
 @kernel(group="graph", examples=_search_examples)
 def search_graph(
     view: Any, rows: Any, queries: Any, start: Any, stop: Any, k: Any, effort: Any, together: Any, rerank: Any,
-    metric: Any, starts: Any, allowed: Any, words: Any, mode: Any, patience: Any, skips: Any, visited: Any,
+    metric: Any, starts: Any, allowed: Any, words: Any, mode: Any, fewest: Any, patience: Any, skips: Any, visited: Any,
     touched: Any, ids: Any, scores: Any, counts: Any, spent: Any,
 ) -> None:  # fmt: skip
     """Answer queries start to stop from a graph.
@@ -163,8 +163,8 @@ def search_graph(
         Address and length of a bitmap over ids; length -1 allows all.
     mode : int
         ``ANY`` without a filter, ``PAST`` or ``OVER`` slots that are not allowed; see ``filtered``.
-    patience : int
-        Slots expanded at most under ``PAST``.
+    fewest, patience : int
+        Allowed slots that are enough under ``PAST`` at least, and slots expanded at most; see ``filtered.beam_past``.
     skips : ndarray of int32
         Empty, or for each query a slot to treat as absent, as if it had never been added.
     visited, touched : ndarray
@@ -187,7 +187,19 @@ def search_graph(
                 visited[skips[i] >> 6] |= _ONE << np.uint64(skips[i] & 63)
             if mode == PAST:
                 size, seen, expanded, compared = beam_past(
-                    view, query, constants, most, patience, visited, touched, buffer, starts, todo, allowed, words
+                    view,
+                    query,
+                    constants,
+                    most,
+                    min(fewest, most),
+                    patience,
+                    visited,
+                    touched,
+                    buffer,
+                    starts,
+                    todo,
+                    allowed,
+                    words,
                 )
             elif mode == OVER:
                 size, seen, expanded, compared = beam_allowed(

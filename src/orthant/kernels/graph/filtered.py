@@ -42,15 +42,18 @@ _HIGHEST = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 @kernel
 def beam_past(
-    view: Any, query: Any, constants: Any, most: Any, patience: Any, visited: Any, touched: Any, kept: Any,
-    starts: Any, todo: Any, allowed: Any, words: Any,
+    view: Any, query: Any, constants: Any, most: Any, fewest: Any, patience: Any, visited: Any, touched: Any,
+    kept: Any, starts: Any, todo: Any, allowed: Any, words: Any,
 ) -> Any:  # fmt: skip
-    """Walk the whole graph until the ``most`` nearest allowed slots met are nearer than all that is left to expand.
+    """Walk the whole graph until enough allowed slots are nearer than all that is left to expand.
 
     Parameters
     ----------
     view, query, constants, most, visited, touched, starts, todo : any
         As for ``beam.beam``, ``todo`` with room for two rows of links.
+    fewest : int
+        Allowed slots that are enough where next to none of those met are allowed, at most ``most``, which are enough
+        where all are; in between, in proportion. The rarer they are, the more else has been looked at.
     patience : int
         Slots expanded at most.
     kept : ndarray of uint64
@@ -79,16 +82,17 @@ def beam_past(
     size, seen = expand_entries(view, query, constants, room, visited, touched, buffer, starts, 4)
     current, expanded, compared = 0, 0, np.int64(size)
     waiting: Any = 0
-    held: Any = 0
-
+    held, met, put = np.int64(0), np.int64(0), np.int64(size)
     for i in range(size):
         if is_allowed(ids, twins, slot_of(buffer[i]), allowed, words):
             insert_key(kept, buffer[i], most)
             held += np.int64(held < most)
+            met += 1
     while True:
+        enough = fewest + (most - fewest) * met // max(put, 1)
         while current < size and buffer[current] & _ONE:
             current += 1
-        ended = current >= size or buffer[current] >= kept[most - 1]
+        ended = current >= size or buffer[current] >= kept[enough - 1]
         if ended and waiting == 0:
             break
         end = seen
@@ -114,8 +118,9 @@ def beam_past(
             slot = np.int64(todo[i])
             distance = code_distance(sketches + 64 * slot, codes + width * slot, query, blocks, bits, constants, dims)
             key = (float_key(distance) << np.uint64(32)) | np.uint64(slot << 1)
-            if key >= kept[most - 1]:
+            if key >= kept[enough - 1]:
                 continue
+            put += 1
             # Only as much of the buffer is touched as is filled.
             place = insert_key(buffer, key, min(size + 1, room))
             size += np.int64(size < room)
@@ -123,6 +128,7 @@ def beam_past(
             if is_allowed(ids, twins, slot, allowed, words):
                 insert_key(kept, key, most)
                 held += np.int64(held < most)
+                met += 1
         if current < size:
             base = links + row_bytes * slot_of(buffer[current])
             for j in range(0, row_bytes, 64):
@@ -133,7 +139,7 @@ def beam_past(
             todo[waiting] = slot
             if sketched:
                 bound = sketch_distance(sketches + 64 * slot, planes, constants, norm, slack)
-                waiting += np.int64(float_key(bound) << np.uint64(32) < kept[most - 1])
+                waiting += np.int64(float_key(bound) << np.uint64(32) < kept[enough - 1])
             else:
                 waiting += 1
         for i in range(waiting):
