@@ -75,14 +75,15 @@ def to_faiss(index: Any, *, effort: int = 64) -> Any:
     >>> to_faiss(index).search(np.array([[0, 1]], dtype=np.float32), 1)[1]  # doctest: +SKIP
     array([[9]])
     """
+    content = _rows_of(index) if isinstance(index, Flat) else _layer_of(index)
     faiss = _needed("faiss", "faiss-cpu")
     kind = faiss.METRIC_L2 if index.metric == "l2" else faiss.METRIC_INNER_PRODUCT
-    if isinstance(index, Flat):
-        vectors, ids = _rows_of(index)
+    if not isinstance(content, _Layer):
+        vectors, ids = content
         exact = faiss.IndexIDMap2(faiss.IndexFlat(index.dim, kind))
         exact.add_with_ids(vectors, ids)
         return exact
-    layer = _layer_of(index)
+    layer = content
     inner = faiss.IndexHNSWFlat(index.dim, layer.links.shape[1] // 2, kind)
     # It can only be wrapped while it is empty.
     out = faiss.IndexIDMap2(inner)
@@ -131,15 +132,16 @@ def to_hnswlib(index: Any, *, effort: int = 64) -> Any:
     hnswlib has no call that takes links, so its file is written to a temporary folder and read back.
     Cost: O(n d) time and memory.
     """
+    content = _rows_of(index) if isinstance(index, Flat) else _layer_of(index)
     hnswlib = _needed("hnswlib", "hnswlib")
     space = {"l2": "l2", "dot": "ip", "cosine": "cosine"}[index.metric]
-    if isinstance(index, Flat):
-        vectors, ids = _rows_of(index)
+    if not isinstance(content, _Layer):
+        vectors, ids = content
         exact = hnswlib.BFIndex(space=space, dim=index.dim)
         exact.init_index(max_elements=len(ids))
         exact.add_items(vectors, ids)
         return exact
-    layer = _layer_of(index)
+    layer = content
     out = hnswlib.Index(space=space, dim=index.dim)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "index.bin"
