@@ -159,15 +159,14 @@ class GraphReading:
                 return hits
             width, expected = self._effort(wanted, effort, recall)
             fewest = None if expected is None else self._fewest(wanted, width, recall)
-            hits = run(state, self._request(queries, wanted, width, rows, threads, state, fewest=fewest))
-        if expected is None or hits.cost.plan == "scan-allowed":
-            return hits
-        told: dict[str, Any] = {"expected_recall": round(float(expected), 4)}
-        if self._calibration is not None:
-            # Rows say too little about queries that are unlike them.
-            told["calibrated_on"] = self._calibration.source
-        details = {**hits.cost.details, **told}
-        return replace(hits, cost=replace(hits.cost, details=details))
+            told: dict[str, Any] = {}
+            if expected is not None:
+                told["expected_recall"] = round(float(expected), 4)
+                if self._calibration is not None:
+                    # Rows say too little about queries that are unlike them.
+                    told["calibrated_on"] = self._calibration.source
+            request = self._request(queries, wanted, width, rows, threads, state, fewest=fewest)
+            return run(state, request, told=told)
 
     def _request(
         self, queries: FloatArray, k: int, effort: int, rows: Any, threads: int | None, state: State,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,9 @@ KS = (1, 10, 100)
 
 _Z = 1.645
 """Of a one-sided 95 % bound."""
+
+_MOST_CHOICES = 1024
+"""Pairs of k and recall whose effort is remembered."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Calibration:
     count: int
     rows: int
     table: dict[int, tuple[tuple[int, float, float], ...]]
+    _chosen: dict[tuple[int, float], tuple[int, float]] = field(default_factory=dict, compare=False, repr=False)
 
     def choose(self, k: int, recall: float) -> tuple[int, float]:
         """Return the smallest effort whose recall is kept for k neighbours, and the recall expected of it.
@@ -60,6 +64,15 @@ class Calibration:
         expected : float
             Mean recall measured at that effort.
         """
+        # Searches ask for the same thing over and over.
+        choice = self._chosen.get((k, recall))
+        if choice is None:
+            choice = self._choose(k, recall)
+            if len(self._chosen) < _MOST_CHOICES:
+                self._chosen[k, recall] = choice
+        return choice
+
+    def _choose(self, k: int, recall: float) -> tuple[int, float]:
         known = min((each for each in self.table if each >= k), default=max(self.table))
         points = self.table[known]
         chosen = points[-1]

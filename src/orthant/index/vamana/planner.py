@@ -110,7 +110,8 @@ def make_filter(state: State, allowed: BitmapArray | IdArray | npt.NDArray[np.bo
     else:
         bitmap = cast("BitmapArray", allowed)
     bitmap = bitmap[: bitmaps.words_for(state.highest + 1)]
-    return Filter(np.ascontiguousarray(bitmap), None, bitmaps.count_bits(bitmap))
+    bitmap = np.ascontiguousarray(bitmap)
+    return Filter(bitmap, None, int(filters.count_bits(bitmap)))
 
 
 def choose(state: State, allowed: Filter | None, *, k: int, effort: int, fewest: int) -> Plan:

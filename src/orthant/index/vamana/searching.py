@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -100,7 +101,7 @@ def rerank_count(state: State, k: int, effort: int) -> int:
     return max(k, min(wanted, effort))
 
 
-def run(state: State, request: Request) -> Hits:
+def run(state: State, request: Request, *, told: Mapping[str, Any] | None = None) -> Hits:
     """Answer a request.
 
     Parameters
@@ -109,6 +110,8 @@ def run(state: State, request: Request) -> Hits:
         The graph; must not change meanwhile.
     request : Request
         What is asked.
+    told : mapping, optional
+        Further details of the cost, where the graph was walked.
 
     Returns
     -------
@@ -153,6 +156,7 @@ def run(state: State, request: Request) -> Hits:
             "compared": int(spent[2]),
             "rescored": int(spent[3]),
             **({"gave_up": out.gave_up} if out.gave_up else {}),
+            **(told if told and plan.name != "scan-allowed" else {}),
         },
     )
     return Hits(ids=out.ids, scores=out.scores, counts=out.counts, cost=cost)

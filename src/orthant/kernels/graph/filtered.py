@@ -143,9 +143,10 @@ def beam_past(
             else:
                 waiting += 1
         for i in range(waiting):
-            row = codes + width * np.int64(todo[i])
+            slot = np.int64(todo[i])
+            prefetch(ids + 8 * slot)
             for j in range(0, width, 64):
-                prefetch(row + j)
+                prefetch(codes + width * slot + j)
         seen = end
     return held, seen, expanded, compared
 

@@ -10,9 +10,37 @@ import numpy as np
 from orthant.kernels.addresses import trailing_zeros
 from orthant.kernels.compiling import kernel
 
-__all__ = ["slots_of_bits", "slots_of_ids", "spread_bits"]
+__all__ = ["count_bits", "slots_of_bits", "slots_of_ids", "spread_bits"]
 
 _ONE = np.uint64(1)
+_PAIRS, _FOURS, _EIGHTS = (
+    np.uint64(0x5555555555555555), np.uint64(0x3333333333333333), np.uint64(0x0F0F0F0F0F0F0F0F),
+)  # fmt: skip
+_BYTES = np.uint64(0x0101010101010101)
+
+
+@kernel(group="graph", examples=lambda: [(np.zeros(1, np.uint64),)])
+def count_bits(bitmap: Any) -> Any:
+    """Count the bits that are set: NumPy's way takes as long as a third of a search.
+
+    Parameters
+    ----------
+    bitmap : ndarray of uint64
+        The bitmap.
+
+    Returns
+    -------
+    int
+        Their number.
+    """
+    total = np.uint64(0)
+    for word in bitmap:
+        # Sums of 2, 4 and 8 bits side by side; LLVM makes one instruction of it where the CPU has one.
+        word -= (word >> _ONE) & _PAIRS
+        word = (word & _FOURS) + ((word >> np.uint64(2)) & _FOURS)
+        word = (word + (word >> np.uint64(4))) & _EIGHTS
+        total += (word * _BYTES) >> np.uint64(56)
+    return np.int64(total)
 
 
 def _bits_examples() -> Iterable[tuple[Any, ...]]:
