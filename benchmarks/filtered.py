@@ -34,6 +34,7 @@ def main() -> None:
             inputs,
             recall=RECALL,
             cell_budget_s=given.cell_budget_s,
+            judge=200,
             index_folder=index_folder(),
             report=lambda text: print(f"  {text}", file=sys.stderr, flush=True),
         )
