@@ -28,7 +28,7 @@ class Row:
     script: str
 
 
-P50_TARGETS = {"lexical": 5, "hybrid": 15}
+P50_TARGETS = {"lexical": 5, "dense": 3, "hybrid": 10}
 # What the shipped encoder must reach and what is aimed at: a figure, or a share of its teacher's.
 ENCODER_TARGETS = {
     "stsb_test_spearman": (0.72, 0.75),

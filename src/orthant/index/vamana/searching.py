@@ -140,8 +140,9 @@ def run(state: State, request: Request, *, told: Mapping[str, Any] | None = None
             out.scan(state, request, rows, full, slots, everyone)
         else:
             out.walk(state, request, plan, rows, full, everyone)
-            out.walk_again(state, request, rows, full)
-            out.complete(state, request, rows, full)
+            if out.fewest() < min(request.k, state.live):
+                out.walk_again(state, request, rows, full)
+                out.complete(state, request, rows, full)
     spent = out.spent
     cost = SearchCost(
         plan=plan.name,
@@ -178,6 +179,10 @@ class _Answers:
             np.zeros(queries, np.int64),
             np.zeros(4, np.int64),
         )
+
+    def fewest(self) -> int:
+        """Return the fewest hits that a query has, -1 where a walk gave up."""
+        return int(self.counts.min(initial=np.iinfo(np.int64).max))
 
     def compare(self, state: State, request: Request, full: FloatArray, slots: Any) -> None:
         """Score every slot by its full vector: so few are quicker compared than encoded for."""
