@@ -34,11 +34,10 @@ TARGETS = {
     "out": {"0.95": 1.2, "0.99": 1.2},
     "build_cpu_ratio": 1.0,
     "memory_ratio": 0.5,
-    "two_threads": 1.8,
     "without_avx512": 1.0,
     "kept_below_asked": 0.01,
 }
-SCALING_SET = "minilm_short_texts"
+WITHOUT_SET = "minilm_short_texts"
 STRONGEST = ("faiss-pca-sq8-refine",)
 
 
@@ -59,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", nargs="*", default=list(SETS), help=f"from {', '.join(SETS)}; default all")
     parser.add_argument(
-        "--scaling", action=argparse.BooleanOptionalAction, default=True, help="also two threads, and without AVX-512"
+        "--without-avx512", action=argparse.BooleanOptionalAction, default=True, help="also without AVX-512"
     )
     parser.add_argument("--limit", type=int, help="index so many vectors only, for a trial; nothing is written")
     parser.add_argument("--peers", help="instead of each set's own, with commas; nothing is written")
@@ -77,9 +76,8 @@ def main() -> None:
         record["sets"][name] = compare(name, given, SETS[name])
         show(name, record["sets"][name])
         keep(record, trial)
-    if given.scaling and SCALING_SET in record["sets"]:
-        record["two_threads"] = two_threads(record["sets"][SCALING_SET], given)
-        record["without_avx512"] = compare(SCALING_SET, given, STRONGEST, environment=without_avx512(), kept=False)
+    if given.without_avx512 and WITHOUT_SET in record["sets"]:
+        record["without_avx512"] = compare(WITHOUT_SET, given, STRONGEST, environment=without_avx512(), kept=False)
         keep(record, trial)
     print(f"{time.perf_counter() - begin:.0f} s", file=sys.stderr)
     if trial:
@@ -129,21 +127,6 @@ def compare(
         )
     found["context"]["data"]["files_sha256"] = data_files_hash(name)
     return found
-
-
-def two_threads(one: dict[str, Any], given: argparse.Namespace) -> dict[str, Any]:
-    """Gain of a second thread, in search at each recall and in the build."""
-    single = compare(SCALING_SET, given, (), threads=1, build_threads=1, kept=False)
-    double = compare(SCALING_SET, given, (), threads=2, build_threads=2, kept=False)
-    pairs = list(zip(single["results"], double["results"], strict=True))
-    search = {
-        f"{a['queries']} at {level}": round(b["qps_at"][level] / a["qps_at"][level], 3)
-        for a, b in pairs
-        for level in a["qps_at"]
-        if a["qps_at"][level] and b["qps_at"][level]
-    }
-    build = pairs[0][0]["build_s"] / max(pairs[0][1]["build_s"], 1e-9)
-    return {"search": search, "build": round(build, 3), "context": one["context"]["data"]["name"]}
 
 
 def show(name: str, found: dict[str, Any]) -> None:

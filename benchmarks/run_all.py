@@ -14,6 +14,7 @@ SCRIPTS = (
     "retrieval.py",
     "hybrid_weights.py",
     "ann.py",
+    "two_threads.py",
     "filtered.py",
     "hnsw_study.py",
 )

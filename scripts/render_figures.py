@@ -203,15 +203,6 @@ def _ann_costs(label: str, found: dict[str, Any], targets: dict[str, Any]) -> It
 
 
 def _ann_variants(record: dict[str, Any], targets: dict[str, Any]) -> Iterator[Row]:
-    both = record.get("two_threads")
-    if both:
-        worst = min([*both["search"].values(), both["build"]])
-        yield Row(
-            f"{both['context']}, two threads against one",
-            f"search {min(both['search'].values(), default=0):.2f} x at least, build {both['build']:.2f} x",
-            _target(f"{targets['two_threads']} x", met=worst >= targets["two_threads"]),
-            "ann.py",
-        )
     without = record.get("without_avx512")
     if without and without["ratios"]:
         worst_ratio = min(without["ratios"], key=lambda one: one["ratio"] or 0.0)
@@ -220,6 +211,18 @@ def _ann_variants(record: dict[str, Any], targets: dict[str, Any]) -> Iterator[R
             f"{_times(worst_ratio['ratio'])} {worst_ratio['best_peer']} at {worst_ratio['recall']:.2f}",
             _target(f"{targets['without_avx512']:.0f} x", met=(worst_ratio["ratio"] or 0.0) >= 1.0),
             "ann.py",
+        )
+
+
+def two_threads_rows(record: dict[str, Any]) -> Iterator[Row]:
+    wanted = record["targets"]["ratio"]
+    parts = {f"search, {name}": one for name, one in record["search"].items()} | {"build": record["build"]}
+    for name, one in parts.items():
+        yield Row(
+            f"{record['context']['data']}, two threads against one, {name}",
+            f"{one['ratio']:.2f} x ({one['ratio_low']:.2f} to {one['ratio_high']:.2f})",
+            _target(f"{wanted} x", met=one["ratio"] >= wanted),
+            "two_threads.py",
         )
 
 
@@ -258,6 +261,7 @@ def filtered_rows(record: dict[str, Any]) -> Iterator[Row]:
 
 SOURCES = {
     "ann": ann_rows,
+    "two_threads": two_threads_rows,
     "filtered": filtered_rows,
     "collection_speed": collection_rows,
     "where_bitmap": where_rows,
