@@ -1,7 +1,7 @@
 """What a second thread brings: search and build of the graph with one and with two, taking turns.
 
-The same index and the same efforts on both sides: those with which ``ann.py`` reached 0.95 and 0.99. The ratio is that of
-medians; its spread is between the quartiles of the ratios of neighbouring rounds.
+The same index and the same efforts on both sides: those with which ``ann.py`` reached 0.95 and 0.99. The ratio is that
+of medians; its spread is between the quartiles of the ratios of neighbouring rounds.
 """
 
 from __future__ import annotations
