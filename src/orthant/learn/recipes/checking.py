@@ -121,7 +121,7 @@ def _stage(where: str, stage: StageRecipe, recipe: Recipe) -> Iterator[str]:
 
 def _loss(where: str, stage: StageRecipe, recipe: Recipe) -> Iterator[str]:
     loss = stage.loss
-    if not (math.isfinite(loss.temperature) and loss.temperature > 0):
+    if loss.temperature is not None and not (math.isfinite(loss.temperature) and loss.temperature > 0):
         yield f"{where}.temperature is {loss.temperature}, expected above 0"
     yield from _within(loss.focal_gamma, f"{where}.focal_gamma", 0.0, 10.0)
     yield from _least(loss.mini_batch_size, f"{where}.mini_batch_size", 1)

@@ -87,16 +87,16 @@ class MiningRecipe:
     ----------
     negatives : int, default 1
         Per query; each costs as much as a positive in every step.
-    first, last : int, default 1 and 100
-        Ranks that are looked at.
-    relative_margin : float, default 0.95
-        A candidate is taken only if it scores below this share of the positive; 1 takes false negatives as well.
+    first, last : int, default 1 and 50
+        Ranks that are looked at, 1 the best; a higher first avoids unmarked answers, a lower last easy texts.
+    relative_margin : float, default 0.05
+        Leave out candidates that score above the positive's score less this share of it; 0 takes more false negatives.
     """
 
     negatives: int = 1
     first: int = 1
-    last: int = 100
-    relative_margin: float = 0.95
+    last: int = 50
+    relative_margin: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,9 @@ class LossRecipe:
     ----------
     kind : {"contrastive"}
         InfoNCE over cosines, or over MaxSim where the model is of ``kind: tokens``.
-    temperature : float, default 0.05
-        Lower sharpens: too low overfits the hardest negative, too high learns little.
+    temperature : float, optional
+        Lower sharpens: too low overfits the hardest negative, too high learns little. Left out, 0.05 for cosines and 1
+        for MaxSim, whose scores are sums over the tokens of a query.
     symmetric : bool, default False
         Also from documents to queries.
     in_batch : bool, default True
@@ -154,7 +155,7 @@ class LossRecipe:
     """
 
     kind: Literal["contrastive"] = "contrastive"
-    temperature: float = 0.05
+    temperature: float | None = None
     symmetric: bool = False
     in_batch: bool = True
     focal_gamma: float = 0.0
