@@ -159,4 +159,4 @@ def _ragged(parts: Sequence[Any]) -> Any:
 def _token_scores(queries: Any, documents: Any) -> Any:
     from orthant.kernels.maxsim import maxsim_scores
 
-    return maxsim_scores(queries, documents)
+    return maxsim_scores(queries.values, queries.offsets, documents.values, documents.offsets)

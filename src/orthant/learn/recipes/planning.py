@@ -98,7 +98,9 @@ class TrainingPlan:
         }
 
 
-def plan_training(recipe: Recipe, model: Any, data: Mapping[str, TrainingData], *, measure: bool = True) -> TrainingPlan:
+def plan_training(
+    recipe: Recipe, model: Any, data: Mapping[str, TrainingData], *, measure: bool = True
+) -> TrainingPlan:
     """Say what a recipe will do to a model, how long it takes here and how much memory it needs.
 
     Parameters
