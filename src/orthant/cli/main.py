@@ -37,6 +37,7 @@ def application() -> typer.Typer:
         reproduce,
         search,
         stats,
+        train,
         warmup,
     )
 
@@ -62,7 +63,22 @@ def application() -> typer.Typer:
     ) -> None:
         pass
 
-    verbs = (demo, add, search, evaluate, stats, check, exporting, importing, doctor, warmup, papers, reproduce, bench)
+    verbs = (
+        demo,
+        add,
+        search,
+        evaluate,
+        stats,
+        check,
+        exporting,
+        importing,
+        doctor,
+        warmup,
+        train,
+        papers,
+        reproduce,
+        bench,
+    )
     for verb in verbs:
         verb.register(app)
     return app

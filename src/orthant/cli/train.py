@@ -27,9 +27,7 @@ def register(app: typer.Typer) -> None:
     def train(
         recipe: str = typer.Argument(None, help="A .yaml or .json file."),
         folder: str = typer.Option(None, "--folder", help="Of the run; by default the name of the recipe."),
-        dry_run: bool = typer.Option(
-            False, "--dry-run", help="Print what would be done, time and memory; train nothing."
-        ),
+        dry_run: bool = typer.Option(False, "--dry-run", help="Print plan, time and memory; train nothing."),
         fresh: bool = typer.Option(False, "--fresh", help="Refuse a folder with checkpoints instead of going on."),
         schema: bool = typer.Option(False, "--schema", help="Print every setting with its default."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
