@@ -83,7 +83,7 @@ def test_tables_survive_a_round_trip(tmp_path):
     with pytest.raises(StoreCorruptedError, match="another hash"):
         read_tables(tmp_path / "t")
     path.unlink()
-    with pytest.raises(NotFoundError, match="no train.jsonl"):
+    with pytest.raises(NotFoundError, match=r"no train\.jsonl"):
         read_tables(tmp_path / "t")
     (tmp_path / "t" / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
     with pytest.raises(StoreVersionError):

@@ -70,8 +70,9 @@ def pairs(data_root):
     ids=["top", "ranks", "absolute", "relative", "scores"],
 )
 def test_same_negatives_as_sentence_transformers(pairs, ours, theirs):
-    from datasets import Dataset
     from sentence_transformers.util import mine_hard_negatives
+
+    from datasets import Dataset
 
     encoder = StaticEncoder.load()
     questions, answers = [row["anchor"] for row in pairs], [row["positive"] for row in pairs]
