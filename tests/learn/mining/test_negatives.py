@@ -362,3 +362,36 @@ def test_a_negative_positive_score_is_counted():
     )
     assert mined.report().positives_not_above_zero == 1
     assert mined.report().without_negatives == 1.0  # all others score above the positive
+
+
+def test_copies_of_a_relevant_text_are_named():
+    index = _flat(np.array([[1, 0], [1, 0.1], [1, 0.2], [1, 0.3]], dtype=np.float32))
+    mined = mine_negatives(["q"], [0], ["Lamp", "lamp ", "boat", "BOAT"], index=index, query_vectors=[[1, 0]])
+    assert [r["reason"] for r in mined.rejections()] == ["relevant", "same text as relevant", "repeated text"]
+    assert mined.ids[0].tolist() == [2]
+
+
+def test_relevant_texts_do_not_count_against_each_other():
+    index = _flat(np.array([[1, 0], [1, 0.1], [1, 0.2], [1, 0.3]], dtype=np.float32))
+    options = {"index": index, "query_vectors": [[1, 0]], "consistency_top_k": 1}
+    mined = mine_negatives(["q"], [[0, 2]], ["a", "b", "c", "d"], known=[[1]], **options)
+    assert mined.positive_ranks == [[1, 1]] and mined.inconsistent == []
+    assert mine_negatives(["q"], [[0, 2]], ["a", "b", "c", "d"], **options).inconsistent == [(0, 2)]
+
+
+def test_a_second_search_is_made_only_for_positives_out_of_sight(scene):
+    searched = []
+
+    class Counting(Flat):
+        def search(self, Q, k=10, **options):
+            searched.append((len(Q), options.get("allowed")))
+            return super().search(Q, k, **options)
+
+    index = Counting(16)
+    index.add(scene[0])
+    _mine(scene, index=index, depth=300, batch_size=25)
+    assert [count for count, _ in searched] == [25, 25, 10]
+    searched.clear()
+    mined = _mine(scene, index=index, depth=5)
+    unseen = [set(p) - set(row.tolist()) for p, row in zip(mined.positives, mined.candidate_ids, strict=True)]
+    assert [set(ids.tolist()) for _, ids in searched[1:]] == [ids for ids in unseen if ids]
