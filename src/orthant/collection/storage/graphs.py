@@ -22,7 +22,7 @@ from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage.files import FileLayer
 from orthant.errors import OrthantError, StoreCorruptedError, message
 
-__all__ = ["SpaceGraph", "damaged", "keep_only", "newest", "remove_stale", "save"]
+__all__ = ["SpaceGraph", "damaged", "graph_class", "keep_only", "newest", "remove_stale", "save"]
 
 _FORMAT = 1
 _MANIFEST = "manifest.json"
@@ -32,6 +32,19 @@ _PART = 1 << 20
 
 # Gives (numbers of the segments, their blocks) for an attachment.
 _Blocks = Callable[[], tuple[frozenset[int], Sequence[tuple[Any, ...]]]]
+
+
+def graph_class() -> Any:
+    """Return the class of the graphs; most collections are too small for one, and its kernels take time to load.
+
+    Returns
+    -------
+    type
+        ``orthant.index.Graph``.
+    """
+    from orthant.index.graph import Graph
+
+    return Graph
 
 
 class _Attachment:
@@ -104,10 +117,7 @@ class SpaceGraph:
             numbers, parts = blocks()
             try:
                 self.verify()
-                # Imported here: most collections are too small for a graph, and its kernels cost time to load.
-                from orthant.index.graph import Graph
-
-                index = Graph.attach(self.folder / _LINKS, parts)
+                index = graph_class().attach(self.folder / _LINKS, parts)
                 # Rows that a compaction took the vectors of are missing: they are dead.
                 if len(index) > self.rows:
                     raise _damaged(self.folder, f"{len(index)} rows where {self.rows} were saved")

@@ -301,8 +301,6 @@ def _watermark(space: SpaceState, limit: int) -> int:
 
 
 def _built(now: Generation, space: SpaceState, below: int, advance: Callable[[float], None]) -> Any:
-    from orthant.index.graph import Graph
-
     blocks, definition = space.blocks(stop_row=below), space.definition
     told = 0.0
 
@@ -311,7 +309,7 @@ def _built(now: Generation, space: SpaceState, below: int, advance: Callable[[fl
         advance(done / max(total, 1) - told)
         told = done / max(total, 1)
 
-    return Graph.over(
+    return graphs.graph_class().over(
         blocks,
         dim=definition.dim,
         metric=definition.metric,
