@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ __all__ = ["DISTANCES", "MetricLoss", "PairMaskLoss", "check_number", "mean_of_p
 DISTANCES = ("cosine", "euclidean", "squared-euclidean")
 
 
-class MetricLoss(nn.Module):
+class MetricLoss(nn.Module, ABC):
     """A loss over the embeddings of a batch and what is known of its rows.
 
     Every loss of this folder is called in the same way, takes the pairs of any miner, and can be wrapped by
@@ -69,10 +70,11 @@ class MetricLoss(nn.Module):
         check_finite({"embeddings": embeddings})
         return self._compute(embeddings, labels, pairs)
 
+    @abstractmethod
     def _compute(
         self, embeddings: Tensor, labels: Tensor | None, pairs: Pairs | Triplets | Tensor | None
     ) -> LossOutput:
-        raise TypeError(f"{type(self).__name__} computes nothing; use one of the losses that derive from it")
+        """Compute the loss; the embeddings are checked, the rest is not."""
 
 
 class PairMaskLoss(MetricLoss):
@@ -94,8 +96,9 @@ class PairMaskLoss(MetricLoss):
             return LossOutput(embeddings.sum() * 0.0, {})
         return self._of_masks(embeddings, positive, negative)
 
+    @abstractmethod
     def _of_masks(self, embeddings: Tensor, positive: Tensor, negative: Tensor) -> LossOutput:
-        raise TypeError(f"{type(self).__name__} computes nothing; use one of the losses that derive from it")
+        """Compute the loss from two masks of shape (B, B), of which at least one is not empty."""
 
 
 def as_chosen(pairs: Pairs | Triplets | Tensor | None) -> Pairs | Triplets | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -81,8 +82,9 @@ class ProxyLoss(MetricLoss):
             return LossOutput(embeddings.sum() * 0.0, {})
         return self._of_classes(embeddings[known], classes[known])
 
+    @abstractmethod
     def _of_classes(self, embeddings: Tensor, classes: Tensor) -> LossOutput:
-        raise TypeError(f"{type(self).__name__} computes nothing; use one of the losses that derive from it")
+        """Compute the loss of rows whose class is known."""
 
 
 class ProxyNCALoss(ProxyLoss):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from orthant.learn.losses.protocol import LossOutput, check_finite, check_shape
 __all__ = ["Regulariser", "WithRegularisers"]
 
 
-class Regulariser(nn.Module):
+class Regulariser(nn.Module, ABC):
     """A term that is added to a loss.
 
     Parameters
@@ -93,8 +94,9 @@ class Regulariser(nn.Module):
         check_finite({name: tensor})
         return tensor
 
+    @abstractmethod
     def _compute(self, rows: Tensor, labels: Tensor | None) -> Tensor:
-        raise TypeError(f"{type(self).__name__} computes nothing; use one of the terms that derive from it")
+        """Compute the term from embeddings or weights, both checked."""
 
 
 class WithRegularisers(MetricLoss):
