@@ -38,7 +38,7 @@ def test_the_sum_is_the_weighted_sum_and_parts_are_named():
     base, koleo, spread = TripletLoss()(embeddings, labels).loss, KoLeo()(embeddings), Uniformity()(embeddings)
     assert output.loss.item() == pytest.approx((base + 0.3 * koleo + 2 * spread).item(), rel=1e-12)
     assert output.parts["KoLeo"] == pytest.approx(koleo.item())
-    assert output.parts["loss"] == base.item()
+    assert output.parts["TripletLoss"] == base.item()
 
 
 def test_pairs_reach_the_loss():
@@ -113,7 +113,7 @@ def test_weight_zero_switches_a_term_off():
     output = off(backbone(rows), labels)
     plain = BinomialDevianceLoss()(head(backbone(rows)), labels)
     assert output.loss.item() == plain.loss.item()
-    assert set(output.parts) == {*plain.parts, "loss"}
+    assert set(output.parts) == {*plain.parts, "BinomialDevianceLoss"}
     # Not computed at all: no random numbers are drawn.
     torch.manual_seed(0)
     state = torch.get_rng_state()

@@ -118,7 +118,7 @@ class WithRegularisers(MetricLoss):
 
     Notes
     -----
-    ``L + sum_r weight_r R_r``. Each term is reported under its name among the parts.
+    ``L + sum_r weight_r R_r``. The loss and each term are reported under the names of their classes among the parts.
 
     Examples
     --------
@@ -129,7 +129,7 @@ class WithRegularisers(MetricLoss):
     >>> loss = WithRegularisers(TripletLoss(), [EnergyConfusion(), RowNorm(weight=0.5)], head=head)
     >>> features = torch.randn(4, 8, requires_grad=True)
     >>> sorted(loss(features, torch.tensor([0, 0, 1, 1])).parts)
-    ['EnergyConfusion', 'RowNorm', 'active', 'loss']
+    ['EnergyConfusion', 'RowNorm', 'TripletLoss', 'active']
     """
 
     def __init__(self, loss: MetricLoss, regularisers: Sequence[Regulariser], *, head: nn.Module | None = None) -> None:
@@ -161,7 +161,7 @@ class WithRegularisers(MetricLoss):
         output = self.loss(rows, labels, pairs=pairs)
         # Graded losses are given scores of pairs as labels, which say nothing of classes.
         classes = None if labels is not None and labels.is_floating_point() else labels
-        total, parts = output.loss, {**output.parts, "loss": float(output.loss.detach())}
+        total, parts = output.loss, {**output.parts, type(self.loss).__name__: float(output.loss.detach())}
         for term in self.regularisers:
             if term.weight == 0:
                 continue
