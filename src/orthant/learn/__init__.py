@@ -11,37 +11,89 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOMES: dict[str, str] = {
+    "Alignment": "orthant.learn.losses.regularisers.spread",
+    "AnglELoss": "orthant.learn.losses.metric.graded",
+    "ArcFaceLoss": "orthant.learn.losses.metric.proxies",
     "BM25Scorer": "orthant.learn.mining.scorers",
+    "BalancedMix": "orthant.learn.samplers.mixtures",
+    "BinomialDevianceLoss": "orthant.learn.losses.metric.pairs",
+    "Brownian": "orthant.learn.losses.regularisers.dispersion",
+    "ByLabel": "orthant.learn.samplers.labels",
+    "CircleLoss": "orthant.learn.losses.metric.pairs",
+    "CoSENTLoss": "orthant.learn.losses.metric.graded",
     "CopyFilter": "orthant.learn.synthesis.filters",
+    "CosFaceLoss": "orthant.learn.losses.metric.proxies",
     "DenseScorer": "orthant.learn.mining.scorers",
+    "DistanceWeightedMiner": "orthant.learn.losses.metric.mining",
+    "EnergyConfusion": "orthant.learn.losses.regularisers.confusion",
+    "EntropyCost": "orthant.learn.losses.regularisers.weights",
     "FusedTeacher": "orthant.learn.mining.scorers",
     "Generated": "orthant.learn.synthesis.generator",
     "GenerationCost": "orthant.learn.synthesis.endpoint",
     "GenerationError": "orthant.learn.synthesis.generator",
     "HARD_NEGATIVES": "orthant.learn.synthesis.prompts",
+    "HardMiner": "orthant.learn.losses.metric.mining",
     "HuggingFaceLocal": "orthant.learn.synthesis.local_model",
     "InContextPrompt": "orthant.learn.conversion.templates",
+    "InitialDistance": "orthant.learn.losses.regularisers.weights",
     "InstructionTemplate": "orthant.learn.conversion.templates",
+    "Interleaved": "orthant.learn.samplers.tasks",
+    "KoLeo": "orthant.learn.losses.regularisers.spread",
     "LengthFilter": "orthant.learn.synthesis.filters",
+    "LiftedStructureLoss": "orthant.learn.losses.metric.pairs",
+    "LocalityCentric": "orthant.learn.samplers.locality",
+    "MarginContrastiveLoss": "orthant.learn.losses.metric.pairs",
+    "MarginMiner": "orthant.learn.losses.metric.mining",
+    "MetricLoss": "orthant.learn.losses.metric.interface",
+    "MetricObjective": "orthant.learn.losses.metric.objective",
     "MinedNegatives": "orthant.learn.mining.mined",
     "MiningReport": "orthant.learn.mining.mined",
     "MiningRules": "orthant.learn.mining.rules",
+    "Mixture": "orthant.learn.samplers.protocol",
+    "MultiSimilarityLoss": "orthant.learn.losses.metric.pairs",
+    "MultiSimilarityMiner": "orthant.learn.losses.metric.mining",
+    "NPairLoss": "orthant.learn.losses.metric.triplets",
+    "NoDuplicates": "orthant.learn.samplers.duplicates",
+    "NormFaceLoss": "orthant.learn.losses.metric.proxies",
     "OpenAICompatible": "orthant.learn.synthesis.endpoint",
+    "Orthogonality": "orthant.learn.losses.regularisers.weights",
     "PARAPHRASES": "orthant.learn.synthesis.prompts",
     "PairTable": "orthant.learn.conversion.tables",
+    "Pairs": "orthant.learn.losses.metric.tuples",
+    "Proportional": "orthant.learn.samplers.mixtures",
+    "ProxyAnchorLoss": "orthant.learn.losses.metric.proxies",
+    "ProxyNCALoss": "orthant.learn.losses.metric.proxies",
+    "PxK": "orthant.learn.samplers.labels",
     "QUERIES": "orthant.learn.synthesis.prompts",
     "Reason": "orthant.learn.mining.rules",
+    "Regulariser": "orthant.learn.losses.regularisers.interface",
     "RetrievalCommittee": "orthant.learn.synthesis.committee",
+    "RoundRobin": "orthant.learn.samplers.mixtures",
     "RoundTripFilter": "orthant.learn.synthesis.filters",
+    "RowNorm": "orthant.learn.losses.regularisers.weights",
     "RuleBased": "orthant.learn.synthesis.rule_based",
+    "Sampler": "orthant.learn.samplers.protocol",
+    "SemiHomogeneous": "orthant.learn.samplers.tasks",
+    "Sequential": "orthant.learn.samplers.rows",
+    "Shuffled": "orthant.learn.samplers.rows",
     "SimilarityFilter": "orthant.learn.synthesis.filters",
+    "SingularValue": "orthant.learn.losses.regularisers.dispersion",
+    "SpreadOut": "orthant.learn.losses.regularisers.spread",
     "Synthesis": "orthant.learn.synthesis.pipeline",
     "SynthesisFilter": "orthant.learn.synthesis.filters",
     "SynthesisInterrupted": "orthant.learn.synthesis.pipeline",
     "SynthesisTemplate": "orthant.learn.synthesis.prompts",
     "THOUGHTS": "orthant.learn.synthesis.prompts",
     "TextGenerator": "orthant.learn.synthesis.generator",
+    "TextMetricLoss": "orthant.learn.losses.metric.objective",
+    "TripletLoss": "orthant.learn.losses.metric.triplets",
+    "Triplets": "orthant.learn.losses.metric.tuples",
+    "Uniformity": "orthant.learn.losses.regularisers.spread",
+    "VarianceCovariance": "orthant.learn.losses.regularisers.dispersion",
+    "WithRegularisers": "orthant.learn.losses.regularisers.interface",
     "check_leakage": "orthant.learn.conversion.splitting",
+    "count_batches": "orthant.learn.samplers.protocol",
+    "count_mixed_batches": "orthant.learn.samplers.protocol",
     "deduplicate": "orthant.learn.conversion.splitting",
     "find_leaks": "orthant.learn.conversion.splitting",
     "fuse_scores": "orthant.learn.mining.scorers",
@@ -61,6 +113,7 @@ _HOMES: dict[str, str] = {
     "papers_pairs": "orthant.learn.conversion.builders",
     "pydocs_pairs": "orthant.learn.conversion.builders",
     "read_tables": "orthant.learn.conversion.tables",
+    "shard": "orthant.learn.samplers.protocol",
     "soft_labels": "orthant.learn.mining.soft_labels",
     "split_by_group": "orthant.learn.conversion.splitting",
     "synthesize": "orthant.learn.synthesis.pipeline",
@@ -69,37 +122,89 @@ _HOMES: dict[str, str] = {
 }
 
 __all__ = [
+    "Alignment",
+    "AnglELoss",
+    "ArcFaceLoss",
     "BM25Scorer",
+    "BalancedMix",
+    "BinomialDevianceLoss",
+    "Brownian",
+    "ByLabel",
+    "CircleLoss",
+    "CoSENTLoss",
     "CopyFilter",
+    "CosFaceLoss",
     "DenseScorer",
+    "DistanceWeightedMiner",
+    "EnergyConfusion",
+    "EntropyCost",
     "FusedTeacher",
     "Generated",
     "GenerationCost",
     "GenerationError",
     "HARD_NEGATIVES",
+    "HardMiner",
     "HuggingFaceLocal",
     "InContextPrompt",
+    "InitialDistance",
     "InstructionTemplate",
+    "Interleaved",
+    "KoLeo",
     "LengthFilter",
+    "LiftedStructureLoss",
+    "LocalityCentric",
+    "MarginContrastiveLoss",
+    "MarginMiner",
+    "MetricLoss",
+    "MetricObjective",
     "MinedNegatives",
     "MiningReport",
     "MiningRules",
+    "Mixture",
+    "MultiSimilarityLoss",
+    "MultiSimilarityMiner",
+    "NPairLoss",
+    "NoDuplicates",
+    "NormFaceLoss",
     "OpenAICompatible",
+    "Orthogonality",
     "PARAPHRASES",
     "PairTable",
+    "Pairs",
+    "Proportional",
+    "ProxyAnchorLoss",
+    "ProxyNCALoss",
+    "PxK",
     "QUERIES",
     "Reason",
+    "Regulariser",
     "RetrievalCommittee",
+    "RoundRobin",
     "RoundTripFilter",
+    "RowNorm",
     "RuleBased",
+    "Sampler",
+    "SemiHomogeneous",
+    "Sequential",
+    "Shuffled",
     "SimilarityFilter",
+    "SingularValue",
+    "SpreadOut",
     "Synthesis",
     "SynthesisFilter",
     "SynthesisInterrupted",
     "SynthesisTemplate",
     "THOUGHTS",
     "TextGenerator",
+    "TextMetricLoss",
+    "TripletLoss",
+    "Triplets",
+    "Uniformity",
+    "VarianceCovariance",
+    "WithRegularisers",
     "check_leakage",
+    "count_batches",
+    "count_mixed_batches",
     "deduplicate",
     "find_leaks",
     "fuse_scores",
@@ -119,6 +224,7 @@ __all__ = [
     "papers_pairs",
     "pydocs_pairs",
     "read_tables",
+    "shard",
     "soft_labels",
     "split_by_group",
     "synthesize",
@@ -140,11 +246,43 @@ if TYPE_CHECKING:
     from orthant.learn.conversion.splitting import check_leakage, deduplicate, find_leaks, split_by_group
     from orthant.learn.conversion.tables import PairTable, read_tables, write_tables
     from orthant.learn.conversion.templates import InContextPrompt, InstructionTemplate
+    from orthant.learn.losses.metric.graded import AnglELoss, CoSENTLoss
+    from orthant.learn.losses.metric.interface import MetricLoss
+    from orthant.learn.losses.metric.mining import DistanceWeightedMiner, HardMiner, MarginMiner, MultiSimilarityMiner
+    from orthant.learn.losses.metric.objective import MetricObjective, TextMetricLoss
+    from orthant.learn.losses.metric.pairs import (
+        BinomialDevianceLoss,
+        CircleLoss,
+        LiftedStructureLoss,
+        MarginContrastiveLoss,
+        MultiSimilarityLoss,
+    )
+    from orthant.learn.losses.metric.proxies import (
+        ArcFaceLoss,
+        CosFaceLoss,
+        NormFaceLoss,
+        ProxyAnchorLoss,
+        ProxyNCALoss,
+    )
+    from orthant.learn.losses.metric.triplets import NPairLoss, TripletLoss
+    from orthant.learn.losses.metric.tuples import Pairs, Triplets
+    from orthant.learn.losses.regularisers.confusion import EnergyConfusion
+    from orthant.learn.losses.regularisers.dispersion import Brownian, SingularValue, VarianceCovariance
+    from orthant.learn.losses.regularisers.interface import Regulariser, WithRegularisers
+    from orthant.learn.losses.regularisers.spread import Alignment, KoLeo, SpreadOut, Uniformity
+    from orthant.learn.losses.regularisers.weights import EntropyCost, InitialDistance, Orthogonality, RowNorm
     from orthant.learn.mining.mined import MinedNegatives, MiningReport
     from orthant.learn.mining.negatives import mine_negatives
     from orthant.learn.mining.rules import MiningRules, Reason
     from orthant.learn.mining.scorers import BM25Scorer, DenseScorer, FusedTeacher, fuse_scores
     from orthant.learn.mining.soft_labels import soft_labels, teacher_distribution
+    from orthant.learn.samplers.duplicates import NoDuplicates
+    from orthant.learn.samplers.labels import ByLabel, PxK
+    from orthant.learn.samplers.locality import LocalityCentric
+    from orthant.learn.samplers.mixtures import BalancedMix, Proportional, RoundRobin
+    from orthant.learn.samplers.protocol import Mixture, Sampler, count_batches, count_mixed_batches, shard
+    from orthant.learn.samplers.rows import Sequential, Shuffled
+    from orthant.learn.samplers.tasks import Interleaved, SemiHomogeneous
     from orthant.learn.synthesis.committee import RetrievalCommittee
     from orthant.learn.synthesis.endpoint import GenerationCost, OpenAICompatible
     from orthant.learn.synthesis.filters import (
@@ -157,7 +295,7 @@ if TYPE_CHECKING:
     from orthant.learn.synthesis.generator import Generated, GenerationError, TextGenerator
     from orthant.learn.synthesis.local_model import HuggingFaceLocal
     from orthant.learn.synthesis.pipeline import Synthesis, SynthesisInterrupted, synthesize
-    from orthant.learn.synthesis.prompts import HARD_NEGATIVES, PARAPHRASES, QUERIES, THOUGHTS, SynthesisTemplate
+    from orthant.learn.synthesis.prompts import HARD_NEGATIVES, PARAPHRASES, QUERIES, SynthesisTemplate, THOUGHTS
     from orthant.learn.synthesis.rule_based import RuleBased
 
 
