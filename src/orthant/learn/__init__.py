@@ -295,7 +295,7 @@ if TYPE_CHECKING:
     from orthant.learn.synthesis.generator import Generated, GenerationError, TextGenerator
     from orthant.learn.synthesis.local_model import HuggingFaceLocal
     from orthant.learn.synthesis.pipeline import Synthesis, SynthesisInterrupted, synthesize
-    from orthant.learn.synthesis.prompts import HARD_NEGATIVES, PARAPHRASES, QUERIES, SynthesisTemplate, THOUGHTS
+    from orthant.learn.synthesis.prompts import HARD_NEGATIVES, PARAPHRASES, QUERIES, THOUGHTS, SynthesisTemplate
     from orthant.learn.synthesis.rule_based import RuleBased
 
 

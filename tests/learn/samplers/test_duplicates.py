@@ -55,7 +55,7 @@ def test_batches_are_those_of_the_greedy_rule(table):
     assert short == [batch for batch in batches if len(batch) == batch_size]
 
 
-# Ten answers allow ten rows in a batch at most: whoever goes through all that is left for each batch needs many minutes.
+# Ten answers allow ten rows in a batch at most: going through all that is left for each batch would take many minutes.
 @pytest.mark.timeout(100)
 @pytest.mark.parametrize("answers", [10, 300, 50_000])
 def test_rows_that_wait_are_not_looked_at_for_every_batch(answers):
