@@ -224,7 +224,7 @@ class GradCache:
     -----
     Encode without gradients; u = dL / d embeddings; encode each mini-batch again with the same random numbers and
     back-propagate <embeddings, u>. Memory: the graph of one mini-batch, and all embeddings twice. The generators of
-    torch are replayed, those of Python and NumPy are not.
+    torch are replayed, those of Python and NumPy are not. Processes that train together must scale the loss alike.
 
     References
     ----------

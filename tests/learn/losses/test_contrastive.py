@@ -372,7 +372,9 @@ def test_mixing_adds_negatives_of_true_negatives_only():
 def test_hardness_adds_a_constant_to_the_chosen_logits():
     fields = batch(23)
     base = value(fields, temperature=0.5).item()
-    values = {on: value(fields, temperature=0.5, hardness=5.0, hardness_on=on).item() for on in ("in_batch", "hard", "all")}
+    values = {
+        on: value(fields, temperature=0.5, hardness=5.0, hardness_on=on).item() for on in ("in_batch", "hard", "all")
+    }
     assert len({round(v, 9) for v in (base, *values.values())}) == 4
 
 
@@ -462,7 +464,12 @@ def nan(tensor):
         (lambda f: {"query_ids": torch.zeros(B)}, {}, DtypeError, "query_ids of dtype"),
         (lambda f: {"labels": torch.zeros(B, dtype=torch.int64)}, {}, InputError, "negative_labels"),
         (lambda f: {"targets": torch.ones(B, 1 + M)}, {}, InputError, "no distribution in rows"),
-        (lambda f: {"targets": torch.eye(1 + M)[[1] * B], "negative_mask": torch.zeros(B, M)}, {}, InputError, "absent"),
+        (
+            lambda f: {"targets": torch.eye(1 + M)[[1] * B], "negative_mask": torch.zeros(B, M)},
+            {},
+            InputError,
+            "absent",
+        ),
         (lambda f: {}, {"soft_weight": 0.5}, InputError, "no teacher_scores"),
         (lambda f: {"teacher_scores": torch.ones(B, 1 + M)}, {}, InputError, "without use"),
         (lambda f: {}, {"margin": 0.1}, InputError, "without a guide"),

@@ -22,7 +22,7 @@ from orthant.learn.losses import (  # noqa: E402
 )
 from orthant.learn.losses.text import text_ids  # noqa: E402
 
-WORDS = "north south east west storm calm light keeper ship rock wave gull".split()
+WORDS = ["north", "south", "east", "west", "storm", "calm", "light", "keeper", "ship", "rock", "wave", "gull"]
 TEXTS = [
     ["north storm", "calm light keeper", "ship rock", "gull", "west wave calm"],
     ["storm east north wave", "light", "rock ship wave south", "gull gull east", "calm"],
@@ -124,7 +124,9 @@ def test_equals_multiple_negatives_ranking(model, directions, columns):
         assert_same(got, outcome(model, reference, columns=columns))
 
 
-@pytest.mark.parametrize(("mode", "on"), [("in_batch_negatives", "in_batch"), ("hard_negatives", "hard"), ("all_negatives", "all")])
+@pytest.mark.parametrize(
+    ("mode", "on"), [("in_batch_negatives", "in_batch"), ("hard_negatives", "hard"), ("all_negatives", "all")]
+)
 def test_equals_its_hardness(model, mode, on):
     reference = theirs.MultipleNegativesRankingLoss(model, hardness_mode=mode, hardness_strength=5.0)
     assert_same(outcome(model, ours(model, hardness=5.0, hardness_on=on)), outcome(model, reference))
@@ -273,9 +275,7 @@ def test_equals_distillation_of_candidates(model):
     got = TextDistillationLoss(model, DistillationLoss(student_temperature=2.0, teacher_temperature=0.5))
     from sentence_transformers.util import pairwise_cos_sim
 
-    reference = theirs.DistillKLDivLoss(
-        model, pairwise_cos_sim, student_temperature=2.0, teacher_temperature=0.5
-    )
+    reference = theirs.DistillKLDivLoss(model, pairwise_cos_sim, student_temperature=2.0, teacher_temperature=0.5)
     first, second = outcome(model, got, labels=labels), outcome(model, reference, labels=labels)
     # Theirs is multiplied by the square of the student's temperature.
     assert_same((first[0] * 4, first[1] * 4), second)
