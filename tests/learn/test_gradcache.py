@@ -70,6 +70,7 @@ def test_dropout_draws_the_same_masks_again():
     hook = tower.layers[2].register_forward_hook(lambda module, args, out: drawn.append(out.detach() == 0))
     torch.manual_seed(4)
     loss = GradCache(tower, ContrastiveLoss(), mini_batch_size=3)(data()).loss
+    torch.rand(3)
     before = torch.get_rng_state()
     loss.backward()
     # What follows draws as if nothing had been replayed.

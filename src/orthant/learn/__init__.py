@@ -10,9 +10,21 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "ContrastiveLoss": "orthant.learn.losses.contrastive",
+    "ContrastiveSettings": "orthant.learn.losses.settings",
+    "DistillationLoss": "orthant.learn.losses.distillation",
+    "EmbeddingDistillation": "orthant.learn.losses.distillation",
+    "GradCache": "orthant.learn.gradcache",
+    "LossOutput": "orthant.learn.losses.protocol",
+    "MaxSimContrastiveLoss": "orthant.learn.losses.late_interaction",
+    "TextContrastiveLoss": "orthant.learn.losses.text",
+    "TextDistillationLoss": "orthant.learn.losses.text",
+    "TextMaxSimLoss": "orthant.learn.losses.text",
+    "maxsim_scores": "orthant.learn.losses.late_interaction",
+}
 
-__all__: list[str] = []
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

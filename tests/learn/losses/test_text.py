@@ -231,6 +231,17 @@ def test_duplicate_texts_are_no_negatives(model):
     assert loss.last_parts["negatives"] == pytest.approx((3 + 3 + 5) / 3)
 
 
+def test_empty_texts_stand_for_absent_negatives(model):
+    queries, positives = TEXTS[0][:2], TEXTS[1][:2]
+    ragged = [model.preprocess(texts) for texts in (queries, positives, ["rock", "gull"], ["", "wave"])]
+    loss = TextContrastiveLoss(model, ContrastiveSettings(in_batch=False), same_texts=False)
+    value = loss(ragged)
+    assert loss.last_parts["negatives"] == 1.5
+    first = [model.preprocess(texts) for texts in (queries[:1], positives[:1], ["rock"])]
+    second = [model.preprocess(texts) for texts in (queries[1:], positives[1:], ["gull"], ["wave"])]
+    assert value.item() == pytest.approx((loss(first) + loss(second)).item() / 2, abs=1e-9)
+
+
 def test_ids_of_texts_ignore_padding_and_keep_order_apart():
     ids = torch.tensor([[5, 6, 7, 0], [0, 5, 6, 7], [7, 6, 5, 0], [5, 6, 0, 0]])
     numbers = text_ids({"input_ids": ids, "attention_mask": (ids > 0).long()}).tolist()

@@ -143,6 +143,7 @@ class _ContrastiveText(nn.Module):
         self.labels = check_choice(labels, _LABELS, name="labels")
         self.same_texts = same_texts
         self.last_parts: dict[str, float] = {}
+        self._empty: int | None = None
 
     @property
     def uses_gradient_cache(self) -> bool:
@@ -169,7 +170,19 @@ class _ContrastiveText(nn.Module):
             fields |= {"query_ids": numbered[0], "positive_ids": numbered[1]}
             if len(numbered) > 2:
                 fields["negative_ids"] = torch.stack(numbered[2:], 1)
-        return fields
+        return fields | self._present(columns)
+
+    def _present(self, columns: list[Any]) -> dict[str, Tensor]:
+        """Which negatives exist: rows with fewer than the others are filled up with empty texts."""
+        ids = [text_ids(column) for column in columns[2:]]
+        numbered = [found for found in ids if found is not None]
+        if not numbered or len(numbered) < len(ids):
+            return {}
+        if self._empty is None:
+            write = getattr(getattr(self.model, "module", self.model), "preprocess", None)
+            found = text_ids(write([""])) if write is not None else None
+            self._empty = -1 if found is None else int(found[0])
+        return {"negative_mask": torch.stack(numbered, 1) != self._empty}
 
     def _finish(self, output: LossOutput) -> Tensor:
         self.last_parts = output.parts
@@ -186,6 +199,8 @@ class _ContrastiveText(nn.Module):
 
 class TextContrastiveLoss(_ContrastiveText):
     """`ContrastiveLoss` for columns of texts: query, positive, and any number of hard negatives.
+
+    A row with fewer negatives than others has empty texts in their place, without a prompt; these do not count.
 
     Parameters
     ----------
