@@ -21,16 +21,21 @@ _HOMES: dict[str, str] = {
     "ByLabel": "orthant.learn.samplers.labels",
     "CircleLoss": "orthant.learn.losses.metric.pairs",
     "CoSENTLoss": "orthant.learn.losses.metric.graded",
+    "ContrastiveLoss": "orthant.learn.losses.contrastive",
+    "ContrastiveSettings": "orthant.learn.losses.settings",
     "CopyFilter": "orthant.learn.synthesis.filters",
     "CosFaceLoss": "orthant.learn.losses.metric.proxies",
     "DenseScorer": "orthant.learn.mining.scorers",
     "DistanceWeightedMiner": "orthant.learn.losses.metric.mining",
+    "DistillationLoss": "orthant.learn.losses.distillation",
+    "EmbeddingDistillation": "orthant.learn.losses.distillation",
     "EnergyConfusion": "orthant.learn.losses.regularisers.confusion",
     "EntropyCost": "orthant.learn.losses.regularisers.weights",
     "FusedTeacher": "orthant.learn.mining.scorers",
     "Generated": "orthant.learn.synthesis.generator",
     "GenerationCost": "orthant.learn.synthesis.endpoint",
     "GenerationError": "orthant.learn.synthesis.generator",
+    "GradCache": "orthant.learn.gradcache",
     "HARD_NEGATIVES": "orthant.learn.synthesis.prompts",
     "HardMiner": "orthant.learn.losses.metric.mining",
     "HuggingFaceLocal": "orthant.learn.synthesis.local_model",
@@ -42,8 +47,10 @@ _HOMES: dict[str, str] = {
     "LengthFilter": "orthant.learn.synthesis.filters",
     "LiftedStructureLoss": "orthant.learn.losses.metric.pairs",
     "LocalityCentric": "orthant.learn.samplers.locality",
+    "LossOutput": "orthant.learn.losses.protocol",
     "MarginContrastiveLoss": "orthant.learn.losses.metric.pairs",
     "MarginMiner": "orthant.learn.losses.metric.mining",
+    "MaxSimContrastiveLoss": "orthant.learn.losses.late_interaction",
     "MetricLoss": "orthant.learn.losses.metric.interface",
     "MetricObjective": "orthant.learn.losses.metric.objective",
     "MinedNegatives": "orthant.learn.mining.mined",
@@ -84,7 +91,10 @@ _HOMES: dict[str, str] = {
     "SynthesisInterrupted": "orthant.learn.synthesis.pipeline",
     "SynthesisTemplate": "orthant.learn.synthesis.prompts",
     "THOUGHTS": "orthant.learn.synthesis.prompts",
+    "TextContrastiveLoss": "orthant.learn.losses.text",
+    "TextDistillationLoss": "orthant.learn.losses.text",
     "TextGenerator": "orthant.learn.synthesis.generator",
+    "TextMaxSimLoss": "orthant.learn.losses.text",
     "TextMetricLoss": "orthant.learn.losses.metric.objective",
     "TripletLoss": "orthant.learn.losses.metric.triplets",
     "Triplets": "orthant.learn.losses.metric.tuples",
@@ -99,6 +109,7 @@ _HOMES: dict[str, str] = {
     "fuse_scores": "orthant.learn.mining.scorers",
     "graded_from_nli": "orthant.learn.conversion.labelled",
     "graded_pairs": "orthant.learn.conversion.pairs",
+    "maxsim_scores": "orthant.learn.losses.late_interaction",
     "medquad_pairs": "orthant.learn.conversion.builders",
     "mine_negatives": "orthant.learn.mining.negatives",
     "pairs_from_classes": "orthant.learn.conversion.labelled",
@@ -132,16 +143,21 @@ __all__ = [
     "ByLabel",
     "CircleLoss",
     "CoSENTLoss",
+    "ContrastiveLoss",
+    "ContrastiveSettings",
     "CopyFilter",
     "CosFaceLoss",
     "DenseScorer",
     "DistanceWeightedMiner",
+    "DistillationLoss",
+    "EmbeddingDistillation",
     "EnergyConfusion",
     "EntropyCost",
     "FusedTeacher",
     "Generated",
     "GenerationCost",
     "GenerationError",
+    "GradCache",
     "HARD_NEGATIVES",
     "HardMiner",
     "HuggingFaceLocal",
@@ -153,8 +169,10 @@ __all__ = [
     "LengthFilter",
     "LiftedStructureLoss",
     "LocalityCentric",
+    "LossOutput",
     "MarginContrastiveLoss",
     "MarginMiner",
+    "MaxSimContrastiveLoss",
     "MetricLoss",
     "MetricObjective",
     "MinedNegatives",
@@ -195,7 +213,10 @@ __all__ = [
     "SynthesisInterrupted",
     "SynthesisTemplate",
     "THOUGHTS",
+    "TextContrastiveLoss",
+    "TextDistillationLoss",
     "TextGenerator",
+    "TextMaxSimLoss",
     "TextMetricLoss",
     "TripletLoss",
     "Triplets",
@@ -210,6 +231,7 @@ __all__ = [
     "fuse_scores",
     "graded_from_nli",
     "graded_pairs",
+    "maxsim_scores",
     "medquad_pairs",
     "mine_negatives",
     "pairs_from_classes",
@@ -246,6 +268,10 @@ if TYPE_CHECKING:
     from orthant.learn.conversion.splitting import check_leakage, deduplicate, find_leaks, split_by_group
     from orthant.learn.conversion.tables import PairTable, read_tables, write_tables
     from orthant.learn.conversion.templates import InContextPrompt, InstructionTemplate
+    from orthant.learn.gradcache import GradCache
+    from orthant.learn.losses.contrastive import ContrastiveLoss
+    from orthant.learn.losses.distillation import DistillationLoss, EmbeddingDistillation
+    from orthant.learn.losses.late_interaction import MaxSimContrastiveLoss, maxsim_scores
     from orthant.learn.losses.metric.graded import AnglELoss, CoSENTLoss
     from orthant.learn.losses.metric.interface import MetricLoss
     from orthant.learn.losses.metric.mining import DistanceWeightedMiner, HardMiner, MarginMiner, MultiSimilarityMiner
@@ -266,11 +292,14 @@ if TYPE_CHECKING:
     )
     from orthant.learn.losses.metric.triplets import NPairLoss, TripletLoss
     from orthant.learn.losses.metric.tuples import Pairs, Triplets
+    from orthant.learn.losses.protocol import LossOutput
     from orthant.learn.losses.regularisers.confusion import EnergyConfusion
     from orthant.learn.losses.regularisers.dispersion import Brownian, SingularValue, VarianceCovariance
     from orthant.learn.losses.regularisers.interface import Regulariser, WithRegularisers
     from orthant.learn.losses.regularisers.spread import Alignment, KoLeo, SpreadOut, Uniformity
     from orthant.learn.losses.regularisers.weights import EntropyCost, InitialDistance, Orthogonality, RowNorm
+    from orthant.learn.losses.settings import ContrastiveSettings
+    from orthant.learn.losses.text import TextContrastiveLoss, TextDistillationLoss, TextMaxSimLoss
     from orthant.learn.mining.mined import MinedNegatives, MiningReport
     from orthant.learn.mining.negatives import mine_negatives
     from orthant.learn.mining.rules import MiningRules, Reason
