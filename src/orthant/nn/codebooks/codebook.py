@@ -133,7 +133,7 @@ class Codebook(nn.Module, ABC):
             Their codewords.
         """
 
-    def observe(self, rows: torch.Tensor, indices: torch.Tensor) -> None:  # noqa: B027
+    def observe(self, rows: torch.Tensor, indices: torch.Tensor) -> None:
         """Take note of a training batch, after its forward pass.
 
         Parameters

@@ -64,8 +64,8 @@ class DifferentiablePQ(nn.Module):
     -----
     With y = (z - mean) R and parts y_j: ``c_j = argmin_k |y_j - K_jk|^2``, ``s_j = softmax_k(-|y_j - K_jk|^2 / t)``,
     weights ``onehot(c_j) + s_j - sg(s_j)`` and ``values_j = weights_j V_j``, turned back. With "vq",
-    ``loss = mean (sg(y) - V)^2 + commitment mean (y - sg(V))^2``; Distill-VQ and BiDR train on the task's loss alone and
-    leave it out. With "sx" it is 0: keys and values live in spaces of their own.
+    ``loss = mean (sg(y) - V)^2 + commitment mean (y - sg(V))^2``; Distill-VQ and BiDR train on the task's loss alone, without
+    it. With "sx" it is 0: keys and values live in spaces of their own.
     Squared distances are taken as ``|K|^2 - 2 <y, K>``: no array of n m K d / m values exists. Memory: n m K floats.
 
     References
