@@ -138,8 +138,9 @@ def test_refusals():
         with pytest.raises(InputError, match=words):
             DifferentiablePQ(**{"dim": 6, "m": 3, "codebook_size": 8, **settings})
     module = DifferentiablePQ(6, m=3, codebook_size=8)
+    module.temperature = -1.0
     with pytest.raises(InputError, match="above 0"):
-        module.temperature = -1.0
+        module(draw(2, 6))
     with pytest.raises(NonFiniteError):
         module(torch.full((2, 6), float("nan")))
     for codes in (torch.full((1, 3), 8), torch.zeros(1, 2, dtype=torch.int64), torch.zeros(1, 3)):

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -249,3 +253,41 @@ def test_refusals():
     for cls in (VectorQuantizer, SimVQ):
         with pytest.raises(InputError, match="2 levels"):
             cls.from_quantizer(two)
+
+
+_PROCESS = """
+import sys, torch, numpy
+from torch import distributed
+from orthant.nn import VectorQuantizer
+rank, folder = int(sys.argv[1]), sys.argv[2]
+distributed.init_process_group("gloo", init_method="file://" + folder + "/meet", rank=rank, world_size=2)
+module = VectorQuantizer(4, 16, update="ema", decay=0.7, restart_below=float(sys.argv[3]))
+for step in range(3):
+    z = torch.randn(80, 4, generator=torch.Generator().manual_seed(step))
+    module(z[rank * 40 : rank * 40 + 40])
+numpy.save(f"{folder}/{rank}.npy", module.weight.numpy())
+distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_keep_one_codebook(tmp_path):
+    path = os.pathsep.join(sys.path)
+    for restart_below in (0.0, 3.0):
+        folder = tmp_path / str(restart_below)
+        folder.mkdir()
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-c", _PROCESS, str(rank), str(folder), str(restart_below)],
+                env={**os.environ, "PYTHONPATH": path},
+            )
+            for rank in range(2)
+        ]
+        assert [process.wait(120) for process in started] == [0, 0]
+        one, two = (torch.from_numpy(np.load(folder / f"{rank}.npy")) for rank in range(2))
+        assert torch.equal(one, two)
+        if not restart_below:
+            module = VectorQuantizer(4, 16, update="ema", decay=0.7)
+            for step in range(3):
+                module(draw(80, 4, seed=step))
+            torch.testing.assert_close(module.weight, one)

@@ -83,7 +83,7 @@ def nearest_codes(z: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     Tensor of shape (n,), int64
-        Codes, those of distances in float64: the same as in NumPy, on any device and with any library.
+        Codes, those of distances in float64, and so the same as in NumPy.
 
     Notes
     -----

@@ -64,8 +64,8 @@ class DifferentiablePQ(nn.Module):
     -----
     With y = (z - mean) R and parts y_j: ``c_j = argmin_k |y_j - K_jk|^2``, ``s_j = softmax_k(-|y_j - K_jk|^2 / t)``,
     weights ``onehot(c_j) + s_j - sg(s_j)`` and ``values_j = weights_j V_j``, turned back. With "vq",
-    ``loss = mean (sg(y) - V)^2 + commitment mean (y - sg(V))^2``; Distill-VQ and BiDR train on the task's loss alone, without
-    it. With "sx" it is 0: keys and values live in spaces of their own.
+    ``loss = mean (sg(y) - V)^2 + commitment mean (y - sg(V))^2``; Distill-VQ and BiDR leave it out and train on the
+    task's loss alone. With "sx" it is 0: keys and values live in spaces of their own.
     Squared distances are taken as ``|K|^2 - 2 <y, K>``: no array of n m K d / m values exists. Memory: n m K floats.
 
     References
@@ -109,22 +109,13 @@ class DifferentiablePQ(nn.Module):
             given = "form='sx' with gradient='copy'"
             raise InputError(message(given, "gradient='soft'", "values of their own learn by a soft choice only"))
         self.commitment = check_fraction(commitment, name="commitment", high=_LARGEST_WEIGHT)
-        self.temperature = temperature
+        self.temperature = check_temperature(temperature)
         count = 2 if form == "sx" else 1
         first = drawn_words(count * m * codebook_size, dim // m, seed).view(count, m, codebook_size, dim // m)
         self.keys = nn.Parameter(first[0].clone())
         self.values = nn.Parameter(first[1].clone()) if form == "sx" else None
         self.register_buffer("rotation", None)
         self.register_buffer("mean", torch.zeros(dim))
-
-    @property
-    def temperature(self) -> float:
-        """Temperature of the softmax, above 0."""
-        return self._temperature
-
-    @temperature.setter
-    def temperature(self, value: float) -> None:
-        self._temperature = check_temperature(value)
 
     def codebook(self) -> torch.Tensor:
         """Return what codes stand for, before the rotation back, shape (m, codebook_size, d / m)."""
