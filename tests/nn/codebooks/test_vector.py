@@ -129,7 +129,7 @@ def test_rate_multiplies_the_steps_of_adam():
 
 
 def usage_after(module, steps: int = 400) -> float:
-    """Train an encoder and a codebook on two crossed spirals of points, and count the codes that live."""
+    """Train an autoencoder with a codebook in the middle, and return the share of codes that other points use."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     X = torch.from_numpy((rng.standard_normal((4000, 6)) @ rng.standard_normal((6, 16)) + 2).astype(np.float32))
