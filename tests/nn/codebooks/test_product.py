@@ -69,7 +69,7 @@ def test_copied_gradients():
 
 @pytest.mark.parametrize(("bits", "rotation"), [(8, None), (4, None), (4, "opq")])
 def test_codes_are_those_of_the_quantizer_both_ways(bits, rotation, data_root, tmp_path):
-    X = real(data_root, 2500)[:, :48].copy()
+    X = real(data_root, 1500)[:, :24].copy()
     quantizer = ProductQuantizer(m=12, bits=bits, rotation=rotation, iterations=2).fit(X)
     module = DifferentiablePQ.from_quantizer(quantizer, temperature=0.05)
     z = torch.from_numpy(X)
