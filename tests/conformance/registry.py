@@ -25,7 +25,7 @@ from orthant.encoders.static import StaticEncoder
 from orthant.encoders.transformer import TransformerEncoder
 from orthant.index import Flat, Graph
 from orthant.kernels.warmup import wait
-from orthant.quantization import LVQ, SQ8
+from orthant.quantization import LVQ, SQ8, ProductQuantizer, ResidualQuantizer
 from orthant.transforms import LeanVec, Reduction
 
 TEXTS = tuple(
@@ -127,4 +127,24 @@ for bits, residual_bits in ((8, 0), (4, 0), (4, 4), (4, 8), (8, 4), (8, 8)):
         lambda dim, bits=bits, residual_bits=residual_bits: LVQ(bits=bits, residual_bits=residual_bits),
     )
 register_quantizer("lvq4-aligned", lambda dim: LVQ(bits=4, align=32), dims=(1, 7, 16, 33, 56, 57, 64, 120, 121))
+
+
+def _parts(dim: int) -> int:
+    """The largest number of parts up to four that the dimension has."""
+    return next(m for m in (4, 3, 2, 1) if dim % m == 0)
+
+
+SOME_DIMS = (1, 2, 3, 5, 7, 8, 9, 16, 33, 63, 64, 65, 130)
+register_quantizer("product", lambda dim: ProductQuantizer(m=_parts(dim)), dims=SOME_DIMS)
+register_quantizer("product4", lambda dim: ProductQuantizer(m=_parts(dim), bits=4, iterations=5), dims=SOME_DIMS)
+register_quantizer(
+    "product4-opq",
+    lambda dim: ProductQuantizer(m=_parts(dim), bits=4, rotation="opq", iterations=3),
+    dims=(1, 5, 7, 8, 16, 33, 64),
+)
+register_quantizer("residual", lambda dim: ResidualQuantizer(levels=2), dims=SOME_DIMS)
+register_quantizer("residual4", lambda dim: ResidualQuantizer(levels=3, bits=4, iterations=5), dims=SOME_DIMS)
+register_quantizer(
+    "residual4-beam", lambda dim: ResidualQuantizer(levels=3, bits=4, beam=3, iterations=3), dims=(1, 5, 8, 16, 33, 64)
+)
 register_quantizer("reference-eight-bit", lambda dim: reference.EightBit())

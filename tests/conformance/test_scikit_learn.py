@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from orthant.quantization import LVQ, SQ8
+from orthant.quantization import LVQ, SQ8, ProductQuantizer, ResidualQuantizer
 from orthant.transforms import LeanVec, Reduction
 
 WORDS = "refused with an InputError, in our words and not in scikit-learn's"
@@ -30,6 +30,8 @@ CASES = [
     (LeanVec(dim=1, metric="l2", center=True), REDUCTIONS),
     (SQ8(), QUANTIZERS),
     (LVQ(), QUANTIZERS),
+    (ProductQuantizer(m=1, bits=4), QUANTIZERS),
+    (ResidualQuantizer(levels=2, bits=4), QUANTIZERS),
 ]
 
 

@@ -2,7 +2,7 @@
 
 float32 vectors enter; uint8 codes leave, and scores against codes.
 Never stores, never searches a structure.
-Start with `scalar` and `lvq`; `report` says what each choice costs on your vectors.
+Start with `scalar` and `lvq`, or `product` for a few bytes; `report` says what each choice costs on your vectors.
 """
 
 from __future__ import annotations
@@ -13,17 +13,32 @@ from typing import TYPE_CHECKING, Any
 _HOMES = {
     "Candidate": "orthant.quantization.comparing",
     "CompressionReport": "orthant.quantization.comparing",
+    "CodeUsage": "orthant.quantization.usage",
     "LVQ": "orthant.quantization.lvq",
+    "ProductQuantizer": "orthant.quantization.product",
+    "ResidualQuantizer": "orthant.quantization.residual",
     "SQ8": "orthant.quantization.scalar",
     "report": "orthant.quantization.comparing",
 }
 
-__all__ = ["LVQ", "SQ8", "Candidate", "CompressionReport", "report"]
+__all__ = [
+    "LVQ",
+    "SQ8",
+    "Candidate",
+    "CodeUsage",
+    "CompressionReport",
+    "ProductQuantizer",
+    "ResidualQuantizer",
+    "report",
+]
 
 if TYPE_CHECKING:
     from orthant.quantization.comparing import Candidate, CompressionReport, report
     from orthant.quantization.lvq import LVQ
+    from orthant.quantization.product import ProductQuantizer
+    from orthant.quantization.residual import ResidualQuantizer
     from orthant.quantization.scalar import SQ8
+    from orthant.quantization.usage import CodeUsage
 
 
 def __getattr__(name: str) -> Any:
