@@ -22,6 +22,7 @@ __all__ = [
     "MeanPooling",
     "Pooling",
     "TokenPooling",
+    "is_traced",
     "make_pooling",
     "pooled_positions",
 ]
@@ -78,7 +79,7 @@ def pooled_positions(
                 message(f"a prompt mask of shape {tuple(prompt_mask.shape)}", f"{tuple(mask.shape)}", "match the mask")
             )
         kept = kept & ~prompt_mask.bool()
-    if not _is_traced():
+    if not is_traced():
         short = torch.nonzero(kept.sum(dim=1) < minimum).flatten()
         if len(short):
             raise InputError(
@@ -91,7 +92,8 @@ def pooled_positions(
     return (states.float() if states.dtype in (torch.float16, torch.bfloat16) else states), kept
 
 
-def _is_traced() -> bool:
+def is_traced() -> bool:
+    """Return whether a graph is being recorded, in which the values of a batch must not be looked at."""
     return torch.jit.is_tracing() or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
 
 
@@ -417,7 +419,7 @@ def make_pooling(config: str | Mapping[str, Any], *, dim: int | None = None) -> 
     >>> make_pooling("last").config()
     {'kind': 'last'}
     """
-    settings = {"kind": config} if isinstance(config, str) else dict(config)
+    settings: dict[str, Any] = {"kind": config} if isinstance(config, str) else dict(config)
     kind = check_choice(settings.pop("kind", None), POOLINGS, name="pooling")
     makers: dict[str, Any] = {
         "mean": MeanPooling,

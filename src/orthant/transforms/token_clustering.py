@@ -61,8 +61,9 @@ def cluster_budget(counts: Counts, *, k: int | None, ratio: float | None) -> Cou
     ndarray of shape (n,), int64
         ``min(k, count)``, or the share rounded down and at least 1; 0 for a text without tokens.
     """
-    wanted = np.full_like(counts, k) if k is not None else np.maximum(1, np.floor(counts * ratio).astype(np.int64))
-    return np.minimum(wanted, counts)
+    if ratio is None:
+        return np.minimum(counts, k if k is not None else counts)
+    return np.minimum(counts, np.maximum(1, np.floor(counts * ratio).astype(np.int64)))
 
 
 def spread_positions(counts: Counts, budgets: Counts, width: int) -> Counts:
@@ -175,7 +176,8 @@ class TokenClusterer(Estimator):
         # No cluster is empty, so the sorted tokens of each are one run.
         order = np.argsort(targets, kind="stable")
         sizes = np.bincount(targets)
-        out = np.add.reduceat(values[order], np.cumsum(sizes) - sizes, axis=0) / sizes[:, None].astype(np.float32)
+        out: FloatArray = np.add.reduceat(values[order], np.cumsum(sizes) - sizes, axis=0)
+        out /= sizes[:, None].astype(np.float32)
         if self.normalize:
             out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
         return Ragged(out, ends)
