@@ -83,11 +83,15 @@ def test_equal_to_sentence_transformers(kind, theirs, side, prompt_length):
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_sums_are_taken_in_float32():
-    # 4,096 ones in bfloat16 stop growing at 256 when added up in their own precision.
-    states = torch.ones(1, 4096, 1, dtype=torch.bfloat16)
-    out = MeanPooling()(states, torch.ones(1, 4096))
-    assert out.dtype == torch.bfloat16 and out.item() == 1
+def test_half_precision_is_pooled_in_float32():
+    # Positions beyond 256 are not whole numbers of bfloat16, and counting them up in it stops there.
+    states = (torch.arange(4096) / 4096).to(torch.bfloat16).view(1, -1, 1)
+    mask = torch.ones(1, 4096)
+    out = MeanPooling(weights="position")(states, mask)
+    assert out.dtype == torch.bfloat16
+    expected = MeanPooling(weights="position")(states.float(), mask)
+    assert expected.item() == pytest.approx(2 / 3, abs=1e-3)
+    torch.testing.assert_close(out.float(), expected, rtol=0, atol=3e-3)
 
 
 def test_a_special_token_is_found_by_its_number():

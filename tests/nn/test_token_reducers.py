@@ -93,10 +93,21 @@ def test_gradient_is_one_over_the_size_of_the_cluster(init):
     assert (tokens.grad[~mask] == 0).all()
 
 
-def test_short_texts_keep_their_tokens_unchanged():
+@pytest.mark.parametrize("init", ["spread", "farthest"])
+def test_short_texts_keep_their_tokens_unchanged_and_in_order(init):
     tokens, mask = batch()
-    kept, _ = ClusterReducer(k=4)(tokens, mask)
+    # The third token is the farthest from the first: a start by distance would come before the second.
+    tokens[1, :3, 0] = torch.tensor([0.0, 1.0, 9.0])
+    kept, _ = ClusterReducer(k=4, init=init)(tokens, mask)
     assert torch.equal(kept[1, :3], tokens[1, :3])
+
+
+def test_starts_are_distinct_even_where_tokens_are_equal():
+    from orthant.nn.token_reducers import _farthest_positions
+
+    tokens, live = torch.ones(1, 6, 3), torch.ones(1, 4, dtype=torch.bool)
+    starts = _farthest_positions(tokens, tokens.square().sum(dim=2), torch.ones(1, 6, dtype=torch.bool), live)
+    assert len(set(starts[0].tolist())) == 4
 
 
 def test_equal_tokens_give_as_many_vectors_as_asked_for():

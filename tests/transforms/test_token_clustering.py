@@ -66,6 +66,14 @@ def test_equal_tokens_give_as_many_vectors_as_asked_for():
     np.testing.assert_allclose(clusterer.transform(X).values, np.ones((4, 3)), atol=1e-6)
 
 
+def test_starts_are_distinct_even_where_tokens_are_equal():
+    from orthant.transforms.token_clustering import _farthest_positions
+
+    tokens, real = np.ones((1, 6, 3), np.float32), np.ones((1, 6), bool)
+    starts = _farthest_positions(tokens, (tokens**2).sum(axis=2), real, np.array([4]), 4)
+    assert len(set(starts[0].tolist())) == 4
+
+
 def test_an_empty_cluster_takes_the_farthest_token():
     # Both starts (positions 1 and 4) hold the same value, so one cluster falls empty at once.
     X = Ragged(np.array([[0.0], [0], [0], [0], [0], [9]], np.float32), np.array([0, 6]))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from sentence_transformers.base.modules import Transformer
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 from transformers.utils import logging as transformers_logging
@@ -92,6 +91,8 @@ def load_backbone(
     ----------
     Lee et al.: NV-Embed. arXiv 2405.17428, section 3.2 (removal of the causal mask).
     """
+    from safetensors import SafetensorError
+
     given = source if isinstance(source, PretrainedConfig) else check_folder(source)
     _check_tokenizer(given, tokenizer)
     with quiet_loading(), contextlib.ExitStack() as stack:
@@ -195,7 +196,7 @@ def attends_both_ways(backbone: Transformer) -> bool:
     bool
         It does, with padding in the batch and without; the two take different paths in several models.
     """
-    model = backbone.auto_model
+    model: Any = backbone.auto_model
     size = int(model.get_input_embeddings().num_embeddings)
     device = next(model.parameters()).device
     ids = torch.arange(size - 1 - _PROBE, size - 1, device=device).clamp_min(0)[None]

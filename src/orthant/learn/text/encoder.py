@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling as PlainPooling
@@ -87,6 +86,20 @@ def build_text_encoder(
     References
     ----------
     Reimers, Gurevych: Sentence-BERT. arXiv 1908.10084, section 3.
+
+    Examples
+    --------
+    >>> from tokenizers import Tokenizer, models, pre_tokenizers
+    >>> from transformers import BertConfig, PreTrainedTokenizerFast
+    >>> words = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "a": 2, "cat": 3}, unk_token="[UNK]"))
+    >>> words.pre_tokenizer = pre_tokenizers.Whitespace()
+    >>> tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
+    >>> config = BertConfig(
+    ...     vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    ... )
+    >>> model = build_text_encoder(load_backbone(config, tokenizer=tokenizer), projection=4, device="cpu")
+    >>> model.encode(["a cat", "a"], show_progress_bar=False).shape
+    (2, 4)
     """
     transformer = resolve_backbone(backbone, max_tokens)
     width = transformer.get_embedding_dimension()
@@ -247,6 +260,8 @@ def _read_json(path: Path) -> Any:
 
 
 def _load_module(root: Path, entry: Mapping[str, Any]) -> torch.nn.Module:
+    from safetensors import SafetensorError
+
     reference, subfolder = str(entry.get("type", "")), str(entry.get("path", ""))
     if Path(subfolder).is_absolute() or ".." in Path(subfolder).parts:
         raise InputError(message(f"a module at {subfolder!r}", "a folder inside the model", "check modules.json"))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from sentence_transformers.base.modules.module import Module
 from sentence_transformers.multi_vector_encoder.modules import BaseTokenPooling
 from sentence_transformers.util.tensor import repad_flattened_features
@@ -69,6 +68,12 @@ class PoolingModule(Module):
     Reads ``token_embeddings``, ``attention_mask`` and ``prompt_length`` of the features and writes
     ``sentence_embedding``. A saved model that contains it loads with `orthant.learn.text.load_text_model`, or with
     ``SentenceTransformer(folder, trust_remote_code=True)`` where Orthant is installed.
+
+    Examples
+    --------
+    >>> features = {"token_embeddings": torch.tensor([[[1.0], [5.0]]]), "attention_mask": torch.tensor([[1, 1]])}
+    >>> PoolingModule("last", 1)(features)["sentence_embedding"].item()
+    5.0
     """
 
     config_keys = ["pooling", "dim", "include_prompt"]
@@ -108,7 +113,7 @@ class PoolingModule(Module):
         """Return the width of the vectors."""
         return self.embedding_dimension
 
-    def forward(self, features: dict[str, Any]) -> dict[str, Any]:
+    def forward(self, features: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
         """Pool a batch.
 
         Parameters
@@ -170,13 +175,15 @@ class PoolingModule(Module):
         **kwargs : any
             Ignored; part of the library's signature.
         """
+        from safetensors.torch import save_file
+
         self.save_config(output_path)
         weights = {name: tensor.contiguous() for name, tensor in self.inner.state_dict().items()}
         if weights:
             save_file(weights, Path(output_path) / _WEIGHTS)
 
     @classmethod
-    def load(cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any) -> PoolingModule:
+    def load(cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any) -> PoolingModule:  # type: ignore[override]
         """Read what ``save`` wrote, from a local folder.
 
         Parameters
@@ -198,6 +205,8 @@ class PoolingModule(Module):
         StoreCorruptedError
             Weights that do not fit the settings.
         """
+        from safetensors.torch import load_file
+
         config = cls.load_config(model_name_or_path, subfolder=subfolder, local_files_only=True)
         found = cls(**config)
         path = Path(model_name_or_path) / subfolder / _WEIGHTS
@@ -231,6 +240,12 @@ class ReducerModule(BaseTokenPooling):
     -----
     Comes last in a ``MultiVectorEncoder``, after masking and normalisation. Reads and writes ``token_embeddings`` and
     ``attention_mask``; ``input_ids`` no longer match them afterwards.
+
+    Examples
+    --------
+    >>> features = {"token_embeddings": torch.tensor([[[1.0], [5.0]]]), "attention_mask": torch.tensor([[1, 1]])}
+    >>> ReducerModule(documents={"kind": "tail", "k": 1})(features)["token_embeddings"].tolist()
+    [[[5.0]]]
     """
 
     config_keys = ["documents", "queries"]
@@ -283,7 +298,7 @@ class ReducerModule(BaseTokenPooling):
         """
         return ("query" if task == "query" else "document") in self.reducers
 
-    def forward(self, features: dict[str, Any], task: str | None = None) -> dict[str, Any]:
+    def forward(self, features: dict[str, Any], task: str | None = None) -> dict[str, Any]:  # type: ignore[override]
         """Reduce a batch.
 
         Parameters
@@ -359,7 +374,7 @@ class ReducerModule(BaseTokenPooling):
         return tokens[0, mask[0]]
 
     @classmethod
-    def load(cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any) -> ReducerModule:
+    def load(cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any) -> ReducerModule:  # type: ignore[override]
         """Read what ``save`` wrote, from a local folder.
 
         Parameters

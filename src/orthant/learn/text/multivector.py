@@ -86,6 +86,13 @@ def build_token_encoder(
     ----------
     Khattab, Zaharia: ColBERT. arXiv 2004.12832, section 3.
     Veneroso et al.: CRISP. arXiv 2505.11471, section 3.
+
+    Examples
+    --------
+    With a backbone at hand (see `orthant.learn.text.build_text_encoder` for a small one)::
+
+        model = build_token_encoder(minilm_backbone(), reducer=ClusterReducer(k=8), query_reducer=ClusterReducer(k=4))
+        model.similarity(model.encode_query(queries), model.encode_document(documents))
     """
     for given in (reducer, query_reducer):
         if given is not None and not isinstance(given, TokenReducer):
