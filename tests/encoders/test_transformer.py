@@ -467,3 +467,18 @@ def test_token_states_are_those_of_the_model_without_special_tokens(encoder):
     np.testing.assert_allclose(found[3], alone, atol=2e-5)
     with pytest.raises(InputError, match="role"):
         encoder.encode_tokens(texts, role="other")
+
+
+def test_weights_under_the_first_names_of_scale_and_shift_are_the_same_model(tmp_path):
+    weights = bert_weights()
+    old = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
+        for name, value in weights.items()
+    }
+    assert set(old) != set(weights)
+    one, two = (
+        TransformerEncoder.load(write_tiny_bert(tmp_path / name, weights=given), backend="numpy")
+        for name, given in (("new", weights), ("old", old))
+    )
+    np.testing.assert_array_equal(one.encode(["a cat"]), two.encode(["a cat"]))
+    assert one.fingerprint == two.fingerprint

@@ -29,6 +29,8 @@ __all__ = [
 
 # A module's place in a saved pipeline, and the heads that no supported pooling reads.
 _PREFIX = re.compile(r"^(?:0\.(?:auto_model|model)\.|bert\.)")
+# What the first BERT called scale and shift; some releases of transformers write these names again.
+_LEGACY = {"gamma": "weight", "beta": "bias"}
 _UNUSED = re.compile(r"(?:^|\.)pooler\.dense\.(?:weight|bias)$|^cls\.")
 
 
@@ -46,6 +48,9 @@ def canonical_tensor_name(name: str) -> str | None:
         The same name for the same tensor, whichever of the two it came from.
     """
     short = _PREFIX.sub("", name)
+    head, _, last = short.rpartition(".")
+    if head.endswith("LayerNorm"):
+        short = f"{head}.{_LEGACY.get(last, last)}"
     return None if _UNUSED.search(short) or short.endswith("position_ids") else short
 
 

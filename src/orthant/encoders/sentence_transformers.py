@@ -280,19 +280,24 @@ def _modules(model: Any) -> dict[str, Any]:
 def _architecture(model: Any, modules: Mapping[str, Any]) -> str:
     inner = getattr(modules.get("Transformer"), "auto_model", None)
     config = getattr(inner, "config", None)
-    if config is None or list(modules) not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        return "+".join(modules) or type(model).__name__
-    return architecture_name(config.to_dict())
+    named = architecture_name(config.to_dict()) if config is not None else ""
+    if not named or list(modules) not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+        direction = "-bidirectional" if named.endswith("-bidirectional") else ""
+        return ("+".join(modules) or type(model).__name__) + direction
+    return named
 
 
 def _pooling(modules: Mapping[str, Any]) -> str:
-    pooling = modules.get("Pooling")
+    # Poolings that are not the library's own tell their settings by the same attribute.
+    telling = (one for one in modules.values() if getattr(one, "pooling_mode", None) is not None)
+    pooling = modules.get("Pooling") or next(telling, None)
     found = getattr(pooling, "pooling_mode", None)
     # Releases before 6 tell it by a method.
     older = getattr(pooling, "get_pooling_mode_str", None)
     if found is None and callable(older):
         found = older()
-    return found if isinstance(found, str) else "+".join(found or ())
+    prompt = "" if getattr(pooling, "include_prompt", True) else "-without-prompt"
+    return (found if isinstance(found, str) else "+".join(found or ())) + prompt
 
 
 def _special_tokens(tokenizer: Any) -> int:

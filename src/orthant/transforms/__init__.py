@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 _HOMES = {
     "LeanVec": "orthant.transforms.leanvec",
     "Reduction": "orthant.transforms.reduction",
+    "TokenClusterer": "orthant.transforms.token_clustering",
     "choose_dim": "orthant.transforms.choosing",
     "leanvec_loss": "orthant.transforms.leanvec",
 }
 
-__all__ = ["LeanVec", "Reduction", "choose_dim", "leanvec_loss"]
+__all__ = ["LeanVec", "Reduction", "TokenClusterer", "choose_dim", "leanvec_loss"]
 
 if TYPE_CHECKING:
     from orthant.transforms.choosing import choose_dim
     from orthant.transforms.leanvec import LeanVec, leanvec_loss
     from orthant.transforms.reduction import Reduction
+    from orthant.transforms.token_clustering import TokenClusterer
 
 
 def __getattr__(name: str) -> Any:
