@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError, message
@@ -156,7 +157,7 @@ def read_tensor(entry: TensorEntry) -> torch.Tensor:
     count = entry.stop - entry.start
     if count == 0:
         return torch.empty(entry.shape, dtype=entry.dtype)
-    raw = np.memmap(entry.path, dtype=np.uint8, mode="c", offset=entry.start, shape=(count,))
+    raw: npt.NDArray[np.uint8] = np.memmap(entry.path, dtype=np.uint8, mode="c", offset=entry.start, shape=(count,))
     if raw.ctypes.data % entry.dtype.itemsize:
         raw = np.array(raw)
     return torch.from_numpy(raw).view(entry.dtype).reshape(entry.shape)

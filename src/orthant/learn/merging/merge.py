@@ -90,8 +90,8 @@ class _Plan:
             which = self.sources[found.index(min(found))].origin
             other = "the first model" if self.ancestor is None else "the ancestor"
             warnings.warn(
-                f"The matrices of {which} have cosine {min(found):.2f} with those of {other}; fine-tuning leaves it far "
-                "above 0.5. Weights of unrelated models do not add up; check where they come from.",
+                f"The matrices of {which} have cosine {min(found):.2f} with those of {other}; "
+                "fine-tuning leaves it far above 0.5. Weights of unrelated models do not add up; check their origin.",
                 UserWarning,
                 stacklevel=4,
             )
