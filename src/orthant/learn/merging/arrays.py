@@ -11,7 +11,7 @@ import torch
 
 __all__ = ["cosine", "inner_product", "keep_largest", "norm"]
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 16
 
 
 def inner_product(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -111,9 +111,9 @@ class ArcPosition(nn.Module):
 def _arc(position: torch.Tensor, k: int, gram: torch.Tensor, place: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     reached = torch.einsum("gi,gij->gj", position, gram)
     lengths = (reached * position).sum(1) * gram[:, k, k]
-    usable = lengths > 0
-    cosine = reached[:, k] / torch.sqrt(torch.where(usable, lengths, torch.ones_like(lengths)))
-    usable &= torch.sqrt((1 - cosine.detach() ** 2).clamp_min(0)) >= _SMALLEST_SINE
+    long = lengths > 0
+    cosine = reached[:, k] / torch.sqrt(torch.where(long, lengths, torch.ones_like(lengths)))
+    usable = long & (torch.sqrt((1 - cosine.detach() ** 2).clamp_min(0)) >= _SMALLEST_SINE)
     # The unused branch of a `where` still sends gradients back, so it must be harmless too.
     angle = torch.arccos(torch.where(usable, cosine, torch.zeros_like(cosine)))
     first = torch.where(usable, torch.sin((1 - place) * angle) / torch.sin(angle), 1 - place)
