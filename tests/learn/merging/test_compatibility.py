@@ -19,6 +19,16 @@ def test_names_of_a_wrapper_are_found():
     assert match_names(["unknown"], wanted) == {"unknown": "unknown"}
 
 
+def test_old_names_of_layer_norms_are_known():
+    old = {"x.weight": 0, "a.LayerNorm.gamma": 1, "a.LayerNorm.beta": 2}
+    new = ["m.x.weight", "m.a.LayerNorm.weight", "m.a.LayerNorm.bias"]
+    assert list(match_names(list(old), new).values()) == new
+    assert list(match_names([n.removeprefix("m.") for n in new], list(old)).values()) == list(old)
+    # A target is given away once.
+    both = ["x.weight", "a.LayerNorm.gamma", "a.LayerNorm.weight"]
+    assert match_names(both, new)["a.LayerNorm.gamma"] == "a.LayerNorm.gamma"
+
+
 @pytest.mark.parametrize(
     ("name", "layer"),
     [

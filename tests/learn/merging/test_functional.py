@@ -185,8 +185,8 @@ def test_excluded_and_unchanged_parameters_stay():
 def test_penalty_is_half_the_mean_norm():
     base, tuned, _ = _models()
     merge = LearnedMerge(base, tuned, granularity="layer", initial=-0.5)
-    assert float(merge.penalty()) == pytest.approx(0.5 * 1.5)
-    assert float(merge.penalty(order=2.0)) == pytest.approx(0.5 * math.sqrt(0.75))
+    assert merge.penalty().item() == pytest.approx(0.5 * 1.5)
+    assert merge.penalty(order=2.0).item() == pytest.approx(0.5 * math.sqrt(0.75))
 
 
 def test_tied_weights_are_merged_once():

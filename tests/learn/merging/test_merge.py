@@ -201,6 +201,18 @@ def test_w82_mismatches_are_listed_together():
     assert all(line in str(caught.value) for line in lines) and "4 mismatches" in str(caught.value)
 
 
+def test_w82_versions_of_transformers_may_differ(tmp_path):
+    _, tuned = _states(2)
+    norm = torch.ones(4)
+    old = {**tuned[0], "embeddings.LayerNorm.gamma": norm}
+    new = {**tuned[1], "embeddings.LayerNorm.weight": 3 * norm}
+    del new["position_ids"]
+    merge_models([_folder(tmp_path / "old", old), _folder(tmp_path / "new", new)], tmp_path / "out")
+    found = load_file(tmp_path / "out" / "model.safetensors")
+    assert set(found) == set(old) - {"position_ids"}
+    assert found["embeddings.LayerNorm.gamma"].tolist() == [2.0] * 4
+
+
 def test_floating_types_may_differ_when_the_result_is_named():
     a, b = {"w": torch.ones(2)}, {"w": torch.zeros(2).half()}
     with pytest.raises(InputError, match="name the type"):

@@ -189,9 +189,7 @@ def weight_difference(
 def _matched(old: WeightSource, new: WeightSource) -> tuple[WeightSource, WeightSource]:
     if isinstance(old, FolderWeights) and not isinstance(new, FolderWeights):
         return renamed(old, new.names)[0], new
-    if isinstance(new, FolderWeights) and not isinstance(old, FolderWeights):
-        return old, renamed(new, old.names)[0]
-    return old, new
+    return old, renamed(new, old.names)[0]
 
 
 def _tensor(

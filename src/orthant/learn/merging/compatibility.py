@@ -1,10 +1,10 @@
-"""Whether folders may be merged beyond equal shapes, and how a module's names correspond to a folder's."""
+"""Whether folders may be merged beyond equal shapes, and how names in one place correspond to those in another."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def match_names(given: Sequence[str], wanted: Sequence[str]) -> dict[str, str]:
 
     A folder of sentence-transformers says ``2_Dense/linear.weight`` where the module says ``2.linear.weight``, and a
     saved backbone lacks the prefix that a wrapper gives it. Per folder of files, the one prefix is taken that explains
-    most names.
+    most names. ``LayerNorm.gamma`` and ``beta``, as old files say, are ``weight`` and ``bias``.
 
     Parameters
     ----------
@@ -105,10 +105,13 @@ def match_names(given: Sequence[str], wanted: Sequence[str]) -> dict[str, str]:
     {'a.weight': '0.model.a.weight', '2_Dense/b.weight': '2.b.weight'}
     """
     targets = set(wanted)
+    if targets == set(given):
+        return {name: name for name in given}
     places: dict[str, list[str]] = defaultdict(list)
     for name in given:
         places[name.rpartition("/")[0]].append(name)
     out = {}
+    taken: set[str] = set()
     for place, names in places.items():
         bare = {name: name.rpartition("/")[2] for name in names}
         prefixes: dict[str, int] = defaultdict(int)
@@ -117,8 +120,21 @@ def match_names(given: Sequence[str], wanted: Sequence[str]) -> dict[str, str]:
                 if target == short or target.endswith("." + short):
                     prefixes[target[: len(target) - len(short)]] += 1
         best = max(prefixes, key=lambda prefix: (prefixes[prefix], _likely(place, prefix), prefix == ""), default="")
-        out.update({name: best + bare[name] if best + bare[name] in targets else name for name in names})
-    return out
+        for name in sorted(names, key=lambda name: best + bare[name] not in targets):
+            found = next((n for n in _spellings(best + bare[name]) if n in targets and n not in taken), name)
+            taken.add(found)
+            out[name] = found
+    return {name: out[name] for name in given}
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """A name, and what it is called in files from before layer norms had weights and biases, or after."""
+    yield name
+    for old, new in (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")):
+        if name.endswith(old):
+            yield name.removesuffix(old) + new
+        if name.endswith(new):
+            yield name.removesuffix(new) + old
 
 
 def _likely(place: str, prefix: str) -> bool:
@@ -200,23 +216,23 @@ class RenamedWeights:
 
 
 def renamed(source: WeightSource, wanted: Sequence[str]) -> tuple[WeightSource, dict[str, str]]:
-    """Give a folder's weights the names that a module uses.
+    """Give a folder's weights the names that a module, or another folder, uses.
 
     Parameters
     ----------
     source : WeightSource
         State dicts and modules come back as they are.
     wanted : sequence of str
-        The module's names.
+        The other's names.
 
     Returns
     -------
     source : WeightSource
-        Under the module's names.
+        Under the other's names.
     names : dict of str to str
-        From the module's names to the source's own.
+        From the other's names to the source's own.
     """
-    if not isinstance(source, FolderWeights):
+    if not isinstance(source, FolderWeights) or set(source.names) == set(wanted):
         return source, {}
     names = match_names(source.names, wanted)
     return RenamedWeights(source, names), {inner: outer for outer, inner in names.items()}

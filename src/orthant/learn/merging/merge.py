@@ -14,7 +14,7 @@ import torch
 import orthant
 from orthant.errors import DtypeError, InputError, NonFiniteError, message
 from orthant.learn.merging.arrays import inner_product
-from orthant.learn.merging.compatibility import folder_conflicts
+from orthant.learn.merging.compatibility import folder_conflicts, renamed
 from orthant.learn.merging.model_folders import check_new_folder, write_model_folder
 from orthant.learn.merging.rules import Linear, MergeRule
 from orthant.learn.merging.sources import Weights, WeightSource, agreed_names, check_finite, open_weights
@@ -142,7 +142,11 @@ def _plan(models: Sequence[Weights], rule: MergeRule, ancestor: Weights | None, 
     sources = [open_weights(model) for model in models]
     origin = None if ancestor is None else open_weights(ancestor)
     every = [*sources, *([origin] if origin else [])]
-    names = agreed_names(every, dtypes=dtype is None, conflicts=folder_conflicts(every))
+    conflicts = folder_conflicts(every)
+    sources[1:] = [renamed(source, sources[0].names)[0] for source in sources[1:]]
+    origin = origin and renamed(origin, sources[0].names)[0]
+    every = [*sources, *([origin] if origin else [])]
+    names = agreed_names(every, dtypes=dtype is None, conflicts=conflicts)
     dtypes = {name: sources[0].dtype(name) for name in names}
     if dtype is not None:
         dtypes.update({name: _FLOATS[dtype] for name, stored in dtypes.items() if stored.is_floating_point})

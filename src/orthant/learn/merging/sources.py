@@ -27,6 +27,8 @@ __all__ = [
 ]
 
 _ADAPTER = re.compile(r"(^|\.)(lora_(A|B|embedding_A|embedding_B|magnitude_vector)|base_layer)(\.|$)")
+# Computed from the configuration when a model is built: some versions of transformers save them, others do not.
+_DERIVED = re.compile(r"(^|\.)(position_ids|token_type_ids|inv_freq)$")
 _MAX_LISTED = 40
 
 
@@ -366,13 +368,13 @@ def _compare(sources: Sequence[WeightSource], *, dtypes: bool) -> tuple[list[str
         mine, theirs = set(first.names), set(other.names)
         for name in first.names:
             if name not in theirs:
-                if _is_copy(first, name, mine & theirs):
+                if _DERIVED.search(name) or _is_copy(first, name, mine & theirs):
                     dropped.add(name)
                 else:
                     lines.append(f"{name}: missing in {label}")
             else:
                 lines += _difference(first, other, name, label, dtypes=dtypes)
-        extra = [name for name in other.names if name not in mine]
+        extra = [name for name in other.names if name not in mine and not _DERIVED.search(name)]
         lines += [f"{name}: only in {label}" for name in extra if not _is_copy(other, name, mine & theirs)]
     return [name for name in first.names if name not in dropped], lines
 
@@ -409,7 +411,8 @@ def agreed_names(sources: Sequence[WeightSource], *, dtypes: bool = False, confl
     Returns
     -------
     list of str
-        In the order of the first source; second copies of tied weights that others lack are left out.
+        In the order of the first source; second copies of tied weights, and buffers that follow from the configuration,
+        are left out where others lack them.
 
     Raises
     ------

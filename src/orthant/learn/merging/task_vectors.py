@@ -10,6 +10,7 @@ import torch
 
 from orthant.errors import DtypeError, InputError, NonFiniteError, message
 from orthant.learn.merging.arrays import inner_product
+from orthant.learn.merging.compatibility import renamed
 from orthant.learn.merging.files import TensorFileWriter
 from orthant.learn.merging.sources import (
     FolderWeights,
@@ -73,7 +74,8 @@ class TaskVector:
         NonFiniteError
             NaN or infinity in one of them.
         """
-        before, after = open_weights(ancestor), open_weights(tuned)
+        before = open_weights(ancestor)
+        after = renamed(open_weights(tuned), before.names)[0]
         out = {}
         for name in agreed_names([before, after]):
             if before.dtype(name).is_floating_point:
