@@ -81,9 +81,10 @@ def test_gradients_equal_finite_differences(settings):
     assert torch.autograd.gradcheck(loss, inputs, eps=1e-6, atol=1e-6, rtol=1e-5)
 
 
-def test_only_coefficients_take_gradients():
+@pytest.mark.parametrize("exclude", [(), ("head.*",)])
+def test_only_coefficients_take_gradients(exclude):
     base, tuned, X = _models()
-    merge = LearnedMerge(base, tuned)
+    merge = LearnedMerge(base, tuned, exclude=exclude)
     merge(X).square().mean().backward()
     assert merge.position.values.grad.abs().min() > 0
     assert all(parameter.grad is None for model in (base, *tuned) for parameter in model.parameters())

@@ -192,7 +192,8 @@ def test_w25_memory_is_that_of_a_tensor_per_model(tmp_path):
 
 
 def test_w82_mismatches_are_listed_together():
-    a = {"x": torch.ones(2), "y": torch.ones(2, 3), "z": torch.ones(4), "only": torch.zeros(9)}
+    a = {"x": torch.ones(2), "y": torch.ones(2, 3), "z": torch.ones(4), "only": torch.ones(2)}
+    # "only" is equal to "x", as fresh norms are; that makes it no copy.
     b = {"x": torch.ones(2), "y": torch.ones(3, 2), "z": torch.ones(4, dtype=torch.int64), "extra": torch.ones(1)}
     lines = mismatches([a, b])
     assert [line.split(":")[0] for line in lines] == ["y", "z", "only", "extra"]
@@ -245,6 +246,12 @@ def test_tied_weights_are_merged_once_and_stay_tied():
     # Thinning draws per name, so two merges of one tensor would differ.
     state = merged_state([a, b], rule=Dare(), ancestor=a)
     assert state["embed.weight"].data_ptr() == state["head.weight"].data_ptr()
+    # An ancestor that ties what a fine-tuned model no longer ties has values for both.
+    loose = {"embed.weight": a.embed.weight.detach() + 0.1, "head.weight": a.embed.weight.detach() + 0.2}
+    apart = merged_state([loose], rule=TaskArithmetic(weights=(0.5,)), ancestor=a)
+    torch.testing.assert_close(apart["head.weight"] - apart["embed.weight"], torch.full((5, 3), 0.05))
+    with pytest.raises(InputError, match=r"head\.weight: only in"):
+        merged_state([a, loose])
     # A folder that lacks the second copy, and one that has it, are one model to a merge.
     one, two = {"embed.weight": a.embed.weight}, {name: value.clone() for name, value in b.state_dict().items()}
     assert set(merged_state([one, two])) == set(merged_state([two, one])) == {"embed.weight"}
@@ -274,6 +281,10 @@ def test_dare_depends_on_seed_and_name_only():
     assert all(torch.equal(found[name], again[name]) for name in found)
     other = dict(merge_tensors(tuned, rule=Dare(density=0.5, seed=2), ancestor=base))
     assert not torch.equal(found["embeddings.weight"], other["embeddings.weight"])
+    alike = merged_state(
+        [{"a": torch.ones(50), "b": torch.ones(50)}], rule=rule, ancestor=dict.fromkeys("ab", torch.zeros(50))
+    )
+    assert not torch.equal(alike["a"], alike["b"])
 
 
 def test_unrelated_models_are_warned_about():

@@ -160,6 +160,9 @@ class RenamedWeights:
         self._inner = {names[name]: name for name in source.names}
         self.tied = {names.get(name, name): names.get(kept, kept) for name, kept in source.tied.items()}
 
+    def _outer(self, name: str) -> str:
+        return self._inner[self.tied.get(name, name)]
+
     @property
     def names(self) -> tuple[str, ...]:
         """The new names."""
@@ -178,7 +181,7 @@ class RenamedWeights:
         tuple of int
             The shape.
         """
-        return self.source.shape(self._inner[name])
+        return self.source.shape(self._outer(name))
 
     def dtype(self, name: str) -> torch.dtype:
         """Type of a tensor.
@@ -193,7 +196,7 @@ class RenamedWeights:
         torch.dtype
             The type.
         """
-        return self.source.dtype(self._inner[name])
+        return self.source.dtype(self._outer(name))
 
     def read(self, name: str) -> torch.Tensor:
         """Values of a tensor.
@@ -208,7 +211,7 @@ class RenamedWeights:
         torch.Tensor of shape (as stored)
             As the source gives it.
         """
-        return self.source.read(self._inner[name])
+        return self.source.read(self._outer(name))
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of what was read, by file."""

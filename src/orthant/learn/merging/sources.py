@@ -113,14 +113,14 @@ class FolderWeights:
         Parameters
         ----------
         name : str
-            One of ``names``.
+            One of ``names``, or a name that is tied to one.
 
         Returns
         -------
         tuple of int
             The shape.
         """
-        return self.entries[name].shape
+        return self.entries[self.tied.get(name, name)].shape
 
     def dtype(self, name: str) -> torch.dtype:
         """Type of a tensor as stored.
@@ -128,14 +128,14 @@ class FolderWeights:
         Parameters
         ----------
         name : str
-            One of ``names``.
+            One of ``names``, or a name that is tied to one.
 
         Returns
         -------
         torch.dtype
             The type.
         """
-        return self.entries[name].dtype
+        return self.entries[self.tied.get(name, name)].dtype
 
     def read(self, name: str) -> torch.Tensor:
         """Map one tensor.
@@ -143,14 +143,14 @@ class FolderWeights:
         Parameters
         ----------
         name : str
-            One of ``names``.
+            One of ``names``, or a name that is tied to one.
 
         Returns
         -------
         torch.Tensor of shape (as stored)
             Gone from memory when it is let go.
         """
-        return read_tensor(self.entries[name])
+        return read_tensor(self.entries[self.tied.get(name, name)])
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of every weight file, by its path in the folder."""
@@ -196,14 +196,14 @@ class StateWeights:
         Parameters
         ----------
         name : str
-            One of ``names``.
+            One of ``names``, or a name that is tied to one.
 
         Returns
         -------
         tuple of int
             The shape.
         """
-        return tuple(self._tensors[name].shape)
+        return tuple(self._tensors[self.tied.get(name, name)].shape)
 
     def dtype(self, name: str) -> torch.dtype:
         """Type of a tensor.
@@ -211,14 +211,14 @@ class StateWeights:
         Parameters
         ----------
         name : str
-            One of ``names``.
+            One of ``names``, or a name that is tied to one.
 
         Returns
         -------
         torch.dtype
             The type.
         """
-        return self._tensors[name].dtype
+        return self._tensors[self.tied.get(name, name)].dtype
 
     def read(self, name: str) -> torch.Tensor:
         """Look a tensor up.
@@ -226,14 +226,14 @@ class StateWeights:
         Parameters
         ----------
         name : str
-            One of ``names``.
+            One of ``names``, or a name that is tied to one.
 
         Returns
         -------
         torch.Tensor of shape (as held)
             The very tensor, without its history; not to be written to.
         """
-        return self._tensors[name]
+        return self._tensors[self.tied.get(name, name)]
 
     def digests(self) -> dict[str, str]:
         """SHA-256 over names, shapes, types and bytes, under one key."""
@@ -365,7 +365,7 @@ def _compare(sources: Sequence[WeightSource], *, dtypes: bool) -> tuple[list[str
     lines: list[str] = []
     for number, other in enumerate(sources[1:], 1):
         label = f"{other.origin} (model {number})"
-        mine, theirs = set(first.names), set(other.names)
+        mine, theirs = set(first.names), {*other.names, *other.tied}
         for name in first.names:
             if name not in theirs:
                 if _DERIVED.search(name) or _is_copy(first, name, mine & theirs):
@@ -392,6 +392,9 @@ def _difference(first: WeightSource, other: WeightSource, name: str, label: str,
 
 def _is_copy(source: WeightSource, name: str, common: Iterable[str]) -> bool:
     """Whether a tensor that others lack is a second copy of one that they have, as tied weights saved twice are."""
+    # Vectors and constant matrices are equal by chance, as fresh norms are.
+    if len(source.shape(name)) < 2 or not bool((source.read(name) != source.read(name).reshape(-1)[:1]).any()):
+        return False
     alike = (o for o in common if source.shape(o) == source.shape(name) and source.dtype(o) == source.dtype(name))
     return any(torch.equal(source.read(other), source.read(name)) for other in alike)
 
