@@ -36,6 +36,8 @@ _HOMES: dict[str, str] = {
     "GenerationCost": "orthant.learn.synthesis.endpoint",
     "GenerationError": "orthant.learn.synthesis.generator",
     "GradCache": "orthant.learn.gradcache",
+    "GradientConflict": "orthant.learn.analysis.conflict",
+    "GradientStatistics": "orthant.learn.analysis.gradients",
     "HARD_NEGATIVES": "orthant.learn.synthesis.prompts",
     "HardMiner": "orthant.learn.losses.metric.mining",
     "HuggingFaceLocal": "orthant.learn.synthesis.local_model",
@@ -44,6 +46,7 @@ _HOMES: dict[str, str] = {
     "InstructionTemplate": "orthant.learn.conversion.templates",
     "Interleaved": "orthant.learn.samplers.tasks",
     "KoLeo": "orthant.learn.losses.regularisers.spread",
+    "LearnedMerge": "orthant.learn.merging.functional",
     "LengthFilter": "orthant.learn.synthesis.filters",
     "LiftedStructureLoss": "orthant.learn.losses.metric.pairs",
     "LocalityCentric": "orthant.learn.samplers.locality",
@@ -91,6 +94,7 @@ _HOMES: dict[str, str] = {
     "SynthesisInterrupted": "orthant.learn.synthesis.pipeline",
     "SynthesisTemplate": "orthant.learn.synthesis.prompts",
     "THOUGHTS": "orthant.learn.synthesis.prompts",
+    "TaskVector": "orthant.learn.merging.task_vectors",
     "TextContrastiveLoss": "orthant.learn.losses.text",
     "TextDistillationLoss": "orthant.learn.losses.text",
     "TextGenerator": "orthant.learn.synthesis.generator",
@@ -100,17 +104,25 @@ _HOMES: dict[str, str] = {
     "Triplets": "orthant.learn.losses.metric.tuples",
     "Uniformity": "orthant.learn.losses.regularisers.spread",
     "VarianceCovariance": "orthant.learn.losses.regularisers.dispersion",
+    "WeightDifference": "orthant.learn.analysis.weights",
     "WithRegularisers": "orthant.learn.losses.regularisers.interface",
     "check_leakage": "orthant.learn.conversion.splitting",
+    "collect_gradients": "orthant.learn.analysis.gradients",
     "count_batches": "orthant.learn.samplers.protocol",
     "count_mixed_batches": "orthant.learn.samplers.protocol",
     "deduplicate": "orthant.learn.conversion.splitting",
     "find_leaks": "orthant.learn.conversion.splitting",
+    "fisher_diagonal": "orthant.learn.analysis.gradients",
     "fuse_scores": "orthant.learn.mining.scorers",
     "graded_from_nli": "orthant.learn.conversion.labelled",
     "graded_pairs": "orthant.learn.conversion.pairs",
+    "gradient_conflict": "orthant.learn.analysis.conflict",
+    "greedy_soup": "orthant.learn.merging.merge",
+    "linear_cka": "orthant.learn.analysis.representations",
     "maxsim_scores": "orthant.learn.losses.late_interaction",
     "medquad_pairs": "orthant.learn.conversion.builders",
+    "merge_models": "orthant.learn.merging.merge",
+    "merged_state": "orthant.learn.merging.merge",
     "mine_negatives": "orthant.learn.mining.negatives",
     "pairs_from_classes": "orthant.learn.conversion.labelled",
     "pairs_from_definitions": "orthant.learn.conversion.pairs",
@@ -122,13 +134,17 @@ _HOMES: dict[str, str] = {
     "pairs_from_scores": "orthant.learn.conversion.pairs",
     "pairs_from_triplets": "orthant.learn.conversion.pairs",
     "papers_pairs": "orthant.learn.conversion.builders",
+    "prune_folder": "orthant.learn.pruning.folders",
     "pydocs_pairs": "orthant.learn.conversion.builders",
     "read_tables": "orthant.learn.conversion.tables",
     "shard": "orthant.learn.samplers.protocol",
     "soft_labels": "orthant.learn.mining.soft_labels",
     "split_by_group": "orthant.learn.conversion.splitting",
+    "structured_masks": "orthant.learn.pruning.masks",
     "synthesize": "orthant.learn.synthesis.pipeline",
     "teacher_distribution": "orthant.learn.mining.soft_labels",
+    "unstructured_masks": "orthant.learn.pruning.masks",
+    "weight_difference": "orthant.learn.analysis.weights",
     "write_tables": "orthant.learn.conversion.tables",
 }
 
@@ -158,6 +174,8 @@ __all__ = [
     "GenerationCost",
     "GenerationError",
     "GradCache",
+    "GradientConflict",
+    "GradientStatistics",
     "HARD_NEGATIVES",
     "HardMiner",
     "HuggingFaceLocal",
@@ -166,6 +184,7 @@ __all__ = [
     "InstructionTemplate",
     "Interleaved",
     "KoLeo",
+    "LearnedMerge",
     "LengthFilter",
     "LiftedStructureLoss",
     "LocalityCentric",
@@ -213,6 +232,7 @@ __all__ = [
     "SynthesisInterrupted",
     "SynthesisTemplate",
     "THOUGHTS",
+    "TaskVector",
     "TextContrastiveLoss",
     "TextDistillationLoss",
     "TextGenerator",
@@ -222,17 +242,25 @@ __all__ = [
     "Triplets",
     "Uniformity",
     "VarianceCovariance",
+    "WeightDifference",
     "WithRegularisers",
     "check_leakage",
+    "collect_gradients",
     "count_batches",
     "count_mixed_batches",
     "deduplicate",
     "find_leaks",
+    "fisher_diagonal",
     "fuse_scores",
     "graded_from_nli",
     "graded_pairs",
+    "gradient_conflict",
+    "greedy_soup",
+    "linear_cka",
     "maxsim_scores",
     "medquad_pairs",
+    "merge_models",
+    "merged_state",
     "mine_negatives",
     "pairs_from_classes",
     "pairs_from_definitions",
@@ -244,17 +272,25 @@ __all__ = [
     "pairs_from_scores",
     "pairs_from_triplets",
     "papers_pairs",
+    "prune_folder",
     "pydocs_pairs",
     "read_tables",
     "shard",
     "soft_labels",
     "split_by_group",
+    "structured_masks",
     "synthesize",
     "teacher_distribution",
+    "unstructured_masks",
+    "weight_difference",
     "write_tables",
 ]
 
 if TYPE_CHECKING:
+    from orthant.learn.analysis.conflict import GradientConflict, gradient_conflict
+    from orthant.learn.analysis.gradients import GradientStatistics, collect_gradients, fisher_diagonal
+    from orthant.learn.analysis.representations import linear_cka
+    from orthant.learn.analysis.weights import WeightDifference, weight_difference
     from orthant.learn.conversion.builders import medquad_pairs, papers_pairs, pydocs_pairs
     from orthant.learn.conversion.labelled import graded_from_nli, pairs_from_classes, pairs_from_labels, pairs_from_nli
     from orthant.learn.conversion.pairs import (
@@ -300,11 +336,16 @@ if TYPE_CHECKING:
     from orthant.learn.losses.regularisers.weights import EntropyCost, InitialDistance, Orthogonality, RowNorm
     from orthant.learn.losses.settings import ContrastiveSettings
     from orthant.learn.losses.text import TextContrastiveLoss, TextDistillationLoss, TextMaxSimLoss
+    from orthant.learn.merging.functional import LearnedMerge
+    from orthant.learn.merging.merge import greedy_soup, merge_models, merged_state
+    from orthant.learn.merging.task_vectors import TaskVector
     from orthant.learn.mining.mined import MinedNegatives, MiningReport
     from orthant.learn.mining.negatives import mine_negatives
     from orthant.learn.mining.rules import MiningRules, Reason
     from orthant.learn.mining.scorers import BM25Scorer, DenseScorer, FusedTeacher, fuse_scores
     from orthant.learn.mining.soft_labels import soft_labels, teacher_distribution
+    from orthant.learn.pruning.folders import prune_folder
+    from orthant.learn.pruning.masks import structured_masks, unstructured_masks
     from orthant.learn.samplers.duplicates import NoDuplicates
     from orthant.learn.samplers.labels import ByLabel, PxK
     from orthant.learn.samplers.locality import LocalityCentric
