@@ -21,7 +21,7 @@ class Plain(Squared):
 
 
 def _by_hand(model, *, steps, batch_size, rate, warmup, decay, clip):
-    """The same training with nothing of the package: AdamW in float64 NumPy is in test_adamw below."""
+    """The same training with nothing of the package."""
     data = table()
     loss = Plain(model)
     matrices = [p for p in model.parameters() if p.ndim == 2]
@@ -48,7 +48,9 @@ def _by_hand(model, *, steps, batch_size, rate, warmup, decay, clip):
 
 def test_equals_a_loop_by_hand():
     ours, theirs = network(1, dropout=0.0), network(1, dropout=0.0)
-    # The scale of the loss has no "bias" in its name, so it would decay: the stage without decay compares it all.
+    for model in (ours, theirs):
+        # Behind a normalisation a bias has a gradient of pure rounding, which Adam blows up.
+        model[1] = torch.nn.Identity()
     settings = stage(loss=Plain, steps=20, warmup=0.2, learning_rate=0.02, sampler=Sequential(), max_grad_norm=0.5)
     history = Curriculum([settings]).run(ours)
     expected = _by_hand(theirs, steps=20, batch_size=8, rate=0.02, warmup=4, decay=0.0, clip=0.5)

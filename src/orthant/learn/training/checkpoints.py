@@ -104,7 +104,10 @@ def write_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> Path:
     aside = folder / f".{target.name}.{os.getpid()}.partial"
     shutil.rmtree(aside, ignore_errors=True)
     arrays, dtypes = _to_arrays(checkpoint.tensors)
-    config = {"stage": checkpoint.stage, "step": checkpoint.step, "dtypes": dtypes, "state": checkpoint.state}
+    # An artefact keeps arrays of at least one axis: step counts and scales are told apart by name.
+    scalars = sorted(name for name, tensor in checkpoint.tensors.items() if tensor.ndim == 0)
+    config = {"stage": checkpoint.stage, "step": checkpoint.step, "state": checkpoint.state}
+    config |= {"dtypes": dtypes, "scalars": scalars}
     write_artifact(aside, kind=KIND, arrays=arrays, config={**config, "state_sha256": _digest(config)})
     if target.exists():
         shutil.rmtree(target)
@@ -136,7 +139,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         An artefact of another kind.
     """
     arrays, config = read_artifact(path, kind=KIND)
-    content = {key: config.get(key) for key in ("stage", "step", "dtypes", "state")}
+    content = {key: config.get(key) for key in ("stage", "step", "dtypes", "scalars", "state")}
     if _digest(content) != config.get("state_sha256"):
         raise StoreCorruptedError(
             message(f"{path} with settings of a wrong checksum", "the text that was saved", "use an earlier checkpoint")
@@ -144,6 +147,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     for name, dtype in config["dtypes"].items():
         tensors[name] = tensors[name].view(_AS_BITS[dtype][0])
+    for name in config["scalars"]:
+        tensors[name] = tensors[name].reshape(())
     return Checkpoint(int(config["stage"]), int(config["step"]), tensors, config["state"], Path(path))
 
 
