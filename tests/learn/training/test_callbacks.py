@@ -45,7 +45,9 @@ class Weights(Callback):
         self.kept.append({name: tensor.clone() for name, tensor in run.model.state_dict().items()})
 
 
-@pytest.mark.parametrize(("what", "text"), [("loss", "the loss is nan"), ("gradient", r"gradient of 'model\.4\.weight'")])
+@pytest.mark.parametrize(
+    ("what", "text"), [("loss", "the loss is nan"), ("gradient", r"gradient of 'model\.4\.weight'")]
+)
 def test_w83_nan_stops_the_run_and_keeps_the_last_good_state(tmp_path, what, text):
     model, seen = network(1), Weights()
     loss = type("Now", (Breaking,), {"what": what})

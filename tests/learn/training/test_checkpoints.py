@@ -177,9 +177,7 @@ def test_validation_and_its_best_weights_survive(tmp_path):
     Curriculum([stage(steps=10)], checkpoint_every=2).run(
         network(1), tmp_path, validate=rules(), callbacks=[Stop("", 0)]
     )
-    later = Validation(
-        lambda model: {"score": 0.4}, metrics=["score"], monitor="score", every=2, keep_best=True
-    )
+    later = Validation(lambda model: {"score": 0.4}, metrics=["score"], monitor="score", every=2, keep_best=True)
     model = network(1)
     history = Curriculum([stage(steps=10)], checkpoint_every=2).run(model, tmp_path, validate=later)
     assert history.column("score")[:3] == values[:3]
@@ -221,7 +219,9 @@ def test_random_states_come_back():
     assert (random.gauss(0, 1), random.random(), np.random.normal(), float(torch.rand(()))) == first
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.int64, torch.bool])
+@pytest.mark.parametrize(
+    "dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.int64, torch.bool]
+)
 def test_every_dtype_comes_back(tmp_path, dtype):
     tensor = (torch.arange(6).reshape(2, 3) % 2).to(dtype)
     written = write_checkpoint(tmp_path, Checkpoint(0, 1, {"model.a": tensor, "model.b": tensor[0, 1]}, {"x": [1]}))

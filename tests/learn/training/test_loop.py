@@ -181,7 +181,9 @@ def test_stages_follow_each_other_and_frozen_parts_stay():
             notes.append(("start", run.stage.name, run.steps))
 
         def on_stage_end(self, run):
-            notes.append(("end", run.stage.name, torch.equal(model[0].weight, first), torch.equal(model[4].weight, last)))
+            notes.append(
+                ("end", run.stage.name, torch.equal(model[0].weight, first), torch.equal(model[4].weight, last))
+            )
 
         def on_end(self, run):
             notes.append("over")

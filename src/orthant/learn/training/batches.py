@@ -169,7 +169,9 @@ def resolve_order(given: Any, *, name: str) -> Any:
         home = importlib.import_module(_SAMPLERS)
         known = {_spelled(n): n for n in home.__all__ if _makes_batches(getattr(home, n), name)}
         if given not in known:
-            raise InputError(message(f"{name}={given!r}", f"one of {sorted(known)}, or an object", "check the spelling"))
+            raise InputError(
+                message(f"{name}={given!r}", f"one of {sorted(known)}, or an object", "check the spelling")
+            )
         try:
             return getattr(home, known[given])()
         except TypeError as error:

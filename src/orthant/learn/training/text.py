@@ -214,7 +214,7 @@ def _stage_trainer(base: Any) -> Any:
             return returned
 
         def track_loss_components(self, loss: Mapping[str, torch.Tensor]) -> None:
-            self.step_parts.append({key: float(value) for key, value in loss.items()})
+            self.step_parts.append({key: float(value.detach()) for key, value in loss.items()})
 
         def add_model_card_callback(self, default_args_dict: Any) -> None:
             # It would tokenise a sample of every table again, for a card that the run does not write.
