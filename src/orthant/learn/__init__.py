@@ -10,9 +10,29 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "Callback": "orthant.learn.training.callbacks",
+    "Curriculum": "orthant.learn.training.curriculum",
+    "EMATeacher": "orthant.learn.training.ema",
+    "History": "orthant.learn.training.history",
+    "LoRA": "orthant.learn.training.lora",
+    "Stage": "orthant.learn.training.stage",
+    "TorchLoop": "orthant.learn.training.loop",
+    "TrainingRun": "orthant.learn.training.run",
+    "Validation": "orthant.learn.training.validation",
+}
 
-__all__: list[str] = []
+__all__ = [
+    "Callback",
+    "Curriculum",
+    "EMATeacher",
+    "History",
+    "LoRA",
+    "Stage",
+    "TorchLoop",
+    "TrainingRun",
+    "Validation",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -43,8 +43,10 @@ def main():
     callbacks = [KillAt(name, int(step))]
     if moment == "during":
         # Half of a checkpoint: the weights are written, the settings are not.
+        place = "000" if name == "first" else "001"
+
         def killing(path, data):
-            if path.name == "config.json" and f"-{int(step):08d}." in str(path):
+            if path.name == "config.json" and f"checkpoint-{place}-{int(step):08d}." in str(path):
                 os.kill(os.getpid(), signal.SIGKILL)
             with open(path, "wb") as handle:
                 handle.write(data)

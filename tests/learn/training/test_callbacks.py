@@ -110,6 +110,17 @@ def test_pruned_entries_stay_zero_and_do_not_leak_through_moments():
     assert model[0].weight[~mask].any()
 
 
+def test_masks_hold_against_whatever_moves_weights():
+    class Push(Callback):
+        def on_gradients(self, run):
+            run.model[0].weight.grad.fill_(1.0)
+
+    model = network(1)
+    mask = torch.rand(8, 6) > 0.5
+    Curriculum([stage(steps=3, masks={"0.weight": mask})]).run(model, callbacks=[Push()])
+    assert not model[0].weight[~mask].any()
+
+
 def test_masked_gradients_do_not_count_in_the_norm():
     norms = {}
 

@@ -23,7 +23,18 @@ _HOMES = {
     "read_checkpoint": "orthant.learn.training.checkpoints",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = [
+    "Callback",
+    "Curriculum",
+    "EMATeacher",
+    "History",
+    "LoRA",
+    "Stage",
+    "TorchLoop",
+    "TrainingRun",
+    "Validation",
+    "read_checkpoint",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -23,11 +23,13 @@ from orthant.errors import InputError, NotFoundError, OrthantError, StoreCorrupt
 __all__ = [
     "KIND",
     "Checkpoint",
+    "capture_random",
     "check_same_plan",
     "latest_checkpoint",
     "list_checkpoints",
     "mean_weights",
     "random_states",
+    "random_tensors",
     "read_checkpoint",
     "restore_random_states",
     "seed_everything",
@@ -265,6 +267,47 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def capture_random(device: torch.device) -> tuple[Any, ...]:
+    """Return the states of the generators of Python, NumPy, torch and the device, as they come.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the model is.
+
+    Returns
+    -------
+    tuple
+        For ``random_tensors``; taken in every step, so nothing is converted yet.
+    """
+    cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    return random.getstate(), np.random.get_state(legacy=True), torch.get_rng_state(), cuda
+
+
+def random_tensors(captured: tuple[Any, ...]) -> Tensors:
+    """Return captured states as tensors.
+
+    Parameters
+    ----------
+    captured : tuple
+        What ``capture_random`` returned.
+
+    Returns
+    -------
+    dict of str to torch.Tensor
+        Of fixed shapes, so that processes can exchange them.
+    """
+    (_, words, gauss), (_, key, position, has_gauss, cached), plain, cuda = captured
+    states = {
+        "torch": plain,
+        "numpy": torch.from_numpy(np.asarray(key, dtype=np.int64)),
+        "numpy_rest": torch.tensor([float(position), float(has_gauss), float(cached)], dtype=torch.float64),
+        "python": torch.tensor(words, dtype=torch.int64),
+        "python_rest": torch.tensor([float(gauss is not None), gauss or 0.0], dtype=torch.float64),
+    }
+    return states if cuda is None else {**states, "cuda": cuda}
+
+
 def random_states(device: torch.device) -> Tensors:
     """Return the states of the generators of Python, NumPy, torch and the device.
 
@@ -278,18 +321,7 @@ def random_states(device: torch.device) -> Tensors:
     dict of str to torch.Tensor
         Of fixed shapes, so that processes can exchange them.
     """
-    _, words, gauss = random.getstate()
-    _, key, position, has_gauss, cached = np.random.get_state(legacy=True)
-    states = {
-        "torch": torch.get_rng_state(),
-        "numpy": torch.from_numpy(np.asarray(key, dtype=np.int64)),
-        "numpy_rest": torch.tensor([float(position), float(has_gauss), float(cached)], dtype=torch.float64),
-        "python": torch.tensor(words, dtype=torch.int64),
-        "python_rest": torch.tensor([float(gauss is not None), gauss or 0.0], dtype=torch.float64),
-    }
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    return states
+    return random_tensors(capture_random(device))
 
 
 def restore_random_states(states: Mapping[str, torch.Tensor], device: torch.device) -> None:

@@ -195,7 +195,11 @@ def loss_and_parts(returned: Any) -> tuple[torch.Tensor, dict[str, float]]:
         raise InputError(
             message("a loss without a gradient", "one that depends on what is trained", "check freeze and detach()")
         )
-    return loss.reshape(()), {name: float(value) for name, value in (getattr(returned, "parts", None) or {}).items()}
+    parts = getattr(returned, "parts", None) or {}
+    return loss.reshape(()), {
+        name: float(value.detach()) if isinstance(value, torch.Tensor) else float(value)
+        for name, value in parts.items()
+    }
 
 
 def _backward(

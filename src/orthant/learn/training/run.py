@@ -15,7 +15,9 @@ from orthant.learn.training.batches import BatchPlan
 from orthant.learn.training.callbacks import Callback
 from orthant.learn.training.checkpoints import (
     Checkpoint,
+    capture_random,
     random_states,
+    random_tensors,
     restore_random_states,
     seed_everything,
     tidy_checkpoints,
@@ -161,7 +163,7 @@ class TrainingRun:
         self._vetoed = self._finished = False
         self._parts: dict[str, float] = {}
         self._pending: Mapping[str, torch.Tensor] = {}
-        self._before_step: dict[str, torch.Tensor] = {}
+        self._before_step: tuple[Any, ...] = ()
         self._written: tuple[int, int] | None = None
 
     def stop(self, reason: str) -> None:
@@ -254,7 +256,7 @@ class TrainingRun:
         self.step, self.losses, self._finished = 0, [], False
         self._started, self._elapsed = time.monotonic(), 0.0
         self._gradient_flags = {name: p.requires_grad for name, p in self.model.named_parameters()}
-        self._before_step, self._pending = {}, {}
+        self._before_step, self._pending = (), {}
         seed_everything(self.stage_seed)
         # The weights come before the loss, which may copy them; the factors of LoRA are weights only within the stage.
         if checkpoint is not None and not checkpoint.step:
@@ -372,7 +374,7 @@ class TrainingRun:
             else:
                 # Each process its own dropout; the order of the rows does not come from these generators.
                 seed_everything(self.stage_seed + self.processes.rank)
-        self._before_step = random_states(self.device)
+        self._before_step = capture_random(self.device)
         self._vetoed = False
 
     def before_update(
@@ -455,7 +457,7 @@ class TrainingRun:
         # weights that were put back further are in an older checkpoint already.
         behind = self._vetoed and self.step and self.step != self._good_step()
         if self.step and not behind:
-            self._write(self._before_step if self._vetoed else random_states(self.device))
+            self._write(random_tensors(self._before_step) if self._vetoed else random_states(self.device))
 
     def _good_step(self) -> int:
         guard = self._callbacks[0]
