@@ -110,6 +110,7 @@ def test_resumed_after_kill_is_the_same_to_the_bit(folder, tmp_path, whole):
     assert json.loads(again.stdout) == json.loads(entire.stdout)
 
 
+@pytest.mark.slow
 def test_accumulated_batches_follow_each_other(still):
     one, two = tiny_encoder(still), tiny_encoder(still)
     seen = train(one, sampler=Sequential(), steps=10, learning_rate=1e-12).column("loss")
@@ -245,6 +246,7 @@ def test_terms_of_a_loss_stand_in_the_history(folder):
         assert row["near"] + row["far"] == pytest.approx(row["loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_prompts_change_what_is_read(folder):
     plain = train(tiny_encoder(folder), steps=1)
     asked = train(tiny_encoder(folder), steps=1, prompts={"anchor": "old new "})
