@@ -19,15 +19,18 @@ _HOMES: dict[str, str] = {
     "BinomialDevianceLoss": "orthant.learn.losses.metric.pairs",
     "Brownian": "orthant.learn.losses.regularisers.dispersion",
     "ByLabel": "orthant.learn.samplers.labels",
+    "Callback": "orthant.learn.training.callbacks",
     "CircleLoss": "orthant.learn.losses.metric.pairs",
     "CoSENTLoss": "orthant.learn.losses.metric.graded",
     "ContrastiveLoss": "orthant.learn.losses.contrastive",
     "ContrastiveSettings": "orthant.learn.losses.settings",
     "CopyFilter": "orthant.learn.synthesis.filters",
     "CosFaceLoss": "orthant.learn.losses.metric.proxies",
+    "Curriculum": "orthant.learn.training.curriculum",
     "DenseScorer": "orthant.learn.mining.scorers",
     "DistanceWeightedMiner": "orthant.learn.losses.metric.mining",
     "DistillationLoss": "orthant.learn.losses.distillation",
+    "EMATeacher": "orthant.learn.training.ema",
     "EmbeddingDistillation": "orthant.learn.losses.distillation",
     "EnergyConfusion": "orthant.learn.losses.regularisers.confusion",
     "EntropyCost": "orthant.learn.losses.regularisers.weights",
@@ -40,6 +43,7 @@ _HOMES: dict[str, str] = {
     "GradientStatistics": "orthant.learn.analysis.gradients",
     "HARD_NEGATIVES": "orthant.learn.synthesis.prompts",
     "HardMiner": "orthant.learn.losses.metric.mining",
+    "History": "orthant.learn.training.history",
     "HuggingFaceLocal": "orthant.learn.synthesis.local_model",
     "InContextPrompt": "orthant.learn.conversion.templates",
     "InitialDistance": "orthant.learn.losses.regularisers.weights",
@@ -49,6 +53,7 @@ _HOMES: dict[str, str] = {
     "LearnedMerge": "orthant.learn.merging.functional",
     "LengthFilter": "orthant.learn.synthesis.filters",
     "LiftedStructureLoss": "orthant.learn.losses.metric.pairs",
+    "LoRA": "orthant.learn.training.lora",
     "LocalityCentric": "orthant.learn.samplers.locality",
     "LossOutput": "orthant.learn.losses.protocol",
     "MarginContrastiveLoss": "orthant.learn.losses.metric.pairs",
@@ -89,6 +94,7 @@ _HOMES: dict[str, str] = {
     "SimilarityFilter": "orthant.learn.synthesis.filters",
     "SingularValue": "orthant.learn.losses.regularisers.dispersion",
     "SpreadOut": "orthant.learn.losses.regularisers.spread",
+    "Stage": "orthant.learn.training.stage",
     "Synthesis": "orthant.learn.synthesis.pipeline",
     "SynthesisFilter": "orthant.learn.synthesis.filters",
     "SynthesisInterrupted": "orthant.learn.synthesis.pipeline",
@@ -100,9 +106,12 @@ _HOMES: dict[str, str] = {
     "TextGenerator": "orthant.learn.synthesis.generator",
     "TextMaxSimLoss": "orthant.learn.losses.text",
     "TextMetricLoss": "orthant.learn.losses.metric.objective",
+    "TorchLoop": "orthant.learn.training.loop",
+    "TrainingRun": "orthant.learn.training.run",
     "TripletLoss": "orthant.learn.losses.metric.triplets",
     "Triplets": "orthant.learn.losses.metric.tuples",
     "Uniformity": "orthant.learn.losses.regularisers.spread",
+    "Validation": "orthant.learn.training.validation",
     "VarianceCovariance": "orthant.learn.losses.regularisers.dispersion",
     "WeightDifference": "orthant.learn.analysis.weights",
     "WithRegularisers": "orthant.learn.losses.regularisers.interface",
@@ -157,15 +166,18 @@ __all__ = [
     "BinomialDevianceLoss",
     "Brownian",
     "ByLabel",
+    "Callback",
     "CircleLoss",
     "CoSENTLoss",
     "ContrastiveLoss",
     "ContrastiveSettings",
     "CopyFilter",
     "CosFaceLoss",
+    "Curriculum",
     "DenseScorer",
     "DistanceWeightedMiner",
     "DistillationLoss",
+    "EMATeacher",
     "EmbeddingDistillation",
     "EnergyConfusion",
     "EntropyCost",
@@ -178,6 +190,7 @@ __all__ = [
     "GradientStatistics",
     "HARD_NEGATIVES",
     "HardMiner",
+    "History",
     "HuggingFaceLocal",
     "InContextPrompt",
     "InitialDistance",
@@ -187,6 +200,7 @@ __all__ = [
     "LearnedMerge",
     "LengthFilter",
     "LiftedStructureLoss",
+    "LoRA",
     "LocalityCentric",
     "LossOutput",
     "MarginContrastiveLoss",
@@ -227,6 +241,7 @@ __all__ = [
     "SimilarityFilter",
     "SingularValue",
     "SpreadOut",
+    "Stage",
     "Synthesis",
     "SynthesisFilter",
     "SynthesisInterrupted",
@@ -238,9 +253,12 @@ __all__ = [
     "TextGenerator",
     "TextMaxSimLoss",
     "TextMetricLoss",
+    "TorchLoop",
+    "TrainingRun",
     "TripletLoss",
     "Triplets",
     "Uniformity",
+    "Validation",
     "VarianceCovariance",
     "WeightDifference",
     "WithRegularisers",
@@ -367,6 +385,15 @@ if TYPE_CHECKING:
     from orthant.learn.synthesis.pipeline import Synthesis, SynthesisInterrupted, synthesize
     from orthant.learn.synthesis.prompts import HARD_NEGATIVES, PARAPHRASES, QUERIES, THOUGHTS, SynthesisTemplate
     from orthant.learn.synthesis.rule_based import RuleBased
+    from orthant.learn.training.callbacks import Callback
+    from orthant.learn.training.curriculum import Curriculum
+    from orthant.learn.training.ema import EMATeacher
+    from orthant.learn.training.history import History
+    from orthant.learn.training.loop import TorchLoop
+    from orthant.learn.training.lora import LoRA
+    from orthant.learn.training.run import TrainingRun
+    from orthant.learn.training.stage import Stage
+    from orthant.learn.training.validation import Validation
 
 
 def __getattr__(name: str) -> Any:
