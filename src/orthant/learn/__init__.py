@@ -10,9 +10,13 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "ExportReport": "orthant.learn.export.report",
+    "export_encoder": "orthant.learn.export.encoder",
+    "export_network": "orthant.learn.export.networks",
+}
 
-__all__: list[str] = []
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

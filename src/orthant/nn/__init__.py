@@ -10,9 +10,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "Residual": "orthant.nn.residual",
+}
 
-__all__: list[str] = []
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
