@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ __all__ = [
 
 # A module's place in a saved pipeline, and the heads that no supported pooling reads.
 _PREFIX = re.compile(r"^(?:0\.(?:auto_model|model)\.|bert\.)")
+_OLD_NORM = re.compile(r"LayerNorm\.(gamma|beta)$")
+_NORM_WORDS = {"gamma": "weight", "beta": "bias"}
 _UNUSED = re.compile(r"(?:^|\.)pooler\.dense\.(?:weight|bias)$|^cls\.")
 
 
@@ -46,6 +49,8 @@ def canonical_tensor_name(name: str) -> str | None:
         The same name for the same tensor, whichever of the two it came from.
     """
     short = _PREFIX.sub("", name)
+    # The first BERT had other words for it, and some releases of transformers write them back.
+    short = _OLD_NORM.sub(lambda found: f"LayerNorm.{_NORM_WORDS[found.group(1)]}", short)
     return None if _UNUSED.search(short) or short.endswith("position_ids") else short
 
 
@@ -78,13 +83,15 @@ def _open(path: Path) -> Any:
         ) from error
 
 
-def hash_weights(path: str | Path) -> str:
+def hash_weights(path: str | Path, others: Mapping[str, npt.NDArray[Any]] | None = None) -> str:
     """Digest the weights of a safetensors file, whatever their order in the file.
 
     Parameters
     ----------
     path : str or Path
         The file.
+    others : mapping of str to ndarray, optional
+        Further arrays of the model by name, such as those of a Dense module, of any shape.
 
     Returns
     -------
@@ -100,7 +107,7 @@ def hash_weights(path: str | Path) -> str:
     """
     with _open(Path(path)) as handle:
         try:
-            return digest_tensors(_LazyTensors(handle))
+            return digest_tensors(ChainMap(dict(others or {}), _LazyTensors(handle)))  # type: ignore[arg-type]
         except TypeError as error:
             raise _unknown_format(Path(path)) from error
 

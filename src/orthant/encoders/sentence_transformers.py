@@ -13,6 +13,7 @@ import numpy.typing as npt
 from orthant.encoders.bert_weights import canonical_tensor_name, hash_tokenizer_text
 from orthant.encoders.callable import as_item_list
 from orthant.encoders.fingerprint import Fingerprint, digest_tensors, prompt_label
+from orthant.encoders.pipeline.modules import HEAD_KINDS, head_label
 from orthant.encoders.transformer_folder import architecture_name
 from orthant.encoders.truncation import TruncationCount, warn_truncated
 from orthant.errors import DimensionError, InputError, message
@@ -142,7 +143,7 @@ class SentenceTransformerEncoder:
                 tokenizer_hash=_tokenizer_hash(model),
                 pooling=_pooling(modules),
                 prompt=prompt_label(query, document),
-                normalization="l2" if "Normalize" in modules else "none",
+                normalization="l2" if _is_normalized(model) else "none",
                 dim=self.dim,
                 dtype=_dtype(state() if callable(state) else {}),
                 max_tokens=self.max_tokens,
@@ -280,9 +281,25 @@ def _modules(model: Any) -> dict[str, Any]:
 def _architecture(model: Any, modules: Mapping[str, Any]) -> str:
     inner = getattr(modules.get("Transformer"), "auto_model", None)
     config = getattr(inner, "config", None)
-    if config is None or list(modules) not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        return "+".join(modules) or type(model).__name__
-    return architecture_name(config.to_dict())
+    children = list((getattr(model, "_modules", None) or {}).values())
+    names = [type(one).__name__ for one in children]
+    if config is None or names[:2] != ["Transformer", "Pooling"] or not set(names[2:]) <= set(HEAD_KINDS):
+        return "+".join(names) or type(model).__name__
+    head = children[2:-1] if names[-1] == "Normalize" else children[2:]
+    parts = [
+        (
+            type(one).__name__,
+            type(getattr(one, "activation_function", None)).__name__,
+            bool(getattr(one, "use_residual", False)),
+        )
+        for one in head
+    ]
+    return architecture_name(config.to_dict()) + head_label(parts)
+
+
+def _is_normalized(model: Any) -> bool:
+    children = list((getattr(model, "_modules", None) or {}).values())
+    return bool(children) and type(children[-1]).__name__ == "Normalize"
 
 
 def _pooling(modules: Mapping[str, Any]) -> str:
@@ -292,7 +309,8 @@ def _pooling(modules: Mapping[str, Any]) -> str:
     older = getattr(pooling, "get_pooling_mode_str", None)
     if found is None and callable(older):
         found = older()
-    return found if isinstance(found, str) else "+".join(found or ())
+    label = found if isinstance(found, str) else "+".join(found or ())
+    return label + ("" if getattr(pooling, "include_prompt", True) else "-without-prompt")
 
 
 def _special_tokens(tokenizer: Any) -> int:
