@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from orthant.encoders import bert_backends, bert_weights
 from orthant.encoders.fingerprint import Fingerprint, prompt_label
 from orthant.encoders.pipeline.modules import head_layers, head_tensors
 from orthant.encoders.pipeline.pooling import pool
+from orthant.encoders.pipeline.tokenizer import read_tokenizer
 from orthant.encoders.progress import progress_bar
 from orthant.encoders.transformer_folder import TransformerFolder, read_transformer_folder
 from orthant.encoders.truncation import (
@@ -151,7 +152,7 @@ class TransformerEncoder:
     ) -> None:
         check_choice(backend, bert_backends.BACKENDS, name="backend")
         check_choice(truncation, TRUNCATIONS, name="truncation")
-        self._tokenizer = _read_tokenizer(folder.tokenizer)
+        self._tokenizer = read_tokenizer(folder.tokenizer)
         self._special_tokens = self._tokenizer.num_special_tokens_to_add(False)
         self.max_tokens: int | None = check_count(
             folder.max_tokens if max_tokens is None else max_tokens,
@@ -167,7 +168,7 @@ class TransformerEncoder:
         }
         self._truncation: Truncation = truncation
         self._folder = folder
-        weight_hash = _hash_model(folder)
+        weight_hash = bert_weights.hash_model(folder.weights, folder.onnx, head_tensors(folder.head))
         self._head = Network(head_layers(folder.head))
         self.backend = bert_backends.choose_backend(backend, folder, weight_hash)
         self._model = bert_backends.load_token_model(
@@ -508,23 +509,3 @@ class TransformerEncoder:
         """Return what distinguishes it in one line."""
         label = self.name or self._folder.architecture
         return f"TransformerEncoder({label!r}, dim={self.dim}, backend={self.backend!r}, max_tokens={self.max_tokens})"
-
-
-def _read_tokenizer(path: Path) -> Any:
-    from tokenizers import Tokenizer
-
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:
-        # The library has no exception class of its own.
-        raise StoreCorruptedError(
-            message(f"{path}, which is damaged ({error})", "a whole tokenizer.json", "copy or download it again")
-        ) from error
-
-
-def _hash_model(folder: TransformerFolder) -> str:
-    if folder.weights is not None:
-        return bert_weights.hash_weights(folder.weights, head_tensors(folder.head))
-    if folder.onnx is None:
-        raise InputError(message("a folder without weights", "model.safetensors or model.onnx", "check the path"))
-    return bert_weights.hash_file(folder.onnx)[:16]
