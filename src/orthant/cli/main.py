@@ -31,6 +31,7 @@ def application() -> typer.Typer:
         demo,
         doctor,
         evaluate,
+        export_encoder,
         exporting,
         importing,
         papers,
@@ -62,8 +63,8 @@ def application() -> typer.Typer:
     ) -> None:
         pass
 
-    verbs = (demo, add, search, evaluate, stats, check, exporting, importing, doctor, warmup, papers, reproduce, bench)
-    for verb in verbs:
+    collections = (demo, add, search, evaluate, stats, check, exporting, importing)
+    for verb in (*collections, export_encoder, doctor, warmup, papers, reproduce, bench):
         verb.register(app)
     return app
 
