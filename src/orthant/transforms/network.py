@@ -82,7 +82,7 @@ class Network(Estimator):
         y : ignored
             Present for pipelines.
         queries : ignored
-            Present for the protocol.
+            Present for the protocol; of any shape.
 
         Returns
         -------

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant.errors import InputError, message
-from orthant.kernels.maxsim import maxsim_scores
+from orthant.kernels.multivector.maxsim import maxsim_scores
 from orthant.types import FloatArray, TokenEncoder
 from orthant.validate import as_ragged, as_vectors, check_count
 

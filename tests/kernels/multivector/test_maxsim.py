@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from orthant.kernels import maxsim as module
-from orthant.kernels.maxsim import maxsim_scores
+from orthant.kernels.multivector import maxsim as module
+from orthant.kernels.multivector.maxsim import maxsim_scores
 from orthant.kernels.warmup import wait
 
 
