@@ -136,10 +136,10 @@ def test_clusters_go_through_our_reducer(build, monkeypatch):
 
     folder, _ = build(HierarchicalTokenPooling(2.0))
     entries = json.loads((folder / "modules.json").read_text())
-    entries[-1]["type"] = "orthant.learn.text.modules.TokenReduction"
+    entries[-1]["type"] = "orthant.learn.text.modules.ReducerModule"
     (folder / "modules.json").write_text(json.dumps(entries))
     place = folder / entries[-1]["path"] / "config.json"
-    place.write_text(json.dumps({"reducer": {"kind": "cluster", "k": 2, "n_iter": 3}, "tasks": ["document"]}))
+    place.write_text(json.dumps({"documents": {"kind": "cluster", "k": 2, "n_iter": 3}, "queries": None}))
     seen = []
 
     class TokenClusterer:
@@ -157,9 +157,18 @@ def test_clusters_go_through_our_reducer(build, monkeypatch):
     assert seen == [{"k": 2, "n_iter": 3}] and not encoder.normalized
     assert len(encoder.encode_tokens(TEXTS).values) == len(TEXTS)
     assert len(encoder.encode_tokens(TEXTS, role="query").values) > len(TEXTS), "queries keep their tokens"
-    place.write_text(json.dumps({"reducer": {"kind": "random"}}))
-    with pytest.raises(InputError, match="random"):
-        LateInteractionEncoder.load(folder, backend="numpy")
+    everything = encoder.encode_tokens(TEXTS, role="query")
+    place.write_text(json.dumps({"documents": {"kind": "tail", "k": 2}, "queries": {"kind": "stride", "k": 3}}))
+    encoder = LateInteractionEncoder.load(folder, backend="numpy")
+    assert encoder.normalized, "what is picked stays as it was"
+    found = {role: encoder.encode_tokens(TEXTS, role=role) for role in ("query", "document")}
+    for i in range(len(TEXTS)):
+        np.testing.assert_allclose(found["document"][i], everything[i][-2:], atol=1e-6)
+        np.testing.assert_allclose(found["query"][i], everything[i][::3], atol=1e-6)
+    for wrong in ({"documents": {"kind": "random"}}, {"documents": {"kind": "tail", "size": 1}}, {"reducer": 1}):
+        place.write_text(json.dumps(wrong))
+        with pytest.raises(InputError, match="ReducerModule"):
+            LateInteractionEncoder.load(folder, backend="numpy")
 
 
 def test_fingerprints_tell_rules_apart(build):

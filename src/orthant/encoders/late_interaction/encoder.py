@@ -116,7 +116,7 @@ class LateInteractionEncoder:
             self.backend, folder.backbone, own, threads=self._threads, device=device
         )
         self._head, self._behind = (Network(head_layers(part)) for part in (folder.head, folder.behind))
-        self._reduce = None if folder.rules.reducer is None else make_reducer(folder.rules.reducer)
+        self._reduce = {role: make_reducer(one) for role, one in folder.rules.reducers.items()}
         self._roles = {role: self._role_settings(role) for role in _ROLES}
         self._skipped = self._skipped_ids()
         self.dim = folder.dim
@@ -297,9 +297,8 @@ class LateInteractionEncoder:
         if offsets[-1] == 0:
             return Ragged(np.empty((0, self.dim), dtype=np.float32), offsets)
         tokens = Ragged(self._head.transform(np.concatenate(rows)), offsets)
-        reducer = self._folder.rules.reducer
-        if reducer is not None and self._reduce is not None and role in reducer.roles:
-            tokens = self._reduce(tokens)
+        if role in self._reduce:
+            tokens = self._reduce[role](tokens)
         return Ragged(self._behind.transform(tokens.values), tokens.offsets) if self._folder.behind else tokens
 
     def __repr__(self) -> str:

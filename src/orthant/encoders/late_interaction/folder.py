@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,12 @@ from orthant.encoders.pipeline.modules import (
 from orthant.encoders.transformer_folder import TransformerFolder, read_backbone
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError, message
 
-__all__ = ["Expansion", "ReducerSettings", "TokenFolder", "TokenRules", "is_token_folder", "read_token_folder"]
+__all__ = ["ROLES", "Expansion", "ReducerSettings", "TokenFolder", "TokenRules", "is_token_folder", "read_token_folder"]
 
+ROLES = ("query", "document")
 _LEVEL = "token_embeddings"
+# The reducers of Orthant that are computed here, with their settings.
+_REDUCERS = {"cluster": ("k", "ratio", "n_iter", "init", "normalize"), "tail": ("k",), "stride": ("k",)}
 _SAVE_AGAIN = "load it with sentence_transformers.MultiVectorEncoder and save it again with save_pretrained"
 
 
@@ -60,17 +63,22 @@ class ReducerSettings:
 
     Attributes
     ----------
-    kind : {"hierarchical", "cluster"}
-        Ward's clustering of sentence-transformers, or k-means of ``orthant.transforms.TokenClusterer``.
+    kind : {"hierarchical", "cluster", "tail", "stride"}
+        Ward's clustering of sentence-transformers, k-means of ``orthant.transforms.TokenClusterer``, the last k, or
+        every k-th.
     settings : dict
         Arguments of that kind.
-    roles : tuple of str
-        Roles that it applies to.
     """
 
     kind: str
     settings: Mapping[str, Any]
-    roles: tuple[str, ...]
+
+    @property
+    def normalizes(self) -> bool | None:
+        """Return whether its vectors have unit length; None where they are those that entered."""
+        if self.kind in ("tail", "stride"):
+            return None
+        return bool(self.settings.get("normalize_embeddings", self.settings.get("normalize", False)))
 
 
 @dataclass(frozen=True)
@@ -89,8 +97,8 @@ class TokenRules:
         Roles that the list applies to.
     keep_only : tuple of int or None
         Ids of the only tokens of a document that keep a vector.
-    reducer : ReducerSettings or None
-        Applied last.
+    reducers : dict of str to ReducerSettings
+        Applied last, by role.
     """
 
     query_length: int | None = None
@@ -99,7 +107,7 @@ class TokenRules:
     skiplist: tuple[str, ...] = ()
     skiplist_roles: tuple[str, ...] = ("document",)
     keep_only: tuple[int, ...] | None = None
-    reducer: ReducerSettings | None = None
+    reducers: Mapping[str, ReducerSettings] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -137,11 +145,13 @@ class TokenFolder:
     def normalized(self) -> bool:
         """Return whether every token vector has unit length."""
         last = (*self.head, *self.behind)[-1:]
-        reduced = self.rules.reducer
-        # A mean of unit vectors is none, unless the reducer or a layer behind it says so.
-        if reduced is not None and not self.behind:
-            return bool(reduced.settings.get("normalize_embeddings", reduced.settings.get("normalize", False)))
-        return bool(last) and last[0].kind == "Normalize"
+        unit = bool(last) and last[0].kind == "Normalize"
+        if self.behind:
+            return unit
+        # A mean of unit vectors is none, unless the reducer says so.
+        found = [one.normalizes for one in self.rules.reducers.values()]
+        roles = [unit] * (len(found) < len(ROLES)) + [unit if one is None else one for one in found]
+        return all(roles)
 
     @property
     def architecture(self) -> str:
@@ -208,14 +218,14 @@ def read_token_folder(path: str | Path) -> TokenFolder:
     if len(reducers) > 1:
         raise InputError(message(f"a folder of modules {names}", "one reducer of tokens at most", _SAVE_AGAIN))
     cut = reducers[0] if reducers else len(rest)
-    reducer = _reducer(root, rest[cut]) if reducers else None
+    found = _reducers(root, rest[cut]) if reducers else {}
     head = read_head(root, rest[:cut], level=_LEVEL, width=backbone.width)
     behind = read_head(root, rest[cut + 1 :], level=_LEVEL, width=head_width(head, backbone.width))
-    rules = _rules(backbone.path, root / str(modules[names.index("MultiVectorMask")].get("path", "")), reducer)
+    rules = _rules(backbone.path, root / str(modules[names.index("MultiVectorMask")].get("path", "")), found)
     return TokenFolder(backbone, head, behind, rules)
 
 
-def _rules(transformer: Path, mask: Path, reducer: ReducerSettings | None) -> TokenRules:
+def _rules(transformer: Path, mask: Path, reducers: Mapping[str, ReducerSettings]) -> TokenRules:
     settings = read_json(transformer / "sentence_bert_config.json") or {}
     masking = read_json(mask / "config.json") or {}
     given = settings.get("query_expansion")
@@ -236,30 +246,33 @@ def _rules(transformer: Path, mask: Path, reducer: ReducerSettings | None) -> To
             skiplist=tuple(masking.get("skiplist_words") or ()),
             skiplist_roles=tuple(masking.get("skiplist_tasks") or ("document",)),
             keep_only=tuple(int(one) for one in keep) if keep else None,
-            reducer=reducer,
+            reducers=reducers,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         given_text = f"settings of tokens at {mask.parent} that cannot be read ({error})"
         raise StoreCorruptedError(message(given_text, "those that were saved", "save the model again")) from error
 
 
-def _reducer(root: Path, entry: Mapping[str, Any]) -> ReducerSettings:
+def _reducers(root: Path, entry: Mapping[str, Any]) -> dict[str, ReducerSettings]:
     name, config = class_name(entry), read_json(root / str(entry.get("path", "")) / "config.json") or {}
-    roles = _roles(config)
     if name == "HierarchicalTokenPooling":
-        keys: Sequence[str] = ("pool_factor", "num_protected_tokens", "normalize_embeddings")
         # Models that were saved before the switch existed were not normalised.
         defaults = {"pool_factor": 1.0, "num_protected_tokens": 1, "normalize_embeddings": False}
-        return ReducerSettings("hierarchical", {key: config.get(key, defaults[key]) for key in keys}, roles)
-    own = config.get("reducer", config)
-    if str(entry.get("type", "")).startswith("orthant.") and isinstance(own, dict) and own.get("kind") == "cluster":
-        known = ("k", "ratio", "n_iter", "init", "normalize")
-        return ReducerSettings("cluster", {key: own[key] for key in known if key in own}, roles)
-    expected = "HierarchicalTokenPooling or a cluster reducer of Orthant"
-    kind = f"module {entry.get('name', name)!r} ({name}" + (f", {own['kind']})" if "kind" in own else ")")
-    raise InputError(message(kind, expected, "remove it, or reduce the vectors that are stored"))
-
-
-def _roles(config: Mapping[str, Any]) -> tuple[str, ...]:
-    given = config.get("tasks") or ["document"]
-    return (given,) if isinstance(given, str) else tuple(given)
+        own = ReducerSettings("hierarchical", {key: config.get(key, default) for key, default in defaults.items()})
+        tasks = config.get("tasks") or ["document"]
+        return {role: own for role in ROLES if role in ([tasks] if isinstance(tasks, str) else tasks)}
+    ours = str(entry.get("type", "")).startswith("orthant.")
+    given = {role: config.get(key) for role, key in (("query", "queries"), ("document", "documents"))}
+    out, unknown = {}, "" if ours and any(given.values()) else name
+    for role, settings in given.items() if ours else ():
+        rest = dict(settings or {})
+        kind = str(rest.pop("kind", ""))
+        if settings and kind in _REDUCERS and set(rest) <= set(_REDUCERS[kind]):
+            out[role] = ReducerSettings(kind, rest)
+        elif settings:
+            unknown = f"{name} of kind {kind!r}"
+    if unknown:
+        expected = f"HierarchicalTokenPooling, or a reducer of Orthant of kind {', '.join(_REDUCERS)}"
+        where = f"module {entry.get('name', '')!r} ({unknown})"
+        raise InputError(message(where, expected, "remove it, or reduce the vectors that are stored"))
+    return out

@@ -31,6 +31,9 @@ def make_reducer(given: ReducerSettings) -> Callable[[Ragged], Ragged]:
 
         return TokenClusterer(**given.settings).transform
     settings: dict[str, Any] = dict(given.settings)
+    if given.kind in ("tail", "stride"):
+        k = int(settings["k"])
+        return lambda texts: _picked(texts, slice(-k, None) if given.kind == "tail" else slice(None, None, k))
     factor, protected = float(settings["pool_factor"]), int(settings["num_protected_tokens"])
     normalize = bool(settings["normalize_embeddings"])
 
@@ -42,6 +45,11 @@ def make_reducer(given: ReducerSettings) -> Callable[[Ragged], Ragged]:
         return Ragged(values, np.cumsum([0, *(len(row) for row in rows)], dtype=np.int64))
 
     return reduce
+
+
+def _picked(texts: Ragged, which: slice) -> Ragged:
+    rows = [texts[i][which] for i in range(len(texts))]
+    return Ragged(np.concatenate([texts.values[:0], *rows]), np.cumsum([0, *map(len, rows)], dtype=np.int64))
 
 
 def hierarchical_pool(tokens: FloatArray, *, factor: float, protected: int = 1) -> FloatArray:

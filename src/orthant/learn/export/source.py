@@ -14,6 +14,7 @@ from typing import Any
 
 from orthant.encoders.late_interaction.folder import is_token_folder, read_token_folder
 from orthant.encoders.pipeline.exported import EXPORT_FILE
+from orthant.encoders.pipeline.modules import read_module_list
 from orthant.encoders.transformer_folder import TransformerFolder, read_transformer_folder
 from orthant.errors import InputError, NotFoundError, OrthantError, message
 
@@ -112,7 +113,13 @@ def _loaded(folder: Path) -> Any:
 
     name = "MultiVectorEncoder" if is_token_folder(folder) else "SentenceTransformer"
     try:
+        if any(str(entry.get("type", "")).startswith("orthant.") for entry in read_module_list(folder)):
+            from orthant.learn.text.encoder import load_text_model
+
+            return _single_precision(load_text_model(folder, device="cpu"))
         loaded = getattr(sentence_transformers, name)(str(folder), device="cpu", local_files_only=True)
+    except OrthantError:
+        raise
     except Exception as error:
         # Whatever the library and the model's own code raise.
         reason = " ".join(str(error).split())[:300]
