@@ -31,8 +31,8 @@ __all__ = [
 
 # A module's place in a saved pipeline, and the heads that no supported pooling reads.
 _PREFIX = re.compile(r"^(?:0\.(?:auto_model|model)\.|bert\.)")
-_OLD_NORM = re.compile(r"LayerNorm\.(gamma|beta)$")
-_NORM_WORDS = {"gamma": "weight", "beta": "bias"}
+# What the first BERT called scale and shift; some releases of transformers write these names again.
+_LEGACY = {"gamma": "weight", "beta": "bias"}
 _UNUSED = re.compile(r"(?:^|\.)pooler\.dense\.(?:weight|bias)$|^cls\.")
 
 
@@ -50,8 +50,9 @@ def canonical_tensor_name(name: str) -> str | None:
         The same name for the same tensor, whichever of the two it came from.
     """
     short = _PREFIX.sub("", name)
-    # The first BERT had other words for it, and some releases of transformers write them back.
-    short = _OLD_NORM.sub(lambda found: f"LayerNorm.{_NORM_WORDS[found.group(1)]}", short)
+    head, _, last = short.rpartition(".")
+    if head.endswith("LayerNorm"):
+        short = f"{head}.{_LEGACY.get(last, last)}"
     return None if _UNUSED.search(short) or short.endswith("position_ids") else short
 
 

@@ -283,8 +283,10 @@ def _architecture(model: Any, modules: Mapping[str, Any]) -> str:
     config = getattr(inner, "config", None)
     children = list((getattr(model, "_modules", None) or {}).values())
     names = [type(one).__name__ for one in children]
-    if config is None or names[:2] != ["Transformer", "Pooling"] or not set(names[2:]) <= set(HEAD_KINDS):
-        return "+".join(names) or type(model).__name__
+    named = architecture_name(config.to_dict()) if config is not None else ""
+    if not named or names[:2] != ["Transformer", "Pooling"] or not set(names[2:]) <= set(HEAD_KINDS):
+        direction = "-bidirectional" if named.endswith("-bidirectional") else ""
+        return ("+".join(names) or type(model).__name__) + direction
     head = children[2:-1] if names[-1] == "Normalize" else children[2:]
     parts = [
         (
@@ -294,7 +296,7 @@ def _architecture(model: Any, modules: Mapping[str, Any]) -> str:
         )
         for one in head
     ]
-    return architecture_name(config.to_dict()) + head_label(parts)
+    return named + head_label(parts)
 
 
 def _is_normalized(model: Any) -> bool:
@@ -303,14 +305,16 @@ def _is_normalized(model: Any) -> bool:
 
 
 def _pooling(modules: Mapping[str, Any]) -> str:
-    pooling = modules.get("Pooling")
+    # Poolings that are not the library's own tell their settings by the same attribute.
+    telling = (one for one in modules.values() if getattr(one, "pooling_mode", None) is not None)
+    pooling = modules.get("Pooling") or next(telling, None)
     found = getattr(pooling, "pooling_mode", None)
     # Releases before 6 tell it by a method.
     older = getattr(pooling, "get_pooling_mode_str", None)
     if found is None and callable(older):
         found = older()
-    label = found if isinstance(found, str) else "+".join(found or ())
-    return label + ("" if getattr(pooling, "include_prompt", True) else "-without-prompt")
+    prompt = "" if getattr(pooling, "include_prompt", True) else "-without-prompt"
+    return (found if isinstance(found, str) else "+".join(found or ())) + prompt
 
 
 def _special_tokens(tokenizer: Any) -> int:

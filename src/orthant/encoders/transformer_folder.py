@@ -119,7 +119,7 @@ class TransformerFolder:
 
 
 def architecture_name(config: Mapping[str, Any]) -> str:
-    """Return model type, layers and width of a transformers configuration as one word.
+    """Return model type, layers and width of a transformers configuration as one word, and a causal mask removed.
 
     Parameters
     ----------
@@ -132,7 +132,9 @@ def architecture_name(config: Mapping[str, Any]) -> str:
         Such as ``"bert-6x384"``.
     """
     layers = config.get("num_hidden_layers") or config.get("n_layers") or config.get("n_layer") or 0
-    return f"{config.get('model_type', 'model')}-{layers}x{_width(config)}"
+    # The same weights give other vectors once a decoder looks both ways.
+    direction = "-bidirectional" if config.get("is_causal") is False else ""
+    return f"{config.get('model_type', 'model')}-{layers}x{_width(config)}{direction}"
 
 
 def _width(config: Mapping[str, Any]) -> int:
