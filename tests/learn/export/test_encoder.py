@@ -149,7 +149,10 @@ def saved_decoder(tmp_path):
     return save
 
 
-@pytest.mark.parametrize("name", ["qwen2", pytest.param("mistral", marks=pytest.mark.slow), "gpt2"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("mistral", "gpt2")]
+
+
+@pytest.mark.parametrize("name", ["qwen2", *SLOW])
 def test_decoders_are_recorded(saved_decoder, tmp_path, name):
     from sentence_transformers.base.modules import Normalize
     from sentence_transformers.sentence_transformer.modules import Pooling
