@@ -15,6 +15,7 @@ _HOMES = {
     "Flat": "orthant.index.flat",
     "Hit": "orthant.collection.results",
     "SearchResult": "orthant.collection.results",
+    "load_artifact": "orthant.artifact",
     "load_encoder": "orthant.encoders.registry",
     "open": "orthant.collection.opening",
 }
@@ -32,9 +33,10 @@ _MODULES = (
     "types",
 )
 
-__all__ = ["Collection", "Flat", "Hit", "SearchResult", "__version__", "load_encoder", "open"]
+__all__ = ["Collection", "Flat", "Hit", "SearchResult", "__version__", "load_artifact", "load_encoder", "open"]
 
 if TYPE_CHECKING:
+    from orthant.artifact import load_artifact
     from orthant.collection.collection import Collection
     from orthant.collection.opening import open
     from orthant.collection.results import Hit, SearchResult

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 from collections.abc import Mapping
@@ -17,9 +18,26 @@ import numpy.typing as npt
 
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError, StoreVersionError, message
 
-__all__ = ["ARTIFACT_FORMAT", "read_artifact", "write_artifact", "write_bytes_atomically"]
+__all__ = [
+    "ARTIFACT_CLASSES",
+    "ARTIFACT_FORMAT",
+    "load_artifact",
+    "read_artifact",
+    "write_artifact",
+    "write_bytes_atomically",
+]
 
 ARTIFACT_FORMAT = 1
+ARTIFACT_CLASSES = {
+    "encoder.static": "orthant.encoders.static.StaticEncoder",
+    "quantization.lvq": "orthant.quantization.lvq.LVQ",
+    "quantization.sq8": "orthant.quantization.scalar.SQ8",
+    "transform.leanvec": "orthant.transforms.leanvec.LeanVec",
+    "transform.network": "orthant.transforms.network.Network",
+    "transform.reduction": "orthant.transforms.reduction.Reduction",
+}
+"""Which class loads which kind. Names, so that nothing is imported before it is asked for."""
+
 _ARRAYS = "arrays.safetensors"
 _CONFIG = "config.json"
 
@@ -140,3 +158,54 @@ def read_artifact(folder: str | Path, *, kind: str | None = None) -> tuple[dict[
     from safetensors.numpy import load
 
     return load(payload), record
+
+
+def load_artifact(folder: str | Path) -> Any:
+    """Load whatever a folder holds, by the class that wrote it.
+
+    Parameters
+    ----------
+    folder : str or Path
+        What ``save`` of a transform, a quantizer or a table wrote, such as what a training left.
+
+    Returns
+    -------
+    object
+        A fitted one, of the class that ``ARTIFACT_CLASSES`` names for its kind.
+
+    Raises
+    ------
+    NotFoundError
+        The folder holds no artefact.
+    InputError
+        A kind that is not known here; the text lists those that are.
+    StoreCorruptedError
+        A damaged file.
+    StoreVersionError
+        A newer release wrote it.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> from orthant.quantization import SQ8
+    >>> folder = mkdtemp()
+    >>> SQ8().fit(np.eye(4, dtype=np.float32)).save(folder)
+    >>> load_artifact(folder)
+    SQ8(coverage=1.0)
+    """
+    folder = Path(folder)
+    try:
+        record = json.loads((folder / _CONFIG).read_text())
+    except (OSError, ValueError):
+        # A missing or damaged file is told best by the reader.
+        record = read_artifact(folder)[1]
+    kind = record.get("kind") if isinstance(record, dict) else read_artifact(folder)[1]["kind"]
+    if not isinstance(kind, str) or kind not in ARTIFACT_CLASSES:
+        given = f"{folder} with a config.json of kind {kind!r}"
+        known = f"an artefact of kind {', '.join(sorted(ARTIFACT_CLASSES))}"
+        remedy = (
+            "load an encoder with load_encoder" if kind is None else "upgrade orthant, or load it with its own class"
+        )
+        raise InputError(message(given, known, remedy))
+    module, _, name = ARTIFACT_CLASSES[kind].rpartition(".")
+    return getattr(importlib.import_module(module), name).load(folder)

@@ -298,8 +298,13 @@ class Quantizer(Protocol):
 class Index(Protocol):
     """Finds nearest neighbours among vectors with int64 ids."""
 
-    dim: int
-    metric: Metric
+    @property
+    def dim(self) -> int:
+        """Dimension of the vectors."""
+
+    @property
+    def metric(self) -> Metric:
+        """How vectors are compared."""
 
     def __len__(self) -> int:
         """Return the number of live vectors."""

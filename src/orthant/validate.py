@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant.errors import DimensionError, DtypeError, InputError, NonFiniteError, message
-from orthant.types import BitmapArray, CodeArray, FloatArray, IdArray, Metric
+from orthant.types import BitmapArray, CodeArray, FloatArray, IdArray, Metric, Ragged
 
 __all__ = [
     "as_allowed",
     "as_codes",
     "as_ids",
+    "as_ragged",
     "as_texts",
     "as_vectors",
     "check_choice",
@@ -190,6 +191,65 @@ def as_ids(ids: npt.ArrayLike | Iterable[int], *, count: int | None = None, name
         )
     if len(np.unique(out)) != len(out):
         raise InputError(message(f"repeated values in {name}", "distinct ids", "keep one row per id"))
+    return out
+
+
+def as_ragged(tokens: Any, *, dim: int | None = None, name: str = "tokens", nonempty: bool = False) -> Ragged:
+    """Return sets of vectors as a ``Ragged`` of finite float32 rows, or say what is wrong with them.
+
+    Parameters
+    ----------
+    tokens : Ragged, or sequence of array-like of shape (length, d)
+        One set of vectors per item.
+    dim : int, optional
+        Number of columns required. Left out, any is accepted.
+    name : str, default "tokens"
+        How the argument is called in an error.
+    nonempty : bool, default False
+        Refuse a set without vectors (it has no best match).
+
+    Returns
+    -------
+    Ragged
+        ``values`` of shape (T, d), float32, C-contiguous; ``offsets`` of shape (n + 1,), int64, from 0 to T.
+
+    Raises
+    ------
+    DtypeError
+        Not a ``Ragged`` and not a sequence of matrices, or offsets that are not integers.
+    DimensionError
+        Wrong columns, or offsets that do not cover the values in order.
+    NonFiniteError
+        NaN or infinity.
+    InputError
+        An empty set where ``nonempty`` is set.
+    """
+    if not isinstance(tokens, Ragged):
+        if isinstance(tokens, np.ndarray) and tokens.ndim != 3:
+            expected = "a Ragged, or one matrix per item"
+            raise DtypeError(message(f"{name} as one array of shape {tokens.shape}", expected, f"write [{name}]"))
+        rows = [as_vectors(one, dim=dim, name=f"{name}[{i}]") for i, one in enumerate(tokens)]
+        widths = {row.shape[1] for row in rows}
+        if len(widths) > 1:
+            raise DimensionError(message(f"{name} of {sorted(widths)} columns", "one width", "use one encoder"))
+        empty = np.zeros((0, dim or (widths.pop() if widths else 1)), dtype=np.float32)
+        offsets = np.cumsum([0, *(len(row) for row in rows)], dtype=np.int64)
+        out = Ragged(np.concatenate([empty, *rows]), offsets)
+    else:
+        offsets = np.asarray(tokens.offsets)
+        if offsets.ndim != 1 or not len(offsets) or offsets.dtype.kind not in "iu":
+            given = f"offsets of {name} of dtype {offsets.dtype} and shape {offsets.shape}"
+            raise DtypeError(message(given, "n + 1 integers", "pass what the encoder returned"))
+        out = Ragged(as_vectors(tokens.values, dim=dim, name=name), np.ascontiguousarray(offsets, dtype=np.int64))
+    lengths = np.diff(out.offsets)
+    if out.offsets[0] != 0 or out.offsets[-1] != len(out.values) or (lengths < 0).any():
+        given = f"offsets of {name} that do not cover {len(out.values)} rows in order"
+        raise DimensionError(message(given, "values from 0 to the number of rows", "pass what the encoder returned"))
+    if nonempty and (lengths == 0).any():
+        bad = np.flatnonzero(lengths == 0)
+        shown = ", ".join(str(i) for i in bad[:_MAX_SHOWN]) + (" ..." if len(bad) > _MAX_SHOWN else "")
+        given = f"{len(bad)} of {name} without a single vector: {shown}"
+        raise InputError(message(given, "one vector at least, since an empty set has no best match", "drop them"))
     return out
 
 

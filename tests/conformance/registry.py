@@ -114,6 +114,7 @@ register_transform("reference-centering", lambda dim: reference.Centering())
 register_transform("reduction", lambda dim: Reduction(dim=max(1, dim // 2)))
 register_transform("reduction-chosen", lambda dim: Reduction(), dims=(*range(1, 131, 9), 31, 32, 33, 64, 65))
 register_transform("reduction-origin", lambda dim: Reduction(dim=max(1, dim // 3), center=False), dims=(1, 2, 33, 128))
+EXEMPT["Network"] = "comes trained: there is nothing to fit, so it has no unfitted state; tested in test_network.py"
 for metric in ("dot", "cosine", "l2"):
     register_transform(
         f"leanvec-{metric}",

@@ -16,6 +16,7 @@ from encoders.tiny_models import POSITIONS, WIDTH, bert_weights, write_tiny_bert
 from orthant.encoders import bert_backends, onnx_graph, transformer
 from orthant.encoders.bert_weights import hash_tokenizer, hash_weights
 from orthant.encoders.fingerprint import Fingerprint, difference
+from orthant.encoders.pipeline.pooling import pool
 from orthant.encoders.transformer import TransformerEncoder
 from orthant.encoders.transformer_folder import read_transformer_folder
 from orthant.errors import InputError, MissingExtraError, NotFoundError, StoreCorruptedError
@@ -103,7 +104,7 @@ def test_poolings_leave_padding_out_on_either_side():
     states = np.array([[[9.0, 9.0], [1.0, 4.0], [3.0, 0.0]], [[1.0, 4.0], [3.0, 0.0], [9.0, 9.0]]], dtype=np.float32)
     mask = np.array([[0, 1, 1], [1, 1, 0]])
     for pooling, wanted in (("mean", [2, 2]), ("cls", [1, 4]), ("max", [3, 4])):
-        np.testing.assert_array_equal(bert_backends.pool(states, mask, pooling=pooling), [wanted, wanted])
+        np.testing.assert_array_equal(pool(states, mask, pooling=pooling), [wanted, wanted])
 
 
 @pytest.mark.parametrize("pooling", ["cls", "max"])
@@ -147,7 +148,7 @@ def test_w62_chunk_weights_windows_by_their_tokens(folder, tmp_path, encoder):
     letters = LONG.replace(" ", "")
     parts = chunked._windows([LONG], transformer.TruncationCount())
     assert parts.weights.tolist() == [22, len(letters) - 22] and parts.owner.tolist() == [0, 0]
-    pooled = np.stack([raw._pooled([one])[0] for one in parts.ids])
+    pooled = np.stack([raw._pooled([one], np.zeros(1))[0] for one in parts.ids])
     wanted = (pooled * parts.weights[:, None]).sum(axis=0)
     out, report = chunked.encode_with_report(["a", LONG, "b"])
     np.testing.assert_allclose(out[1], wanted / np.linalg.norm(wanted), atol=1e-6)
@@ -271,9 +272,11 @@ def test_what_is_not_computed_here_points_to_the_object(tmp_path):
     write_tiny_bert(tmp_path)
     for name, content in (
         ("modules.json", [{"type": "m.Transformer", "path": ""}, {"type": "m.Dense", "path": "x"}]),
-        ("1_Pooling/config.json", {"pooling_mode": "lasttoken"}),
-        ("1_Pooling/config.json", {"pooling_mode": "mean", "include_prompt": False}),
-        ("1_Pooling/config.json", {"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True}),
+        ("modules.json", [{"type": "mine.Transformer", "path": ""}]),
+        ("1_Pooling/config.json", {"pooling_mode": "attention"}),
+        ("1_Pooling/config.json", {"pooling_mode": ["mean", "attention"]}),
+        ("1_Pooling/config.json", {"pooling_mode_mean_tokens": False}),
+        ("1_Pooling/config.json", {"pooling_mode_mean_tokens": True, "pooling_mode_attention": True}),
     ):
         before = (tmp_path / name).read_text()
         (tmp_path / name).write_text(json.dumps(content))

@@ -37,9 +37,9 @@ def application() -> typer.Typer:
         reproduce,
         search,
         stats,
-        train,
         warmup,
     )
+    from orthant.cli.learning import export_encoder, train
 
     app = typer.Typer(
         name="orthant",
@@ -63,23 +63,8 @@ def application() -> typer.Typer:
     ) -> None:
         pass
 
-    verbs = (
-        demo,
-        add,
-        search,
-        evaluate,
-        stats,
-        check,
-        exporting,
-        importing,
-        doctor,
-        warmup,
-        train,
-        papers,
-        reproduce,
-        bench,
-    )
-    for verb in verbs:
+    collections = (demo, add, search, evaluate, stats, check, exporting, importing)
+    for verb in (*collections, train, export_encoder, doctor, warmup, papers, reproduce, bench):
         verb.register(app)
     return app
 

@@ -13,12 +13,16 @@ from typing import Any
 _HOMES = {
     "CallableEncoder": "callable",
     "Fingerprint": "fingerprint",
+    "LateInteractionEncoder": "late_interaction.encoder",
+    "MaxSimReranker": "late_interaction.reranker",
     "Model2VecEncoder": "model2vec",
     "SentenceTransformerEncoder": "sentence_transformers",
     "StaticEncoder": "static",
     "TransformerEncoder": "transformer",
     "encoder_names": "registry",
     "load_encoder": "registry",
+    "load_token_encoder": "registry",
+    "maxsim": "late_interaction.reranker",
     "register_encoder_name": "registry",
 }
 

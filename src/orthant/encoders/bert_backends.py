@@ -1,4 +1,4 @@
-"""Three ways to run a transformer on token ids, with one shape of answer; pooling is here too, once for all.
+"""Three ways to run a transformer on token ids, with one shape of answer.
 
 ``onnx`` needs onnxruntime (and onnx, to build the graph once), ``torch`` needs transformers, ``numpy`` nothing more:
 it is the readable reference, about four times slower.
@@ -7,6 +7,7 @@ it is the readable reference, about four times slower.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -20,9 +21,10 @@ from orthant.errors import InputError, MissingExtraError, message
 from orthant.threads import default_threads
 from orthant.types import FloatArray
 
-__all__ = ["BACKENDS", "TokenModel", "choose_backend", "load_token_model", "pool"]
+__all__ = ["BACKENDS", "TokenModel", "choose_backend", "load_token_model"]
 
 BACKENDS = ("auto", "onnx", "onnx-int8", "torch", "numpy")
+_TOKEN_OUTPUTS = ("last_hidden_state", "token_embeddings")
 _PLAIN = "a BERT model with GELU and absolute positions, in safetensors"
 
 
@@ -30,7 +32,7 @@ class TokenModel(Protocol):
     """Token ids to token states."""
 
     def states(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> FloatArray:
-        """Return states of shape (n, t, d), float32, for ids and mask of shape (n, t)."""
+        """Return states of shape (n, t, d), float32, for ids and mask of shape (n, t); (n, d) from a pooling graph."""
         ...
 
 
@@ -62,7 +64,9 @@ def choose_backend(backend: str, folder: TransformerFolder, weight_hash: str) ->
     InputError
         The backend cannot run this model.
     """
-    built = folder.weights is not None and folder.is_plain_bert
+    if folder.exported is not None:
+        return _exported_backend(backend, folder.exported.precision)
+    built = folder.is_built
     if backend == "auto":
         if (built or folder.onnx is not None) and _can_onnx(folder, weight_hash, int8=False):
             return "onnx"
@@ -84,11 +88,25 @@ def choose_backend(backend: str, folder: TransformerFolder, weight_hash: str) ->
     return backend
 
 
+def _exported_backend(backend: str, precision: str) -> str:
+    """An exported folder has one graph, and nothing else that could run."""
+    own = "onnx-int8" if precision == "int8" else "onnx"
+    if backend not in ("auto", own):
+        given = f"backend={backend!r} for an encoder exported in {precision}"
+        raise InputError(message(given, f"'auto' or {own!r}", "load the model that it was exported from"))
+    if not _installed("onnxruntime"):
+        raise MissingExtraError(
+            message(
+                "an exported encoder without onnxruntime", "the extra orthant[onnx]", "run: pip install onnxruntime"
+            )
+        )
+    return own
+
+
 def _can_onnx(folder: TransformerFolder, weight_hash: str, *, int8: bool) -> bool:
     if not _installed("onnxruntime"):
         return False
-    ready = not (folder.weights is not None and folder.is_plain_bert)
-    return ready or _installed("onnx") or is_cached(folder, weight_hash, int8=int8)
+    return not folder.is_built or _installed("onnx") or is_cached(folder, weight_hash, int8=int8)
 
 
 def _missing(given: str, extra: str, built: bool) -> MissingExtraError:
@@ -133,15 +151,15 @@ def load_token_model(
         return _NumpyModel(folder)
     if backend == "torch":
         return _TorchModel(folder, threads=threads, device=device)
-    built = folder.weights is not None and folder.is_plain_bert
-    graph = cached_graph(folder, weight_hash, int8=backend == "onnx-int8") if built else folder.onnx
+    graph = cached_graph(folder, weight_hash, int8=backend == "onnx-int8") if folder.is_built else folder.onnx
     # Windows go through the int8 graph one at a time, so its threads are used across windows, not within.
     wanted = 1 if backend == "onnx-int8" else threads
-    return _OnnxModel(graph or folder.path, threads=wanted)
+    outputs = _TOKEN_OUTPUTS if folder.exported is None else (folder.exported.output,)
+    return _OnnxModel(graph or folder.path, threads=wanted, outputs=outputs)
 
 
 class _OnnxModel:
-    def __init__(self, graph: Path | bytes, *, threads: int | None) -> None:
+    def __init__(self, graph: Path | bytes, *, threads: int | None, outputs: Sequence[str]) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -151,13 +169,13 @@ class _OnnxModel:
         source = graph if isinstance(graph, bytes) else str(graph)
         self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         self._inputs = {one.name for one in self._session.get_inputs()}
-        outputs = [one.name for one in self._session.get_outputs()]
-        wanted = [name for name in ("last_hidden_state", "token_embeddings") if name in outputs]
+        found = [one.name for one in self._session.get_outputs()]
+        wanted = [name for name in outputs if name in found]
         if not wanted or not self._inputs <= {"input_ids", "attention_mask", "token_type_ids"}:
             raise InputError(
                 message(
-                    f"a graph from {sorted(self._inputs)} to {outputs}",
-                    "input_ids, attention_mask (token_type_ids) to last_hidden_state or token_embeddings",
+                    f"a graph from {sorted(self._inputs)} to {found}",
+                    f"input_ids, attention_mask (token_type_ids) to {' or '.join(outputs)}",
                     "export the encoder for feature extraction",
                 )
             )
@@ -249,36 +267,3 @@ def _gelu(x: FloatArray) -> FloatArray:
     from scipy.special import erf
 
     return x * np.float32(0.5) * (1 + erf(x * np.float32(1 / np.sqrt(2))))
-
-
-def pool(states: FloatArray, mask: npt.NDArray[np.int64], *, pooling: str) -> FloatArray:
-    """Turn token states into one vector per window, padding left out.
-
-    Parameters
-    ----------
-    states : ndarray of shape (n, t, d), float32
-        Token states.
-    mask : ndarray of shape (n, t), int64
-        1 for tokens, 0 for padding, on either side.
-    pooling : {"mean", "cls", "max"}
-        Average, first token, or largest value per column.
-
-    Returns
-    -------
-    ndarray of shape (n, d), float32
-        Not normalised.
-
-    Examples
-    --------
-    >>> states = np.array([[[1.0], [3.0], [99.0]]], dtype=np.float32)
-    >>> pool(states, np.array([[1, 1, 0]]), pooling="mean")
-    array([[2.]], dtype=float32)
-    """
-    if pooling == "cls":
-        return states[np.arange(len(states)), mask.argmax(axis=1)]
-    if pooling == "max":
-        return np.where(mask[:, :, None] > 0, states, np.float32(-np.inf)).max(axis=1)
-    weights = mask.astype(np.float32)
-    # One small product per row: no masked copy of the states.
-    total = (weights[:, None, :] @ states)[:, 0, :]
-    return total / np.maximum(weights.sum(axis=1, keepdims=True), np.float32(1))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from orthant.errors import InputError, StoreCorruptedError, message
 __all__ = [
     "canonical_tensor_name",
     "hash_file",
+    "hash_model",
     "hash_tokenizer",
     "hash_tokenizer_text",
     "hash_weights",
@@ -83,13 +85,15 @@ def _open(path: Path) -> Any:
         ) from error
 
 
-def hash_weights(path: str | Path) -> str:
+def hash_weights(path: str | Path, others: Mapping[str, npt.NDArray[Any]] | None = None) -> str:
     """Digest the weights of a safetensors file, whatever their order in the file.
 
     Parameters
     ----------
     path : str or Path
         The file.
+    others : mapping of str to ndarray, optional
+        Further arrays of the model by name, such as those of a Dense module, of any shape.
 
     Returns
     -------
@@ -105,9 +109,40 @@ def hash_weights(path: str | Path) -> str:
     """
     with _open(Path(path)) as handle:
         try:
-            return digest_tensors(_LazyTensors(handle))
+            return digest_tensors(ChainMap(dict(others or {}), _LazyTensors(handle)))  # type: ignore[arg-type]
         except TypeError as error:
             raise _unknown_format(Path(path)) from error
+
+
+def hash_model(weights: Path | None, graph: Path | None, head: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Digest what computes a model's vectors: its weights where they are at hand, else its graph.
+
+    Parameters
+    ----------
+    weights : Path or None
+        The transformer's safetensors file.
+    graph : Path or None
+        Its ONNX graph.
+    head : mapping of str to ndarray
+        Arrays of any shape behind the transformer.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+
+    Raises
+    ------
+    InputError
+        Neither file.
+    StoreCorruptedError
+        A damaged file.
+    """
+    if weights is not None:
+        return hash_weights(weights, head)
+    if graph is None:
+        raise InputError(message("a folder without weights", "model.safetensors or model.onnx", "check the path"))
+    return hash_file(graph)[:16]
 
 
 def read_weights(path: str | Path) -> dict[str, npt.NDArray[np.float32]]:

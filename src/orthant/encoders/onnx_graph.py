@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from orthant.artifact import write_bytes_atomically
 from orthant.encoders.bert_weights import hash_file, read_weights
-from orthant.encoders.transformer_folder import TransformerFolder
+from orthant.encoders.transformer_folder import TransformerFolder, architecture_name
 from orthant.kernels.compile_cache import cache_base
 
-__all__ = ["build_bert_graph", "cache_folder", "cached_graph", "is_cached"]
+__all__ = ["build_bert_graph", "cache_folder", "cached_graph", "is_cached", "quantized_graph"]
 
 # Part of the cache key: raise it whenever the graph changes.
 GRAPH_VERSION = 1
@@ -149,7 +149,7 @@ def cache_folder() -> Path:
 
 def _cached_path(folder: TransformerFolder, weight_hash: str, *, int8: bool) -> Path:
     kind = "int8" if int8 else "fp32"
-    return cache_folder() / f"{folder.architecture}-{weight_hash}-{kind}-g{GRAPH_VERSION}.onnx"
+    return cache_folder() / f"{architecture_name(folder.config)}-{weight_hash}-{kind}-g{GRAPH_VERSION}.onnx"
 
 
 def is_cached(folder: TransformerFolder, weight_hash: str, *, int8: bool) -> bool:
@@ -203,7 +203,7 @@ def cached_graph(folder: TransformerFolder, weight_hash: str, *, int8: bool = Fa
     if is_cached(folder, weight_hash, int8=int8):
         return path
     graph = build_bert_graph(read_weights(folder.weights or folder.path), folder.config)
-    payload = _quantized(graph) if int8 else graph.SerializeToString()
+    payload = quantized_graph(graph) if int8 else graph.SerializeToString()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes_atomically(path, payload)
@@ -213,7 +213,19 @@ def cached_graph(folder: TransformerFolder, weight_hash: str, *, int8: bool = Fa
     return path
 
 
-def _quantized(graph: Any) -> bytes:
+def quantized_graph(graph: Any) -> bytes:
+    """Return a graph with int8 weights per output channel, whose activations are quantised at run time.
+
+    Parameters
+    ----------
+    graph : onnx.ModelProto
+        In float32.
+
+    Returns
+    -------
+    bytes
+        The serialised graph, about a quarter as large.
+    """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 

@@ -13,9 +13,9 @@ from orthant.encoders.model2vec import Model2VecEncoder, is_model2vec
 from orthant.encoders.sentence_transformers import SentenceTransformerEncoder, is_sentence_transformer
 from orthant.encoders.transformer import TransformerEncoder
 from orthant.errors import InputError, NotFoundError, message
-from orthant.types import Encoder
+from orthant.types import Encoder, TokenEncoder
 
-__all__ = ["encoder_names", "load_encoder", "register_encoder_name"]
+__all__ = ["encoder_names", "load_encoder", "load_token_encoder", "register_encoder_name"]
 
 Loader = Callable[[], Encoder]
 
@@ -156,6 +156,56 @@ def load_encoder(spec: Any) -> Encoder:
             f"a {type(spec).__name__} as an encoder",
             "a name, a folder, a model object, or dim, fingerprint, max_tokens, encode and encode_with_report",
             f"pass one of {encoder_names()} to begin",
+        )
+    )
+
+
+def load_token_encoder(spec: Any) -> TokenEncoder:
+    """Turn a folder into an encoder that gives one vector per token; nothing is ever downloaded or guessed.
+
+    Parameters
+    ----------
+    spec : str, Path or TokenEncoder
+        - a folder of a late-interaction model, saved by sentence-transformers or exported;
+        - a folder of another transformer, or ``"minilm"`` and ``"minilm-int8"``: their last states are not trained for
+          a comparison token by token, so they are a baseline;
+        - an encoder of tokens, which comes back as it is.
+
+    Returns
+    -------
+    TokenEncoder
+        With ``dim``, ``fingerprint`` and ``encode_tokens``.
+
+    Raises
+    ------
+    NotFoundError
+        The folder does not exist.
+    InputError
+        Something that gives no vectors for tokens.
+
+    Examples
+    --------
+    >>> load_token_encoder("no/such/folder")
+    Traceback (most recent call last):
+    orthant.errors.NotFoundError: Got no folder no/such/folder; expected a saved late-interaction model. Check the path.
+    """
+    if isinstance(spec, str) and spec in _BUILT_IN:
+        spec = _load_named(spec)
+    if isinstance(spec, (str, os.PathLike)):
+        folder = Path(os.fspath(spec)).expanduser()
+        if not folder.is_dir():
+            raise NotFoundError(message(f"no folder {folder}", "a saved late-interaction model", "check the path"))
+        from orthant.encoders.late_interaction.encoder import LateInteractionEncoder
+        from orthant.encoders.late_interaction.folder import is_token_folder
+
+        return LateInteractionEncoder.load(folder) if is_token_folder(folder) else TransformerEncoder.load(folder)
+    if isinstance(spec, TokenEncoder) and not isinstance(spec, type):
+        return spec
+    raise InputError(
+        message(
+            f"a {type(spec).__name__} as an encoder of tokens",
+            "a folder of a late-interaction model, or an object with dim, fingerprint and encode_tokens",
+            "save a MultiVectorEncoder with save_pretrained and pass the folder",
         )
     )
 

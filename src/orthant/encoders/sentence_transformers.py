@@ -13,6 +13,7 @@ import numpy.typing as npt
 from orthant.encoders.bert_weights import canonical_tensor_name, hash_tokenizer_text
 from orthant.encoders.callable import as_item_list
 from orthant.encoders.fingerprint import Fingerprint, digest_tensors, prompt_label
+from orthant.encoders.pipeline.modules import HEAD_KINDS, head_label
 from orthant.encoders.transformer_folder import architecture_name
 from orthant.encoders.truncation import TruncationCount, warn_truncated
 from orthant.errors import DimensionError, InputError, message
@@ -142,7 +143,7 @@ class SentenceTransformerEncoder:
                 tokenizer_hash=_tokenizer_hash(model),
                 pooling=_pooling(modules),
                 prompt=prompt_label(query, document),
-                normalization="l2" if "Normalize" in modules else "none",
+                normalization="l2" if _is_normalized(model) else "none",
                 dim=self.dim,
                 dtype=_dtype(state() if callable(state) else {}),
                 max_tokens=self.max_tokens,
@@ -280,11 +281,27 @@ def _modules(model: Any) -> dict[str, Any]:
 def _architecture(model: Any, modules: Mapping[str, Any]) -> str:
     inner = getattr(modules.get("Transformer"), "auto_model", None)
     config = getattr(inner, "config", None)
+    children = list((getattr(model, "_modules", None) or {}).values())
+    names = [type(one).__name__ for one in children]
     named = architecture_name(config.to_dict()) if config is not None else ""
-    if not named or list(modules) not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+    if not named or names[:2] != ["Transformer", "Pooling"] or not set(names[2:]) <= set(HEAD_KINDS):
         direction = "-bidirectional" if named.endswith("-bidirectional") else ""
-        return ("+".join(modules) or type(model).__name__) + direction
-    return named
+        return ("+".join(names) or type(model).__name__) + direction
+    head = children[2:-1] if names[-1] == "Normalize" else children[2:]
+    parts = [
+        (
+            type(one).__name__,
+            type(getattr(one, "activation_function", None)).__name__,
+            bool(getattr(one, "use_residual", False)),
+        )
+        for one in head
+    ]
+    return named + head_label(parts)
+
+
+def _is_normalized(model: Any) -> bool:
+    children = list((getattr(model, "_modules", None) or {}).values())
+    return bool(children) and type(children[-1]).__name__ == "Normalize"
 
 
 def _pooling(modules: Mapping[str, Any]) -> str:

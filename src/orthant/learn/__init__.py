@@ -34,6 +34,7 @@ _HOMES: dict[str, str] = {
     "EmbeddingDistillation": "orthant.learn.losses.distillation",
     "EnergyConfusion": "orthant.learn.losses.regularisers.confusion",
     "EntropyCost": "orthant.learn.losses.regularisers.weights",
+    "ExportReport": "orthant.learn.export.report",
     "FusedTeacher": "orthant.learn.mining.scorers",
     "Generated": "orthant.learn.synthesis.generator",
     "GenerationCost": "orthant.learn.synthesis.endpoint",
@@ -120,6 +121,8 @@ _HOMES: dict[str, str] = {
     "count_batches": "orthant.learn.samplers.protocol",
     "count_mixed_batches": "orthant.learn.samplers.protocol",
     "deduplicate": "orthant.learn.conversion.splitting",
+    "export_encoder": "orthant.learn.export.encoder",
+    "export_network": "orthant.learn.export.networks",
     "find_leaks": "orthant.learn.conversion.splitting",
     "fisher_diagonal": "orthant.learn.analysis.gradients",
     "fuse_scores": "orthant.learn.mining.scorers",
@@ -181,6 +184,7 @@ __all__ = [
     "EmbeddingDistillation",
     "EnergyConfusion",
     "EntropyCost",
+    "ExportReport",
     "FusedTeacher",
     "Generated",
     "GenerationCost",
@@ -267,6 +271,8 @@ __all__ = [
     "count_batches",
     "count_mixed_batches",
     "deduplicate",
+    "export_encoder",
+    "export_network",
     "find_leaks",
     "fisher_diagonal",
     "fuse_scores",
@@ -322,6 +328,9 @@ if TYPE_CHECKING:
     from orthant.learn.conversion.splitting import check_leakage, deduplicate, find_leaks, split_by_group
     from orthant.learn.conversion.tables import PairTable, read_tables, write_tables
     from orthant.learn.conversion.templates import InContextPrompt, InstructionTemplate
+    from orthant.learn.export.encoder import export_encoder
+    from orthant.learn.export.networks import export_network
+    from orthant.learn.export.report import ExportReport
     from orthant.learn.gradcache import GradCache
     from orthant.learn.losses.contrastive import ContrastiveLoss
     from orthant.learn.losses.distillation import DistillationLoss, EmbeddingDistillation

@@ -22,6 +22,7 @@ _HOMES: dict[str, str] = {
     "ProjectionHead": "orthant.nn.heads",
     "Quantized": "orthant.nn.codebooks.usage",
     "RandomReducer": "orthant.nn.token_reducers",
+    "Residual": "orthant.nn.residual",
     "ResidualVQ": "orthant.nn.codebooks.residual",
     "SimVQ": "orthant.nn.codebooks.simvq",
     "StrideReducer": "orthant.nn.token_reducers",
@@ -55,6 +56,7 @@ __all__ = [
     "ProjectionHead",
     "Quantized",
     "RandomReducer",
+    "Residual",
     "ResidualVQ",
     "SimVQ",
     "StrideReducer",
@@ -92,6 +94,7 @@ if TYPE_CHECKING:
     from orthant.nn.latent_attention import LatentAttentionPooling
     from orthant.nn.poolings import ContextualEosPooling, MaxPooling, MeanPooling, Pooling, TokenPooling, make_pooling
     from orthant.nn.prototypes import equiangular_prototypes, orthonormal_prototypes, simplex_prototypes, welch_bound
+    from orthant.nn.residual import Residual
     from orthant.nn.target_attention import TargetAttention
     from orthant.nn.token_reducers import (
         ClusterReducer,

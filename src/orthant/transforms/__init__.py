@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 _HOMES = {
     "LeanVec": "orthant.transforms.leanvec",
+    "Layer": "orthant.transforms.layers",
+    "Network": "orthant.transforms.network",
     "Reduction": "orthant.transforms.reduction",
     "TokenClusterer": "orthant.transforms.token_clustering",
     "choose_dim": "orthant.transforms.choosing",
     "leanvec_loss": "orthant.transforms.leanvec",
 }
 
-__all__ = ["LeanVec", "Reduction", "TokenClusterer", "choose_dim", "leanvec_loss"]
+__all__ = ["Layer", "LeanVec", "Network", "Reduction", "TokenClusterer", "choose_dim", "leanvec_loss"]
 
 if TYPE_CHECKING:
     from orthant.transforms.choosing import choose_dim
+    from orthant.transforms.layers import Layer
     from orthant.transforms.leanvec import LeanVec, leanvec_loss
+    from orthant.transforms.network import Network
     from orthant.transforms.reduction import Reduction
     from orthant.transforms.token_clustering import TokenClusterer
 

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from orthant.errors import InputError, message
+from orthant.kernels.multivector.maxsim import maxsim_scores
 from orthant.kernels.topk import top_k
 from orthant.learn.conversion.tables import PairTable
 from orthant.measures.ranking import RankingScores, score_run
 from orthant.measures.runs import run_from_arrays
+from orthant.types import Ragged
 
 __all__ = ["JudgedPairs", "judge", "judged_pairs"]
 
@@ -113,34 +115,33 @@ def judge(model: Any, task: JudgedPairs, metric: str, *, batch_size: int = _BATC
         Something that does not encode texts.
     """
     scores = _scores(model, task, batch_size)
-    ids, values = top_k(scores, min(_DEPTH, scores.shape[1]))
+    ids, values, _ = top_k(scores, min(_DEPTH, scores.shape[1]))
     run = run_from_arrays(ids, values)
     qrels = {i: dict.fromkeys(found, 1) for i, found in enumerate(task.relevant)}
     return score_run(run, qrels, [metric])[metric]
 
 
 def _scores(model: Any, task: JudgedPairs, batch_size: int) -> Any:
+    queries, documents = _encoded(model, task, batch_size)
+    if isinstance(queries, Ragged):
+        return maxsim_scores(queries.values, queries.offsets, documents.values, documents.offsets)
+    return _unit(queries) @ _unit(documents).T
+
+
+def _encoded(model: Any, task: JudgedPairs, batch_size: int) -> tuple[Any, Any]:
     if hasattr(model, "encode_tokens"):
-        return _token_scores(
-            model.encode_tokens(task.queries, role="query"), model.encode_tokens(task.documents, role="document")
-        )
+        queries = model.encode_tokens(task.queries, role="query", batch_size=batch_size)
+        return queries, model.encode_tokens(task.documents, role="document", batch_size=batch_size)
     if hasattr(model, "encode_query"):
-        sides = [
-            encode(texts, batch_size=batch_size, show_progress_bar=False)
-            for encode, texts in ((model.encode_query, task.queries), (model.encode_document, task.documents))
-        ]
-        if isinstance(sides[0], list):
-            return _token_scores(*map(_ragged, sides))
-    elif hasattr(model, "encode"):
-        sides = [
-            model.encode(task.queries, role="query", batch_size=batch_size),
-            model.encode(task.documents, role="document", batch_size=batch_size),
-        ]
-    else:
-        raise InputError(
-            message(f"a {type(model).__name__} to judge", "a model that encodes texts", "pass a model or an encoder")
-        )
-    return _unit(sides[0]) @ _unit(sides[1]).T
+        queries = model.encode_query(task.queries, batch_size=batch_size, show_progress_bar=False)
+        documents = model.encode_document(task.documents, batch_size=batch_size, show_progress_bar=False)
+        return (_ragged(queries), _ragged(documents)) if isinstance(queries, list) else (queries, documents)
+    if hasattr(model, "encode"):
+        queries = model.encode(task.queries, role="query", batch_size=batch_size)
+        return queries, model.encode(task.documents, role="document", batch_size=batch_size)
+    raise InputError(
+        message(f"a {type(model).__name__} to judge", "a model that encodes texts", "pass a model or an encoder")
+    )
 
 
 def _unit(vectors: Any) -> Any:
@@ -148,15 +149,7 @@ def _unit(vectors: Any) -> Any:
     return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
 
 
-def _ragged(parts: Sequence[Any]) -> Any:
-    from orthant.types import Ragged
-
+def _ragged(parts: Sequence[Any]) -> Ragged:
     arrays = [np.asarray(part.detach().cpu() if hasattr(part, "detach") else part, np.float32) for part in parts]
     offsets = np.concatenate([[0], np.cumsum([len(a) for a in arrays])]).astype(np.int64)
     return Ragged(np.ascontiguousarray(np.concatenate(arrays)), offsets)
-
-
-def _token_scores(queries: Any, documents: Any) -> Any:
-    from orthant.kernels.maxsim import maxsim_scores
-
-    return maxsim_scores(queries.values, queries.offsets, documents.values, documents.offsets)

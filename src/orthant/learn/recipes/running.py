@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -270,8 +270,7 @@ class RecipeRun:
         for name, task in tasks.items():
             self._say(f"judging on {name}: {len(task.queries):,} queries, {len(task.documents):,} documents")
             found[name] = {
-                arm: self._timed(f"judging {arm}", lambda model=model, task=task: judge(model, task, metric))
-                for arm, model in arms.items()
+                arm: self._timed(f"judging {arm}", partial(judge, m, task, metric)) for arm, m in arms.items()
             }
         return TrainingReport(
             name=self.recipe.name,
@@ -292,7 +291,7 @@ class RecipeRun:
             return None, {}
         import shutil
 
-        from orthant.encoders.registry import load_encoder
+        from orthant.encoders.registry import load_encoder, load_token_encoder
         from orthant.learn.export.encoder import export_encoder
 
         self._say(f"exporting to {precision}")
@@ -305,8 +304,6 @@ class RecipeRun:
             lambda: export_encoder(self.model, target, precision=precision, check_texts=texts, min_cosine=-1.0),
         )
         if self.recipe.model.kind == "tokens":
-            from orthant.encoders.token_encoder import load_token_encoder
-
             return load_token_encoder(target), report.to_dict()
         return load_encoder(target), report.to_dict()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from orthant.errors import InputError, message
+from orthant.errors import InputError, NonFiniteError, message
 from orthant.learn.training.batches import ArrayTable, BatchPlan, LazyColumns, collate_rows, named_tables
 from orthant.learn.training.callbacks import Callback
 from orthant.learn.training.checkpoints import Checkpoint
@@ -208,7 +208,10 @@ def _backward(
     total = torch.zeros(())
     parts: dict[str, float] = {}
     for rows in batches:
-        loss, named = _batch_loss(run, tables, plan.part(rows, run.processes.rank))
+        try:
+            loss, named = _batch_loss(run, tables, plan.part(rows, run.processes.rank))
+        except NonFiniteError:
+            loss, named = run.refused_loss(), {}
         (loss / len(batches)).backward()
         total += loss.detach().float().cpu() / len(batches)
         for name, value in named.items():

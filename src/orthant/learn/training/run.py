@@ -185,6 +185,16 @@ class TrainingRun:
         self._vetoed = True
         self.optimizer.zero_grad(set_to_none=True)
 
+    def refused_loss(self) -> torch.Tensor:
+        """Return NaN with a gradient: what a batch counts as whose loss refuses embeddings that are not finite.
+
+        Returns
+        -------
+        torch.Tensor of shape ()
+            It stops the run as a loss that became NaN does, with the last good weights kept.
+        """
+        return next(iter(self.trained.values())).sum() * float("nan")
+
     @property
     def stopped(self) -> bool:
         """Whether the run was stopped."""

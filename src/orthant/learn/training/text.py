@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from orthant.errors import InputError, MissingExtraError, message
+from orthant.errors import InputError, MissingExtraError, NonFiniteError, message
 from orthant.learn.training.batches import BatchPlan, LazyColumns, PlannedBatches
 from orthant.learn.training.checkpoints import Checkpoint
 from orthant.learn.training.run import LossPerTable, TrainingRun
@@ -176,6 +176,7 @@ def _trainer(run: TrainingRun, plan: BatchPlan, tables: Mapping[str, Any], scrat
     )
     from transformers import PrinterCallback
 
+    trainer.training_run = run
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_translated(run, trainer))
     return trainer
@@ -204,13 +205,21 @@ def _stage_trainer(base: Any) -> Any:
         # Emptied when a step begins.
         step_losses: list[torch.Tensor]
         step_parts: list[dict[str, float]]
+        training_run: TrainingRun
 
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
-            returned = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            try:
+                returned = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            except NonFiniteError:
+                loss = self.training_run.refused_loss()
+                returned = (loss, {}) if return_outputs else loss
             loss = returned[0] if return_outputs else returned
             self.step_losses.append(loss.detach().float().cpu())
+            parts = getattr(self.training_run.loss, "last_parts", None)
+            if parts:
+                self.step_parts.append(dict(parts))
             return returned
 
         def track_loss_components(self, loss: Mapping[str, torch.Tensor]) -> None:

@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
         from orthant.index.flat import Flat
         from orthant.learn.recipes.running import RecipeRun
 
-        run = RecipeRun(wanted, folder or wanted.name, make_index=Flat, say=note)
+        run = RecipeRun(wanted, folder or wanted.name, make_index=lambda dim: Flat(dim), say=note)
         if dry_run:
             plan = run.plan()
             print_json(plan.to_dict()) if json else _show_plan(plan)

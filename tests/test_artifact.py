@@ -1,0 +1,73 @@
+"""Artefacts find their class by their kind."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import orthant
+from contracts.package import SOURCE, modules
+from orthant.artifact import ARTIFACT_CLASSES, load_artifact, write_artifact
+from orthant.encoders.static import StaticEncoder
+from orthant.errors import InputError, NotFoundError, StoreCorruptedError
+from orthant.quantization import LVQ, SQ8
+from orthant.transforms import Layer, LeanVec, Network, Reduction
+
+X = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
+MADE = {
+    "quantization.lvq": lambda: LVQ().fit(X),
+    "quantization.sq8": lambda: SQ8().fit(X),
+    "transform.leanvec": lambda: LeanVec(dim=3).fit(X),
+    "transform.network": lambda: Network([Layer("tanh")]),
+    "transform.reduction": lambda: Reduction(dim=3).fit(X),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_each_kind_comes_back_as_its_class(kind, tmp_path):
+    made = MADE[kind]()
+    made.save(tmp_path)
+    again = orthant.load_artifact(tmp_path)
+    assert type(again) is type(made)
+    call = "transform" if hasattr(made, "transform") else "encode"
+    np.testing.assert_array_equal(getattr(again, call)(X), getattr(made, call)(X))
+
+
+def test_tables_come_back_as_encoders():
+    assert isinstance(load_artifact(SOURCE / "encoders" / "static_minilm"), StaticEncoder)
+
+
+def test_every_kind_that_is_written_has_a_class():
+    pattern = re.compile(r'^_?KIND = "((?:transform|quantization|encoder|head|codebook)\.[a-z0-9_.]+)"$', re.M)
+    written = {kind for path in modules().values() for kind in pattern.findall(path.read_text(encoding="utf-8"))}
+    # An exported transformer is no artefact of arrays; load_encoder reads it.
+    assert set(ARTIFACT_CLASSES) == written - {"encoder.onnx"}
+    assert all(kind in MADE or kind == "encoder.static" for kind in ARTIFACT_CLASSES)
+
+
+def test_the_guide_lists_every_kind():
+    page = (SOURCE.parents[1] / "docs" / "guide" / "12-serving-without-torch.md").read_text(encoding="utf-8")
+    for kind, place in ARTIFACT_CLASSES.items():
+        assert re.search(rf"^\| `{re.escape(kind)}` \| `orthant\.\w+\.{place.rpartition('.')[2]}` \|$", page, re.M), (
+            kind
+        )
+
+
+def test_what_cannot_be_loaded_is_told(tmp_path):
+    with pytest.raises(NotFoundError, match="no artefact"):
+        load_artifact(tmp_path)
+    write_artifact(tmp_path / "other", kind="transform.sorcery", arrays={}, config={})
+    with pytest.raises(InputError, match=r"transform\.sorcery.*transform\.leanvec"):
+        load_artifact(tmp_path / "other")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(InputError, match="load_encoder"):
+        load_artifact(tmp_path)
+    (tmp_path / "config.json").write_text("not JSON")
+    (tmp_path / "arrays.safetensors").write_bytes(b"")
+    with pytest.raises(StoreCorruptedError, match="not JSON"):
+        load_artifact(tmp_path)
+    (tmp_path / "config.json").write_text("[1]")
+    with pytest.raises(StoreCorruptedError, match="without a format"):
+        load_artifact(tmp_path)
