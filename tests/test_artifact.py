@@ -12,12 +12,14 @@ from contracts.package import SOURCE, modules
 from orthant.artifact import ARTIFACT_CLASSES, load_artifact, write_artifact
 from orthant.encoders.static import StaticEncoder
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError
-from orthant.quantization import LVQ, SQ8
+from orthant.quantization import LVQ, SQ8, ProductQuantizer, ResidualQuantizer
 from orthant.transforms import Layer, LeanVec, Network, Reduction
 
 X = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
 MADE = {
     "quantization.lvq": lambda: LVQ().fit(X),
+    "quantization.product": lambda: ProductQuantizer(m=2, bits=4).fit(X),
+    "quantization.residual": lambda: ResidualQuantizer(levels=2, bits=4).fit(X),
     "quantization.sq8": lambda: SQ8().fit(X),
     "transform.leanvec": lambda: LeanVec(dim=3).fit(X),
     "transform.network": lambda: Network([Layer("tanh")]),

@@ -31,6 +31,8 @@ ARTIFACT_FORMAT = 1
 ARTIFACT_CLASSES = {
     "encoder.static": "orthant.encoders.static.StaticEncoder",
     "quantization.lvq": "orthant.quantization.lvq.LVQ",
+    "quantization.product": "orthant.quantization.product.ProductQuantizer",
+    "quantization.residual": "orthant.quantization.residual.ResidualQuantizer",
     "quantization.sq8": "orthant.quantization.scalar.SQ8",
     "transform.leanvec": "orthant.transforms.leanvec.LeanVec",
     "transform.network": "orthant.transforms.network.Network",

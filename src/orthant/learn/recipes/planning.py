@@ -212,7 +212,7 @@ def _mean_tokens(model: Any, rows: Sequence[Mapping[str, str]]) -> float:
     # Evenly over the table: neighbours are often of one kind.
     step = max(1, len(rows) // _SAMPLE)
     texts = [text for row in rows[::step] for text in row.values()]
-    features = model.tokenize(texts)
+    features = model.preprocess(texts)
     return float(features["attention_mask"].sum()) / len(texts)
 
 
@@ -226,7 +226,7 @@ def _seconds_per_token(
     texts = [text for row in data[name].rows[:_TIMED_ROWS] for text in row.values()]
     features = {
         key: value.to(next(model.parameters()).device) if hasattr(value, "to") else value
-        for key, value in model.tokenize(texts).items()
+        for key, value in model.preprocess(texts).items()
     }
     tokens = float(features["attention_mask"].sum())
     before, training = torch.get_num_threads(), model.training
