@@ -16,7 +16,7 @@ from orthant.learn.training.stage import Stage
 
 __all__ = ["build_base", "build_model", "build_stages"]
 
-_TOKEN_DIM = 96
+_TOKEN_DIM, _QUERY_TOKENS = 96, 32
 _TEMPERATURE, _TOKEN_TEMPERATURE = 0.05, 1.0
 _POOLINGS = {"latent-attention": "latent_attention", "contextual-eos": "contextual_eos"}
 
@@ -54,7 +54,7 @@ def build_model(recipe: ModelRecipe, *, seed: int = 0) -> Any:
             backbone,
             dim=recipe.dim or _TOKEN_DIM,
             reducer=_reducer(recipe),
-            query_tokens=recipe.query_tokens,
+            query_tokens=recipe.query_tokens or min(_QUERY_TOKENS, recipe.max_tokens),
             document_tokens=recipe.max_tokens,
             prompts=prompts or None,
             seed=seed,

@@ -58,8 +58,8 @@ class ModelRecipe:
         Of ``kind: tokens``; without it every token is kept.
     max_tokens : int, default 128
         Texts are cut there; cost grows with it.
-    query_tokens : int, default 32
-        Window of queries of ``kind: tokens``.
+    query_tokens : int, optional
+        Window of queries of ``kind: tokens``; left out, 32, or ``max_tokens`` where that is smaller.
     bidirectional : bool, default False
         Take the causal mask off a decoder.
     query_prompt, document_prompt : str, default ""
@@ -73,7 +73,7 @@ class ModelRecipe:
     dim: int | None = None
     reducer: ReducerRecipe | None = None
     max_tokens: int = 128
-    query_tokens: int = 32
+    query_tokens: int | None = None
     bidirectional: bool = False
     query_prompt: str = ""
     document_prompt: str = ""
