@@ -17,6 +17,7 @@ SCRIPTS = (
     "two_threads.py",
     "filtered.py",
     "hnsw_study.py",
+    "training.py",
 )
 
 

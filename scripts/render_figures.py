@@ -259,6 +259,35 @@ def filtered_rows(record: dict[str, Any]) -> Iterator[Row]:
     )
 
 
+def training_rows(record: dict[str, Any]) -> Iterator[Row]:
+    targets = record["targets"]
+    for name, run in record["runs"].items():
+        report = run["report"]
+        for data, scores in report["scores"].items():
+            against = {one["arm"]: one for one in report["comparisons"][data]}
+            lost = scores["trained"] - scores["exported"]
+            low, high = against["trained"]["interval"]
+            count = report["judged"][data]
+            yield Row(
+                f"{name}: {report['metric']} on {data}, {count['queries']:,} held-out queries, "
+                f"{count['documents']:,} documents",
+                f"base {scores['base']:.3f}, trained {scores['trained']:.3f} ({low:+.3f} to {high:+.3f}), "
+                f"int8 without torch {scores['exported']:.3f}",
+                _target(
+                    f"int8 loses at most {targets['most_lost_by_export']}", met=lost <= targets["most_lost_by_export"]
+                ),
+                "training.py",
+            )
+        for data, one in run["collection"].items():
+            low, high = one["interval"]
+            yield Row(
+                f"{name}: searched in a collection, {data}",
+                f"base {one['base']:.3f}, trained {one['exported']:.3f} ({low:+.3f} to {high:+.3f}, p {one['p_value']:.4f})",
+                "",
+                "training.py",
+            )
+
+
 SOURCES = {
     "ann": ann_rows,
     "two_threads": two_threads_rows,
@@ -268,6 +297,7 @@ SOURCES = {
     "static_encoder": encoder_rows,
     "hybrid_weights": hybrid_rows,
     "retrieval": retrieval_rows,
+    "training": training_rows,
 }
 
 

@@ -235,7 +235,19 @@ class RecipeRun:
         self._refuse_a_poor_export(report)
         return report
 
-    def _tasks(self, split: str) -> dict[str, JudgedPairs]:
+    def tasks(self, split: str) -> dict[str, JudgedPairs]:
+        """Return the retrieval tasks of a split, by data set.
+
+        Parameters
+        ----------
+        split : {"train", "dev", "test"}
+            Where queries are taken of.
+
+        Returns
+        -------
+        dict of str to JudgedPairs
+            The same for the same recipe.
+        """
         wanted = self.recipe.evaluation
         return {
             name: judged_pairs(
@@ -248,7 +260,7 @@ class RecipeRun:
         wanted = self.recipe.evaluation
         if wanted.every is None:
             return None
-        tasks = self._tasks("dev")
+        tasks = self.tasks("dev")
 
         def measure(model: Any) -> Mapping[str, float]:
             values = [judge(model, task, wanted.metric).mean for task in tasks.values()]
@@ -263,7 +275,7 @@ class RecipeRun:
         )
 
     def _report(self, history: Any) -> TrainingReport:
-        metric, tasks = self.recipe.evaluation.metric, self._tasks("test")
+        metric, tasks = self.recipe.evaluation.metric, self.tasks("test")
         exported, checked = self._export()
         arms = {"base": self._base, "trained": self.model, **({"exported": exported} if exported else {})}
         found: dict[str, dict[str, RankingScores]] = {}
