@@ -260,7 +260,7 @@ def filtered_rows(record: dict[str, Any]) -> Iterator[Row]:
 
 
 def training_rows(record: dict[str, Any]) -> Iterator[Row]:
-    targets = record["targets"]
+    most = record["targets"]["most_lost_by_export"]
     for name, run in record["runs"].items():
         report = run["report"]
         for data, scores in report["scores"].items():
@@ -273,16 +273,15 @@ def training_rows(record: dict[str, Any]) -> Iterator[Row]:
                 f"{count['documents']:,} documents",
                 f"base {scores['base']:.3f}, trained {scores['trained']:.3f} ({low:+.3f} to {high:+.3f}), "
                 f"int8 without torch {scores['exported']:.3f}",
-                _target(
-                    f"int8 loses at most {targets['most_lost_by_export']}", met=lost <= targets["most_lost_by_export"]
-                ),
+                _target(f"int8 loses at most {most}", met=lost <= most),
                 "training.py",
             )
         for data, one in run["collection"].items():
             low, high = one["interval"]
             yield Row(
                 f"{name}: searched in a collection, {data}",
-                f"base {one['base']:.3f}, trained {one['exported']:.3f} ({low:+.3f} to {high:+.3f}, p {one['p_value']:.4f})",
+                f"base {one['base']:.3f}, trained {one['exported']:.3f} ({low:+.3f} to {high:+.3f}, "
+                f"p {one['p_value']:.4f})",
                 "",
                 "training.py",
             )

@@ -5,6 +5,7 @@ import pytest
 
 from orthant.artifact import read_artifact, write_artifact
 from orthant.errors import DimensionError, InputError, NotFoundError
+from orthant.transforms import Network
 
 torch = pytest.importorskip("torch")
 
@@ -105,3 +106,18 @@ def test_what_does_not_fit_is_refused():
         FixedPrototypeHead(simplex_prototypes(4), scale=0)
     with pytest.raises(InputError, match="dim_out=0"):
         ProjectionHead(4, 0)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        lambda: ProjectionHead(6, 3, bias=True, normalize=True),
+        lambda: ProjectionHead(6, 3),
+        lambda: FixedPrototypeHead(simplex_prototypes(7), scale=4.0),
+    ],
+)
+def test_heads_are_served_by_numpy(head):
+    module = head()
+    x = np.random.default_rng(0).standard_normal((5, 6)).astype(np.float32)
+    wanted = module(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(Network(module.network_layers()).transform(x), wanted, atol=1e-6)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from orthant.artifact import read_artifact, write_artifact
 from orthant.errors import DimensionError, InputError, message
+from orthant.transforms.layers import Layer
 from orthant.validate import as_texts, as_vectors, check_count
 
 __all__ = ["FixedPrototypeHead", "ProjectionHead"]
@@ -113,6 +114,17 @@ class FixedPrototypeHead(nn.Module):
         """
         _check_width(embeddings, self.prototypes.shape[1], "prototype head")
         return self.scale * functional.normalize(embeddings, dim=-1) @ self.prototypes.to(embeddings.dtype).T
+
+    def network_layers(self) -> list[Layer]:
+        """Return the head as layers that NumPy computes; ``orthant.learn.export_network`` asks for them.
+
+        Returns
+        -------
+        list of Layer
+            Unit length, then the scaled prototypes.
+        """
+        weight = (self.scale * self.prototypes).cpu().numpy()
+        return [Layer("normalize"), Layer("linear", {"weight": weight})]
 
     def cross_entropy(self, embeddings: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tensor:
         """Return the mean cross-entropy of the right classes.
@@ -239,6 +251,17 @@ class ProjectionHead(nn.Module):
         _check_width(embeddings, self.linear.in_features, "projection")
         out = self.linear(embeddings)
         return functional.normalize(out, dim=-1) if self.normalize else out
+
+    def network_layers(self) -> list[Layer]:
+        """Return the head as layers that NumPy computes; ``orthant.learn.export_network`` asks for them.
+
+        Returns
+        -------
+        list of Layer
+            The matrix, and unit length where it is asked for.
+        """
+        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in self.linear.state_dict().items()}
+        return [Layer("linear", arrays), *([Layer("normalize")] if self.normalize else [])]
 
     def save(self, folder: str | Path) -> None:
         """Write the matrix (and bias) as an artefact that NumPy reads too.

@@ -179,6 +179,8 @@ class PoolingModule(Module):
 
         self.save_config(output_path)
         weights = {name: tensor.contiguous() for name, tensor in self.inner.state_dict().items()}
+        # A module without weights that is saved over one with them must not be given them when it is loaded.
+        (Path(output_path) / _WEIGHTS).unlink(missing_ok=True)
         if weights:
             save_file(weights, Path(output_path) / _WEIGHTS)
 
