@@ -82,6 +82,12 @@ def in_collection(task: JudgedPairs, run: RecipeRun, metric: str) -> dict[str, A
     }
 
 
+def training_seconds(folder: Path) -> float:
+    """Seconds of all stages, those before a resumption included."""
+    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+    return round(sum({row["stage"]: row["seconds"] for row in rows}.values()), 1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(NAMES))
@@ -102,6 +108,7 @@ def main() -> None:
             "recipe": recipe.as_dict(),
             "report": report.to_dict(),
             "collection": searched,
+            "training_s": training_seconds(folder),
             "seconds": round(time.perf_counter() - begin, 1),
             "context": run_context(seed=recipe.seed, packages=("torch", "sentence-transformers", "transformers")),
         }
