@@ -469,3 +469,27 @@ class Collection(CollectionReader):
         from orthant.collection.transfer import import_export
 
         return import_export(self, Path(path), vectors=vectors, progress=progress)
+
+    # ---- duplicates ----------------------------------------------------------------------------------------------
+
+    def unmark_duplicates(self, *, field: str = "duplicate_of") -> int:
+        """Take the marks of ``DuplicateReport.mark`` away from every record, whichever report wrote them.
+
+        Parameters
+        ----------
+        field : str, default "duplicate_of"
+            The metadata field; whatever text it holds is removed.
+
+        Returns
+        -------
+        int
+            Records changed, in one commit.
+
+        Raises
+        ------
+        InputError
+            A name that no mark can have.
+        """
+        from orthant.collection.duplicates.marking import unmark_all
+
+        return unmark_all(self._store, field=field)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 import numpy.typing as npt
 
 from orthant.collection.columns.where import parse_where
+from orthant.collection.duplicates.methods import CleaningMethods
 from orthant.collection.ingest import check_ids
 from orthant.collection.querying import check_options, check_space, choose_mode, encode_queries, split_queries
 from orthant.collection.results import Record, SearchResult
@@ -39,7 +40,7 @@ DEFAULT_SPACE = "default"
 Where = Mapping[str, Any]
 
 
-class CollectionReader:
+class CollectionReader(CleaningMethods):
     """The reading half of :class:`Collection`, which is what :func:`orthant.open` returns.
 
     Parameters

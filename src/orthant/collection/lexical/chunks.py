@@ -198,6 +198,12 @@ class Vocabulary:
         with self._lock:
             return self._words.words[: self._known]
 
+    def spelling(self, term: int) -> str:
+        """Return the shortest word that stands for a term, the first seen of equally short ones."""
+        self._ready()
+        numbers = np.flatnonzero(self._term_of[: self._known] == term).tolist()
+        return min((self._words.words[number] for number in numbers), key=len)
+
     def to_arrays(self) -> dict[str, bytes | IntArray]:
         """Return what ``stored`` reads: ``words``, ``terms`` and ``term_of``."""
         self._ready()

@@ -168,6 +168,26 @@ class Lexical:
         parts = [c.documents.rows if c.dead is None else c.documents.rows[~c.dead] for c in self._chunks]
         return np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *parts]))
 
+    @property
+    def chunks(self) -> tuple[Chunk, ...]:
+        """The parts with their postings, for statistics over many terms."""
+        return self._chunks
+
+    def spelling(self, term: int) -> str:
+        """Return a word for a term of the postings, since a stem is not always one.
+
+        Parameters
+        ----------
+        term : int
+            Its number.
+
+        Returns
+        -------
+        str
+            The shortest word with that stem.
+        """
+        return self._vocabulary.spelling(term)
+
     def with_batch(self, rows: npt.ArrayLike, texts: Sequence[str]) -> Lexical:
         """Return the index with more documents.
 
