@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -15,7 +15,7 @@ from orthant.collection.columns.where import parse_where
 from orthant.collection.ingest import check_ids
 from orthant.collection.querying import check_options, check_space, choose_mode, encode_queries, split_queries
 from orthant.collection.results import Record, SearchResult
-from orthant.collection.searching import Mode, execute
+from orthant.collection.searching import Mode, Query, SearchOptions, execute
 from orthant.collection.space_encoders import SpaceEncoders, load
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage import tables
@@ -27,6 +27,7 @@ from orthant.types import BitmapArray, Encoder, FloatArray, Metric
 from orthant.validate import check_choice, check_count, check_metric
 
 if TYPE_CHECKING:
+    from orthant.collection.insight.outcome import WhyNot
     from orthant.collection.statistics import CollectionStats
     from orthant.collection.storage.files import FileLayer
     from orthant.collection.transfer import ExportReport
@@ -37,6 +38,7 @@ DEFAULT_SPACE = "default"
 """The space that bare vectors and the encoder given to ``open`` belong to."""
 
 Where = Mapping[str, Any]
+Observer = Callable[[Sequence[Query], SearchOptions, Sequence[SearchResult], float], None]
 
 
 class CollectionReader:
@@ -68,6 +70,8 @@ class CollectionReader:
         given, loadable = (None, None) if encoder is None else load(encoder)
         self._store = Store(self.path, read_only=read_only, files=files)
         self._encoders = SpaceEncoders(self._store, canaries)
+        # Called after every search with its queries, options, results and seconds.
+        self._observers: tuple[Observer, ...] = ()
         try:
             self._require_metric()
             if given is not None:
@@ -380,23 +384,18 @@ class CollectionReader:
             As in :meth:`search`.
         """
         started = time.perf_counter()
-        texts, given = split_queries(queries, vectors)
-        if not texts:
-            return []
-        now = self._store.refreshed()
-        check_space(space, now.spaces, default=DEFAULT_SPACE)
-        chosen = choose_mode(mode, texts, given, space, self._encoders, default=DEFAULT_SPACE)
-        options = check_options(
-            chosen,
-            records=now.count,
+        ready, options = self._prepared(
+            queries,
+            vectors,
+            mode=mode,
             space=space,
             k=k,
-            offset=offset,
             where=where,
-            depth=depth,
-            method=fusion,
-            weights=weights,
+            offset=offset,
             min_score=min_score,
+            weights=weights,
+            method=fusion,
+            depth=depth,
             recall=recall,
             effort=effort,
             threads=threads,
@@ -404,15 +403,33 @@ class CollectionReader:
             include_text=include_text,
             syntax=syntax,
         )
-        ready = encode_queries(
-            texts,
-            given,
-            mode=chosen,
-            space=space,
-            definition=None if space not in now.spaces else now.spaces[space].definition,
-            encoders=self._encoders,
-        )
-        return execute(self._store, ready, options, encode_seconds=time.perf_counter() - started)
+        if options is None:
+            return []
+        results = execute(self._store, ready, options, encode_seconds=time.perf_counter() - started)
+        for observer in self._observers:
+            observer(ready, options, results, time.perf_counter() - started)
+        return results
+
+    def _prepared(
+        self,
+        queries: Sequence[str | npt.ArrayLike | None],
+        vectors: Sequence[npt.ArrayLike] | npt.ArrayLike | None,
+        *,
+        mode: Mode | None,
+        space: str,
+        **settings: Any,
+    ) -> tuple[list[Query], SearchOptions | None]:
+        """Check what a search was given; no options where there is no query."""
+        texts, given = split_queries(queries, vectors)
+        if not texts:
+            return [], None
+        now = self._store.refreshed()
+        check_space(space, now.spaces, default=DEFAULT_SPACE)
+        chosen = choose_mode(mode, texts, given, space, self._encoders, default=DEFAULT_SPACE)
+        options = check_options(chosen, records=now.count, space=space, **settings)
+        definition = None if space not in now.spaces else now.spaces[space].definition
+        ready = encode_queries(texts, given, mode=chosen, space=space, definition=definition, encoders=self._encoders)
+        return ready, options
 
     # ---- figures and files ---------------------------------------------------------------------------------------
 
@@ -453,3 +470,77 @@ class CollectionReader:
         from orthant.collection.transfer import export
 
         return export(self._store, Path(path), format=format)
+
+    # ---- insight -------------------------------------------------------------------------------------------------
+
+    def why_not(
+        self,
+        query: str | npt.ArrayLike | None,
+        record_id: str,
+        *,
+        k: int = 10,
+        mode: Mode | None = None,
+        where: Where | None = None,
+        vector: npt.ArrayLike | None = None,
+        space: str = DEFAULT_SPACE,
+        offset: int = 0,
+        min_score: float | None = None,
+        weights: Mapping[str, float] | None = None,
+        fusion: Literal["minmax", "rrf"] | None = None,
+        depth: int | None = None,
+        recall: float | None = None,
+        effort: int | None = None,
+        threads: int | None = None,
+        syntax: Literal["operators", "plain"] | None = None,
+    ) -> WhyNot:
+        """Say why a search does not return a record, and what would bring it in.
+
+        Parameters
+        ----------
+        query : str or array-like of shape (dim,) or None
+            As in :meth:`search`.
+        record_id : str
+            The record that was expected.
+        k, mode, where, vector, space, offset, min_score, weights, fusion, depth, recall, effort, threads, syntax
+            As in :meth:`search`, whose other arguments do not decide what is found.
+
+        Returns
+        -------
+        WhyNot
+            The stage that dropped the record, a sentence, figures of every stage, and changes that were tried.
+
+        Raises
+        ------
+        InputError, FilterError
+            As in :meth:`search`; an id that is no text.
+
+        Notes
+        -----
+        Every ``change`` was searched for on the same commit, so its rank is measured. Cost: a few searches; where no
+        leg brings the record also one pass over the vectors, and where a graph missed it up to a dozen searches of it.
+        """
+        from orthant.collection.insight.why_not import explain
+
+        (wanted,) = check_ids([record_id])
+        ready, options = self._prepared(
+            [query],
+            None if vector is None else [vector],
+            mode=mode,
+            space=space,
+            k=k,
+            where=where,
+            offset=offset,
+            min_score=min_score,
+            weights=weights,
+            method=fusion,
+            depth=depth,
+            recall=recall,
+            effort=effort,
+            threads=threads,
+            explain=False,
+            include_text=False,
+            syntax=syntax,
+        )
+        if options is None:
+            raise InputError(message("no query", "a text or a vector", "pass query='...' or vector=[...]"))
+        return explain(self._store, ready[0], options, wanted)
