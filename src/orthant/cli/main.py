@@ -39,7 +39,7 @@ def application() -> typer.Typer:
         stats,
         warmup,
     )
-    from orthant.cli.insight import why_not
+    from orthant.cli.insight import monitor, why_not
     from orthant.cli.learning import export_encoder, train
 
     app = typer.Typer(
@@ -64,7 +64,7 @@ def application() -> typer.Typer:
     ) -> None:
         pass
 
-    collections = (demo, add, search, why_not, evaluate, stats, check, exporting, importing)
+    collections = (demo, add, search, why_not, monitor, evaluate, stats, check, exporting, importing)
     for verb in (*collections, train, export_encoder, doctor, warmup, papers, reproduce, bench):
         verb.register(app)
     return app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from orthant.collection.columns.where import parse_where
 from orthant.collection.ingest import check_ids
+from orthant.collection.insight.asking import Insight, Observer
 from orthant.collection.querying import check_options, check_space, choose_mode, encode_queries, split_queries
 from orthant.collection.results import Record, SearchResult
 from orthant.collection.searching import Mode, Query, SearchOptions, execute
@@ -27,7 +28,6 @@ from orthant.types import BitmapArray, Encoder, FloatArray, Metric
 from orthant.validate import check_choice, check_count, check_metric
 
 if TYPE_CHECKING:
-    from orthant.collection.insight.outcome import WhyNot
     from orthant.collection.statistics import CollectionStats
     from orthant.collection.storage.files import FileLayer
     from orthant.collection.transfer import ExportReport
@@ -38,10 +38,9 @@ DEFAULT_SPACE = "default"
 """The space that bare vectors and the encoder given to ``open`` belong to."""
 
 Where = Mapping[str, Any]
-Observer = Callable[[Sequence[Query], SearchOptions, Sequence[SearchResult], float], None]
 
 
-class CollectionReader:
+class CollectionReader(Insight):
     """The reading half of :class:`Collection`, which is what :func:`orthant.open` returns.
 
     Parameters
@@ -470,77 +469,3 @@ class CollectionReader:
         from orthant.collection.transfer import export
 
         return export(self._store, Path(path), format=format)
-
-    # ---- insight -------------------------------------------------------------------------------------------------
-
-    def why_not(
-        self,
-        query: str | npt.ArrayLike | None,
-        record_id: str,
-        *,
-        k: int = 10,
-        mode: Mode | None = None,
-        where: Where | None = None,
-        vector: npt.ArrayLike | None = None,
-        space: str = DEFAULT_SPACE,
-        offset: int = 0,
-        min_score: float | None = None,
-        weights: Mapping[str, float] | None = None,
-        fusion: Literal["minmax", "rrf"] | None = None,
-        depth: int | None = None,
-        recall: float | None = None,
-        effort: int | None = None,
-        threads: int | None = None,
-        syntax: Literal["operators", "plain"] | None = None,
-    ) -> WhyNot:
-        """Say why a search does not return a record, and what would bring it in.
-
-        Parameters
-        ----------
-        query : str or array-like of shape (dim,) or None
-            As in :meth:`search`.
-        record_id : str
-            The record that was expected.
-        k, mode, where, vector, space, offset, min_score, weights, fusion, depth, recall, effort, threads, syntax
-            As in :meth:`search`, whose other arguments do not decide what is found.
-
-        Returns
-        -------
-        WhyNot
-            The stage that dropped the record, a sentence, figures of every stage, and changes that were tried.
-
-        Raises
-        ------
-        InputError, FilterError
-            As in :meth:`search`; an id that is no text.
-
-        Notes
-        -----
-        Every ``change`` was searched for on the same commit, so its rank is measured. Cost: a few searches; where no
-        leg brings the record also one pass over the vectors, and where a graph missed it up to a dozen searches of it.
-        """
-        from orthant.collection.insight.why_not import explain
-
-        (wanted,) = check_ids([record_id])
-        ready, options = self._prepared(
-            [query],
-            None if vector is None else [vector],
-            mode=mode,
-            space=space,
-            k=k,
-            where=where,
-            offset=offset,
-            min_score=min_score,
-            weights=weights,
-            method=fusion,
-            depth=depth,
-            recall=recall,
-            effort=effort,
-            threads=threads,
-            explain=False,
-            include_text=False,
-            syntax=syntax,
-        )
-        if options is None:
-            raise InputError(message("no query", "a text or a vector", "pass query='...' or vector=[...]"))
-        return explain(self._store, ready[0], options, wanted)

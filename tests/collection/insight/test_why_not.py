@@ -11,9 +11,11 @@ import orthant
 from collection.fake_graph import FakeGraph
 from collection.fakes import FakeEncoder, naive_scores, text_of
 from orthant.collection.collection import Collection
+from orthant.collection.insight import why_not as inquiry
 from orthant.collection.insight.outcome import STAGES
 from orthant.collection.storage import graphs, merging
 from orthant.errors import FilterError, InputError
+from orthant.kernels import warmup
 
 TEXTS = {
     "csv": "Read a csv file line by line with the csv module.",
@@ -184,6 +186,41 @@ def test_a_graph_that_misses_is_told_apart_by_what_it_missed(tmp_path, monkeypat
         assert details["effort"] == 64 and details["effort_needed"] == 256
         tried = [change.settings for change in why.changes]
         assert tried == [{"effort": 256}, {"recall": 0.999}]
+
+
+def test_what_a_real_graph_misses_is_explained(tmp_path, monkeypatch):
+    monkeypatch.setattr(merging, "BREAK_EVEN", 1000)
+    rng = np.random.default_rng(0)
+    with Collection(tmp_path / "c") as made:
+        made.upsert([f"r{i}" for i in range(3000)], vectors=rng.standard_normal((3000, 32)).astype(np.float32))
+        made.finish()
+        warmup.wait("graph")
+        missed = 0
+        for q in rng.standard_normal((20, 32)).astype(np.float32):
+            truth = made.search(vector=q, k=5, recall=1.0)
+            found = made.search(vector=q, k=5, effort=5).ids
+            for hit in truth:
+                if hit.id not in found:
+                    missed += 1
+                    why = ask(made, q, hit.id, k=5, effort=5)
+                    assert why.stage in ("beam", "codes") and why.changes
+                    assert why.step("dense").details["true_rank"] == hit.rank
+        assert missed
+
+
+def test_everything_is_asked_of_one_commit(notes, monkeypatch):
+    seen = []
+    run = inquiry.execute
+
+    def execute(store, *rest, **more):
+        notes.upsert([f"meanwhile{len(seen)}"], texts=["A csv file to load, which came meanwhile."])
+        seen.append(run(store, *rest, **more))
+        return seen[-1]
+
+    monkeypatch.setattr(inquiry, "execute", execute)
+    why = notes.why_not(QUERY, "sql", k=1)
+    notes.delete([f"meanwhile{i}" for i in range(len(seen))])
+    assert len(seen) > 1 and {result[0].plan.generation for result in seen} == {why.generation}
 
 
 def test_refused_as_a_search_is(notes):
