@@ -335,10 +335,13 @@ def _known(rows: FloatArray) -> FloatArray:
 
 
 def _moved(part: str, before: FloatArray, after: FloatArray) -> str:
-    """Say which column's mean moved most, in standard deviations of what was before."""
-    names = SIGNALS if part == "answers" else tuple(f"direction {i}" for i in range(before.shape[1]))
+    """Say what moved most: the mean query, or the signal whose mean moved by most standard deviations."""
+    if part == "queries":
+        spread = max(float(np.sqrt(before.var(axis=0).sum())), 1e-12)
+        moved = float(np.linalg.norm(after.mean(axis=0) - before.mean(axis=0))) / spread
+        return f"the mean query vector moved by {moved:.2g} of the queries' spread"
     best, text = -1.0, "in more than a mean"
-    for i, name in enumerate(names):
+    for i, name in enumerate(SIGNALS):
         old, new = before[:, i][~np.isnan(before[:, i])], after[:, i][~np.isnan(after[:, i])]
         if not len(old) or not len(new):
             if len(old) != len(new):

@@ -73,8 +73,8 @@ def energy_test(
 
     Examples
     --------
-    >>> rows = np.concatenate([np.zeros((20, 1)), np.ones((20, 1))])
-    >>> energy_test(rows, 20)
+    >>> rows = np.concatenate([np.zeros((16, 1)), np.ones((16, 1))])
+    >>> energy_test(rows, 16)
     (2.0, 0.001)
     """
     n = len(pooled)
