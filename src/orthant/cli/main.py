@@ -40,6 +40,7 @@ def application() -> typer.Typer:
         warmup,
     )
     from orthant.cli.cleaning import dedup
+    from orthant.cli.insight import monitor, why_not
     from orthant.cli.learning import export_encoder, train
 
     app = typer.Typer(
@@ -64,7 +65,7 @@ def application() -> typer.Typer:
     ) -> None:
         pass
 
-    collections = (demo, add, search, evaluate, stats, check, exporting, importing, dedup)
+    collections = (demo, add, search, why_not, monitor, evaluate, stats, check, dedup, exporting, importing)
     for verb in (*collections, train, export_encoder, doctor, warmup, papers, reproduce, bench):
         verb.register(app)
     return app

@@ -14,9 +14,10 @@ import numpy.typing as npt
 from orthant.collection.columns.where import parse_where
 from orthant.collection.duplicates.methods import CleaningMethods
 from orthant.collection.ingest import check_ids
+from orthant.collection.insight.asking import Insight, Observer
 from orthant.collection.querying import check_options, check_space, choose_mode, encode_queries, split_queries
 from orthant.collection.results import Record, SearchResult
-from orthant.collection.searching import Mode, execute
+from orthant.collection.searching import Mode, Query, SearchOptions, execute
 from orthant.collection.space_encoders import SpaceEncoders, load
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage import tables
@@ -40,7 +41,7 @@ DEFAULT_SPACE = "default"
 Where = Mapping[str, Any]
 
 
-class CollectionReader(CleaningMethods):
+class CollectionReader(Insight, CleaningMethods):
     """The reading half of :class:`Collection`, which is what :func:`orthant.open` returns.
 
     Parameters
@@ -69,6 +70,8 @@ class CollectionReader(CleaningMethods):
         given, loadable = (None, None) if encoder is None else load(encoder)
         self._store = Store(self.path, read_only=read_only, files=files)
         self._encoders = SpaceEncoders(self._store, canaries)
+        # Called after every search with its queries, options, results and seconds.
+        self._observers: tuple[Observer, ...] = ()
         try:
             self._require_metric()
             if given is not None:
@@ -381,23 +384,18 @@ class CollectionReader(CleaningMethods):
             As in :meth:`search`.
         """
         started = time.perf_counter()
-        texts, given = split_queries(queries, vectors)
-        if not texts:
-            return []
-        now = self._store.refreshed()
-        check_space(space, now.spaces, default=DEFAULT_SPACE)
-        chosen = choose_mode(mode, texts, given, space, self._encoders, default=DEFAULT_SPACE)
-        options = check_options(
-            chosen,
-            records=now.count,
+        ready, options = self._prepared(
+            queries,
+            vectors,
+            mode=mode,
             space=space,
             k=k,
-            offset=offset,
             where=where,
-            depth=depth,
-            method=fusion,
-            weights=weights,
+            offset=offset,
             min_score=min_score,
+            weights=weights,
+            method=fusion,
+            depth=depth,
             recall=recall,
             effort=effort,
             threads=threads,
@@ -405,15 +403,33 @@ class CollectionReader(CleaningMethods):
             include_text=include_text,
             syntax=syntax,
         )
-        ready = encode_queries(
-            texts,
-            given,
-            mode=chosen,
-            space=space,
-            definition=None if space not in now.spaces else now.spaces[space].definition,
-            encoders=self._encoders,
-        )
-        return execute(self._store, ready, options, encode_seconds=time.perf_counter() - started)
+        if options is None:
+            return []
+        results = execute(self._store, ready, options, encode_seconds=time.perf_counter() - started)
+        for observer in self._observers:
+            observer(ready, options, results, time.perf_counter() - started)
+        return results
+
+    def _prepared(
+        self,
+        queries: Sequence[str | npt.ArrayLike | None],
+        vectors: Sequence[npt.ArrayLike] | npt.ArrayLike | None,
+        *,
+        mode: Mode | None,
+        space: str,
+        **settings: Any,
+    ) -> tuple[list[Query], SearchOptions | None]:
+        """Check what a search was given; no options where there is no query."""
+        texts, given = split_queries(queries, vectors)
+        if not texts:
+            return [], None
+        now = self._store.refreshed()
+        check_space(space, now.spaces, default=DEFAULT_SPACE)
+        chosen = choose_mode(mode, texts, given, space, self._encoders, default=DEFAULT_SPACE)
+        options = check_options(chosen, records=now.count, space=space, **settings)
+        definition = None if space not in now.spaces else now.spaces[space].definition
+        ready = encode_queries(texts, given, mode=chosen, space=space, definition=definition, encoders=self._encoders)
+        return ready, options
 
     # ---- figures and files ---------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from orthant.collection.lexical.analysis import Analyzer, parse_query
+from orthant.collection.lexical.analysis import Analyzer, Clause, parse_query
 from orthant.collection.lexical.chunks import (
     CHUNK_ARRAYS,
     Chunk,
@@ -21,7 +21,15 @@ from orthant.collection.lexical.chunks import (
     rebuild_chunk,
 )
 from orthant.collection.lexical.file import read_arrays, write_arrays
-from orthant.collection.lexical.plan import QueryPlan, apply_condition, as_bitmap, make_plan, restrict, rows_mask
+from orthant.collection.lexical.plan import (
+    QueryPlan,
+    apply_condition,
+    as_bitmap,
+    make_plan,
+    restrict,
+    rows_mask,
+    score_alone,
+)
 from orthant.errors import InputError, NotFoundError, StoreVersionError, message
 from orthant.kernels.bitmaps import contains_rows, from_mask, from_rows, to_mask
 from orthant.kernels.postings import accumulate_bm25, length_norm, top_documents
@@ -415,6 +423,31 @@ class Lexical:
                 apply_condition(fits, clause, docs)
             kept.append(chunk.documents.rows[fits])
         return from_rows(np.concatenate(kept))
+
+    def clauses_in(self, query: str, row: int, *, syntax: str = "operators") -> list[tuple[Clause, float | None]]:
+        """Return every clause of a query with what it adds to one document's score.
+
+        Parameters
+        ----------
+        query, syntax
+            As for ``search``.
+        row : int
+            The document.
+
+        Returns
+        -------
+        list of (Clause, float or None)
+            None where the document does not match the clause.
+        """
+        owners, numbers = self._locate(np.array([row], dtype=np.int64))
+        plan = self._plan(query, syntax)
+        if owners[0] < 0:
+            return [(clause, None) for clause in plan.clauses]
+        norm = self._norm(int(owners[0]))[numbers]
+        return [
+            (clause, score_alone(restrict(found, numbers), norm, weight))
+            for clause, found, weight in zip(plan.clauses, plan.lists[owners[0]], plan.weights, strict=True)
+        ]
 
     def statistics(self) -> LexicalStatistics:
         """Return what the index holds.

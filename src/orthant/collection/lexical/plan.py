@@ -11,11 +11,11 @@ import numpy.typing as npt
 from orthant.collection.lexical.analysis import Clause
 from orthant.collection.lexical.chunks import Chunk, Documents, IntArray, Vocabulary
 from orthant.kernels.bitmaps import contains_rows, from_mask, from_rows, resize, to_mask
-from orthant.kernels.postings import inverse_document_frequency, postings_of, union_postings
-from orthant.types import BitmapArray, IdArray
+from orthant.kernels.postings import accumulate_bm25, inverse_document_frequency, postings_of, union_postings
+from orthant.types import BitmapArray, FloatArray, IdArray
 from orthant.validate import as_allowed
 
-__all__ = ["QueryPlan", "apply_condition", "as_bitmap", "make_plan", "restrict", "rows_mask"]
+__all__ = ["QueryPlan", "apply_condition", "as_bitmap", "make_plan", "restrict", "rows_mask", "score_alone"]
 
 _PostingList = tuple[IntArray, IntArray]
 
@@ -111,6 +111,31 @@ def restrict(found: _PostingList, wanted: IntArray) -> _PostingList:
     place = np.minimum(np.searchsorted(docs, wanted), len(docs) - 1)
     hit = np.flatnonzero(docs[place] == wanted)
     return hit, counts[place[hit]]
+
+
+def score_alone(found: _PostingList, norm: FloatArray, weight: float) -> float | None:
+    """Return what one clause adds to the score of one document.
+
+    Parameters
+    ----------
+    found : tuple of (docs, counts)
+        The clause's postings, restricted to that document.
+    norm : ndarray of shape (1,), float32
+        Its length norm.
+    weight : float
+        The clause's weight.
+
+    Returns
+    -------
+    float or None
+        None where the document does not match.
+    """
+    docs, counts = found
+    if not len(docs):
+        return None
+    value = np.zeros(1, dtype=np.float32)
+    accumulate_bm25(value, docs, counts, norm, weight)
+    return float(value[0])
 
 
 def apply_condition(fits: npt.NDArray[np.bool_], clause: Clause, docs: IntArray) -> None:
