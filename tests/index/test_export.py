@@ -108,6 +108,13 @@ def test_links_are_followed_by_hnswlib(vectors, metric):
     assert exported.get_current_count() == 497 and exported.M == 8
 
 
+def test_ids_that_share_a_place_are_told(vectors):
+    pytest.importorskip("faiss")
+    X, _ = vectors
+    with pytest.warns(UserWarning, match="4 ids share the place"):
+        to_faiss(Linked(X, _ids(X), "l2", hidden=4))
+
+
 def test_what_cannot_be_exported_is_refused_or_told(vectors, monkeypatch):
     X, _ = vectors
     for export in (to_faiss, to_hnswlib):
@@ -115,8 +122,6 @@ def test_what_cannot_be_exported_is_refused_or_told(vectors, monkeypatch):
             export(Flat(3))
     with pytest.raises(InputError, match="a SimpleIndex to export"):
         to_faiss(type("SimpleIndex", (), {"metric": "l2", "dim": 3})())
-    with pytest.warns(UserWarning, match="4 ids share the place"):
-        to_faiss(Linked(X, _ids(X), "l2", hidden=4))
     for name, export in (("faiss", to_faiss), ("hnswlib", to_hnswlib)):
         monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(MissingExtraError, match="pip install"):
