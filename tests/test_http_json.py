@@ -48,7 +48,7 @@ def test_a_reader_may_ask_for_another_attempt_and_its_own_errors_pass_through(se
     assert len(tries) == 3
     tries.clear()
     client = JsonClient(retries=1)
-    with pytest.raises(EndpointError, match="not yet from .* 2 times") as caught:
+    with pytest.raises(EndpointError, match=r"not yet from .* 2 times") as caught:
         client.ask(server.url, {"inputs": ["a"]}, read=read)
     assert caught.value.status is None and client.retried == 1
 
@@ -78,8 +78,10 @@ def test_keys(monkeypatch):
 
 @pytest.mark.parametrize(
     "url",
-    ["", 7, "x", "file:///etc/passwd", "http://", "http://u@x", "http://:p@x", "http://x?k=1", "http://x#f"]
-    + ["http://x:0", "http://x:1:2", "http://x y", "http://[x", "http://x\n"],
+    [
+        *("", 7, "x", "file:///etc/passwd", "http://", "http://u@x", "http://:p@x", "http://x?k=1", "http://x#f"),
+        *("http://x:0", "http://x:1:2", "http://x y", "http://[x", "http://x\n"),
+    ],
 )
 def test_addresses_that_are_none(url):
     with pytest.raises(InputError, match="no plain http"):

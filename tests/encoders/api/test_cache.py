@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -38,8 +39,12 @@ def test_a_failed_call_resumes(server, waits, tmp_path):
 
 
 def test_a_failure_stops_the_requests_beside_it(server, tmp_path):
-    server.delay_s = 0.02
-    server.plan = [(401, b"", {})] * 50
+    def refuse(texts):
+        if texts == ["t0"]:
+            time.sleep(0.4)  # while the first waits, the second fails
+        return (401, b"", {}) if texts == ["t1"] else None
+
+    server.refuse = refuse
     with pytest.raises(EndpointError):
         _make(server, tmp_path, parallel=2).encode([f"t{i}" for i in range(40)], batch_size=1)
     assert len(server.requests) <= 4
