@@ -14,6 +14,7 @@ that no raise site forgets one.
     ├── NotFittedError (ValueError, AttributeError)
     ├── MissingExtraError (ImportError)
     ├── EncoderMismatchError
+    ├── EndpointError
     ├── NotFoundError (KeyError)
     └── StoreError
         ├── StoreCorruptedError
@@ -28,6 +29,7 @@ __all__ = [
     "DimensionError",
     "DtypeError",
     "EncoderMismatchError",
+    "EndpointError",
     "FilterError",
     "InputError",
     "MissingExtraError",
@@ -104,6 +106,22 @@ class MissingExtraError(OrthantError, ImportError):
 
 class EncoderMismatchError(OrthantError):
     """A space was made with another encoder than the one given now."""
+
+
+class EndpointError(OrthantError):
+    """A server on the network did not answer, refused a request or answered nonsense.
+
+    Parameters
+    ----------
+    text : str
+        What happened and what to do.
+    status : int, optional
+        The HTTP status of a refusal; None where there was no such answer.
+    """
+
+    def __init__(self, text: str, *, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class NotFoundError(OrthantError, KeyError):

@@ -13,12 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 from conformance import reference
+from encoders.api.stand_in import Server
 from encoders.tiny_models import FakeSentenceTransformer, write_tiny_bert
+from orthant.encoders.api.encoder import ApiEncoder
 from orthant.encoders.callable import CallableEncoder
 from orthant.encoders.sentence_transformers import SentenceTransformerEncoder
 from orthant.encoders.static import StaticEncoder
@@ -149,3 +152,13 @@ register_quantizer(
     "residual4-beam", lambda dim: ResidualQuantizer(levels=3, bits=4, beam=3, iterations=3), dims=(1, 5, 8, 16, 33, 64)
 )
 register_quantizer("reference-eight-bit", lambda dim: reference.EightBit())
+
+
+@cache
+def _api_server() -> Server:
+    """One server on this machine for all cases; it ends with the process."""
+    return Server()
+
+
+register_encoder("api", lambda: ApiEncoder("openai", "stand-in", url=_api_server().url))
+register_encoder("api-cached", lambda: ApiEncoder("cohere", "m", url=_api_server().url, cache=mkdtemp()))

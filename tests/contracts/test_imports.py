@@ -12,7 +12,7 @@ import pytest
 
 from contracts.package import ROOT, imports, modules, wing
 
-FOUNDATION = {"errors", "types", "validate", "estimator", "artifact", "threads"}
+FOUNDATION = {"errors", "types", "validate", "estimator", "artifact", "threads", "http_json"}
 LOW = FOUNDATION | {"kernels", "measures", "transforms", "quantization"}
 ALLOWED = {
     **dict.fromkeys(FOUNDATION, FOUNDATION),

@@ -9,6 +9,7 @@ import numpy as np
 
 from orthant.collection.spaces import SpaceDefinition, check_encoder, embed_canaries, require_canaries
 from orthant.collection.storage.store import Store
+from orthant.encoders.api.specs import is_api_spec, require_trusted_host
 from orthant.errors import EncoderMismatchError, InputError, NotFoundError, message
 from orthant.types import Encoder, FloatArray, Metric
 
@@ -176,6 +177,7 @@ class SpaceEncoders:
                     "pass vector=..., open with encoder='static' (or another), or search with mode='lexical'",
                 )
             )
+        require_trusted_host(definition.encoder)
         encoder, loadable = load(definition.encoder)
         self.adopt(name, encoder, loadable=loadable)
         return self._known[name]
@@ -194,8 +196,10 @@ def load(spec: str | Encoder | Any) -> tuple[Encoder, str | None]:
     encoder : Encoder
         Ready to use.
     loadable : str or None
-        The name, when it was given by name; a folder may be elsewhere tomorrow, so its path is not kept.
+        The name, or the line of an encoder behind an API, when it was given so; a folder may be elsewhere tomorrow, so
+        its path is not kept.
     """
     from orthant.encoders.registry import encoder_names, load_encoder
 
-    return load_encoder(spec), spec if isinstance(spec, str) and spec in encoder_names() else None
+    named = spec if isinstance(spec, str) and (spec in encoder_names() or is_api_spec(spec)) else None
+    return load_encoder(spec), named

@@ -160,7 +160,9 @@ def embed_canaries(encoder: Encoder) -> FloatArray:
     ndarray of shape (6, dim), float32
         One row per canary.
     """
-    return np.ascontiguousarray(encoder.encode(list(CANARY_TEXTS), role="document"), dtype=np.float32)
+    # An encoder with a cache would answer with what it gave before, and no change would ever be seen.
+    encode = getattr(encoder, "encode_fresh", encoder.encode)
+    return np.ascontiguousarray(encode(list(CANARY_TEXTS), role="document"), dtype=np.float32)
 
 
 def canary_cosine(encoder: Encoder, stored: FloatArray) -> float:

@@ -11,6 +11,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "ApiEncoder": "api.encoder",
     "CallableEncoder": "callable",
     "Fingerprint": "fingerprint",
     "LateInteractionEncoder": "late_interaction.encoder",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from orthant.encoders.api.specs import api_encoder, is_api_spec
 from orthant.encoders.model2vec import Model2VecEncoder, is_model2vec
 from orthant.encoders.sentence_transformers import SentenceTransformerEncoder, is_sentence_transformer
 from orthant.encoders.transformer import TransformerEncoder
@@ -104,6 +105,8 @@ def load_encoder(spec: Any) -> Encoder:
     spec : str, Path, Encoder or model object
         - a name: ``"static"`` (shipped), ``"minilm"``, ``"minilm-int8"``, or one you registered. A name wins over a
           folder of the same name: write ``"./static"`` for the folder;
+        - an encoder behind an API: ``"openai:MODEL"``, ``"cohere:MODEL"``, ``"ollama:MODEL"``, ``"tei:http://HOST:PORT"``
+          (see :func:`orthant.encoders.api.specs.api_encoder`);
         - a folder: a static or model2vec model, or a transformer (sentence-transformers, plain, or ``model.onnx``);
         - an encoder, which comes back as it is;
         - a ``SentenceTransformer`` or model2vec ``StaticModel`` object, which is wrapped.
@@ -111,8 +114,8 @@ def load_encoder(spec: Any) -> Encoder:
     Returns
     -------
     Encoder
-        A collection remembers a name and loads it again; it stores no path and no object, so pass those again when
-        you open it.
+        A collection remembers a name or an API's line and loads it again; it stores no path, no object and no key, so
+        pass those again when you open it.
 
     Raises
     ------
@@ -132,6 +135,8 @@ def load_encoder(spec: Any) -> Encoder:
     """
     if isinstance(spec, str) and (spec in _BUILT_IN or spec in _registered):
         return _load_named(spec)
+    if is_api_spec(spec):
+        return cast("Encoder", api_encoder(spec))
     if isinstance(spec, (str, os.PathLike)):
         return _load_path(spec)
     if spec is None or isinstance(spec, type):

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from orthant import http_json
 from orthant.errors import InputError, NotFoundError
-from orthant.learn.synthesis import endpoint
 from orthant.learn.synthesis.endpoint import OpenAICompatible
 from orthant.learn.synthesis.generator import GenerationError, TextGenerator
 
@@ -82,7 +82,7 @@ def server(monkeypatch):
 def waits(monkeypatch):
     """Seconds that the endpoint would have slept."""
     slept = []
-    monkeypatch.setattr(endpoint.time, "sleep", slept.append)
+    monkeypatch.setattr(http_json.time, "sleep", slept.append)
     return slept
 
 

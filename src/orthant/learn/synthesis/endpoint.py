@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import os
-import random
 import threading
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orthant.errors import InputError, NotFoundError, message
+from orthant.errors import EndpointError, InputError, message
+from orthant.http_json import JsonClient, UnexpectedAnswerError, check_url
 from orthant.learn.synthesis.generator import Generated, GenerationError, check_request
 from orthant.learn.synthesis.response_cache import ResponseCache
 from orthant.validate import check_count, check_fraction
 
 __all__ = ["GenerationCost", "OpenAICompatible"]
-
-_RETRIED = frozenset({408, 409, 425, 429})
-_LONGEST_WAIT_S = 120.0
-_LARGEST_ANSWER = 32 * 2**20
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Refuse redirects: they would carry the key to another host."""
-
-    def redirect_request(self, *arguments: Any) -> None:
-        return None
-
-
-class _RetryableError(Exception):
-    """An answer that may be better the next time."""
-
-    def __init__(self, reason: str, wait_s: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait_s = wait_s
 
 
 @dataclass(frozen=True)
@@ -130,34 +104,22 @@ class OpenAICompatible:
         cache: str | Path | None = None,
         prices: tuple[float, float] | None = None,
     ) -> None:
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-            # The address may hold a password: it is not repeated here.
-            raise InputError(
-                message(
-                    "an address that is no plain http or https URL",
-                    "such as 'http://localhost:8000/v1'",
-                    "pass the key by key_from_env",
-                )
-            )
+        self._url = check_url(url) + "/chat/completions"
         if not model.strip():
             raise InputError(message(f"model={model!r}", "a name", "name the model at the server"))
-        self._url = url.rstrip("/") + "/chat/completions"
-        self._model, self._revision, self._system, self._key_name = model, revision, system, key_from_env
-        self._timeout_s = check_fraction(timeout_s, name="timeout_s", low=0.001, high=86_400)
-        self._retries = check_count(retries, name="retries", minimum=0, maximum=100)
-        self._backoff_s = check_fraction(backoff_s, name="backoff_s", high=_LONGEST_WAIT_S)
-        rate = requests_per_minute
-        self._interval_s = (
-            0.0 if rate is None else 60 / check_fraction(rate, name="requests_per_minute", low=1e-3, high=1e6)
+        self._model, self._revision, self._system = model, revision, system
+        self._client = JsonClient(
+            key_from_env=key_from_env,
+            timeout_s=timeout_s,
+            retries=retries,
+            backoff_s=backoff_s,
+            requests_per_minute=requests_per_minute,
         )
         self._parallel = check_count(parallel, name="parallel", maximum=256)
         self._cache = None if cache is None else ResponseCache(cache)
         self._prices = None if prices is None else tuple(check_fraction(p, name="prices", high=1e9) for p in prices)
-        self._opener = urllib.request.build_opener(_NoRedirects)
         self._lock = threading.Lock()
-        self._next_start = 0.0
-        self._counts = dict.fromkeys(("requests", "retries", "cached", "prompt_tokens", "completion_tokens"), 0)
+        self._counts = dict.fromkeys(("requests", "cached", "prompt_tokens", "completion_tokens"), 0)
         self.fingerprint = f"openai:{self._url}:{model}:{revision}"
 
     def __repr__(self) -> str:
@@ -171,7 +133,7 @@ class OpenAICompatible:
         price = 0.0
         if self._prices is not None:
             price = (counts["prompt_tokens"] * self._prices[0] + counts["completion_tokens"] * self._prices[1]) / 1e6
-        return GenerationCost(**counts, price=price)
+        return GenerationCost(**counts, retries=self._client.retried, price=price)
 
     def generate(
         self,
@@ -227,7 +189,7 @@ class OpenAICompatible:
                 errors.append(error)
                 failed.set()
 
-        self._key()  # a missing key is found before anything is sent
+        self._client.key()  # a missing key is found before anything is sent
         if self._parallel == 1 or len(requests) < 2:
             for i in range(len(requests)):
                 answer(i)
@@ -257,16 +219,6 @@ class OpenAICompatible:
         }
         return {**body, "stop": list(stop)} if stop else body
 
-    def _key(self) -> str:
-        if self._key_name is None:
-            return ""
-        key = os.environ.get(self._key_name, "").strip()
-        if not key:
-            raise NotFoundError(
-                message(f"no environment variable {self._key_name}", "one with the endpoint's key", "set it")
-            )
-        return key
-
     def _answer(self, request: dict[str, Any]) -> Generated:
         identity = {"url": self._url, "revision": self._revision, **request}
         found = None if self._cache is None else self._cache.get(identity)
@@ -274,7 +226,10 @@ class OpenAICompatible:
             with self._lock:
                 self._counts["cached"] += 1
             return found
-        generated = self._with_retries(json.dumps(request).encode())
+        try:
+            generated = self._client.ask(self._url, request, read=_parsed)
+        except EndpointError as error:
+            raise GenerationError(str(error)) from error
         with self._lock:
             self._counts["requests"] += 1
             self._counts["prompt_tokens"] += generated.prompt_tokens
@@ -283,81 +238,17 @@ class OpenAICompatible:
             self._cache.put(identity, generated)
         return generated
 
-    def _with_retries(self, body: bytes) -> Generated:
-        attempt = 0
-        while True:
-            self._wait_for_turn()
-            try:
-                return _parsed(self._post(body))
-            except _RetryableError as error:
-                if attempt == self._retries:
-                    raise GenerationError(
-                        message(
-                            f"{error} from {self._url}, {attempt + 1} times",
-                            "an answer",
-                            "start the endpoint or try later; what was answered is kept",
-                        )
-                    ) from error
-                wait = error.wait_s
-                if wait is None:
-                    wait = self._backoff_s * 2**attempt * (1 + random.random() / 4)
-                with self._lock:
-                    self._counts["retries"] += 1
-                time.sleep(min(wait, _LONGEST_WAIT_S))
-                attempt += 1
 
-    def _wait_for_turn(self) -> None:
-        if not self._interval_s:
-            return
-        with self._lock:
-            now = time.monotonic()
-            start = max(now, self._next_start)
-            self._next_start = start + self._interval_s
-        if start > now:
-            time.sleep(start - now)
-
-    def _post(self, body: bytes) -> bytes:
-        key = self._key()
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "orthant"}
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
-        request = urllib.request.Request(self._url, data=body, headers=headers, method="POST")
-        try:
-            with self._opener.open(request, timeout=self._timeout_s) as response:
-                return response.read(_LARGEST_ANSWER)
-        except urllib.error.HTTPError as error:
-            shown = error.read(2000).decode("utf-8", "replace")
-            # Some servers repeat the header they dislike.
-            shown = " ".join((shown.replace(key, "***") if key else shown).split())[:300]
-            reason = f"status {error.code} ({shown or error.reason})"
-            if error.code in _RETRIED or error.code >= 500:
-                raise _RetryableError(reason, _retry_after(error.headers.get("Retry-After"))) from None
-            raise GenerationError(
-                message(f"{reason} from {self._url}", "an accepted request", "check address, model and key")
-            ) from None
-        except (OSError, http.client.HTTPException) as error:
-            why = getattr(error, "reason", None) or error
-            raise _RetryableError(f"no answer ({type(error).__name__}: {why})") from None
-
-
-def _retry_after(value: str | None) -> float | None:
-    try:
-        return max(0.0, float(value)) if value else None
-    except ValueError:
-        return None  # a date: the usual wait will do
-
-
-def _parsed(payload: bytes) -> Generated:
+def _parsed(answer: Any) -> Generated:
     """Read an answer; anything but the expected form is worth another attempt."""
     try:
-        answer = json.loads(payload)
         choice = answer["choices"][0]
         text = choice["message"]["content"]
         usage = answer.get("usage") or {}
         counts = [int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")]
         finish = "length" if choice.get("finish_reason") == "length" else "stop"
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        raise _RetryableError(f"an answer that is no chat completion ({payload[:80]!r})") from None
+        raise UnexpectedAnswerError(f"an answer that is no chat completion ({repr(answer)[:80]})") from None
     if not isinstance(text, str):
-        raise _RetryableError("a chat completion without text")
+        raise UnexpectedAnswerError("a chat completion without text")
     return Generated(text, finish, counts[0], counts[1])
