@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +134,7 @@ def _import_foreign(
     from orthant.cli.output import print_json, progress_bar
     from orthant.collection.opening import open
     from orthant.datasets.foreign.opening import open_foreign
+    from orthant.errors import EncoderMismatchError, InputError
 
     # Refused before the collection is made.
     reading = ("table", "id_field", "text_field", "metadata_fields", "records", "api_key")
@@ -140,9 +142,15 @@ def _import_foreign(
     looked: Any = open_foreign(source, kind=kind, **known)  # type: ignore[arg-type]
     count = looked.count
     looked.close()
-    label = source.rpartition("@")[2]
-    with open(collection, encoder=encoder) as opened, progress_bar(f"importing {label}", count) as advance:
-        report = opened.import_foreign(source, kind=kind, vectors=vectors, advance=advance, **settings)  # type: ignore[arg-type]
+    label, fresh = source.rpartition("@")[2], not Path(collection).exists()
+    try:
+        with open(collection, encoder=encoder) as opened, progress_bar(f"importing {label}", count) as advance:
+            report = opened.import_foreign(source, kind=kind, vectors=vectors, advance=advance, **settings)  # type: ignore[arg-type]
+    except (InputError, EncoderMismatchError):
+        # Raised before the first record is written: a refused import leaves no empty collection behind.
+        if fresh and Path(collection).exists():
+            shutil.rmtree(collection)
+        raise
     if json:
         print_json(report.to_dict())
     else:

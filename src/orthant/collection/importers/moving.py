@@ -144,7 +144,8 @@ def _targets(
         out[name] = Target(wanted, definition.dim, definition.metric)
     for name in opened.vectors:
         if name not in chosen:
-            opened.losses[f"vector field {name!r}, which space= leaves out"] = opened.count or 1
+            # Left out on purpose: told, but no reason to refuse.
+            opened.notes[f"vector field {name!r}, left out by space="] = opened.count or 1
     return out
 
 
@@ -276,4 +277,4 @@ def _without_password(source: str | Path) -> str:
         return text
     parts = urllib.parse.urlsplit(text)
     host = parts.netloc.rpartition("@")[2]
-    return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
+    return f"{parts.scheme}://{host}{parts.path}"

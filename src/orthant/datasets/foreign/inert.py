@@ -113,7 +113,7 @@ def read_inert(data: bytes, *, name: str) -> Any:
     Parameters
     ----------
     data : bytes
-        The pickle, of any protocol.
+        The pickle, of protocol 2 or newer.
     name : str
         How the file is called in an error.
 
