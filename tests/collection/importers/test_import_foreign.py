@@ -10,6 +10,8 @@ import uuid
 
 import numpy as np
 import pytest
+
+import orthant
 from fixtures.foreign.stand_ins import (
     HERE,
     Database,
@@ -20,8 +22,6 @@ from fixtures.foreign.stand_ins import (
     unpack,
     vectors,
 )
-
-import orthant
 from orthant.collection.importers import moving
 from orthant.collection.importers.sorting import Sorter, Target
 from orthant.collection.importers.spool import Spool
@@ -228,7 +228,7 @@ def test_vectors_of_another_encoder_are_refused_for_its_space(tmp_path):
         # Kept apart, the texts are encoded beside the vectors that came along.
         report = collection.import_foreign(folder, table="notes", space="imported")
         assert report.vectors["imported"] == 10 and report.vectors["default"] == 9
-        with pytest.raises(InputError, match="of 4 dimensions|4 dimensions"):
+        with pytest.raises(InputError, match="vectors of 4 dimensions for space 'default'"):
             collection.import_foreign(folder, table="notes")
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+
 from fixtures.foreign.stand_ins import (
     HERE,
     Database,
@@ -20,7 +21,6 @@ from fixtures.foreign.stand_ins import (
     unpack,
     vectors,
 )
-
 from orthant.datasets.foreign.hnsw_layout import read_elements
 from orthant.datasets.foreign.inert import read_inert
 from orthant.datasets.foreign.opening import foreign_kind, open_foreign

@@ -17,7 +17,7 @@ from orthant.collection.importers.spool import Spool
 from orthant.datasets.foreign.contents import ForeignSource
 from orthant.datasets.foreign.opening import ForeignKind, open_foreign
 from orthant.datasets.record_batches import Records
-from orthant.errors import EncoderMismatchError, InputError, message
+from orthant.errors import DimensionError, EncoderMismatchError, InputError, message
 from orthant.types import Metric
 from orthant.validate import check_choice, check_count, check_metric
 
@@ -141,6 +141,11 @@ def _targets(
         if metric not in (None, definition.metric):
             given = f"metric={metric!r} for space {wanted!r}, which has {definition.metric!r}"
             raise InputError(message(given, "the stored metric", "leave metric out, or name another space"))
+        if declared.dim not in (None, definition.dim):
+            # All of them, so it is the space that is wrong, not a record.
+            given = f"vectors of {declared.dim} dimensions for space {wanted!r}"
+            remedy = "pass space='imported' to keep them apart, or vectors=False to encode the texts anew"
+            raise DimensionError(message(given, f"its {definition.dim}", remedy))
         out[name] = Target(wanted, definition.dim, definition.metric)
     for name in opened.vectors:
         if name not in chosen:
