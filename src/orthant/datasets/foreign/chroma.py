@@ -211,5 +211,5 @@ def _spaces_in(value: Any) -> Iterator[str]:
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     return InputError(
-        message(f"{path}: {error}", "a database of Chroma 0.4 or newer", "check the path, or open it with Chroma once")
+        message(f"{path}: {error}", "a database of Chroma 0.5 or newer", "check the path, or open it with Chroma once")
     )
