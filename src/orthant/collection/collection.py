@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from orthant.collection.columns.where import parse_where
+from orthant.collection.importers.methods import ForeignMethods
 from orthant.collection.ingest import UpsertReport, VectorInput, by_space, check_ids, leading_dim, prepare_batch
 from orthant.collection.reading import DEFAULT_SPACE, CollectionReader, Where
 from orthant.collection.results import FinishReport
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_SPACE", "Collection"]
 
 
-class Collection(CollectionReader):
+class Collection(CollectionReader, ForeignMethods):
     """Documents with metadata and vectors in named spaces; made by :func:`orthant.open`.
 
     Any mix of calls from any threads is safe: a search sees the last commit before it began, and a write is durable
