@@ -32,7 +32,8 @@ def register(app: typer.Typer) -> None:
     import typer
 
     @app.command(
-        "add", help="Add JSONL, CSV, TSV, Parquet, a folder of .txt/.md, or a vector file (.npy, .fvecs, ...)."
+        "add",
+        help="Add JSONL, CSV, TSV, Parquet, a folder of .txt/.md, a vector file (.npy, .fvecs, ...), or --documents.",
     )
     def add(
         collection: str = typer.Argument(help="The collection's folder; made if it does not exist."),
@@ -52,14 +53,31 @@ def register(app: typer.Typer) -> None:
         delimiter: str = typer.Option(None, help="Cell separator of CSV and TSV; default: by the ending."),
         encoding: str = typer.Option("utf-8", help="Encoding of text files."),
         batch_size: int = typer.Option(4096, help="Records per commit."),
+        documents: bool = typer.Option(
+            False, "--documents", help="Divide .txt, .md, .html, .pdf, code and mail into chunks; only what changed."
+        ),
+        chunk: str = typer.Option(
+            None, help="Of documents: headings (default), sentences, tokens or whole, then :SIZE and :OVERLAP."
+        ),
+        prune: bool = typer.Option(False, "--prune", help="Delete documents whose files are gone."),
+        on_error: str = typer.Option(None, help="Of documents: raise (default), or skip what cannot be read."),
         dry_run: bool = typer.Option(False, "--dry-run", help="Check the sources and show how they are understood."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
+        from orthant.cli.documents.adding import add_documents, refuse_without_documents
         from orthant.cli.output import note, print_json, progress_bar
         from orthant.collection.opening import open
         from orthant.collection.storage.store import DATABASE_NAME
+        from orthant.errors import InputError, message
         from orthant.validate import check_choice
 
+        if documents:
+            if dry_run:
+                raise InputError(message("--dry-run with --documents", "one of them", "leave one out"))
+            told = {"chunk": chunk, "prune": prune, "on_error": on_error}
+            add_documents(collection, sources, encoder=encoder, metric=metric, settings=told, json=json)
+            return
+        refuse_without_documents(chunk=chunk, prune=prune, on_error=on_error)
         settings: dict[str, Any] = {
             "id_field": id_field,
             "text_fields": text_field or None,

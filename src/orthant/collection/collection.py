@@ -23,7 +23,9 @@ from orthant.validate import check_metric
 if TYPE_CHECKING:
     from orthant.collection.adding import AddReport
     from orthant.collection.checking import CheckReport
+    from orthant.collection.documents.ingestion import DocumentsReport
     from orthant.collection.transfer import ImportReport
+    from orthant.datasets.documents.chunking import Chunking
 
 __all__ = ["DEFAULT_SPACE", "Collection"]
 
@@ -158,6 +160,19 @@ class Collection(CollectionReader):
         records cost one disk sync each. A call that makes a space outgrow its scan also builds or extends its graph,
         at most 32,768 rows at a time; ``seconds["graph"]`` says how long that took. ``bulk`` does it once at the end.
         """
+        return self._upsert(ids, texts=texts, metadata=metadata, vectors=vectors, progress=progress)
+
+    def _upsert(
+        self,
+        ids: Sequence[str],
+        *,
+        texts: Sequence[str | None] | None = None,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
+        vectors: VectorInput | None = None,
+        remove_ids: Sequence[str] = (),
+        progress: bool = False,
+    ) -> UpsertReport:
+        """Do what ``upsert`` does, and remove further records in the same commit; ``replaced`` counts those too."""
         started = time.perf_counter()
         with self._store.writer():
             given = by_space(vectors, DEFAULT_SPACE)
@@ -168,7 +183,7 @@ class Collection(CollectionReader):
             encoders = {name: self._encoders.require(name) for name in able}
             prepared = prepare_batch(ids, texts, metadata, given, spaces=spaces, encoders=encoders, progress=progress)
             checked = time.perf_counter()
-            commit = self._store.commit(prepared.batch, spaces=fresh, progress=progress)
+            commit = self._store.commit(prepared.batch, remove_ids=remove_ids, spaces=fresh, progress=progress)
             ended = time.perf_counter()
         count = len(prepared.batch.ids)
         written = {name: len(positions) for name, (positions, _) in prepared.batch.vectors.items()}
@@ -469,3 +484,81 @@ class Collection(CollectionReader):
         from orthant.collection.transfer import import_export
 
         return import_export(self, Path(path), vectors=vectors, progress=progress)
+
+    def add_documents(
+        self,
+        paths: str | Path | Sequence[str | Path],
+        *,
+        chunk: Chunking | str | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+        prune: bool = False,
+        truncation: Literal["chunk", "cut", "error"] = "chunk",
+        root: str | Path | None = None,
+        prefix: str = "",
+        max_bytes: int | None = None,
+        batch_size: int = 2048,
+        progress: bool = False,
+    ) -> DocumentsReport:
+        """Index documents: read files of many kinds, divide them into chunks, and write what changed since last time.
+
+        Reads ``.txt .md .html .pdf`` (extra ``pdf``), programs and mail (``.eml``, ``.mbox``). Every chunk becomes a
+        record ``parent#number`` whose metadata names ``parent``, ``chunk``, ``chunks``, ``title``, ``heading``,
+        ``source``, ``folder``, ``kind``, ``modified``, ``start``, ``end`` and ``hash``.
+
+        Parameters
+        ----------
+        paths : str, Path or sequence of such
+            Files and folders; folders are searched whole.
+        chunk : Chunking or str, optional
+            How documents are divided, or ``"BY:SIZE:OVERLAP"``; default by headings, at most 200 tokens.
+        on_error : {"raise", "skip"}, default "raise"
+            A document that cannot be read ends the call before anything is written, or is named in the report.
+        prune : bool, default False
+            Delete documents of the given folders whose files are gone. Otherwise they are only reported.
+        truncation : {"chunk", "cut", "error"}, default "chunk"
+            What happens to a chunk longer than the window of an encoder: it is divided further, its end gets no part
+            in the vector (the report counts it), or its document is refused. Without effect where no window ends.
+        root : str or Path, optional
+            Folder that ids and sources are relative to; default each given folder, and for a file the one it is in.
+        prefix : str, default ""
+            In front of every id, to tell folders of one name apart.
+        max_bytes : int, optional
+            Longest document, default 64 MiB; more costs memory.
+        batch_size : int, default 2048
+            Chunks per commit, at least one document; small ones pay one disk sync each, large ones memory.
+        progress : bool, default False
+            Show a bar.
+
+        Returns
+        -------
+        DocumentsReport
+            What was added, updated, unchanged, gone, skipped and ignored.
+
+        Raises
+        ------
+        InputError
+            A document that cannot be read (it is named), a setting out of range, or a document of another folder that
+            would be replaced.
+        MissingExtraError
+            A PDF without pypdf.
+        NotFoundError
+            A path where nothing is.
+
+        Notes
+        -----
+        A document is written again when its bytes, the division or an encoder changed; its old chunks go in the commit
+        that brings the new ones. An interrupted call is continued by repeating it. Cost: every file is read once, with
+        ``on_error="raise"`` large folders twice; one pass over the metadata held.
+        """
+        from orthant.collection.documents.ingestion import Settings, add_documents
+
+        settings = Settings.checked(
+            chunk=chunk,
+            on_error=on_error,
+            prune=prune,
+            truncation=truncation,
+            prefix=prefix,
+            max_bytes=max_bytes,
+            batch_size=batch_size,
+        )
+        return add_documents(self, paths, settings, root=root, progress=progress)
