@@ -44,7 +44,9 @@ def register(app: typer.Typer) -> None:
         ),
         metric: str = typer.Option(None, help="cosine (default), dot or l2, when the collection is made."),
         space: str = typer.Option("default", help="Vector space of a vector file."),
-        id_prefix: str = typer.Option("", help="In front of the row number, as the ids of a vector file."),
+        id_prefix: str = typer.Option(
+            "", help="In front of the row number as the ids of a vector file, or of documents' ids."
+        ),
         id_field: str = typer.Option(None, help="Field with the ids; default _id, else id."),
         text_field: list[str] = typer.Option(None, help="Field of the text; may be given more than once."),
         vector_field: str = typer.Option(None, help="Field with a vector per record."),
@@ -61,23 +63,18 @@ def register(app: typer.Typer) -> None:
         ),
         prune: bool = typer.Option(False, "--prune", help="Delete documents whose files are gone."),
         on_error: str = typer.Option(None, help="Of documents: raise (default), or skip what cannot be read."),
+        truncation: str = typer.Option(
+            None, help="Of chunks beyond the encoder's window: chunk (default: divide further), cut or error."
+        ),
         dry_run: bool = typer.Option(False, "--dry-run", help="Check the sources and show how they are understood."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
-        from orthant.cli.documents.adding import add_documents, refuse_without_documents
+        from orthant.cli.documents.adding import add_documents, refuse_with_documents, refuse_without_documents
         from orthant.cli.output import note, print_json, progress_bar
         from orthant.collection.opening import open
         from orthant.collection.storage.store import DATABASE_NAME
-        from orthant.errors import InputError, message
         from orthant.validate import check_choice
 
-        if documents:
-            if dry_run:
-                raise InputError(message("--dry-run with --documents", "one of them", "leave one out"))
-            told = {"chunk": chunk, "prune": prune, "on_error": on_error}
-            add_documents(collection, sources, encoder=encoder, metric=metric, settings=told, json=json)
-            return
-        refuse_without_documents(chunk=chunk, prune=prune, on_error=on_error)
         settings: dict[str, Any] = {
             "id_field": id_field,
             "text_fields": text_field or None,
@@ -88,6 +85,13 @@ def register(app: typer.Typer) -> None:
             "encoding": encoding,
             "batch_size": batch_size,
         }
+        told = {"chunk": chunk, "prune": prune, "on_error": on_error, "truncation": truncation}
+        if documents:
+            told |= {"prefix": id_prefix, "batch_size": batch_size}
+            refuse_with_documents(settings, space=space, dry_run=dry_run)
+            add_documents(collection, sources, encoder=encoder, metric=metric, settings=told, json=json)
+            return
+        refuse_without_documents(told)
         _check_vector_options(sources, space=space, id_prefix=id_prefix)
         scans: dict[str, ScanReport | VectorFileInfo] = {}
         # `Collection.add` checks its own source. All are checked here first where one that is refused would leave a

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orthant.collection.documents.report import DocumentsReport
 
-__all__ = ["add_documents", "refuse_without_documents"]
+__all__ = ["add_documents", "refuse_with_documents", "refuse_without_documents"]
 
 _NAMED = 10
 
 
-def refuse_without_documents(*, chunk: str | None, prune: bool, on_error: str | None) -> None:
+def refuse_without_documents(given: Mapping[str, Any]) -> None:
     """Refuse options that only ``--documents`` has a use for.
 
     Parameters
     ----------
-    chunk : str or None
-        ``--chunk``.
-    prune : bool
-        ``--prune``.
-    on_error : str or None
-        ``--on-error``.
+    given : mapping of str to object
+        Their values by name; what is false was not given.
 
     Raises
     ------
@@ -34,9 +30,37 @@ def refuse_without_documents(*, chunk: str | None, prune: bool, on_error: str | 
     """
     from orthant.errors import InputError, message
 
-    for name, given in (("--chunk", chunk), ("--prune", prune), ("--on-error", on_error)):
-        if given:
-            raise InputError(message(f"{name} without --documents", "--documents", f"add it, or leave {name} out"))
+    for name, value in given.items():
+        option = "--" + name.replace("_", "-")
+        if value:
+            raise InputError(message(f"{option} without --documents", "both", f"add it, or leave {option} out"))
+
+
+def refuse_with_documents(settings: Mapping[str, Any], *, space: str, dry_run: bool) -> None:
+    """Refuse options that documents have no use for.
+
+    Parameters
+    ----------
+    settings : mapping of str to object
+        Those for records.
+    space : str
+        ``--space``.
+    dry_run : bool
+        ``--dry-run``.
+
+    Raises
+    ------
+    InputError
+        One of them differs from its default.
+    """
+    from orthant.errors import InputError, message
+
+    usual = {"ids": "field", "encoding": "utf-8"}
+    odd = [name for name, value in settings.items() if name != "batch_size" and value and value != usual.get(name)]
+    odd += ["space"] * (space != "default") + ["dry_run"] * dry_run
+    for name in odd:
+        option = "--" + name.removesuffix("s" if name == "text_fields" else "").replace("_", "-")
+        raise InputError(message(f"{option} with --documents", "one of them", f"leave {option} out"))
 
 
 def add_documents(

@@ -1,8 +1,8 @@
 """HTML to text with headings, by the standard library's parser, in bounded time.
 
-Scripts, styles and navigation are dropped. The parser re-reads what it could not finish, so a tag that never ends would
-cost time with the square of its length: comments and embedded programs are cut out beforehand in one pass, the page is
-fed in slices, and a tag that outgrows a bound ends the reading with an error.
+Scripts, styles and navigation are dropped. The parser reads again what it could not finish, so tags that never end
+would cost time with the square of their number. The page is therefore put into plain form beforehand, in one pass that
+never goes back: tags without attributes, and neither comments nor embedded programs.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from html.parser import HTMLParser
 
 from orthant.datasets.documents.kinds import DocumentText, Mark, tidy
 from orthant.datasets.documents.texts import decode
-from orthant.errors import InputError, message
 
 __all__ = ["html_text", "read_html"]
 
-_SLICE = 16_384
-_LONGEST_TAG = 65_536
 _DECLARED = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
-_PROGRAMS = re.compile(r"<(script|style|template|noscript|svg|iframe|object)\b", re.IGNORECASE)
-_DATA_URI = re.compile(r"([\"'])data:[^\"'>]*\1", re.IGNORECASE)
+_TAG = re.compile(r"<(?:(!--)|([!?])|(/?)([a-zA-Z][^\s/>\"'<]{0,40}))")
+_TAG_STOP = re.compile(r"[<>\"']")
+_NAVIGATION = re.compile(r"\brole\s*=\s*[\"']?navigation", re.IGNORECASE)
+_PROGRAMS = frozenset(["script", "style", "template", "noscript", "svg", "iframe", "object"])
 _BLANKS = re.compile(r"[ \t\r\n\f\v]+")
 
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
@@ -52,7 +51,7 @@ def read_html(data: bytes) -> DocumentText:
     Raises
     ------
     InputError
-        No text, or a tag of more than 64 kB.
+        No text.
 
     Examples
     --------
@@ -81,52 +80,73 @@ def html_text(page: str) -> tuple[str, str, tuple[Mark, ...]]:
         Empty without ``title`` and ``h1``.
     marks : tuple of Mark
         Headings with words in them.
-
-    Raises
-    ------
-    InputError
-        A tag of more than 64 kB.
     """
-    page = _DATA_URI.sub('""', _without_programs(page.replace("\0", "")))
     reader = _Reader()
-    for begin in range(0, len(page), _SLICE):
-        reader.feed(page[begin : begin + _SLICE])
-        if len(reader.rawdata) > _LONGEST_TAG:
-            given = f"a tag of more than {_LONGEST_TAG:,} characters without an end"
-            raise InputError(message(given, "HTML", "mend the page, or save it as text"))
+    reader.feed(_Plain(page.replace("\0", "")).result())
     reader.close()
     return reader.result()
 
 
-def _without_programs(page: str) -> str:
-    """Cut comments and embedded programs out, each found once from left to right; an unclosed one is only a tag."""
-    kept: list[str] = []
-    lower = page.lower()
-    if len(lower) != len(page):
-        # Few letters change their number in lower case; folding ASCII alone keeps positions.
-        lower = page.translate({code: code + 32 for code in range(65, 91)})
-    begin, unclosed = 0, set()
-    opener = re.compile(f"<!--|{_PROGRAMS.pattern}", re.IGNORECASE)
-    position = 0
-    while found := opener.search(page, position):
-        name = (found[1] or "").lower()
-        close = f"</{name}" if name else "-->"
-        end = -1 if close in unclosed else lower.find(close, found.end())
+class _Plain:
+    """Writes a page anew with tags that have no attributes, without comments and programs; every step goes forward."""
+
+    def __init__(self, page: str) -> None:
+        self._page = page
+        # What was looked for and is not there; nothing further on can find it either.
+        self._absent: set[str] = set()
+
+    def result(self) -> str:
+        """Return the plain page."""
+        page, kept, position = self._page, [], 0
+        while found := _TAG.search(page, position):
+            kept.append(page[position : found.start()].replace("<", "&lt;"))
+            comment, declaration, closing, name = found.groups()
+            position = found.end()
+            if comment:
+                position = self._after("-->", position, default=position)
+            elif declaration:
+                position = self._after(">", position, default=position)
+            else:
+                begin, position, ended = position, *self._tag_end(position)
+                if not ended:
+                    continue
+                role = " role=navigation" if _NAVIGATION.search(page, begin, position) else ""
+                if name.lower() not in _PROGRAMS:
+                    kept.append(f"<{closing}{name}{role}>")
+                elif not closing and page[position - 2] != "/":
+                    position = self._program_end(name.lower(), position)
+        kept.append(page[position:].replace("<", "&lt;"))
+        return "".join(kept)
+
+    def _after(self, what: str, position: int, *, default: int) -> int:
+        end = -1 if what in self._absent else self._page.find(what, position)
         if end < 0:
-            # Nothing further on can be closed either, so it is searched for once only; the tag alone is dropped.
-            unclosed.add(close)
-            kept.append(page[begin : found.start()])
-            last = page.find(">", found.end()) if name else found.end() - 1
-            begin = position = len(page) if last < 0 else last + 1
-            continue
-        kept += [page[begin : found.start()], " "]
-        if name:
-            last = page.find(">", end)
-            end = len(page) if last < 0 else last + 1
-        else:
-            end += 3
-        begin = position = end
-    return "".join([*kept, page[begin:]])
+            self._absent.add(what)
+            return default
+        return end + len(what)
+
+    def _tag_end(self, position: int) -> tuple[int, bool]:
+        """Return where a tag ends, and whether it does: at ``<`` outside quotes it is given up."""
+        while found := _TAG_STOP.search(self._page, position):
+            sign = found[0]
+            if sign == "<":
+                return found.start(), False
+            position = found.end()
+            if sign == ">":
+                return position, True
+            # A quote that is never closed is an ordinary character.
+            position = self._after(sign, position, default=position)
+        return len(self._page), False
+
+    def _program_end(self, name: str, position: int) -> int:
+        """Return where a program's closing tag begins; one without is only a tag."""
+        if name in self._absent:
+            return position
+        found = re.compile(f"</{name}", re.IGNORECASE).search(self._page, position)
+        if found is None:
+            self._absent.add(name)
+            return position
+        return found.start()
 
 
 class _Reader(HTMLParser):
