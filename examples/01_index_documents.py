@@ -72,7 +72,7 @@ def main() -> None:
             for skipped in report.skipped:
                 print(f"Skipped {skipped.source}: {skipped.reason}")
 
-            for question in ("how strong must the line be", "a knot that never slips", "when does the gasket arrive"):
+            for question in ("how strong must the line be", "a loop that can be untied", "when does the gasket arrive"):
                 hit = harbour.search(question, k=1)[0]
                 print(f"\n{question}?\n  {hit.metadata['source']} > {hit.metadata['heading'] or hit.metadata['title']}")
                 print("  " + " ".join(hit.text.split()))
@@ -84,9 +84,8 @@ def main() -> None:
             (folder / "guide.md").write_text(DOCUMENTS["guide.md"].replace("three times", "four times"))
             (folder / "mail" / "repair.eml").unlink()
             again = harbour.add_documents(folder, chunk=chunking, on_error="skip", prune=True)
-            print(
-                f"\nA day later: {again.updated} document updated, {again.unchanged} unchanged, {again.removed} removed."
-            )
+            counts = f"{again.updated} document updated, {again.unchanged} unchanged, {again.removed} removed"
+            print(f"\nA day later: {counts}.")
             print("  " + " ".join(harbour.search("how strong must the line be", k=1)[0].text.split()))
 
 
