@@ -471,7 +471,7 @@ class TransformerEncoder:
             return None
         # The tokens of a prompt include the special token at the head.
         prompt = self._prompt_tokens(self._prompts["document"])
-        return self.max_tokens - self._special_tokens - (prompt - 1 if prompt else 0)
+        return max(1, self.max_tokens - self._special_tokens - (prompt - 1 if prompt else 0))
 
     def _prompt_tokens(self, prompt: str) -> int:
         """Tokens that a prompt takes at the head of a window, the first special token included."""
