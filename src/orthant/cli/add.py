@@ -70,7 +70,7 @@ def register(app: typer.Typer) -> None:
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.documents.adding import add_documents, refuse_with_documents, refuse_without_documents
-        from orthant.cli.output import note, print_json, progress_bar
+        from orthant.cli.output import progress_bar
         from orthant.collection.opening import open
         from orthant.collection.storage.store import DATABASE_NAME
         from orthant.validate import check_choice
@@ -113,17 +113,31 @@ def register(app: typer.Typer) -> None:
             bars.enter_context(progress_bar("building the graph", None))
             began = time.perf_counter()
         finish_s = time.perf_counter() - began
-        if json:
-            added = {name: report.to_dict() for name, report in reports.items()}
-            told = {"collection": collection, "records": count, "added": added, "finish_s": finish_s, "notes": notes}
-            print_json(told)
-            return
-        _show(reports)
-        if finish_s > _WORTH_TELLING_S:
-            print(f"Building the graph and closing took {finish_s:.1f} s.")
-        print(f"{collection} holds {count:,} records.")
-        for text in notes:
-            note(text)
+        _tell(collection, reports, count, finish_s, notes, json=json)
+
+
+def _tell(
+    collection: str,
+    reports: Mapping[str, AddReport],
+    count: int,
+    finish_s: float,
+    notes: Sequence[str],
+    *,
+    json: bool,
+) -> None:
+    from orthant.cli.output import note, print_json
+
+    if json:
+        added = {name: report.to_dict() for name, report in reports.items()}
+        told = {"collection": collection, "records": count, "added": added, "finish_s": finish_s, "notes": notes}
+        print_json(told)
+        return
+    _show(reports)
+    if finish_s > _WORTH_TELLING_S:
+        print(f"Building the graph and closing took {finish_s:.1f} s.")
+    print(f"{collection} holds {count:,} records.")
+    for text in notes:
+        note(text)
 
 
 def _add_all(
