@@ -51,6 +51,14 @@ def test_w62_truncation_is_counted_with_the_prompt():
         SentenceTransformerEncoder(FakeSentenceTransformer(), truncation="chunk")
 
 
+def test_w62_what_the_encoder_says_fits_is_not_cut():
+    encoder = SentenceTransformerEncoder(FakeSentenceTransformer())
+    fits = encoder.document_tokens
+    assert encoder.token_counts(["a" * 12, "", "bb"]).tolist() == [12, 0, 2] and len(encoder.token_counts([])) == 0
+    assert encoder.encode_with_report(["a" * fits])[1].truncated_items == 0
+    assert encoder.encode_with_report(["a" * (fits + 1)])[1].truncated_items == 1
+
+
 def test_w35_identity_follows_weights_prompts_and_revision():
     made = SentenceTransformerEncoder(FakeSentenceTransformer()).fingerprint
     assert made == SentenceTransformerEncoder(FakeSentenceTransformer()).fingerprint

@@ -133,6 +133,18 @@ def test_w62_cut_warns_once_with_figures_and_reports(encoder):
     np.testing.assert_allclose(out[1], out[2], atol=1e-6)
 
 
+@pytest.mark.parametrize("prompt", ["", "ab: "])
+def test_w62_what_the_encoder_says_fits_is_not_cut(folder, prompt):
+    told = TransformerEncoder.load(folder, backend="numpy", document_prompt=prompt)
+    words = (LONG + LONG).split()
+    counts = told.token_counts(words)
+    assert counts.sum() == told.token_counts([LONG + LONG])[0] > told.max_tokens
+    fits = int(np.searchsorted(np.cumsum(counts), told.document_tokens, side="right"))
+    assert np.cumsum(counts)[fits - 1] == told.document_tokens or counts[fits] > 1
+    assert told.encode_with_report([" ".join(words[:fits])])[1].truncated_items == 0
+    assert told.encode_with_report([" ".join(words[: fits + 1])])[1].truncated_items == 1
+
+
 def test_w62_error_names_the_first_and_encodes_the_rest(folder):
     strict = TransformerEncoder.load(folder, backend="numpy", truncation="error")
     with pytest.raises(InputError, match=r"1 text\(s\) longer than the window, the first at position 1; .* at most 24"):

@@ -32,7 +32,8 @@ def register(app: typer.Typer) -> None:
     import typer
 
     @app.command(
-        "add", help="Add JSONL, CSV, TSV, Parquet, a folder of .txt/.md, or a vector file (.npy, .fvecs, ...)."
+        "add",
+        help="Add JSONL, CSV, TSV, Parquet, a folder of .txt/.md, a vector file (.npy, .fvecs, ...), or --documents.",
     )
     def add(
         collection: str = typer.Argument(help="The collection's folder; made if it does not exist."),
@@ -43,7 +44,9 @@ def register(app: typer.Typer) -> None:
         ),
         metric: str = typer.Option(None, help="cosine (default), dot or l2, when the collection is made."),
         space: str = typer.Option("default", help="Vector space of a vector file."),
-        id_prefix: str = typer.Option("", help="In front of the row number, as the ids of a vector file."),
+        id_prefix: str = typer.Option(
+            "", help="In front of the row number as the ids of a vector file, or of documents' ids."
+        ),
         id_field: str = typer.Option(None, help="Field with the ids; default _id, else id."),
         text_field: list[str] = typer.Option(None, help="Field of the text; may be given more than once."),
         vector_field: str = typer.Option(None, help="Field with a vector per record."),
@@ -52,10 +55,22 @@ def register(app: typer.Typer) -> None:
         delimiter: str = typer.Option(None, help="Cell separator of CSV and TSV; default: by the ending."),
         encoding: str = typer.Option("utf-8", help="Encoding of text files."),
         batch_size: int = typer.Option(4096, help="Records per commit."),
+        documents: bool = typer.Option(
+            False, "--documents", help="Divide .txt, .md, .html, .pdf, code and mail into chunks; only what changed."
+        ),
+        chunk: str = typer.Option(
+            None, help="Of documents: headings (default), sentences, tokens or whole, then :SIZE and :OVERLAP."
+        ),
+        prune: bool = typer.Option(False, "--prune", help="Delete documents whose files are gone."),
+        on_error: str = typer.Option(None, help="Of documents: raise (default), or skip what cannot be read."),
+        truncation: str = typer.Option(
+            None, help="Of chunks beyond the encoder's window: chunk (default: divide further), cut or error."
+        ),
         dry_run: bool = typer.Option(False, "--dry-run", help="Check the sources and show how they are understood."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
-        from orthant.cli.output import note, print_json, progress_bar
+        from orthant.cli.documents.adding import add_documents, refuse_with_documents, refuse_without_documents
+        from orthant.cli.output import progress_bar
         from orthant.collection.opening import open
         from orthant.collection.storage.store import DATABASE_NAME
         from orthant.validate import check_choice
@@ -70,6 +85,13 @@ def register(app: typer.Typer) -> None:
             "encoding": encoding,
             "batch_size": batch_size,
         }
+        told = {"chunk": chunk, "prune": prune, "on_error": on_error, "truncation": truncation}
+        if documents:
+            told |= {"prefix": id_prefix, "batch_size": batch_size}
+            refuse_with_documents(settings, space=space, dry_run=dry_run)
+            add_documents(collection, sources, encoder=encoder, metric=metric, settings=told, json=json)
+            return
+        refuse_without_documents(told)
         _check_vector_options(sources, space=space, id_prefix=id_prefix)
         scans: dict[str, ScanReport | VectorFileInfo] = {}
         # `Collection.add` checks its own source. All are checked here first where one that is refused would leave a
@@ -91,17 +113,31 @@ def register(app: typer.Typer) -> None:
             bars.enter_context(progress_bar("building the graph", None))
             began = time.perf_counter()
         finish_s = time.perf_counter() - began
-        if json:
-            added = {name: report.to_dict() for name, report in reports.items()}
-            told = {"collection": collection, "records": count, "added": added, "finish_s": finish_s, "notes": notes}
-            print_json(told)
-            return
-        _show(reports)
-        if finish_s > _WORTH_TELLING_S:
-            print(f"Building the graph and closing took {finish_s:.1f} s.")
-        print(f"{collection} holds {count:,} records.")
-        for text in notes:
-            note(text)
+        _tell(collection, reports, count, finish_s, notes, json=json)
+
+
+def _tell(
+    collection: str,
+    reports: Mapping[str, AddReport],
+    count: int,
+    finish_s: float,
+    notes: Sequence[str],
+    *,
+    json: bool,
+) -> None:
+    from orthant.cli.output import note, print_json
+
+    if json:
+        added = {name: report.to_dict() for name, report in reports.items()}
+        told = {"collection": collection, "records": count, "added": added, "finish_s": finish_s, "notes": notes}
+        print_json(told)
+        return
+    _show(reports)
+    if finish_s > _WORTH_TELLING_S:
+        print(f"Building the graph and closing took {finish_s:.1f} s.")
+    print(f"{collection} holds {count:,} records.")
+    for text in notes:
+        note(text)
 
 
 def _add_all(

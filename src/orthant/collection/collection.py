@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from orthant.collection.columns.where import parse_where
+from orthant.collection.documents.methods import DocumentMethods
 from orthant.collection.importers.methods import ForeignMethods
 from orthant.collection.ingest import UpsertReport, VectorInput, by_space, check_ids, leading_dim, prepare_batch
 from orthant.collection.reading import DEFAULT_SPACE, CollectionReader, Where
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_SPACE", "Collection"]
 
 
-class Collection(CollectionReader, ForeignMethods):
+class Collection(CollectionReader, ForeignMethods, DocumentMethods):
     """Documents with metadata and vectors in named spaces; made by :func:`orthant.open`.
 
     Any mix of calls from any threads is safe: a search sees the last commit before it began, and a write is durable
@@ -159,6 +160,19 @@ class Collection(CollectionReader, ForeignMethods):
         records cost one disk sync each. A call that makes a space outgrow its scan also builds or extends its graph,
         at most 32,768 rows at a time; ``seconds["graph"]`` says how long that took. ``bulk`` does it once at the end.
         """
+        return self._upsert(ids, texts=texts, metadata=metadata, vectors=vectors, progress=progress)
+
+    def _upsert(
+        self,
+        ids: Sequence[str],
+        *,
+        texts: Sequence[str | None] | None = None,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
+        vectors: VectorInput | None = None,
+        remove_ids: Sequence[str] = (),
+        progress: bool = False,
+    ) -> UpsertReport:
+        """Do what ``upsert`` does, and remove further records in the same commit; ``replaced`` counts those too."""
         started = time.perf_counter()
         with self._store.writer():
             given = by_space(vectors, DEFAULT_SPACE)
@@ -169,7 +183,7 @@ class Collection(CollectionReader, ForeignMethods):
             encoders = {name: self._encoders.require(name) for name in able}
             prepared = prepare_batch(ids, texts, metadata, given, spaces=spaces, encoders=encoders, progress=progress)
             checked = time.perf_counter()
-            commit = self._store.commit(prepared.batch, spaces=fresh, progress=progress)
+            commit = self._store.commit(prepared.batch, remove_ids=remove_ids, spaces=fresh, progress=progress)
             ended = time.perf_counter()
         count = len(prepared.batch.ids)
         written = {name: len(positions) for name, (positions, _) in prepared.batch.vectors.items()}

@@ -29,6 +29,7 @@ from orthant.types import BitmapArray, Encoder, FloatArray, Metric
 from orthant.validate import check_choice, check_count, check_metric
 
 if TYPE_CHECKING:
+    from orthant.collection.documents.passages import Passage
     from orthant.collection.statistics import CollectionStats
     from orthant.collection.storage.files import FileLayer
     from orthant.collection.transfer import ExportReport
@@ -470,3 +471,31 @@ class CollectionReader(Insight, CleaningMethods):
         from orthant.collection.transfer import export
 
         return export(self._store, Path(path), format=format)
+
+    # ---- documents -----------------------------------------------------------------------------------------------
+
+    def passage(self, chunk_id: str, *, before: int = 0, after: int = 0) -> Passage:
+        """Return a chunk of a document together with its neighbours, as one text.
+
+        Parameters
+        ----------
+        chunk_id : str
+            Id of a record that ``add_documents`` wrote, such as a hit's.
+        before, after : int, default 0
+            Chunks in front of it and behind it; fewer where the document begins or ends.
+
+        Returns
+        -------
+        Passage
+            Text without repetition of what chunks share, place in the document, title, heading, chunk ids.
+
+        Raises
+        ------
+        NotFoundError
+            No such record.
+        InputError
+            A record that is no chunk of a document, or a negative number.
+        """
+        from orthant.collection.documents.passages import passage
+
+        return passage(self, chunk_id, before=before, after=after)

@@ -237,6 +237,37 @@ class SentenceTransformerEncoder:
             )
         return vectors, count
 
+    def token_counts(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return how many content tokens each text has, without a limit; what a chunker sizes chunks by.
+
+        Parameters
+        ----------
+        texts : sequence of str, length n
+            Texts or single words.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            Tokens, special ones left out; words where the model has no tokenizer.
+        """
+        given = as_texts(texts, name="texts")
+        tokenizer = getattr(self._model, "tokenizer", None)
+        if not callable(tokenizer) or not given:
+            return np.array([len(text.split()) for text in given], dtype=np.int64)
+        special = _special_tokens(tokenizer)
+        found = tokenizer(given, truncation=False, padding=False, verbose=False)["input_ids"]
+        return np.array([max(0, len(ids) - special) for ids in found], dtype=np.int64)
+
+    @property
+    def document_tokens(self) -> int | None:
+        """Most content tokens of a document that fit the window, its prompt and special tokens taken off."""
+        if self.max_tokens is None:
+            return None
+        tokenizer = getattr(self._model, "tokenizer", None)
+        special = _special_tokens(tokenizer) if callable(tokenizer) else 0
+        prompt = self._prompt("document")
+        return max(1, self.max_tokens - special - (int(self.token_counts([prompt])[0]) if prompt else 0))
+
     def _prompt(self, role: str) -> str:
         prompts = getattr(self._model, "prompts", None) or {}
         default = prompts.get(getattr(self._model, "default_prompt_name", None) or "", "")

@@ -239,6 +239,27 @@ class StaticEncoder:
             seconds=time.perf_counter() - begun,
         )
 
+    def token_counts(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return how many tokens each text has, without a limit; what a chunker sizes chunks by.
+
+        Parameters
+        ----------
+        texts : sequence of str, length n
+            Texts or single words.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            Tokens.
+        """
+        _, offsets = self._tokenizer.token_ids(as_texts(texts, name="texts"))
+        return np.diff(offsets)
+
+    @property
+    def document_tokens(self) -> int | None:
+        """Most tokens of a document that have a part in its vector; None without a limit."""
+        return self.max_tokens
+
     @staticmethod
     def _batches(count: int, batch_size: int, progress: bool) -> Iterator[tuple[int, int]]:
         starts: Any = range(0, count, batch_size)

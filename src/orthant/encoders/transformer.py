@@ -445,6 +445,34 @@ class TransformerEncoder:
             count.refuse(self.max_tokens or 0)
         return windows
 
+    def token_counts(self, texts: Sequence[str]) -> np.ndarray:
+        """Return how many content tokens each text has, without a limit; what a chunker sizes chunks by.
+
+        Parameters
+        ----------
+        texts : sequence of str, length n
+            Texts or single words.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            Tokens, special ones left out.
+        """
+        given = as_texts(texts, name="texts")
+        lowered = [text.lower() for text in given] if self._folder.lowercase else given
+        found = self._tokenizer.encode_batch(lowered, add_special_tokens=False)
+        # What overflows the window comes as further windows.
+        return np.array([len(one) + sum(len(more) for more in one.overflowing) for one in found], dtype=np.int64)
+
+    @property
+    def document_tokens(self) -> int | None:
+        """Most content tokens of a document that fit the window, its prompt and special tokens taken off."""
+        if self.max_tokens is None:
+            return None
+        # The tokens of a prompt include the special token at the head.
+        prompt = self._prompt_tokens(self._prompts["document"])
+        return max(1, self.max_tokens - self._special_tokens - (prompt - 1 if prompt else 0))
+
     def _prompt_tokens(self, prompt: str) -> int:
         """Tokens that a prompt takes at the head of a window, the first special token included."""
         if not prompt:
