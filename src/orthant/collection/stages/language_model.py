@@ -18,11 +18,11 @@ __all__ = ["LLMReranker", "parse_judgement", "parse_order"]
 _JUDGEMENT = re.compile(r"\W*(yes|no)\b\W*(?:(\d{1,3})(?![\d.])\s*%?)?", re.IGNORECASE)
 _NUMBER = re.compile(r"\[(\d+)\]|\b(\d+)\b")
 _POINTWISE = (
-    "Does the passage answer the query? Reply with yes or no, then how sure you are from 0 to 100, and nothing else.\n\n"
+    "Does the passage answer the query? Reply with yes or no, then how sure you are from 0 to 100, no more.\n\n"
     "Query: {query}\n\nPassage: {passage}\n\nReply:"
 )
 _LISTWISE = (
-    "Order the passages by how well they answer the query, best first. Reply with their numbers only, each once, such as"
+    "Order the passages by how well they answer the query, best first. Reply with their numbers only, each once, as in"
     " [2] > [1] > [3].\n\nQuery: {query}\n\n{passages}\n\nQuery again: {query}\n\nOrder:"
 )
 

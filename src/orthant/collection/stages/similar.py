@@ -196,17 +196,15 @@ def _run(store: Store, connection: sqlite3.Connection, generation: Generation, o
     if options.predicate is not None:
         filtered = generation.columns.evaluate(options.predicate, live=generation.live)
         allowed = filtered.bitmap
-    allowed = bitmaps.clear_rows(bitmaps.resize(allowed, len(generation.live)).copy(), np.concatenate([own, other]))
+    allowed = bitmaps.clear_rows(bitmaps.resize(allowed, len(generation.live)), np.concatenate([own, other]))
     prepared = time.perf_counter()
     search = _Search(dense_index(generation, options.space), allowed, options.recall)
     metric = generation.spaces[options.space].definition.metric
     end = options.offset + options.k
-    found = (
-        search.average(average_query(P, N, metric=metric), end, options, metric)
-        if (options.strategy == "average")
-        else search.best(P, N, end)
-    )
-    rows, scores = found
+    if options.strategy == "average":
+        rows, scores = search.average(average_query(P, N, metric=metric), end, options.k, metric)
+    else:
+        rows, scores = search.best(P, N, end)
     if options.min_score is not None:
         kept = scores.astype(np.float64) >= options.min_score
         rows, scores = rows[kept], scores[kept]
@@ -231,7 +229,7 @@ def _run(store: Store, connection: sqlite3.Connection, generation: Generation, o
         "dense": searched - prepared,
         "fetch": time.perf_counter() - searched,
     }
-    return SearchResult(hits, _plan(generation, options, filtered, search, seconds))
+    return SearchResult(hits, _plan(generation, options, filtered, search, seconds, counts=(len(P), len(N))))
 
 
 def _plan(
@@ -240,11 +238,13 @@ def _plan(
     filtered: Evaluation | None,
     search: _Search,
     seconds: Mapping[str, float],
+    *,
+    counts: tuple[int, int],
 ) -> Plan:
     details = {
         "strategy": options.strategy,
-        "positive": len(options.positive),
-        "negative": len(options.negative),
+        "positive": counts[0],
+        "negative": counts[1],
         "distances": search.distances,
         "searches": search.searches,
         "exact": search.plan.startswith("scan"),
@@ -324,7 +324,7 @@ class _Search:
             [found.scores[i, :count] for i, count in enumerate(counts)],
         )
 
-    def average(self, q: FloatArray, end: int, options: SimilarOptions, metric: Metric) -> tuple[IdArray, FloatArray]:
+    def average(self, q: FloatArray, end: int, first: int, metric: Metric) -> tuple[IdArray, FloatArray]:
         if metric == "cosine" and not q.any():
             raise InputError(
                 message(
@@ -333,7 +333,7 @@ class _Search:
                     "use strategy='best', or fewer negative examples",
                 )
             )
-        rows, scores = self._nearest(q[None], max(1, min(end, self._count)), first=options.k)
+        rows, scores = self._nearest(q[None], max(1, min(end, self._count)), first=first)
         return rows[0], scores[0]
 
     def best(self, P: FloatArray, N: FloatArray, end: int) -> tuple[IdArray, FloatArray]:
