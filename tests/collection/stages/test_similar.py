@@ -107,3 +107,13 @@ def test_refusals(filled):
             collection.similar([X[0], -X[0]])
         with pytest.raises(InputError):
             collection.similar(np.zeros(DIM))
+
+
+def test_best_goes_deeper_where_a_negative_example_takes_all_that_is_near(tmp_path):
+    near = [[0.001 * i, 1.0] for i in range(20)]
+    X = np.array([*near, [-2, 0], [100, 5]], dtype=np.float32)
+    with Collection(tmp_path / "c", metric="l2") as collection:
+        collection.upsert([f"r{i}" for i in range(22)], vectors=X)
+        result = collection.similar([[0, 0], [100, 0]], [[0, 1]], k=1, strategy="best")
+        # The first sixteen around (0, 0) are all closer to (0, 1); the next one is closer than any around (100, 0).
+        assert result.ids == ["r20"] and result.plan.legs[0].details["searches"] == 2
