@@ -136,3 +136,32 @@ def test_a_passage_moves_to_the_matched_words():
     assert passage(text, "id", matched=["kite"], width=60)[1].startswith("Nothing of note")
     moved = passage(text, "id", matched=["Red", "kite"], width=60)[1]
     assert moved.startswith("… ") and "red kite flew" in moved and moved.endswith(" …") and len(moved) <= 64
+
+
+# ---- stages ---------------------------------------------------------------------------------------------------------
+
+
+def test_stages_reach_the_library(run, built):
+    options = ["--group-by", "kind", "--per-group", "1", "--facet", "year", "--facet", "kind", "--diversity", "0.4"]
+    ran = run("search", built, "red kite", "-k", "3", "--json", *options)
+    with orthant.open(built, read_only=True) as notes:
+        expected = notes.search(
+            "red kite", k=3, group_by="kind", per_group=1, facets=["year", "kind"], diversity=0.4
+        ).to_dict()
+    assert ran.json["groups"] == expected["groups"] and len(ran.json["groups"]) == 3
+    assert ran.json["facets"] == json.loads(json.dumps(expected["facets"]))
+    assert [stage["name"] for stage in ran.json["plan"]["stages"]] == ["diversity", "group", "facets"]
+    out = run("search", built, "red kite", *options).out
+    for words in ("[toy: 1 of 1]", "year: 2015 2, 1990 1", "kind: toy 1, vehicle 1, none 4", "group ", "mmr, 6 to 6"):
+        assert words in out
+
+
+def test_records_like_another(run, refused, built):
+    ran = run("search", built, "--similar-to", "boat", "--similar-to", "kite", "-k", "2", "--json")
+    with orthant.open(built, read_only=True) as notes:
+        assert [hit["id"] for hit in ran.json["hits"]] == notes.similar(["boat", "kite"], k=2).ids
+    assert "hits like boat" in run("search", built, "--similar-to", "boat").out
+    refused("search", built, "kite", "--similar-to", "boat", says=["a query beside --similar-to"])
+    refused("search", built, "--similar-to", "boat", "--group-by", "kind", says=["--group-by beside"])
+    refused("search", built, "--similar-to", "none", says=["'none'"])
+    refused("search", built, says=["empty query"])

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orthant.collection.results import Hit, LegScore, SearchResult
+    from orthant.collection.results import Group, Hit, LegScore, SearchResult
+    from orthant.collection.stages.facets import Facet
 
 __all__ = ["passage", "print_hits"]
 
@@ -113,12 +114,27 @@ def print_hits(title: str, result: SearchResult, *, fields: Sequence[str] = (), 
     for name in ("#", "score" if shown else f"{''.join(legs)} score", *shown):
         grid.add_column(name, justify="right", no_wrap=True, header_style="dim")
     grid.add_column("record", overflow="fold", header_style="dim")
+    headings = {group.hits[0].id: _heading(group) for group in result.groups}
     for hit in result:
         cells = [str(hit.rank), f"{hit.score:.3f}", *(_leg(hit.legs.get(name)) for name in shown)]
-        grid.add_row(*map(Text, cells), _record(hit, fields, width))
+        grid.add_row(*map(Text, cells), _record(hit, fields, width, headings.get(hit.id, "")))
     found = [grid] if len(result) else ["Nothing found."]
     print_block(Text(title, style="bold", no_wrap=True), *found)
+    for name, facet in result.facets.items():
+        print_block(Text(f"{name}: {_facet(facet)}", style="not bold"))
     print_block(pair_grid(_plan(result), style="dim"))
+
+
+def _heading(group: Group) -> str:
+    value = "no value" if group.value is None else _value(group.value)
+    return f"{value}: {len(group.hits)} of {group.count:,}"
+
+
+def _facet(facet: Facet) -> str:
+    told = [f"{_value(value)} {count:,}" for value, count in facet.values]
+    if facet.other:
+        told.append(f"{facet.distinct - len(facet.values):,} other values {facet.other:,}")
+    return ", ".join([*told, f"none {facet.missing:,}"] if facet.missing or not told else told)
 
 
 def _leg(score: LegScore | None) -> str:
@@ -128,11 +144,13 @@ def _leg(score: LegScore | None) -> str:
     return f"{rank} {'' if score.score is None else f'{score.score:.3f}'}".strip()
 
 
-def _record(hit: Hit, fields: Sequence[str], width: int) -> Any:
+def _record(hit: Hit, fields: Sequence[str], width: int, group: str) -> Any:
     from rich.text import Text
 
     title, body = passage(hit.text or "", hit.id, matched=hit.matched, width=width)
     out = Text(hit.id, style="bold")
+    if group:
+        out = Text(f"[{group}]\n", style="not bold dim").append_text(out)
     if title:
         out.append(f"  {title}", style="not bold")
     if body:
@@ -177,6 +195,9 @@ def _plan(result: SearchResult) -> list[tuple[str, str]]:
     if plan.fusion:
         weights = ", ".join(f"{leg} {weight:.2f}" for leg, weight in plan.fusion["weights"].items())
         pairs.append(("fusion", f"{plan.fusion['method']} ({weights})"))
+    for stage in plan.stages:
+        told = ", ".join(f"{name} {value}" for name, value in stage.details.items())
+        pairs.append((stage.name, f"{stage.method}, {stage.candidates:,} to {stage.kept:,}{told and f'; {told}'}"))
     stages = ", ".join(f"{stage} {value * 1e3:.1f}" for stage, value in plan.seconds.items())
     pairs.append(("cost", f"{sum(plan.seconds.values()) * 1e3:.1f} ms: {stages}"))
     return pairs + [("note", warning) for warning in plan.warnings]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import typer
@@ -25,7 +26,9 @@ def register(app: typer.Typer) -> None:
     @app.command("search", help="Search a collection by meaning, by words, or both.")
     def search(
         collection: str = typer.Argument(help="The collection's folder."),
-        query: str = typer.Argument(help='Text; "a phrase", prefix*, +must and -not concern the words.'),
+        query: str = typer.Argument(
+            None, help='Text; "a phrase", prefix*, +must and -not concern the words. Not with --similar-to.'
+        ),
         k: int = typer.Option(5, "-k", "--k", help="Hits wanted."),
         mode: str = typer.Option(None, help="dense, lexical or hybrid; default: the richest possible."),
         where: str = typer.Option(None, help='Filter as JSON, such as \'{"year": {"gte": 2000}}\'.'),
@@ -37,6 +40,13 @@ def register(app: typer.Typer) -> None:
         syntax: str = typer.Option(None, help="operators (default), or plain: punctuation means nothing."),
         dense_weight: float = typer.Option(None, help="Weight of the dense leg in hybrid search; default 0.4."),
         fusion: str = typer.Option(None, help="minmax (default) or rrf, for hybrid search."),
+        group_by: str = typer.Option(None, help="Field whose values gather hits; -k counts groups then."),
+        per_group: int = typer.Option(None, help="Hits of each group; default 3."),
+        facet: list[str] = typer.Option(None, help="Field to count over all matches; may be given several times."),
+        diversity: float = typer.Option(None, help="From 0 to 1: prefer hits unlike those above them."),
+        similar_to: list[str] = typer.Option(
+            None, help="Instead of a query: id of a record to find others like; may be given several times."
+        ),
         encoder: str = typer.Option(None, help="Needed where the collection was made with an encoder from a folder."),
         explain: bool = typer.Option(False, "--explain", help="Show matched words and metadata of every hit."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
@@ -46,28 +56,36 @@ def register(app: typer.Typer) -> None:
         from orthant.collection.opening import open
 
         condition = parse_json_object(where, name="--where")
+        shared = {"k": k, "where": condition, "space": space, "offset": offset, "min_score": min_score}
+        stages = {"group_by": group_by, "per_group": per_group, "facets": facet or None, "diversity": diversity}
+        told = {**fusion_settings(dense_weight, fusion), "effort": effort, "syntax": syntax, "mode": mode, **stages}
+        asked = _asked(query, similar_to, told)
         with open(collection, encoder=encoder, read_only=True) as opened:
             _check_space(opened, mode, space, given=encoder is not None)
-            result = opened.search(
-                _valid(query),
-                k=k,
-                mode=mode,  # type: ignore[arg-type]
-                where=condition,
-                space=space,
-                offset=offset,
-                min_score=min_score,
-                recall=recall,
-                effort=effort,
-                syntax=syntax,  # type: ignore[arg-type]
-                explain=explain,
-                **fusion_settings(dense_weight, fusion),
-            )
+            if similar_to:
+                result = opened.similar(similar_to, recall=recall, **shared)  # type: ignore[arg-type]
+            else:
+                result = opened.search(asked, recall=recall, explain=explain, **shared, **told)  # type: ignore[arg-type]
         if json:
-            print_json({"query": query, **result.to_dict()})
+            print_json({"query": query, **({"similar_to": similar_to} if similar_to else {}), **result.to_dict()})
         else:
             fields = sorted({name for hit in result for name in hit.metadata}) if explain else ()
             found = f"{len(result)} hit{'' if len(result) == 1 else 's'}"
-            print_hits(f"{found} for {query!r}", result, fields=fields)
+            wanted = f"like {', '.join(similar_to)}" if similar_to else f"for {asked!r}"
+            print_hits(f"{found} {wanted}", result, fields=fields)
+
+
+def _asked(query: str | None, similar_to: list[str] | None, told: Mapping[str, Any]) -> str:
+    """Return the query, or an empty text where examples stand in for it."""
+    from orthant.errors import InputError, message
+
+    if not similar_to:
+        return _valid(query or "")
+    idle = next((name for name, value in told.items() if value is not None), None)
+    if query is not None or idle is not None:
+        given = "a query" if query is not None else f"--{str(idle).replace('_', '-')}"
+        raise InputError(message(f"{given} beside --similar-to", "one of them", "leave one out"))
+    return ""
 
 
 def _valid(query: str) -> str:

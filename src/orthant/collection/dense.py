@@ -142,6 +142,55 @@ class DenseIndex:
         cost = _joined(found.cost, late.cost, rows=len(self.tail), seconds=time.perf_counter() - began)
         return Hits(ids, scores, np.count_nonzero(ids >= 0, axis=1).astype(np.int64), cost)
 
+    def search_page(
+        self,
+        Q: FloatArray,
+        k: int,
+        *,
+        first: int,
+        allowed: BitmapArray | None = None,
+        effort: int | None = None,
+        recall: float | None = None,
+        threads: int | None = None,
+    ) -> Hits:
+        """Return k neighbours that begin with those that a search for fewer of them returns.
+
+        A graph that is asked for more looks further, and may then find one that belongs among the first; put there, it
+        would push another onto the next page, where it was already seen or never is.
+
+        Parameters
+        ----------
+        Q : ndarray of shape (q, dim), float32
+            Queries.
+        k : int
+            Neighbours wanted.
+        first : int
+            Size of the first page; the list begins as those for ``first``, twice ``first`` and so on do.
+        allowed, effort, recall, threads
+            As in :meth:`search`.
+
+        Returns
+        -------
+        Hits
+            Of a graph: in the order of the pages, where a late find may have a higher score than one before it.
+        """
+        if first >= k or self.graph is None or (recall is not None and recall >= 1.0):
+            return self.search(Q, k, allowed=allowed, effort=effort, recall=recall, threads=threads)
+        ids = np.full((len(Q), k), -1, dtype=np.int64)
+        scores = np.full((len(Q), k), -np.inf, dtype=np.float32)
+        counts = np.zeros(len(Q), dtype=np.int64)
+        size = first
+        while True:
+            found = self.search(Q, size, allowed=allowed, effort=effort, recall=recall, threads=threads)
+            for i, count in enumerate(found.counts.tolist()):
+                new = np.flatnonzero(~np.isin(found.ids[i, :count], ids[i, : counts[i]]))[: k - counts[i]]
+                place = slice(int(counts[i]), int(counts[i]) + len(new))
+                ids[i, place], scores[i, place] = found.ids[i, new], found.scores[i, new]
+                counts[i] += len(new)
+            if size >= k:
+                return Hits(ids, scores, counts, found.cost)
+            size *= 2
+
     def _masked(self, allowed: BitmapArray | None) -> BitmapArray | None:
         if not self.dead:
             return allowed

@@ -12,6 +12,7 @@ from orthant.collection.columns.where import parse_where
 from orthant.collection.searching import Mode, Query, SearchOptions
 from orthant.collection.space_encoders import SpaceEncoders
 from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.stages.options import StageOptions
 from orthant.errors import InputError, NotFoundError, message
 from orthant.types import FloatArray
 from orthant.validate import as_vectors, check_choice, check_count, check_fraction
@@ -170,6 +171,7 @@ def check_options(
     explain: bool,
     include_text: bool,
     syntax: str | None,
+    stages: StageOptions,
 ) -> SearchOptions:
     """Check a search's settings; one that could have no effect is refused.
 
@@ -181,6 +183,8 @@ def check_options(
         Records in the collection.
     space, k, offset, where, depth, method, weights, min_score, recall, effort, threads, explain, include_text, syntax
         As in ``Collection.search``; ``method`` is its ``fusion``.
+    stages : StageOptions
+        What happens after retrieval.
 
     Returns
     -------
@@ -194,7 +198,10 @@ def check_options(
     FilterError
         A malformed filter.
     """
-    fused = {"weights": weights, "fusion": method, "depth": depth}
+    fused: dict[str, Any] = {"weights": weights, "fusion": method}
+    if stages.reranker is not None or not stages.ordered:
+        # Diversity and groups take their candidates from this depth in every mode; a reranker has its own.
+        fused["depth"] = depth
     idle = [name for name, value in fused.items() if value is not None]
     if mode != "hybrid" and idle:
         raise InputError(message(f"{idle[0]}= with mode={mode!r}", "mode='hybrid' for it", "leave it out"))
@@ -222,16 +229,31 @@ def check_options(
         explain=explain,
         include_text=include_text,
         syntax=check_choice(syntax or "operators", ("operators", "plain"), name="syntax"),  # type: ignore[arg-type]
+        stages=stages,
     )
-    if mode == "hybrid" and min(options.offset + options.k, records) > 2 * options.depth:
-        raise InputError(
-            message(
-                f"offset + k = {options.offset + options.k} with depth={options.depth}",
-                f"at most {2 * options.depth}, all that two legs can bring",
-                "raise depth",
-            )
-        )
+    _check_reach(options, records)
     return options
+
+
+def _check_reach(options: SearchOptions, records: int) -> None:
+    """Refuse a page behind the end of the list that the settings allow."""
+    stages, end = options.stages, min(options.offset + options.k, records)
+    both = 2 * options.depth
+    if options.mode == "hybrid" and stages.reranker is not None and min(stages.rerank_depth, records) > both:
+        given = f"rerank_depth={stages.rerank_depth} with depth={options.depth}"
+        raise InputError(message(given, f"at most {both}, all that two legs can bring", "raise depth"))
+    if stages.group_by is not None:
+        return
+    wanted = f"offset + k = {options.offset + options.k}"
+    if stages.reranker is not None and end > stages.rerank_depth:
+        given, most = f"{wanted} with rerank_depth={stages.rerank_depth}", stages.rerank_depth
+        raise InputError(message(given, f"at most {most}, all that is reranked", "raise rerank_depth"))
+    if options.mode == "hybrid" and end > both:
+        given = f"{wanted} with depth={options.depth}"
+        raise InputError(message(given, f"at most {both}, all that two legs can bring", "raise depth"))
+    if options.mode != "hybrid" and stages.closed and stages.reranker is None and end > options.depth:
+        given = f"{wanted} with diversity= and depth={options.depth}"
+        raise InputError(message(given, f"at most {options.depth}, all that are compared", "raise depth"))
 
 
 def encode_queries(

@@ -20,12 +20,14 @@ from orthant.collection.results import Record, SearchResult
 from orthant.collection.searching import Mode, Query, SearchOptions, execute
 from orthant.collection.space_encoders import SpaceEncoders, load
 from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.stages.by_example import SearchByExample
+from orthant.collection.stages.options import StageOptions, check_stages
 from orthant.collection.storage import tables
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
 from orthant.errors import InputError, NotFoundError, message
 from orthant.kernels import bitmaps
-from orthant.types import BitmapArray, Encoder, FloatArray, Metric
+from orthant.types import BitmapArray, Encoder, FloatArray, Metric, Reranker
 from orthant.validate import check_choice, check_count, check_metric
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ DEFAULT_SPACE = "default"
 Where = Mapping[str, Any]
 
 
-class CollectionReader(Insight, CleaningMethods):
+class CollectionReader(SearchByExample, Insight, CleaningMethods):
     """The reading half of :class:`Collection`, which is what :func:`orthant.open` returns.
 
     Parameters
@@ -258,6 +260,13 @@ class CollectionReader(Insight, CleaningMethods):
         explain: bool = False,
         include_text: bool = True,
         syntax: Literal["operators", "plain"] | None = None,
+        rerank: Reranker | Any | None = None,
+        rerank_depth: int | None = None,
+        diversity: float | None = None,
+        group_by: str | None = None,
+        groups: int | None = None,
+        per_group: int | None = None,
+        facets: Sequence[str] | Mapping[str, int] | None = None,
     ) -> SearchResult:
         """Find the records closest to a query, by meaning, by words, or both.
 
@@ -302,6 +311,27 @@ class CollectionReader(Insight, CleaningMethods):
             Leave texts out of the hits with False.
         syntax : {"operators", "plain"}, optional
             Whether quotes, ``*``, ``+`` and ``-`` in the text are operators (default) or plain punctuation.
+        rerank : Reranker, optional
+            An object with ``score(query, records)``, or a sentence-transformers cross-encoder: scores the first
+            candidates again, and the list ends with them. The scores before stay in ``hit.stages`` and ``hit.legs``.
+        rerank_depth : int, optional
+            Candidates that are reranked, default 50. More find what the legs ranked low and cost more; fewer than
+            ``offset + k`` is refused.
+        diversity : float, optional
+            From 0, relevance only, to 1: prefer hits unlike those above them, by the stored vectors of ``space``. It
+            is 1 minus the lambda of maximal marginal relevance, over ``depth`` candidates or the reranked ones; too
+            much brings what is hardly relevant.
+        group_by : str, optional
+            Field by whose value hits are grouped, such as the document that a passage is from; ``result.groups``.
+            The search deepens until there are enough groups. A record without a value is a group of its own;
+            ``offset`` and ranks count groups.
+        groups : int, optional
+            Groups wanted, default ``k``.
+        per_group : int, optional
+            Hits of each group, default 3.
+        facets : sequence of str, or mapping of str to int, optional
+            Fields whose values are counted over all records that match the filter and, in lexical search, the query;
+            ``result.facets``. A mapping says how many values to list, default 20.
 
         Returns
         -------
@@ -338,6 +368,13 @@ class CollectionReader(Insight, CleaningMethods):
             explain=explain,
             include_text=include_text,
             syntax=syntax,
+            rerank=rerank,
+            rerank_depth=rerank_depth,
+            diversity=diversity,
+            group_by=group_by,
+            groups=groups,
+            per_group=per_group,
+            facets=facets,
         )[0]
 
     def search_many(
@@ -360,6 +397,13 @@ class CollectionReader(Insight, CleaningMethods):
         explain: bool = False,
         include_text: bool = True,
         syntax: Literal["operators", "plain"] | None = None,
+        rerank: Reranker | Any | None = None,
+        rerank_depth: int | None = None,
+        diversity: float | None = None,
+        group_by: str | None = None,
+        groups: int | None = None,
+        per_group: int | None = None,
+        facets: Sequence[str] | Mapping[str, int] | None = None,
     ) -> list[SearchResult]:
         """Run several queries at once; quicker than one by one, same results.
 
@@ -369,7 +413,7 @@ class CollectionReader(Insight, CleaningMethods):
             All texts or all vectors.
         k, mode, where, space, offset, min_score, weights, fusion, depth, recall, effort, threads
             As in :meth:`search`.
-        explain, include_text, syntax
+        explain, include_text, syntax, rerank, rerank_depth, diversity, group_by, groups, per_group, facets
             As in :meth:`search`.
         vectors : array-like of shape (q, dim), optional
             Query vectors, used instead of encoding.
@@ -385,6 +429,17 @@ class CollectionReader(Insight, CleaningMethods):
             As in :meth:`search`.
         """
         started = time.perf_counter()
+        stages = check_stages(
+            k=k,
+            space=space,
+            rerank=rerank,
+            rerank_depth=rerank_depth,
+            diversity=diversity,
+            group_by=group_by,
+            groups=groups,
+            per_group=per_group,
+            facets=facets,
+        )
         ready, options = self._prepared(
             queries,
             vectors,
@@ -403,6 +458,7 @@ class CollectionReader(Insight, CleaningMethods):
             explain=explain,
             include_text=include_text,
             syntax=syntax,
+            stages=stages,
         )
         if options is None:
             return []
@@ -418,6 +474,8 @@ class CollectionReader(Insight, CleaningMethods):
         *,
         mode: Mode | None,
         space: str,
+        k: int,
+        stages: StageOptions | None = None,
         **settings: Any,
     ) -> tuple[list[Query], SearchOptions | None]:
         """Check what a search was given; no options where there is no query."""
@@ -426,8 +484,11 @@ class CollectionReader(Insight, CleaningMethods):
             return [], None
         now = self._store.refreshed()
         check_space(space, now.spaces, default=DEFAULT_SPACE)
-        chosen = choose_mode(mode, texts, given, space, self._encoders, default=DEFAULT_SPACE)
-        options = check_options(chosen, records=now.count, space=space, **settings)
+        stages = check_stages(k=k, space=space) if stages is None else stages
+        # Diversity uses the space even where only words are searched.
+        unused = DEFAULT_SPACE if stages.diversity is None else space
+        chosen = choose_mode(mode, texts, given, space, self._encoders, default=unused)
+        options = check_options(chosen, records=now.count, space=space, k=k, stages=stages, **settings)
         definition = None if space not in now.spaces else now.spaces[space].definition
         ready = encode_queries(texts, given, mode=chosen, space=space, definition=definition, encoders=self._encoders)
         return ready, options

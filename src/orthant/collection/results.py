@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orthant.types import FloatArray
 
-__all__ = ["FinishReport", "Hit", "LegPlan", "LegScore", "Plan", "Record", "SearchResult"]
+if TYPE_CHECKING:
+    from orthant.collection.stages.facets import Facet
+
+__all__ = [
+    "FinishReport",
+    "Group",
+    "Hit",
+    "LegPlan",
+    "LegScore",
+    "Plan",
+    "Record",
+    "SearchResult",
+    "StagePlan",
+    "StageScore",
+]
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,23 @@ class LegScore:
 
 
 @dataclass(frozen=True)
+class StageScore:
+    """How one stage after retrieval saw a hit.
+
+    Attributes
+    ----------
+    score : float
+        ``"retrieve"``: the score before any stage. ``"rerank"``: the reranker's. ``"diversity"``: relevance less
+        likeness, as of the moment the hit was taken. ``"group"``: the hit's score within its group.
+    rank : int
+        1 for the stage's best; within its group for ``"group"``.
+    """
+
+    score: float
+    rank: int
+
+
+@dataclass(frozen=True)
 class Hit:
     """One found record.
 
@@ -85,8 +116,9 @@ class Hit:
         The record's id.
     score : float
         Dense: the metric's score. Lexical: BM25. Hybrid: the fused score in [0, 1], comparable within one query only.
+        After reranking: the reranker's score.
     rank : int
-        1 for the best of the whole result, counted through all pages.
+        1 for the best of the whole result, counted through all pages. With ``group_by``: the rank of its group.
     text : str or None
         The record's text.
     metadata : dict
@@ -95,6 +127,8 @@ class Hit:
         Raw score and rank per leg.
     matched : tuple of str
         Query terms found in the text; filled with ``explain=True``.
+    stages : dict of str to StageScore
+        Score and rank in every stage after retrieval, in their order; empty where none ran.
     """
 
     id: str
@@ -104,6 +138,7 @@ class Hit:
     metadata: dict[str, Any] = field(default_factory=dict)
     legs: dict[str, LegScore] = field(default_factory=dict)
     matched: tuple[str, ...] = ()
+    stages: dict[str, StageScore] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the hit as JSON-ready values.
@@ -111,9 +146,12 @@ class Hit:
         Returns
         -------
         dict
-            Nested plain values.
+            Nested plain values; ``stages`` only where one ran.
         """
-        return {**asdict(self), "matched": list(self.matched)}
+        out = {**asdict(self), "matched": list(self.matched)}
+        if not self.stages:
+            del out["stages"]
+        return out
 
 
 @dataclass(frozen=True)
@@ -137,6 +175,34 @@ class LegPlan:
     name: str
     method: str
     candidates: int
+    seconds: float
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What one stage after retrieval did.
+
+    Attributes
+    ----------
+    name : str
+        ``"rerank"``, ``"diversity"``, ``"group"`` or ``"facets"``.
+    method : str
+        How, such as the reranker's class.
+    candidates : int
+        Records it looked at.
+    kept : int
+        Records, groups or fields that came out.
+    seconds : float
+        Wall-clock seconds.
+    details : mapping
+        Settings and further figures.
+    """
+
+    name: str
+    method: str
+    candidates: int
+    kept: int
     seconds: float
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -167,6 +233,8 @@ class Plan:
         Wall-clock seconds per stage.
     warnings : tuple of str
         What the caller should know, such as a filter on an unknown field.
+    stages : tuple of StagePlan
+        What ran after retrieval, in its order.
     """
 
     mode: str
@@ -179,6 +247,7 @@ class Plan:
     fusion: Mapping[str, Any] | None
     seconds: Mapping[str, float]
     warnings: tuple[str, ...] = ()
+    stages: tuple[StagePlan, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready values.
@@ -195,7 +264,43 @@ class Plan:
             "fusion": None if self.fusion is None else dict(self.fusion),
             "seconds": {name: round(value, 6) for name, value in self.seconds.items()},
             "warnings": list(self.warnings),
+            "stages": [{**vars(stage), "details": dict(stage.details)} for stage in self.stages],
         }
+
+
+@dataclass(frozen=True)
+class Group:
+    """Hits that share a value of a field.
+
+    Attributes
+    ----------
+    value : str, int, float, bool or None
+        The value; None for a record without one, which is a group of its own.
+    score : float
+        Score of its best hit.
+    rank : int
+        1 for the best group, counted through all pages.
+    count : int
+        Records of the group that match filter and query, whether shown or not.
+    hits : tuple of Hit
+        Its best hits, at most ``per_group``.
+    """
+
+    value: Any
+    score: float
+    rank: int
+    count: int
+    hits: tuple[Hit, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the group as JSON-ready values, its hits by id.
+
+        Returns
+        -------
+        dict
+            Plain values.
+        """
+        return {**vars(self), "hits": [hit.id for hit in self.hits]}
 
 
 @dataclass(frozen=True)
@@ -205,9 +310,13 @@ class SearchResult(Sequence[Hit]):
     Attributes
     ----------
     hits : tuple of Hit
-        At most k.
+        At most k. With ``group_by``: the hits of all groups, group by group.
     plan : Plan
         How they were found.
+    groups : tuple of Group
+        With ``group_by``, best first.
+    facets : mapping of str to Facet
+        With ``facets``, by field.
 
     Examples
     --------
@@ -218,6 +327,8 @@ class SearchResult(Sequence[Hit]):
 
     hits: tuple[Hit, ...]
     plan: Plan
+    groups: tuple[Group, ...] = ()
+    facets: Mapping[str, Facet] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of hits."""
@@ -242,6 +353,11 @@ class SearchResult(Sequence[Hit]):
         Returns
         -------
         dict
-            Keys ``hits`` and ``plan``.
+            Keys ``hits`` and ``plan``; ``groups`` and ``facets`` where they were asked for.
         """
-        return {"hits": [hit.to_dict() for hit in self.hits], "plan": self.plan.to_dict()}
+        out: dict[str, Any] = {"hits": [hit.to_dict() for hit in self.hits], "plan": self.plan.to_dict()}
+        if self.groups:
+            out["groups"] = [group.to_dict() for group in self.groups]
+        if self.facets:
+            out["facets"] = {name: facet.to_dict() for name, facet in self.facets.items()}
+        return out

@@ -1,11 +1,11 @@
-"""Running a search: filter, legs, fusion, page, fetch."""
+"""Running a search: filter, legs, fusion, stages, page, fetch."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,9 +14,11 @@ from orthant.collection import fusion
 from orthant.collection.columns.table import Evaluation
 from orthant.collection.columns.where import Predicate
 from orthant.collection.dense import dense_index
-from orthant.collection.lexical.analysis import Analyzer
-from orthant.collection.results import Hit, LegPlan, LegScore, Plan, SearchResult
-from orthant.collection.storage import tables
+from orthant.collection.results import Group, LegPlan, LegScore, Plan, SearchResult, StagePlan
+from orthant.collection.stages.facets import Facet, facets_of
+from orthant.collection.stages.options import StageOptions
+from orthant.collection.stages.pipeline import Arrangement, arrange, prepare
+from orthant.collection.stages.showing import Entry, StoredRecord, make_hits, read_records
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
 from orthant.kernels import bitmaps
@@ -63,6 +65,7 @@ class SearchOptions:
     explain: bool
     include_text: bool
     syntax: Literal["operators", "plain"]
+    stages: StageOptions
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,14 @@ class _Leg:
         normalized = None if self.normalized is None else float(self.normalized[place])
         return LegScore(score if np.isfinite(score) else None, rank or None, normalized, self.weight)
 
+    def extended(self, more: _Leg, chosen: IdArray) -> _Leg:
+        """Return this leg followed by some places of another."""
+        normalized = None
+        if self.normalized is not None and more.normalized is not None:
+            normalized = np.concatenate([self.normalized, more.normalized[chosen]])
+        scores = np.concatenate([self.scores, more.scores[chosen]])
+        return _Leg(scores, np.concatenate([self.ranks, more.ranks[chosen]]), normalized, self.weight)
+
 
 @dataclass(frozen=True)
 class _Ranking:
@@ -87,6 +98,16 @@ class _Ranking:
     rows: IdArray
     scores: FloatArray
     legs: dict[str, _Leg]
+
+    def leg_scores(self, place: int) -> dict[str, LegScore]:
+        return {name: leg.score(place) for name, leg in self.legs.items()}
+
+    def extended(self, more: _Ranking) -> _Ranking:
+        """Return this ranking followed by what only another one has, so that no page shown before changes."""
+        chosen = np.flatnonzero(~np.isin(more.rows, self.rows))
+        legs = {name: leg.extended(more.legs[name], chosen) for name, leg in self.legs.items()}
+        rows = np.concatenate([self.rows, more.rows[chosen]])
+        return _Ranking(rows, np.concatenate([self.scores, more.scores[chosen]]), legs)
 
 
 def execute(
@@ -111,10 +132,11 @@ def execute(
         One per query.
     """
 
-    def run(connection: sqlite3.Connection, generation: Generation) -> list[SearchResult]:
+    def run(connection: sqlite3.Connection, generation: Generation) -> list[Callable[[], SearchResult]]:
         return _execute(store, connection, generation, queries, options, _Clock({"encode": encode_seconds}))
 
-    return store.read(run)
+    # A reranker may take seconds, for which no read transaction should stay open.
+    return [finish() for finish in store.read(run)]
 
 
 def _execute(
@@ -124,25 +146,117 @@ def _execute(
     queries: Sequence[Query],
     options: SearchOptions,
     clock: _Clock,
-) -> list[SearchResult]:
+) -> list[Callable[[], SearchResult]]:
     allowed = None
     if options.predicate is not None:
         allowed = generation.columns.evaluate(options.predicate, live=generation.live)
         clock.lap("filter")
     dense = _dense(generation, queries, options, allowed) if options.mode != "lexical" else None
     clock.lap("dense")
-    out: list[SearchResult] = []
+    out: list[Callable[[], SearchResult]] = []
+    counted: _Counted = {}
     for i, query in enumerate(queries):
         lexical = _lexical(generation, query, options, allowed)
         clock.lap("lexical")
         ranking = _rank(generation, query, options, dense, i, lexical)
         clock.lap("fuse")
-        hits = _fetch(store, connection, generation, ranking, query, options)
-        clock.lap("fetch")
-        plan = _plan(generation, query, options, allowed, dense, i, lexical, clock.seconds)
-        out.append(SearchResult(hits, plan))
+        source = _Source(generation, query, options, allowed, ranking, dense, lexical, i)
+        out.append(_answer(store, connection, source, clock, counted))
         clock = clock.fresh(keep=("encode", "filter", "dense"))
     return out
+
+
+def _answer(
+    store: Store, connection: sqlite3.Connection, source: _Source, clock: _Clock, counted: _Counted
+) -> Callable[[], SearchResult]:
+    """Read what a query's hits need, and return what makes them; only a reranker is left to run by it."""
+    options, generation, stages = source.options, source.generation, source.options.stages
+
+    def read(rows: Sequence[int]) -> dict[int, StoredRecord]:
+        return read_records(store, connection, rows)
+
+    facets, facet_plans, warnings = _facets(source, counted)
+    clock.skip()
+    if not stages.ordered:
+        entries = _page(source.ranking, options)
+        records = read([entry.row for entry in entries])
+        clock.lap("fetch")
+        arrangement = Arrangement(tuple(entries), (), (), ())
+        return lambda: _result(source, arrangement, records, facets, facet_plans, warnings, clock)
+    pool = prepare(generation, source.ranking, stages, depth=options.depth, read=read)
+    clock.lap("fetch")
+
+    def arranged() -> Arrangement:
+        return arrange(
+            pool,
+            stages,
+            query=source.query.text if source.query.text is not None else source.query.vector,
+            k=options.k,
+            offset=options.offset,
+            min_score=options.min_score,
+            generation=generation,
+            matched=source.matched(),
+            source=source,
+        )
+
+    if stages.reranker is not None:
+        return lambda: _result(source, arranged(), pool.records, facets, facet_plans, warnings, clock)
+    arrangement = arranged()
+    clock.skip()
+    records = read([entry.row for entry in arrangement.entries])
+    clock.lap("fetch")
+    return lambda: _result(source, arrangement, records, facets, facet_plans, warnings, clock)
+
+
+def _result(
+    source: _Source,
+    arrangement: Arrangement,
+    records: Mapping[int, StoredRecord],
+    facets: Mapping[str, Facet],
+    facet_plans: Sequence[StagePlan],
+    warnings: Sequence[str],
+    clock: _Clock,
+) -> SearchResult:
+    options = source.options
+    hits = make_hits(
+        arrangement.entries,
+        records,
+        query=source.query.text,
+        analyzer=source.generation.lexical.analyzer,
+        explain=options.explain,
+        include_text=options.include_text,
+    )
+    groups, begin = [], 0
+    for group in arrangement.groups:
+        own = hits[begin : begin + group.size]
+        groups.append(Group(group.value, max(hit.score for hit in own), group.rank, group.count, own))
+        begin += group.size
+    stages = (*arrangement.plans, *facet_plans)
+    seconds = {**clock.seconds, **{stage.name: stage.seconds for stage in stages}}
+    plan = _plan(source, seconds, stages, (*arrangement.warnings, *warnings))
+    return SearchResult(hits, plan, tuple(groups), facets)
+
+
+_Counted = dict[int, tuple[dict[str, Facet], list[str]]]
+"""Facets by the identity of the set that they count, which queries without conditions of their own share."""
+
+
+def _facets(source: _Source, counted: _Counted) -> tuple[dict[str, Facet], tuple[StagePlan, ...], list[str]]:
+    wanted = source.options.stages.facets
+    if not wanted:
+        return {}, (), []
+    began = time.perf_counter()
+    matched = source.matched()
+    shared = matched is source.everything
+    found = counted.get(id(matched)) if shared else None
+    if found is None:
+        found = facets_of(source.generation, wanted, matched)
+        if shared:
+            counted[id(matched)] = found
+    seconds = time.perf_counter() - began
+    details = {"shared": shared}
+    plan = StagePlan("facets", "columns", bitmaps.count_bits(matched), len(wanted), seconds, details)
+    return found[0], (plan,), found[1]
 
 
 class _Clock:
@@ -155,12 +269,89 @@ class _Clock:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
 
+    def skip(self) -> None:
+        """Leave out what a stage has counted itself."""
+        self._last = time.perf_counter()
+
     def fresh(self, *, keep: Sequence[str]) -> _Clock:
         return _Clock({stage: self.seconds[stage] for stage in keep if stage in self.seconds})
 
 
+class _Source:
+    """One query with what its legs brought, and the way to more."""
+
+    def __init__(
+        self,
+        generation: Generation,
+        query: Query,
+        options: SearchOptions,
+        allowed: Evaluation | None,
+        ranking: _Ranking,
+        dense: Hits | None,
+        lexical: _Lexical | None,
+        place: int,
+    ) -> None:
+        self.generation = generation
+        self.query = query
+        self.options = options
+        self.allowed = allowed
+        self.ranking = ranking
+        self.dense = dense
+        self.lexical = lexical
+        self.place = place
+        self._depth = options.depth
+
+    @property
+    def everything(self) -> BitmapArray:
+        """All rows that pass the filter."""
+        return self.generation.live if self.allowed is None else self.allowed.bitmap
+
+    def matched(self) -> BitmapArray:
+        """Return all rows that match: filter, words of a lexical search, conditions on words of a hybrid one."""
+        generation, text, rows = self.generation, self.query.text, self.everything
+        if self.options.mode == "dense" or text is None:
+            return rows
+        if self.options.mode == "lexical":
+            return generation.lexical.found(text, allowed=rows & generation.live, syntax=self.options.syntax)
+        condition = generation.lexical.matching(text, syntax=self.options.syntax)
+        return rows if condition is None else rows & bitmaps.resize(condition, len(rows))
+
+    def deeper(self, min_score: float | None) -> _Ranking | None:
+        """Return the ranking with twice the candidates behind it, or None where there can be no more."""
+        hybrid = self.options.mode == "hybrid"
+        scores = self.ranking.scores
+        if self._depth >= self.generation.count:
+            return None
+        if not hybrid and (len(scores) < self._depth or (min_score is not None and scores[-1] < min_score)):
+            return None
+        self._depth = min(2 * self._depth, self.generation.count)
+        more, self.dense, self.lexical = self._again(self._depth, self.allowed)
+        self.place = 0
+        self.ranking = self.ranking.extended(more)
+        return self.ranking
+
+    def within(self, allowed: BitmapArray, k: int) -> _Ranking | None:
+        """Return the best of some rows; None in hybrid search, whose scores hang on the other candidates."""
+        if self.options.mode == "hybrid":
+            return None
+        return self._again(k, Evaluation(allowed, bitmaps.count_bits(allowed)))[0]
+
+    def _again(self, depth: int, allowed: Evaluation | None) -> tuple[_Ranking, Hits | None, _Lexical | None]:
+        options = replace(self.options, depth=depth)
+        generation, query = self.generation, self.query
+        dense = _dense(generation, [query], options, allowed) if options.mode != "lexical" else None
+        lexical = _lexical(generation, query, options, allowed)
+        return _rank(generation, query, options, dense, 0, lexical), dense, lexical
+
+
 def _leg_size(options: SearchOptions, generation: Generation) -> int:
-    wanted = options.depth if options.mode == "hybrid" else options.offset + options.k
+    if options.mode == "hybrid":
+        wanted = options.depth
+    elif options.stages.ordered:
+        # The same candidates for every page, so that pages fit together.
+        wanted = options.stages.window(options.depth)
+    else:
+        wanted = options.offset + options.k
     # Room for more hits than there are records would only cost memory.
     return max(1, min(wanted, generation.count))
 
@@ -178,8 +369,15 @@ def _dense(
     costs: list[SearchCost] = []
     for places, bitmap in _groups(generation, queries, options, allowed):
         vectors = np.stack([queries[i].vector for i in places])  # type: ignore[misc]
-        found = index.search(
-            vectors, size, allowed=bitmap, effort=options.effort, recall=options.recall, threads=options.threads
+        found = index.search_page(
+            vectors,
+            size,
+            # Only a page of a plain dense list begins where another call's page ended.
+            first=options.k if options.mode == "dense" and options.offset and not options.stages.ordered else size,
+            allowed=bitmap,
+            effort=options.effort,
+            recall=options.recall,
+            threads=options.threads,
         )
         ids[places], scores[places], counts[places] = found.ids, found.scores, found.counts
         costs.append(found.cost)
@@ -278,50 +476,22 @@ def _fused(
     return _Ranking(candidates[order], fused[order], legs)
 
 
-def _fetch(
-    store: Store,
-    connection: sqlite3.Connection,
-    generation: Generation,
-    ranking: _Ranking,
-    query: Query,
-    options: SearchOptions,
-) -> tuple[Hit, ...]:
-    kept = len(ranking.rows)
+def _page(ranking: _Ranking, options: SearchOptions) -> list[Entry]:
+    places = np.arange(len(ranking.rows))
     if options.min_score is not None:
-        kept = int(np.searchsorted(-ranking.scores, -options.min_score, side="right"))
-    page = slice(options.offset, min(kept, options.offset + options.k))
-    rows = ranking.rows[page].tolist()
-    records = tables.fetch_records(connection, store.database, rows)
-    missing = [row for row in rows if row not in records]
-    if missing:
-        raise store.database.corrupted(f"row {missing[0]} is indexed but has no record")
-    analyzer = generation.lexical.analyzer
-    asked = _terms(analyzer, query.text) if options.explain else {}
-    hits = []
-    for place, (row, score) in enumerate(zip(rows, ranking.scores[page].tolist(), strict=True)):
-        key, text, metadata = records[row]
-        present = _terms(analyzer, text) if asked else {}
-        matched = tuple(sorted(word for term, word in asked.items() if term in present))
-        legs = {name: leg.score(options.offset + place) for name, leg in ranking.legs.items()}
-        shown = text if options.include_text else None
-        hits.append(Hit(key, score, options.offset + place + 1, shown, metadata, legs, matched))
-    return tuple(hits)
-
-
-def _terms(analyzer: Analyzer, text: str | None) -> dict[str, str]:
-    return {analyzer.term(word): word for word in analyzer.words(text or "") if not analyzer.is_stop_word(word)}
+        places = places[ranking.scores.astype(np.float64) >= options.min_score]
+    page = places[options.offset : options.offset + options.k].tolist()
+    return [
+        Entry(int(ranking.rows[place]), float(ranking.scores[place]), rank, ranking.leg_scores(place))
+        for rank, place in enumerate(page, options.offset + 1)
+    ]
 
 
 def _plan(
-    generation: Generation,
-    query: Query,
-    options: SearchOptions,
-    allowed: Evaluation | None,
-    dense: Hits | None,
-    i: int,
-    lexical: _Lexical | None,
-    seconds: Mapping[str, float],
+    source: _Source, seconds: Mapping[str, float], stages: tuple[StagePlan, ...], more_warnings: Sequence[str]
 ) -> Plan:
+    generation, options, query, allowed = source.generation, source.options, source.query, source.allowed
+    dense, lexical, i = source.dense, source.lexical, source.place
     legs: list[LegPlan] = []
     warnings = [] if allowed is None else list(allowed.warnings)
     if options.mode != "lexical" and query.vector is None:
@@ -350,5 +520,6 @@ def _plan(
         legs=tuple(legs),
         fusion=fused,
         seconds=dict(seconds),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *more_warnings),
+        stages=stages,
     )

@@ -16,6 +16,7 @@ from orthant.collection.insight.report import read_report
 from orthant.collection.insight.shift import energy_test, standardised
 from orthant.collection.results import Hit, LegScore, Plan, SearchResult
 from orthant.collection.searching import Query, SearchOptions
+from orthant.collection.stages.options import check_stages
 from orthant.collection.storage import graphs, merging
 from orthant.errors import InputError, NotFoundError
 
@@ -40,7 +41,7 @@ class Stream:
         self.options = SearchOptions(
             mode="dense", space="default", k=2, offset=0, predicate=None, where=None, depth=200, fusion="minmax",
             weights={}, min_score=None, recall=None, effort=None, threads=None, explain=False, include_text=True,
-            syntax="operators",
+            syntax="operators", stages=check_stages(k=2, space="default"),
         )  # fmt: skip
         self.plan = Plan("dense", "default", 1, 60, None, None, (), None, {})
 

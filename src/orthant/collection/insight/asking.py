@@ -15,6 +15,7 @@ from orthant.errors import InputError, message
 if TYPE_CHECKING:
     from orthant.collection.insight.monitor import Monitor
     from orthant.collection.insight.outcome import WhyNot
+    from orthant.collection.stages.options import StageOptions
     from orthant.collection.storage.store import Store
 
 __all__ = ["Insight", "Observer"]
@@ -38,6 +39,8 @@ class Insight:
             *,
             mode: Mode | None,
             space: str,
+            k: int,
+            stages: StageOptions | None = None,
             **settings: Any,
         ) -> tuple[list[Query], SearchOptions | None]: ...
 

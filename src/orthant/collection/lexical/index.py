@@ -358,6 +358,31 @@ class Lexical:
         order = np.lexsort((all_rows, -all_scores))[:k]
         return all_rows[order], all_scores[order]
 
+    def found(self, query: str, *, allowed: BitmapArray, syntax: str = "operators") -> BitmapArray:
+        """Return all rows that ``search`` could return.
+
+        Parameters
+        ----------
+        query : str
+            As for ``search``.
+        allowed : ndarray of uint64
+            Bitmap of rows that may be returned.
+        syntax : {"operators", "plain"}, default "operators"
+            As for ``search``.
+
+        Returns
+        -------
+        ndarray of uint64
+            Bitmap of the rows with a score above 0.
+        """
+        plan = self._plan(query, syntax)
+        kept = [np.zeros(0, dtype=np.int64)]
+        for i, chunk in enumerate(self._chunks):
+            values = self._score_chunk(i, plan, [allowed])
+            if values is not None:
+                kept.append(chunk.documents.rows[values > 0])
+        return from_rows(np.concatenate(kept))
+
     def score_rows(self, query: str, rows: npt.ArrayLike, *, syntax: str = "operators") -> FloatArray:
         """Return the scores that ``search`` would give to certain rows.
 

@@ -1,0 +1,119 @@
+"""From ranked rows to hits with their records."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from orthant.collection.lexical.analysis import Analyzer
+from orthant.collection.results import Hit, LegScore, StageScore
+from orthant.collection.storage import tables
+from orthant.collection.storage.store import Store
+
+__all__ = ["Entry", "StoredRecord", "make_hits", "read_records"]
+
+StoredRecord = tuple[str, str | None, dict[str, Any]]
+"""Id, text and metadata."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row that is to be shown.
+
+    Attributes
+    ----------
+    row : int
+        The record's row.
+    score : float
+        What it is ordered by.
+    rank : int
+        From 1, through all pages.
+    legs : mapping of str to LegScore
+        What each leg said.
+    stages : mapping of str to StageScore
+        What each stage said.
+    """
+
+    row: int
+    score: float
+    rank: int
+    legs: Mapping[str, LegScore]
+    stages: Mapping[str, StageScore] = field(default_factory=dict)
+
+
+def read_records(store: Store, connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, StoredRecord]:
+    """Return the records of rows that the indexes hold.
+
+    Parameters
+    ----------
+    store : Store
+        The opened collection.
+    connection : sqlite3.Connection
+        In the transaction of the search.
+    rows : sequence of int
+        Rows.
+
+    Returns
+    -------
+    dict of int to (id, text, metadata)
+        Every row.
+
+    Raises
+    ------
+    StoreCorruptedError
+        A row without a record.
+    """
+    records: dict[int, StoredRecord] = tables.fetch_records(connection, store.database, rows)
+    missing = [row for row in rows if row not in records]
+    if missing:
+        raise store.database.corrupted(f"row {missing[0]} is indexed but has no record")
+    return records
+
+
+def make_hits(
+    entries: Sequence[Entry],
+    records: Mapping[int, StoredRecord],
+    *,
+    query: str | None,
+    analyzer: Analyzer,
+    explain: bool,
+    include_text: bool,
+) -> tuple[Hit, ...]:
+    """Return the hits of entries.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        In the order wanted.
+    records : mapping of int to (id, text, metadata)
+        Their records.
+    query : str or None
+        The query's text.
+    analyzer : Analyzer
+        Says which words are one term.
+    explain : bool
+        Fill the matched terms.
+    include_text : bool
+        Keep the texts.
+
+    Returns
+    -------
+    tuple of Hit
+        One per entry.
+    """
+    asked = _terms(analyzer, query) if explain else {}
+    hits = []
+    for entry in entries:
+        key, text, metadata = records[entry.row]
+        present = _terms(analyzer, text) if asked else {}
+        matched = tuple(sorted(word for term, word in asked.items() if term in present))
+        shown = text if include_text else None
+        legs, stages = dict(entry.legs), dict(entry.stages)
+        hits.append(Hit(key, entry.score, entry.rank, shown, metadata, legs, matched, stages))
+    return tuple(hits)
+
+
+def _terms(analyzer: Analyzer, text: str | None) -> dict[str, str]:
+    return {analyzer.term(word): word for word in analyzer.words(text or "") if not analyzer.is_stop_word(word)}
