@@ -40,6 +40,7 @@ def application() -> typer.Typer:
         warmup,
     )
     from orthant.cli.learning import export_encoder, train
+    from orthant.cli.snapshots import snapshot
 
     app = typer.Typer(
         name="orthant",
@@ -63,7 +64,7 @@ def application() -> typer.Typer:
     ) -> None:
         pass
 
-    collections = (demo, add, search, evaluate, stats, check, exporting, importing)
+    collections = (demo, add, search, evaluate, stats, check, exporting, importing, snapshot)
     for verb in (*collections, train, export_encoder, doctor, warmup, papers, reproduce, bench):
         verb.register(app)
     return app

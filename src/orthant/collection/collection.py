@@ -23,6 +23,8 @@ from orthant.validate import check_metric
 if TYPE_CHECKING:
     from orthant.collection.adding import AddReport
     from orthant.collection.checking import CheckReport
+    from orthant.collection.snapshots.manifest import SnapshotInfo
+    from orthant.collection.snapshots.restoring import RestoreReport
     from orthant.collection.transfer import ImportReport
 
 __all__ = ["DEFAULT_SPACE", "Collection"]
@@ -448,7 +450,7 @@ class Collection(CollectionReader):
         Parameters
         ----------
         path : str or Path
-            What :meth:`export` made.
+            What :meth:`export` made: a folder, a Parquet file or an archive.
         vectors : bool, default True
             Keep the exported vectors; with False the texts are encoded anew by this collection's encoder.
         progress : bool, default False
@@ -469,3 +471,91 @@ class Collection(CollectionReader):
         from orthant.collection.transfer import import_export
 
         return import_export(self, Path(path), vectors=vectors, progress=progress)
+
+    # ---- snapshots ----------------------------------------------------------------------------------------------
+
+    def snapshot(self, name: str) -> SnapshotInfo:
+        """Keep the present state under a name, to be opened or gone back to later; durable on return.
+
+        Parameters
+        ----------
+        name : str
+            1 to 64 letters, digits, ``_``, ``-`` or ``.``; not taken.
+
+        Returns
+        -------
+        SnapshotInfo
+            What it holds and costs.
+
+        Raises
+        ------
+        InputError
+            The name is malformed or taken.
+        StoreError
+            The disk is full or failing; nothing was made.
+
+        Notes
+        -----
+        Vectors, graphs, columns and postings are shared with the collection until it changes them; the records are
+        copied once per commit (one read and one write of ``store.sqlite``). Writers wait meanwhile, searches do not.
+        Files are shared, so a snapshot is no protection from a failing disk: ``export`` is.
+        """
+        from orthant.collection.snapshots.making import create
+
+        return create(self._store, name)
+
+    def drop_snapshot(self, name: str) -> None:
+        """Forget a snapshot, and give back what only it used.
+
+        Parameters
+        ----------
+        name : str
+            A snapshot.
+
+        Raises
+        ------
+        NotFoundError
+            No such snapshot.
+        """
+        from orthant.collection.snapshots.making import drop
+
+        drop(self._store, name)
+
+    def restore(self, name: str) -> RestoreReport:
+        """Go back to a snapshot: records, metadata, spaces and vectors as they were; durable on return.
+
+        It is one commit. Readers see the state before or the one after; a crash leaves one of them. Snapshots stay,
+        so the way back is a snapshot made before.
+
+        Parameters
+        ----------
+        name : str
+            A snapshot.
+
+        Returns
+        -------
+        RestoreReport
+            How many records went and came back.
+
+        Raises
+        ------
+        NotFoundError
+            No such snapshot.
+        StoreCorruptedError
+            The snapshot is damaged; nothing was changed.
+        EncoderMismatchError
+            It has a space of another encoder than the one in use; open the collection with the other.
+
+        Notes
+        -----
+        Cost: one read of the whole snapshot, whose checksums are all verified first, and writing the records that
+        differ, columns and postings.
+        """
+        from orthant.collection.snapshots.restoring import restore
+
+        return restore(self._store, name, approve=self._approve_space)
+
+    def _approve_space(self, definition: SpaceDefinition) -> None:
+        encoder = self._encoders.given(definition.name)
+        if encoder is not None:
+            check_encoder(definition, encoder)

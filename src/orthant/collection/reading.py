@@ -27,6 +27,7 @@ from orthant.types import BitmapArray, Encoder, FloatArray, Metric
 from orthant.validate import check_choice, check_count, check_metric
 
 if TYPE_CHECKING:
+    from orthant.collection.snapshots.manifest import SnapshotInfo
     from orthant.collection.statistics import CollectionStats
     from orthant.collection.storage.files import FileLayer
     from orthant.collection.transfer import ExportReport
@@ -428,15 +429,17 @@ class CollectionReader:
 
         return collect(self._store)
 
-    def export(self, path: str | Path, *, format: Literal["folder", "parquet"] | None = None) -> ExportReport:
-        """Write every record with its vectors to JSONL + .npy, or to one Parquet file.
+    def export(
+        self, path: str | Path, *, format: Literal["folder", "parquet", "archive"] | None = None
+    ) -> ExportReport:
+        """Write every record with its vectors to JSONL + .npy, to one Parquet file, or to one archive.
 
         Parameters
         ----------
         path : str or Path
-            A new folder, or a file ending in ``.parquet``.
-        format : {"folder", "parquet"}, optional
-            Default: by the path's ending.
+            A new folder, or a file ending in ``.parquet`` or ``.zip``.
+        format : {"folder", "parquet", "archive"}, optional
+            Default: by the path's ending. An archive is the folder in one ``.zip`` file, checksums included.
 
         Returns
         -------
@@ -453,3 +456,9 @@ class CollectionReader:
         from orthant.collection.transfer import export
 
         return export(self._store, Path(path), format=format)
+
+    def snapshots(self) -> list[SnapshotInfo]:
+        """Return every snapshot with what it holds and costs, oldest first."""
+        from orthant.collection.snapshots.manifest import list_snapshots
+
+        return list_snapshots(self._store.path)
