@@ -162,7 +162,7 @@ def export(store: Store, path: Path, *, format: Literal["folder", "parquet", "ar
     check_choice(chosen, ("folder", "parquet", "archive"), name="format")
     if path.exists() and (path.is_file() or any(path.iterdir())):
         raise InputError(message(f"{path}, which exists", "a new path", "choose another, or delete it first"))
-    spaces = {name: asdict(space.definition) for name, space in store.generation.spaces.items()}
+    spaces = {name: asdict(space.definition) for name, space in store.refreshed().spaces.items()}
     write = {"parquet": write_parquet, "archive": write_archive}.get(chosen, write_export)
     count = write(path, stored_batches(store), spaces=spaces, details={"source": "orthant collection"})
     return ExportReport(str(path), chosen, count, spaces)

@@ -77,6 +77,10 @@ def _register_keeping(group: typer.Typer) -> None:
         title = f"{collection}: {len(found)} snapshot{'' if len(found) == 1 else 's'}"
         print_table(title, ("name", "created (UTC)", "records", "size", "its own", "problem"), rows)
 
+
+def _register_using(group: typer.Typer) -> None:
+    import typer
+
     @group.command("drop", help="Forget a snapshot.")
     def drop(collection: str = typer.Argument(help=_FOLDER), name: str = typer.Argument(help="Which.")) -> None:
         from orthant.collection.opening import open
@@ -85,10 +89,6 @@ def _register_keeping(group: typer.Typer) -> None:
         with open(collection) as opened:
             opened.drop_snapshot(name)
         print(f"Dropped {name!r}.")
-
-
-def _register_using(group: typer.Typer) -> None:
-    import typer
 
     @group.command("restore", help="Go back to a snapshot; it is verified first, and stays.")
     def restore(
