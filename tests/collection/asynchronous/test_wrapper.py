@@ -140,7 +140,7 @@ def test_opening_does_not_block_either_and_reports_its_errors(tmp_path):
     run(main())
 
 
-# ---- bounds -----------------------------------------------------------------------------------------------------------
+# ---- bounds ----------------------------------------------------------------------------------------------------------
 
 
 def test_no_more_calls_run_than_allowed_and_no_more_wait(path):
@@ -190,7 +190,7 @@ def test_many_writers_at_once_lose_nothing(path):
     run(main())
 
 
-# ---- cancellation -----------------------------------------------------------------------------------------------------
+# ---- cancellation ----------------------------------------------------------------------------------------------------
 
 
 def test_a_call_cancelled_while_it_waits_never_happens(path):

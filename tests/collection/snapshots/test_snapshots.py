@@ -161,7 +161,7 @@ def test_empty_collections_have_snapshots_too(tmp_path):
         check_equal(collection, {"a": ["amber a", {"stamp": 0}]})
 
 
-# ---- beside a writer --------------------------------------------------------------------------------------------------
+# ---- beside a writer -------------------------------------------------------------------------------------------------
 
 
 def test_a_compaction_leaves_a_snapshot_its_files(path, monkeypatch):
@@ -229,7 +229,7 @@ def test_a_reader_follows_a_restore(path):
         check_equal(reader, before | {"y": ["basin y", {"stamp": 8}]})
 
 
-# ---- the way back -----------------------------------------------------------------------------------------------------
+# ---- the way back ----------------------------------------------------------------------------------------------------
 
 
 def test_there_and_back_again_keeps_every_snapshot(path):
