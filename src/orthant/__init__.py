@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AsyncCollection": "orthant.collection.asynchronous.wrapper",
     "Collection": "orthant.collection.collection",
     "Flat": "orthant.index.flat",
     "Hit": "orthant.collection.results",
@@ -18,6 +19,7 @@ _HOMES = {
     "load_artifact": "orthant.artifact",
     "load_encoder": "orthant.encoders.registry",
     "open": "orthant.collection.opening",
+    "open_async": "orthant.collection.asynchronous.wrapper",
 }
 _MODULES = (
     "collection",
@@ -33,10 +35,22 @@ _MODULES = (
     "types",
 )
 
-__all__ = ["Collection", "Flat", "Hit", "SearchResult", "__version__", "load_artifact", "load_encoder", "open"]
+__all__ = [
+    "AsyncCollection",
+    "Collection",
+    "Flat",
+    "Hit",
+    "SearchResult",
+    "__version__",
+    "load_artifact",
+    "load_encoder",
+    "open",
+    "open_async",
+]
 
 if TYPE_CHECKING:
     from orthant.artifact import load_artifact
+    from orthant.collection.asynchronous.wrapper import AsyncCollection, open_async
     from orthant.collection.collection import Collection
     from orthant.collection.opening import open
     from orthant.collection.results import Hit, SearchResult

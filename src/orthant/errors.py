@@ -16,6 +16,7 @@ that no raise site forgets one.
     ├── EncoderMismatchError
     ├── EndpointError
     ├── NotFoundError (KeyError)
+    ├── OverloadedError
     └── StoreError
         ├── StoreCorruptedError
         ├── StoreLockedError
@@ -37,6 +38,7 @@ __all__ = [
     "NotFittedError",
     "NotFoundError",
     "OrthantError",
+    "OverloadedError",
     "StoreCorruptedError",
     "StoreError",
     "StoreLockedError",
@@ -130,6 +132,10 @@ class NotFoundError(OrthantError, KeyError):
     def __str__(self) -> str:
         """Return the plain message; ``KeyError`` would print its repr."""
         return str(self.args[0]) if self.args else ""
+
+
+class OverloadedError(OrthantError):
+    """More calls wait for their turn than were allowed; nothing was done, and trying again later may succeed."""
 
 
 class StoreError(OrthantError):

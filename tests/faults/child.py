@@ -28,7 +28,7 @@ class DyingLayer(FileLayer):
 
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
-        if name in ("write_at", "sync", "replace", "create", "sync_folder", "remove", "truncate"):
+        if name in ("write_at", "sync", "replace", "create", "sync_folder", "remove", "truncate", "link"):
             self.left -= 1
             if self.left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -50,7 +50,7 @@ class Recorder(FileLayer):
         if now != self._sqlite:
             self._sqlite = now
             self.log.append(Operation("sqlite", value=now))
-        for name in sorted(name for name in self._seen if name.startswith("derived/")):
+        for name in sorted(name for name in self._seen if name.startswith(("derived/", "snapshots/"))):
             if not (self.root / name).exists():
                 self._seen.discard(name)
                 self.log.append(Operation("remove", name))
@@ -104,6 +104,16 @@ class Recorder(FileLayer):
         if new == DATABASE:
             self._sqlite = {DATABASE: target.read_bytes()}
         self.note()
+
+    def link(self, source: Path, target: Path, *, size: int | None = None) -> bool:
+        linked = super().link(source, target, size=size)
+        name = self.name(target)
+        self._seen.add(name)
+        # The bytes were synced under the first name, or by the copy; only the new name may be lost.
+        self._record(Operation("create", name))
+        self._record(Operation("write", name, 0, target.read_bytes()))
+        self._record(Operation("sync", name))
+        return linked
 
     def remove(self, path: Path) -> bool:
         existed = path.exists()

@@ -20,11 +20,13 @@ def register(app: typer.Typer) -> None:
     """
     import typer
 
-    @app.command("export", help="Write records, metadata and vectors to a folder (JSONL + .npy) or a .parquet file.")
+    @app.command(
+        "export", help="Write records, metadata and vectors to a folder (JSONL + .npy), a .parquet or a .zip file."
+    )
     def export(
         collection: str = typer.Argument(help="The collection's folder."),
-        target: str = typer.Argument(help="A new folder, or a file ending in .parquet."),
-        format: str = typer.Option(None, help="folder or parquet; default: by the target's ending."),
+        target: str = typer.Argument(help="A new folder, or a file ending in .parquet or .zip."),
+        format: str = typer.Option(None, help="folder, parquet or archive; default: by the target's ending."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.output import print_json, progress_bar

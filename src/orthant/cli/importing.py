@@ -178,14 +178,19 @@ def _told(report: ForeignReport) -> list[str]:
 def _import_export(source: str, collection: str, encoder: str | None, *, vectors: bool, json: bool) -> None:
     from orthant.cli.output import print_json, progress_bar
     from orthant.collection.opening import open
+    from orthant.collection.snapshots.archive import is_archive, require_archive
     from orthant.datasets.imports import read_export
     from orthant.errors import InputError, message
 
-    if Path(source).is_file() and Path(source).suffix != ".parquet":
-        expected = "a folder or .parquet file that `orthant export` made, or another project's store"
+    archived = is_archive(Path(source))
+    if Path(source).is_file() and not archived and Path(source).suffix != ".parquet":
+        expected = "a folder, .parquet or .zip file that `orthant export` made, or another project's store"
         raise InputError(message(source, expected, "use `orthant add` for other files"))
     # Refused before the collection is made; the import itself verifies every byte.
-    read_export(source, verify=False)
+    if archived:
+        require_archive(Path(source))
+    else:
+        read_export(source, verify=False)
     with open(collection, encoder=encoder) as opened, progress_bar(f"importing {source}", None):
         report = opened.import_from(source, vectors=vectors)
     if json:

@@ -42,6 +42,7 @@ def application() -> typer.Typer:
     from orthant.cli.cleaning import dedup
     from orthant.cli.insight import monitor, why_not
     from orthant.cli.learning import export_encoder, train
+    from orthant.cli.snapshots import snapshot
 
     app = typer.Typer(
         name="orthant",
@@ -65,7 +66,7 @@ def application() -> typer.Typer:
     ) -> None:
         pass
 
-    collections = (demo, add, search, why_not, monitor, evaluate, stats, check, dedup, exporting, importing)
+    collections = (demo, add, search, why_not, monitor, evaluate, stats, check, dedup, exporting, importing, snapshot)
     for verb in (*collections, train, export_encoder, doctor, warmup, papers, reproduce, bench):
         verb.register(app)
     return app

@@ -16,6 +16,7 @@ from orthant.collection.importers.methods import ForeignMethods
 from orthant.collection.ingest import UpsertReport, VectorInput, by_space, check_ids, leading_dim, prepare_batch
 from orthant.collection.reading import DEFAULT_SPACE, CollectionReader, Where
 from orthant.collection.results import FinishReport
+from orthant.collection.snapshots.methods import SnapshotMethods
 from orthant.collection.space_encoders import define_space, load
 from orthant.collection.spaces import SpaceDefinition, check_encoder, embed_canaries
 from orthant.errors import InputError, message
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_SPACE", "Collection"]
 
 
-class Collection(CollectionReader, ForeignMethods, DocumentMethods):
+class Collection(CollectionReader, ForeignMethods, DocumentMethods, SnapshotMethods):
     """Documents with metadata and vectors in named spaces; made by :func:`orthant.open`.
 
     Any mix of calls from any threads is safe: a search sees the last commit before it began, and a write is durable
@@ -463,7 +464,7 @@ class Collection(CollectionReader, ForeignMethods, DocumentMethods):
         Parameters
         ----------
         path : str or Path
-            What :meth:`export` made.
+            What :meth:`export` made: a folder, a Parquet file or an archive.
         vectors : bool, default True
             Keep the exported vectors; with False the texts are encoded anew by this collection's encoder.
         progress : bool, default False

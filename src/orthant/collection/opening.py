@@ -18,6 +18,7 @@ def open(
     metric: Metric | None = None,
     read_only: bool = False,
     canaries: Literal["raise", "warn"] = "raise",
+    snapshot: str | None = None,
 ) -> Collection:
     """Open a collection's folder, or make one; use it as a context manager.
 
@@ -39,6 +40,9 @@ def open(
         Refuse writes and never lock.
     canaries : {"raise", "warn"}, default "raise"
         What to do when the encoder places the stored canary texts elsewhere than at the space's making.
+    snapshot : str, optional
+        Open the state that ``Collection.snapshot`` kept under this name instead; always read-only. Any number of
+        processes may, while a writer goes on.
 
     Returns
     -------
@@ -52,7 +56,7 @@ def open(
     StoreCorruptedError, StoreVersionError, StoreReadOnlyError
         The folder cannot be used.
     NotFoundError
-        Nothing there and ``read_only`` was asked.
+        Nothing there and ``read_only`` was asked, or no such snapshot.
     InputError
         The folder holds other files, or ``metric`` differs from the stored one.
 
@@ -64,4 +68,10 @@ def open(
     ...     notes.search("kite", mode="lexical").ids
     ['a']
     """
+    if snapshot is not None:
+        from orthant.collection.snapshots.manifest import folder_of
+
+        return Collection(
+            folder_of(Path(path), snapshot), encoder=encoder, metric=metric, read_only=True, canaries=canaries
+        )
     return Collection(path, encoder=encoder, metric=metric, read_only=read_only, canaries=canaries)

@@ -32,6 +32,7 @@ from orthant.validate import check_choice, check_count, check_metric
 
 if TYPE_CHECKING:
     from orthant.collection.documents.passages import Passage
+    from orthant.collection.snapshots.manifest import SnapshotInfo
     from orthant.collection.statistics import CollectionStats
     from orthant.collection.storage.files import FileLayer
     from orthant.collection.transfer import ExportReport
@@ -507,15 +508,17 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods):
 
         return collect(self._store)
 
-    def export(self, path: str | Path, *, format: Literal["folder", "parquet"] | None = None) -> ExportReport:
-        """Write every record with its vectors to JSONL + .npy, or to one Parquet file.
+    def export(
+        self, path: str | Path, *, format: Literal["folder", "parquet", "archive"] | None = None
+    ) -> ExportReport:
+        """Write every record with its vectors to JSONL + .npy, to one Parquet file, or to one archive.
 
         Parameters
         ----------
         path : str or Path
-            A new folder, or a file ending in ``.parquet``.
-        format : {"folder", "parquet"}, optional
-            Default: by the path's ending.
+            A new folder, or a file ending in ``.parquet`` or ``.zip``.
+        format : {"folder", "parquet", "archive"}, optional
+            Default: by the path's ending. An archive is the folder in one ``.zip`` file, checksums included.
 
         Returns
         -------
@@ -560,3 +563,9 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods):
         from orthant.collection.documents.passages import passage
 
         return passage(self, chunk_id, before=before, after=after)
+
+    def snapshots(self) -> list[SnapshotInfo]:
+        """Return every snapshot with what it holds and costs, oldest first."""
+        from orthant.collection.snapshots.manifest import list_snapshots
+
+        return list_snapshots(self._store.path)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from orthant.collection.adding import given_vectors
+from orthant.collection.snapshots.archive import is_archive, unpacked, write_archive
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage import tables
 from orthant.collection.storage.generation import Generation
@@ -42,7 +43,7 @@ class ExportReport:
     path : str
         Where it is.
     format : str
-        ``"folder"`` or ``"parquet"``.
+        ``"folder"``, ``"parquet"`` or ``"archive"``.
     records : int
         Records written.
     spaces : dict of str to dict
@@ -140,8 +141,8 @@ def stored_batches(store: Store) -> Iterator[Records]:
             yield Records(ids, texts, metadata, vectors)
 
 
-def export(store: Store, path: Path, *, format: Literal["folder", "parquet"] | None) -> ExportReport:
-    """Write a collection to a folder or a Parquet file.
+def export(store: Store, path: Path, *, format: Literal["folder", "parquet", "archive"] | None) -> ExportReport:
+    """Write a collection to a folder, a Parquet file or an archive.
 
     Parameters
     ----------
@@ -149,7 +150,7 @@ def export(store: Store, path: Path, *, format: Literal["folder", "parquet"] | N
         The opened store.
     path : Path
         A new folder, or a file.
-    format : {"folder", "parquet"}, optional
+    format : {"folder", "parquet", "archive"}, optional
         Default: by the ending.
 
     Returns
@@ -157,12 +158,12 @@ def export(store: Store, path: Path, *, format: Literal["folder", "parquet"] | N
     ExportReport
         What was written.
     """
-    chosen = format or ("parquet" if path.suffix == ".parquet" else "folder")
-    check_choice(chosen, ("folder", "parquet"), name="format")
+    chosen = format or {".parquet": "parquet", ".zip": "archive"}.get(path.suffix, "folder")
+    check_choice(chosen, ("folder", "parquet", "archive"), name="format")
     if path.exists() and (path.is_file() or any(path.iterdir())):
         raise InputError(message(f"{path}, which exists", "a new path", "choose another, or delete it first"))
-    spaces = {name: asdict(space.definition) for name, space in store.generation.spaces.items()}
-    write = write_parquet if chosen == "parquet" else write_export
+    spaces = {name: asdict(space.definition) for name, space in store.refreshed().spaces.items()}
+    write = {"parquet": write_parquet, "archive": write_archive}.get(chosen, write_export)
     count = write(path, stored_batches(store), spaces=spaces, details={"source": "orthant collection"})
     return ExportReport(str(path), chosen, count, spaces)
 
@@ -186,6 +187,9 @@ def import_export(collection: Collection, path: Path, *, vectors: bool, progress
     ImportReport
         What was written.
     """
+    if is_archive(path):
+        with unpacked(path) as folder:
+            return replace(import_export(collection, folder, vectors=vectors, progress=progress), path=str(path))
     source = read_export(path)
     if vectors:
         _match_spaces(collection, {name: _definition(name, space) for name, space in source.spaces.items()})

@@ -10,10 +10,14 @@ from orthant.collection.storage.files import FileLayer, storage_error
 from orthant.collection.storage.lock import WriterLock
 from orthant.errors import InputError, StoreCorruptedError, message
 
-__all__ = ["DATABASE_NAME", "create", "require_new"]
+__all__ = ["DATABASE_NAME", "MANIFEST_NAME", "SNAPSHOTS", "create", "require_new"]
 
 DATABASE_NAME = "store.sqlite"
-_OWN_NAMES = {"vectors", "derived", "head", "writer.lock"}
+SNAPSHOTS = "snapshots"
+"""Folder of the snapshots within a collection's."""
+MANIFEST_NAME = "snapshot.json"
+"""The file that makes a folder a snapshot."""
+_OWN_NAMES = {"vectors", "derived", "head", "writer.lock", SNAPSHOTS}
 
 
 def require_new(path: Path, file: Path) -> None:
@@ -39,7 +43,7 @@ def require_new(path: Path, file: Path) -> None:
         raise InputError(message(f"{path}, which is a file", "a folder", "choose another path"))
     inside = {entry.name for entry in path.iterdir()}
     log = file.with_name(file.name + "-wal")
-    traces = inside & {"head", "derived"}
+    traces = inside & {"head", "derived", SNAPSHOTS}
     # All of these are made after the database; a new one would bury what could still be restored.
     if traces or any((path / "vectors").rglob("*.seg")) or (log.exists() and log.stat().st_size):
         raise StoreCorruptedError(

@@ -353,6 +353,23 @@ class Database:
                     self._writer.execute("PRAGMA incremental_vacuum").fetchall()
                 self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
+    def copy_to(self, target: Path) -> None:
+        """Copy the last commit to a new file that needs no log beside it; the caller syncs it.
+
+        Parameters
+        ----------
+        target : Path
+            A file that does not exist.
+        """
+        with self.reading() as connection:
+            copy = sqlite3.connect(target, isolation_level=None)
+            try:
+                connection.backup(copy)
+                # Readers of a file in this mode write nothing, so it may lie in many folders under one inode.
+                copy.execute("PRAGMA journal_mode=DELETE").fetchall()
+            finally:
+                copy.close()
+
     def integrity_problems(self) -> list[str]:
         """Return what SQLite's own integrity check finds; empty when sound.
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from orthant.collection.columns.table import Columns
 from orthant.collection.lexical.index import Lexical
+from orthant.collection.storage.creating import SNAPSHOTS
 from orthant.collection.storage.files import FileLayer
 from orthant.collection.storage.generation import Generation
 from orthant.errors import OrthantError, StoreCorruptedError, message
@@ -261,6 +262,9 @@ def remove_leftovers(path: Path, spaces: Iterable[str], files: FileLayer) -> lis
     for entry in [*_root(path).glob("*.new"), *_root(path).glob("*.old")]:
         shutil.rmtree(entry, ignore_errors=True)
         done.append(f"removed half-written derived/{entry.name}")
+    for entry in [*(path / SNAPSHOTS).glob("*.new"), *(path / SNAPSHOTS).glob("*.old")]:
+        shutil.rmtree(entry, ignore_errors=True)
+        done.append(f"removed half-written {SNAPSHOTS}/{entry.name}")
     known = set(spaces)
     for folder in (path / "vectors").glob("*"):
         if folder.name not in known:

@@ -6,13 +6,17 @@ record goes with them.
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from orthant.errors import StoreError, StoreReadOnlyError, message
 
 __all__ = ["FileLayer", "storage_error"]
+
+_PART = 1 << 20
 
 
 def storage_error(error: OSError, path: Path, action: str) -> StoreError:
@@ -32,8 +36,6 @@ def storage_error(error: OSError, path: Path, action: str) -> StoreError:
     StoreError
         To be raised by the caller; ``StoreReadOnlyError`` when permission is missing.
     """
-    import errno
-
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StoreReadOnlyError(
             message(f"no permission to {action} {path}", "a writable folder", "change its permissions or open a copy")
@@ -138,6 +140,41 @@ class FileLayer:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+    def link(self, source: Path, target: Path, *, size: int | None = None) -> bool:
+        """Give a file a second name, or copy it durably where that cannot be done.
+
+        Parameters
+        ----------
+        source, target : Path
+            The file, and a name that is not taken; its folder must exist.
+        size : int, optional
+            Bytes wanted; a file that is longer is copied up to there, since a second name would show the rest.
+
+        Returns
+        -------
+        bool
+            Whether it is the same file; False when bytes were copied.
+        """
+        if size is None or source.stat().st_size == size:
+            try:
+                os.link(source, target)
+            except FileNotFoundError:
+                raise
+            except OSError:
+                # Another file system, or one without second names.
+                pass
+            else:
+                return True
+        with open(source, "rb") as reader, open(target, "xb") as writer:
+            left = source.stat().st_size if size is None else size
+            while left and (part := reader.read(min(left, _PART))):
+                left -= writer.write(part)
+        if left:
+            raise OSError(errno.EIO, "the file ends early", str(source))
+        shutil.copymode(source, target)
+        self.sync([target])
+        return False
 
     def replace(self, source: Path, target: Path) -> None:
         """Rename a file or folder over another name.

@@ -22,7 +22,7 @@ from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage.files import FileLayer
 from orthant.errors import OrthantError, StoreCorruptedError, message
 
-__all__ = ["SpaceGraph", "damaged", "graph_class", "keep_only", "newest", "remove_stale", "save"]
+__all__ = ["SpaceGraph", "adopt", "damaged", "graph_class", "keep_only", "newest", "remove_stale", "save"]
 
 _FORMAT = 1
 _MANIFEST = "manifest.json"
@@ -158,7 +158,9 @@ def _folders(path: Path) -> list[tuple[str, int, Path]]:
     return sorted(found, key=lambda item: item[1], reverse=True)
 
 
-def newest(path: Path, space: SpaceDefinition, *, at_most: int, known: SpaceGraph | None) -> SpaceGraph | None:
+def newest(
+    path: Path, space: SpaceDefinition, *, at_least: int, at_most: int, known: SpaceGraph | None
+) -> SpaceGraph | None:
     """Return the newest graph of a space that a generation may use.
 
     Parameters
@@ -167,6 +169,8 @@ def newest(path: Path, space: SpaceDefinition, *, at_most: int, known: SpaceGrap
         The collection's folder.
     space : SpaceDefinition
         The space.
+    at_least : int
+        The last generation that went back to a snapshot: an earlier graph may lack rows that came back.
     at_most : int
         The generation; a later graph may lack rows that it still has.
     known : SpaceGraph or None
@@ -177,7 +181,9 @@ def newest(path: Path, space: SpaceDefinition, *, at_most: int, known: SpaceGrap
     SpaceGraph or None
         Its manifest is sound; its files are verified at the first use. A damaged manifest is passed over.
     """
-    least = -1 if known is None else known.number
+    if known is not None and known.number < at_least:
+        known = None
+    least = at_least - 1 if known is None else known.number
     for name, number, folder in _folders(path):
         if name == space.name and least < number <= at_most:
             try:
@@ -259,6 +265,46 @@ def save(
     (fresh / _MANIFEST).write_text(json.dumps({**record, "crc": _manifest_crc(record)}))
     # As for the other derived files: whatever a power cut leaves, the manifest's checksums tell.
     files.sync(_files_in(fresh))
+    for base, _, _ in os.walk(fresh):
+        files.sync_folder(Path(base))
+    files.replace(fresh, target)
+    files.sync_folder(_root(path))
+    return _describe(target, number, space)
+
+
+def adopt(path: Path, space: SpaceDefinition, graph: SpaceGraph, *, number: int, files: FileLayer) -> SpaceGraph:
+    """Take over a graph of the same rows from another folder, without copying it where the file system can.
+
+    Parameters
+    ----------
+    path : Path
+        The collection's folder.
+    space : SpaceDefinition
+        The space.
+    graph : SpaceGraph
+        Of a generation that had the live rows of ``number``, and perhaps more.
+    number : int
+        The generation it is to serve from.
+    files : FileLayer
+        How files are made.
+
+    Returns
+    -------
+    SpaceGraph
+        The new file.
+    """
+    target = _root(path) / f"graph.{space.name}.{number:012d}"
+    fresh = target.with_name(f"{target.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    _remove(target)
+    for name in graph.files:
+        files.make_folder((fresh / name).parent)
+        files.link(graph.folder / name, fresh / name)
+    record = json.loads((graph.folder / _MANIFEST).read_text())
+    record = {**record, "generation": number}
+    del record["crc"]
+    (fresh / _MANIFEST).write_text(json.dumps({**record, "crc": _manifest_crc(record)}))
+    files.sync([fresh / _MANIFEST])
     for base, _, _ in os.walk(fresh):
         files.sync_folder(Path(base))
     files.replace(fresh, target)

@@ -22,7 +22,7 @@ from orthant.collection.lexical.index import Lexical
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage import derived, graphs, maintenance, merging, tables
 from orthant.collection.storage.batch import Batch, Commit, derive
-from orthant.collection.storage.creating import DATABASE_NAME, create, require_new
+from orthant.collection.storage.creating import DATABASE_NAME, MANIFEST_NAME, create, require_new
 from orthant.collection.storage.database import Database, closed_error
 from orthant.collection.storage.files import FileLayer, storage_error
 from orthant.collection.storage.generation import Generation, SpaceState
@@ -56,7 +56,8 @@ class Store:
     def __init__(self, path: Path, *, read_only: bool = False, files: FileLayer | None = None) -> None:
         # The process may change its working directory while the collection is open.
         self.path = path.absolute()
-        self.read_only = read_only
+        # A snapshot shares its files with the collection, so nobody writes to it whatever was asked.
+        self.read_only = read_only or (self.path / MANIFEST_NAME).exists()
         self.files = files or FileLayer()
         self.repairs: list[str] = []
         self.saved: tuple[int, int, int]
@@ -67,7 +68,7 @@ class Store:
         self._publish = RLock()
         self._writer_lock = WriterLock(self.path / "writer.lock")
         self.saved, self._removed_since_save, self._upkeep_from = (0, 0, 0), 0, 0
-        self.database = Database(self.path / DATABASE_NAME, read_only=read_only)
+        self.database = Database(self.path / DATABASE_NAME, read_only=self.read_only)
         try:
             self._open_or_create()
             self.database.check_version()
@@ -111,6 +112,9 @@ class Store:
         self, connection: sqlite3.Connection, previous: Generation | None, spaces: Mapping[str, SpaceState]
     ) -> Generation:
         meta = tables.read_meta(connection, self.database)
+        if previous is not None and previous.number < meta.restored_at:
+            # Rows came back that were gone: nothing that was known can be continued.
+            previous, spaces = None, {}
         start = previous
         if start is None or start.number < meta.purged_through:
             start = derived.load(self.path, at_least=meta.purged_through, at_most=meta.generation)
@@ -129,7 +133,8 @@ class Store:
             live = bitmaps.set_rows(live, rows)
         found = tables.read_spaces(connection, self.database, spaces, self._folder)
         for name, space in found.items():
-            graph = graphs.newest(self.path, space.definition, at_most=meta.generation, known=space.graph)
+            ages = {"at_least": meta.restored_at, "at_most": meta.generation}
+            graph = graphs.newest(self.path, space.definition, known=space.graph, **ages)
             found[name] = space if graph is space.graph else replace(space, graph=graph)
         generation = Generation(meta.generation, meta.next_row, live, columns, lexical, found)
         if generation.count != meta.records:
@@ -243,7 +248,9 @@ class Store:
         if self.read_only:
             raise StoreReadOnlyError(
                 message(
-                    f"a write to {self.path} opened read-only", "a writable collection", "open it without read_only"
+                    f"a write to {self.path} opened read-only",
+                    "a writable collection",
+                    "open it without read_only, and not a snapshot",
                 )
             )
         with self._lock:

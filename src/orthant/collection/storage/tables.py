@@ -6,7 +6,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,12 +57,15 @@ class Meta:
         Removals up to this generation are known only to the derived files.
     records : int
         Records that exist, so that a scan which lost some is noticed.
+    restored_at : int
+        The last generation that went back to a snapshot, 0 for never: what was derived before it is of no use.
     """
 
     generation: int
     next_row: int
     purged_through: int
     records: int
+    restored_at: int = 0
 
 
 def read_meta(connection: sqlite3.Connection, database: Database) -> Meta:
@@ -83,6 +86,7 @@ def read_meta(connection: sqlite3.Connection, database: Database) -> Meta:
     found = dict(connection.execute("SELECT key, value FROM meta"))
     try:
         meta = Meta(*(int(found[name]) for name in ("generation", "next_row", "purged_through", "records")))
+        meta = replace(meta, restored_at=int(found.get("restored_at", 0)))
         _require(database, found.pop("crc") == str(_meta_checksum(found)), "the table of counters")
     except (KeyError, ValueError, TypeError) as error:
         raise database.corrupted("unreadable counters") from error
