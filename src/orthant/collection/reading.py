@@ -453,3 +453,36 @@ class CollectionReader:
         from orthant.collection.transfer import export
 
         return export(self._store, Path(path), format=format)
+
+    def to_arrow(self, where: Where | None = None, *, vectors: bool = True) -> Any:
+        """Return records as an Arrow table, for Polars, pandas, DuckDB or anything that speaks Arrow.
+
+        Parameters
+        ----------
+        where : mapping, optional
+            A where-expression; None takes every record.
+        vectors : bool, default True
+            Take the vectors along; without them the table is small.
+
+        Returns
+        -------
+        pyarrow.Table
+            As of one commit, in insertion order: ``id`` and ``text`` (string), ``metadata`` (JSON text), and
+            ``vector_NAME`` per space, fixed-size lists of float32, null where a record has none. It has
+            ``__arrow_c_stream__``, so others take it without a copy.
+
+        Raises
+        ------
+        FilterError
+            A malformed filter.
+        MissingExtraError
+            pyarrow is not installed.
+
+        Notes
+        -----
+        Everything lies in memory: 4 bytes per value of a vector, and the texts. For files use :meth:`export`.
+        ``add(table, metadata_field="metadata", vector_field={"default": "vector_default"})`` reads it back.
+        """
+        from orthant.collection.transfer import to_arrow
+
+        return to_arrow(self._store, where=where, vectors=vectors)
