@@ -16,6 +16,7 @@ CASES = [
     ("llama_index.core", "llamaindex", "OrthantVectorStore", "llamaindex"),
     ("llama_index.core", "llamaindex", "OrthantEmbedding", "llamaindex"),
     ("haystack", "haystack", "OrthantDocumentStore", "haystack"),
+    ("mteb.models", "mteb", "OrthantModel", "mteb"),
     ("haystack", "haystack_retrievers", "OrthantHybridRetriever", "haystack"),
 ]
 
@@ -28,7 +29,7 @@ sys.modules[{package!r}] = None
 from orthant.errors import MissingExtraError
 import orthant.integrations.{module} as home
 try:
-    home.{name}("a place")
+    home.{name}("static")
 except MissingExtraError as error:
     print(error)
 """
