@@ -30,8 +30,7 @@ def show(title: str, documents: list[Document]) -> None:
         print(f"  {document.metadata['year']} {document.metadata['kind']:<12} {document.page_content}")
 
 
-def main() -> None:
-    folder = Path(tempfile.mkdtemp()) / "notes"
+def journey(folder: Path) -> None:
     documents = [Document(page_content=text, metadata={"kind": kind, "year": year}) for text, kind, year in NOTES]
     store = OrthantVectorStore.from_documents(documents, None, path=folder, encoder="static", mode="hybrid")
 
@@ -56,4 +55,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with tempfile.TemporaryDirectory() as place:
+        journey(Path(place) / "notes")
