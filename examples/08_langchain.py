@@ -1,4 +1,4 @@
-"""Adopt a collection in LangChain: the vector store, filters, hybrid retrieval, variety, and the same folder from outside.
+"""Adopt a collection in LangChain: store, filters, hybrid retrieval, variety, and the same folder from outside.
 
 Run it with ``python examples/08_langchain.py``; it needs ``pip install 'orthant[langchain]'`` and no network.
 """
