@@ -1,6 +1,7 @@
 """Filters of other frameworks as where-expressions; what has no counterpart is refused, never widened.
 
-Where a translation differs in a corner (dates as ISO texts, empty lists), the function's notes say so. Both functions work on plain values, so neither needs its framework.
+Where a translation differs in a corner (dates as ISO texts, empty lists), the function's notes say so.
+Both functions work on plain values, so neither needs its framework.
 """
 
 from __future__ import annotations
