@@ -17,6 +17,7 @@ from orthant.types import BitmapArray, CodeArray, FloatArray, IdArray, Metric, R
 
 __all__ = [
     "as_allowed",
+    "as_array",
     "as_codes",
     "as_ids",
     "as_ragged",
@@ -44,7 +45,7 @@ def as_vectors(
     Parameters
     ----------
     X : array-like of shape (n, d), or (d,) when ``single``
-        Any real numeric dtype, any strides.
+        Any real numeric dtype, any strides; also what has ``__dlpack__`` on the CPU, taken without a copy.
     dim : int, optional
         Number of columns required. Left out, any is accepted.
     name : str, default "vectors"
@@ -99,11 +100,45 @@ def as_vectors(
     return out
 
 
+def as_array(X: Any, *, name: str = "vectors") -> Any:
+    """Return what speaks DLPack as a NumPy array on the same memory, and anything else as it is.
+
+    Parameters
+    ----------
+    X : any
+        A tensor of torch, jax or another library, or something else.
+    name : str, default "vectors"
+        How the argument is called in an error.
+
+    Returns
+    -------
+    ndarray or any
+        A view of a tensor on the CPU.
+
+    Raises
+    ------
+    DtypeError
+        A tensor on another device, one that needs gradients, or of a dtype that NumPy lacks.
+    """
+    if isinstance(X, np.ndarray) or not hasattr(X, "__dlpack__"):
+        return X
+    try:
+        return np.from_dlpack(X)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise DtypeError(
+            message(
+                f"{name} as a {type(X).__name__} that cannot be shared ({error})",
+                "a tensor on the CPU without gradients, of a dtype that NumPy has",
+                "pass X.detach().cpu().float()",
+            )
+        ) from error
+
+
 def _numeric(X: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
     if hasattr(X, "toarray"):
         raise DtypeError(message(f"{name} as a sparse matrix", "a dense array", "call .toarray() first"))
     try:
-        array = np.asarray(X)
+        array = np.asarray(as_array(X, name=name))
     except ValueError as error:
         raise DtypeError(
             message(f"{name} with rows of different lengths", "equal lengths", "check each row's length")

@@ -30,8 +30,8 @@ ALLOWED = {
     "collection": LOW | {"encoders", "index", "datasets", "collection"},
     "client": {"client"},
 }
-ANYTHING = {"papers", "server", "cli", "__main__", "orthant"}
-NEVER_IMPORTED = {"papers", "server", "cli", "client"}
+ANYTHING = {"papers", "server", "cli", "integrations", "__main__", "orthant"}
+NEVER_IMPORTED = {"papers", "server", "cli", "client", "integrations"}
 HEAVY = {"numba", "scipy", "sklearn", "torch", "transformers", "sentence_transformers", "pandas", "pyarrow"}
 HEAVY |= {
     "llvmlite",

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from orthant.collection.columns.table import Columns, check_fields
 from orthant.collection.ingest import by_space, check_ids, prepare_batch
 from orthant.datasets.record_batches import Records
 from orthant.datasets.records import read_records, scan_records
+from orthant.datasets.sources.tables import import_arrow
 from orthant.datasets.vector_files import read_vectors
 from orthant.errors import DimensionError, InputError, message
 from orthant.types import Metric
@@ -125,6 +127,9 @@ def add_source(
         source = source.read_all()
     elif hasattr(source, "__next__"):
         source = list(source)
+    elif hasattr(source, "__arrow_c_stream__") and not hasattr(source, "shape"):
+        # A capsule may give its stream only once.
+        source = import_arrow().table(source)
     scanned = scan_records(source, **settings)
     seconds["scan"] = scanned.seconds
     if scanned.records > batch_size:
@@ -156,7 +161,7 @@ def add_source(
 
 def add_vector_file(
     collection: Collection,
-    path: str | Path,
+    path: str | Path | npt.ArrayLike,
     *,
     space: str,
     metric: Metric = "cosine",
@@ -171,8 +176,8 @@ def add_vector_file(
     ----------
     collection : Collection
         Where to.
-    path : str or Path
-        As for ``orthant.datasets.read_vectors``.
+    path : str, Path, or array-like of shape (n, dim)
+        As for ``orthant.datasets.read_vectors``, or the vectors themselves.
     space : str
         The vector space.
     metric : str, default "cosine"
@@ -193,7 +198,8 @@ def add_vector_file(
     """
     began = time.perf_counter()
     check_count(batch_size, name="batch_size")
-    X = read_vectors(path)
+    name = str(path) if isinstance(path, (str, Path)) else "vectors"
+    X = read_vectors(path) if isinstance(path, (str, Path)) else as_vectors(path, name=name)
     keys = [f"{id_prefix}{i}" for i in range(len(X))] if ids is None else check_ids(ids)
     if len(keys) != len(X):
         raise DimensionError(message(f"{len(keys)} ids for {len(X)} vectors", "one each", "align the ids"))
@@ -203,7 +209,7 @@ def add_vector_file(
     # Everything is looked at before the first row is written.
     for begin in range(0, len(X), _SCAN_ROWS):
         part = X[begin : begin + _SCAN_ROWS]
-        as_vectors(part, dim=dim, name=f"{path}, rows {begin} to {begin + len(part) - 1}", nonzero=nonzero)
+        as_vectors(part, dim=dim, name=f"{name}, rows {begin} to {begin + len(part) - 1}", nonzero=nonzero)
     seconds = dict.fromkeys(("scan", "read", "check", "encode", "commit", "graph"), 0.0)
     seconds["scan"] = time.perf_counter() - began
     replaced = 0
@@ -212,8 +218,8 @@ def add_vector_file(
             end = begin + batch_size
             report = collection.upsert(keys[begin:end], vectors={space: np.asarray(X[begin:end])})
             replaced += report.replaced
-            for name, value in report.seconds.items():
-                seconds[name] += value
+            for stage, value in report.seconds.items():
+                seconds[stage] += value
             if advance is not None:
                 advance(report.records)
         began = time.perf_counter()

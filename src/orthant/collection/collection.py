@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from orthant.collection.columns.where import parse_where
 from orthant.collection.documents.methods import DocumentMethods
@@ -293,7 +294,7 @@ class Collection(CollectionReader, ForeignMethods, DocumentMethods, SnapshotMeth
 
     def add_vectors(
         self,
-        path: str | Path,
+        path: str | Path | npt.ArrayLike,
         *,
         space: str = DEFAULT_SPACE,
         id_prefix: str = "",
@@ -301,13 +302,13 @@ class Collection(CollectionReader, ForeignMethods, DocumentMethods, SnapshotMeth
         batch_size: int = 4096,
         advance: Callable[[int], None] | None = None,
     ) -> AddReport:
-        """Upsert the rows of a vector file as records without text.
+        """Upsert the rows of a vector file, or of a matrix, as records without text.
 
         Parameters
         ----------
-        path : str or Path
+        path : str, Path, or array-like of shape (n, dim)
             ``.npy``, ``.npz:name``, ``.fvecs``, ``.bvecs``, ``.fbin``, ``.u8bin`` or an HDF5 data set
-            (``file.hdf5:train``), any real dtype.
+            (``file.hdf5:train``), any real dtype. Or the vectors: a NumPy array, or what has ``__dlpack__`` on the CPU.
         space : str, default "default"
             The vector space; the default one is made if it does not exist.
         id_prefix : str, default ""

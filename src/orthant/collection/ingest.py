@@ -20,7 +20,7 @@ from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage.batch import Batch
 from orthant.errors import DimensionError, InputError, NonFiniteError, NotFoundError, message
 from orthant.types import Encoder, FloatArray, IdArray
-from orthant.validate import as_vectors
+from orthant.validate import as_array, as_vectors
 
 __all__ = ["UpsertReport", "VectorInput", "by_space", "check_ids", "leading_dim", "prepare_batch"]
 
@@ -290,6 +290,7 @@ def by_space(vectors: VectorInput | None, default_space: str) -> dict[str, Any]:
 
 
 def _as_rows(values: Any, name: str) -> Any:
+    values = as_array(values, name=name)
     if hasattr(values, "__array__"):
         array = np.asarray(values)
         if array.ndim == 0:

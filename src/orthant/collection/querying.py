@@ -15,7 +15,7 @@ from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.stages.options import StageOptions
 from orthant.errors import InputError, NotFoundError, message
 from orthant.types import FloatArray
-from orthant.validate import as_vectors, check_choice, check_count, check_fraction
+from orthant.validate import as_array, as_vectors, check_choice, check_count, check_fraction
 
 __all__ = ["DEFAULT_DEPTH", "check_options", "check_space", "choose_mode", "encode_queries", "split_queries"]
 
@@ -49,7 +49,7 @@ def split_queries(
     """
     if isinstance(queries, (str, bytes)):
         raise InputError(message("queries as one str", "a list of queries", "call search, or write [query]"))
-    items = list(queries)
+    items = [as_array(item, name="a query vector") for item in as_array(queries, name="query vectors")]
     texts: list[str | None] = [item if isinstance(item, str) else None for item in items]
     raw = [item for item in items if item is not None and not isinstance(item, str)]
     if raw and (vectors is not None or len(raw) != len(items)):
@@ -61,7 +61,10 @@ def split_queries(
     blank = next((i for i, text in enumerate(texts) if text is not None and not text.strip()), None)
     if blank is not None and vectors is None:
         raise InputError(message(f"an empty query at position {blank}", "a text with a word", "pass some words"))
-    given: Any = raw if raw else vectors
+    # A list may hold tensors; a whole matrix is converted by the check below.
+    given: Any = raw or (
+        [as_array(x, name="a query vector") for x in vectors] if isinstance(vectors, list) else vectors
+    )
     if given is None:
         if any(text is None for text in texts):
             raise InputError(message("no query", "a text or a vector", "pass query='...' or vector=[...]"))

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 import numpy.typing as npt
 
 from orthant.collection.columns.where import parse_where
+from orthant.collection.documents.methods import DocumentReading
 from orthant.collection.duplicates.methods import CleaningMethods
 from orthant.collection.ingest import check_ids
 from orthant.collection.insight.asking import Insight, Observer
 from orthant.collection.querying import check_options, check_space, choose_mode, encode_queries, split_queries
 from orthant.collection.results import Record, SearchResult
 from orthant.collection.searching import Mode, Query, SearchOptions, execute
+from orthant.collection.snapshots.methods import SnapshotReading
 from orthant.collection.space_encoders import SpaceEncoders, load
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.stages.by_example import SearchByExample
@@ -31,8 +33,6 @@ from orthant.types import BitmapArray, Encoder, FloatArray, Metric, Reranker
 from orthant.validate import check_choice, check_count, check_metric
 
 if TYPE_CHECKING:
-    from orthant.collection.documents.passages import Passage
-    from orthant.collection.snapshots.manifest import SnapshotInfo
     from orthant.collection.statistics import CollectionStats
     from orthant.collection.storage.files import FileLayer
     from orthant.collection.transfer import ExportReport
@@ -45,7 +45,7 @@ DEFAULT_SPACE = "default"
 Where = Mapping[str, Any]
 
 
-class CollectionReader(SearchByExample, Insight, CleaningMethods):
+class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReading, SnapshotReading):
     """The reading half of :class:`Collection`, which is what :func:`orthant.open` returns.
 
     Parameters
@@ -536,36 +536,35 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods):
 
         return export(self._store, Path(path), format=format)
 
-    # ---- documents -----------------------------------------------------------------------------------------------
-
-    def passage(self, chunk_id: str, *, before: int = 0, after: int = 0) -> Passage:
-        """Return a chunk of a document together with its neighbours, as one text.
+    def to_arrow(self, where: Where | None = None, *, vectors: bool = True) -> Any:
+        """Return records as an Arrow table, for Polars, pandas, DuckDB or anything that speaks Arrow.
 
         Parameters
         ----------
-        chunk_id : str
-            Id of a record that ``add_documents`` wrote, such as a hit's.
-        before, after : int, default 0
-            Chunks in front of it and behind it; fewer where the document begins or ends.
+        where : mapping, optional
+            A where-expression; None takes every record.
+        vectors : bool, default True
+            Take the vectors along; without them the table is small.
 
         Returns
         -------
-        Passage
-            Text without repetition of what chunks share, place in the document, title, heading, chunk ids.
+        pyarrow.Table
+            As of one commit, in insertion order: ``id`` and ``text`` (string), ``metadata`` (JSON text), and
+            ``vector_NAME`` per space, fixed-size lists of float32, null where a record has none. It has
+            ``__arrow_c_stream__``, so others take it without a copy.
 
         Raises
         ------
-        NotFoundError
-            No such record.
-        InputError
-            A record that is no chunk of a document, or a negative number.
+        FilterError
+            A malformed filter.
+        MissingExtraError
+            pyarrow is not installed.
+
+        Notes
+        -----
+        Everything lies in memory: 4 bytes per value of a vector, and the texts. For files use :meth:`export`.
+        ``add(table, metadata_field="metadata", vector_field={"default": "vector_default"})`` reads it back.
         """
-        from orthant.collection.documents.passages import passage
+        from orthant.collection.transfer import to_arrow
 
-        return passage(self, chunk_id, before=before, after=after)
-
-    def snapshots(self) -> list[SnapshotInfo]:
-        """Return every snapshot with what it holds and costs, oldest first."""
-        from orthant.collection.snapshots.manifest import list_snapshots
-
-        return list_snapshots(self._store.path)
+        return to_arrow(self._store, where=where, vectors=vectors)

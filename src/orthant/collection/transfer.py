@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from orthant.collection.adding import given_vectors
+from orthant.collection.columns.where import Predicate, parse_where
 from orthant.collection.snapshots.archive import is_archive, unpacked, write_archive
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage import tables
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.segments import SegmentMissingError
 from orthant.collection.storage.store import Store
-from orthant.datasets.export import write_export, write_parquet
+from orthant.datasets.export import records_table, write_export, write_parquet
 from orthant.datasets.imports import read_export
 from orthant.datasets.record_batches import Records
+from orthant.datasets.sources.tables import import_arrow
 from orthant.errors import EncoderMismatchError, InputError, message
 from orthant.kernels import bitmaps
 from orthant.types import FloatArray
@@ -29,7 +31,7 @@ from orthant.validate import check_choice
 if TYPE_CHECKING:
     from orthant.collection.collection import Collection
 
-__all__ = ["ExportReport", "ImportReport", "export", "import_export", "stored_batches"]
+__all__ = ["ExportReport", "ImportReport", "export", "import_export", "stored_batches", "to_arrow"]
 
 _BATCH = 4096
 
@@ -113,13 +115,17 @@ def _held_view(store: Store) -> Iterator[tuple[sqlite3.Connection, Generation]]:
             return
 
 
-def stored_batches(store: Store) -> Iterator[Records]:
-    """Yield every record with its vectors, as of one commit.
+def stored_batches(store: Store, *, predicate: Predicate | None = None, vectors: bool = True) -> Iterator[Records]:
+    """Yield records with their vectors, as of one commit.
 
     Parameters
     ----------
     store : Store
         The opened store.
+    predicate : Predicate, optional
+        Which records; None takes all.
+    vectors : bool, default True
+        Read the vectors too.
 
     Yields
     ------
@@ -127,18 +133,19 @@ def stored_batches(store: Store) -> Iterator[Records]:
         A NaN row stands for a record without a vector.
     """
     with _held_view(store) as (connection, generation):
-        rows = bitmaps.to_rows(generation.live)
+        live = generation.live
+        rows = bitmaps.to_rows(live if predicate is None else generation.columns.evaluate(predicate, live=live).bitmap)
         for begin in range(0, len(rows), _BATCH):
             part = rows[begin : begin + _BATCH]
             found = tables.fetch_records(connection, store.database, part.tolist())
-            vectors: dict[str, FloatArray] = {}
-            for name, space in generation.spaces.items():
+            matrices: dict[str, FloatArray] = {}
+            for name, space in generation.spaces.items() if vectors else ():
                 present, X = space.vectors_of(part)
                 whole = np.full((len(part), space.definition.dim), np.nan, dtype=np.float32)
                 whole[present] = X
-                vectors[name] = whole
+                matrices[name] = whole
             ids, texts, metadata = (list(column) for column in zip(*(found[row] for row in part.tolist()), strict=True))
-            yield Records(ids, texts, metadata, vectors)
+            yield Records(ids, texts, metadata, matrices)
 
 
 def export(store: Store, path: Path, *, format: Literal["folder", "parquet", "archive"] | None) -> ExportReport:
@@ -166,6 +173,30 @@ def export(store: Store, path: Path, *, format: Literal["folder", "parquet", "ar
     write = {"parquet": write_parquet, "archive": write_archive}.get(chosen, write_export)
     count = write(path, stored_batches(store), spaces=spaces, details={"source": "orthant collection"})
     return ExportReport(str(path), chosen, count, spaces)
+
+
+def to_arrow(store: Store, *, where: Mapping[str, Any] | None, vectors: bool) -> Any:
+    """Return records as an Arrow table; see ``Collection.to_arrow``.
+
+    Parameters
+    ----------
+    store : Store
+        The opened store.
+    where : mapping or None
+        A where-expression; None takes every record.
+    vectors : bool
+        Take the vectors along.
+
+    Returns
+    -------
+    pyarrow.Table
+        One row per record, in insertion order.
+    """
+    import_arrow()
+    predicate = None if where is None else parse_where(where)
+    spaces = {name: asdict(space.definition) for name, space in store.refreshed().spaces.items()} if vectors else {}
+    batches = stored_batches(store, predicate=predicate, vectors=vectors)
+    return records_table(batches, spaces=spaces)
 
 
 def import_export(collection: Collection, path: Path, *, vectors: bool, progress: bool) -> ImportReport:

@@ -33,6 +33,7 @@ __all__ = [
     "MANIFEST",
     "file_sha256",
     "manifest_sha256",
+    "records_table",
     "write_export",
     "write_jsonl",
     "write_parquet",
@@ -267,17 +268,11 @@ def write_parquet(
     """
     path = Path(path)
     import_arrow()
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with _disk_errors(path):
         stream, defined = _peeled(batches, spaces)
-    manifest = {"kind": EXPORT_KIND, "format": EXPORT_FORMAT, "spaces": defined, "details": _plain(details)}
-    columns = [pa.field("id", pa.string(), nullable=False), pa.field("text", pa.string())]
-    columns.append(pa.field("metadata", pa.string(), nullable=False))
-    for name, space in defined.items():
-        columns.append(pa.field(VECTOR_PREFIX + name, pa.list_(pa.float32(), space["dim"])))
-    schema = pa.schema(columns, metadata={EXPORT_KIND: json.dumps(manifest, ensure_ascii=False)})
+    schema = _arrow_schema(defined, details)
     count = 0
     with (
         _disk_errors(path),
@@ -290,6 +285,44 @@ def write_parquet(
                 writer.write_batch(_arrow_batch(records, schema, defined))
             count += len(records)
     return count
+
+
+def records_table(batches: Iterable[Records], *, spaces: Mapping[str, Mapping[str, Any]]) -> Any:
+    """Return records and vectors as one Arrow table, with the columns and the header of ``write_parquet``.
+
+    Parameters
+    ----------
+    batches : iterable of Records
+        The records; each batch becomes one chunk.
+    spaces : mapping of str to mapping
+        Definition per space with at least ``dim``.
+
+    Returns
+    -------
+    pyarrow.Table
+        Columns ``id``, ``text``, ``metadata`` (JSON text) and ``vector_NAME`` (fixed-size lists of float32).
+
+    Raises
+    ------
+    MissingExtraError
+        pyarrow is not installed.
+    """
+    pa = import_arrow()
+    defined = _check_spaces(spaces)
+    schema = _arrow_schema(defined, None)
+    chunks = [_arrow_batch(records, schema, defined) for records in batches if len(records)]
+    return pa.Table.from_batches(chunks, schema=schema)
+
+
+def _arrow_schema(spaces: Mapping[str, Mapping[str, Any]], details: Mapping[str, Any] | None) -> Any:
+    import pyarrow as pa
+
+    manifest = {"kind": EXPORT_KIND, "format": EXPORT_FORMAT, "spaces": spaces, "details": _plain(details)}
+    columns = [pa.field("id", pa.string(), nullable=False), pa.field("text", pa.string())]
+    columns.append(pa.field("metadata", pa.string(), nullable=False))
+    for name, space in spaces.items():
+        columns.append(pa.field(VECTOR_PREFIX + name, pa.list_(pa.float32(), space["dim"])))
+    return pa.schema(columns, metadata={EXPORT_KIND: json.dumps(manifest, ensure_ascii=False)})
 
 
 def _arrow_batch(records: Records, schema: Any, spaces: Mapping[str, Mapping[str, Any]]) -> Any:

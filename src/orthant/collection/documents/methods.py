@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Literal, cast
 if TYPE_CHECKING:
     from orthant.collection.collection import Collection
     from orthant.collection.documents.ingestion import DocumentsReport
+    from orthant.collection.documents.passages import Passage
+    from orthant.collection.reading import CollectionReader
     from orthant.datasets.documents.chunking import Chunking
 
-__all__ = ["DocumentMethods"]
+__all__ = ["DocumentMethods", "DocumentReading"]
 
 
 class DocumentMethods:
@@ -94,3 +96,33 @@ class DocumentMethods:
             batch_size=batch_size,
         )
         return add_documents(cast("Collection", self), paths, settings, root=root, progress=progress)
+
+
+class DocumentReading:
+    """The part of a collection that shows passages of documents; see :class:`CollectionReader`."""
+
+    def passage(self, chunk_id: str, *, before: int = 0, after: int = 0) -> Passage:
+        """Return a chunk of a document together with its neighbours, as one text.
+
+        Parameters
+        ----------
+        chunk_id : str
+            Id of a record that ``add_documents`` wrote, such as a hit's.
+        before, after : int, default 0
+            Chunks in front of it and behind it; fewer where the document begins or ends.
+
+        Returns
+        -------
+        Passage
+            Text without repetition of what chunks share, place in the document, title, heading, chunk ids.
+
+        Raises
+        ------
+        NotFoundError
+            No such record.
+        InputError
+            A record that is no chunk of a document, or a negative number.
+        """
+        from orthant.collection.documents.passages import passage
+
+        return passage(cast("CollectionReader", self), chunk_id, before=before, after=after)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from orthant.collection.space_encoders import SpaceEncoders
     from orthant.collection.storage.store import Store
 
-__all__ = ["SnapshotMethods"]
+__all__ = ["SnapshotMethods", "SnapshotReading"]
 
 
 class SnapshotMethods:
@@ -106,3 +106,15 @@ class SnapshotMethods:
         encoder = self._encoders.given(definition.name)
         if encoder is not None:
             check_encoder(definition, encoder)
+
+
+class SnapshotReading:
+    """The part of a collection that lists its snapshots; see :class:`CollectionReader`."""
+
+    _store: Store
+
+    def snapshots(self) -> list[SnapshotInfo]:
+        """Return every snapshot with what it holds and costs, oldest first."""
+        from orthant.collection.snapshots.manifest import list_snapshots
+
+        return list_snapshots(self._store.path)
