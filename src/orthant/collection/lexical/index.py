@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from orthant.collection.lexical.chunks import (
     join_chunks,
     rebuild_chunk,
 )
+from orthant.collection.lexical.figures import LexicalStatistics, stored_analyzer
 from orthant.collection.lexical.file import read_arrays, write_arrays
 from orthant.collection.lexical.plan import (
     QueryPlan,
@@ -30,7 +30,7 @@ from orthant.collection.lexical.plan import (
     rows_mask,
     score_alone,
 )
-from orthant.errors import InputError, NotFoundError, StoreVersionError, message
+from orthant.errors import InputError, NotFoundError, message
 from orthant.kernels.bitmaps import contains_rows, from_mask, from_rows, to_mask
 from orthant.kernels.postings import accumulate_bm25, length_norm, top_documents
 from orthant.types import BitmapArray, FloatArray, IdArray
@@ -42,40 +42,6 @@ _FORMAT = 1
 _FAN_OUT = 4
 _SMALLEST = 64
 _MAX_DEAD = 0.5
-
-
-@dataclass(frozen=True)
-class LexicalStatistics:
-    """What a lexical index holds.
-
-    Attributes
-    ----------
-    documents : int
-        Live documents, those without a word included.
-    dead : int
-        Removed documents that still take space.
-    chunks : int
-        Parts a query visits.
-    terms : int
-        Distinct terms with a posting list.
-    postings : int
-        Entries of all posting lists.
-    words : int
-        Stored words, stop words included.
-    memory_bytes : int
-        Bytes of the arrays, in memory or mapped; the vocabulary's strings not counted.
-    average_length : float
-        Mean number of ranked words per live document.
-    """
-
-    documents: int
-    dead: int
-    chunks: int
-    terms: int
-    postings: int
-    words: int
-    memory_bytes: int
-    average_length: float
 
 
 class Lexical:
@@ -545,22 +511,7 @@ class Lexical:
             Another analyzer than required.
         """
         stored, settings = read_arrays(path, version=_FORMAT)
-        expected = settings["fingerprint"]
-        if analyzer is None:
-            try:
-                analyzer = Analyzer(**settings["analyzer"])
-            except InputError as error:
-                raise StoreVersionError(
-                    message(f"{path} with rules {expected!r}", "known ones", "upgrade orthant")
-                ) from error
-            if analyzer.fingerprint != expected:
-                raise StoreVersionError(
-                    message(f"{path} with rules {expected!r}", repr(analyzer.fingerprint), "rebuild the index")
-                )
-        elif analyzer.fingerprint != expected:
-            raise InputError(
-                message(f"{path} with rules {expected!r}", repr(analyzer.fingerprint), "rebuild it, or use its rules")
-            )
+        analyzer = stored_analyzer(path, settings, analyzer)
         chunks = []
         for i, (live, length, size, has_dead) in enumerate(settings["chunks"]):
             dead = to_mask(stored[f"{i}.dead"], size) if has_dead else None
