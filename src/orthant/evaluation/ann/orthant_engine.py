@@ -12,7 +12,7 @@ import numpy.typing as npt
 from orthant.types import FloatArray, Hits, IdArray, Metric
 
 Settings = dict[str, Any]
-_EFFORTS = (10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512)
+_EFFORTS = (10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 
 
 class OrthantEngine:
