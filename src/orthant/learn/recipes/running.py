@@ -316,8 +316,9 @@ class RecipeRun:
             lambda: export_encoder(self.model, target, precision=precision, check_texts=texts, min_cosine=-1.0),
         )
         if self.recipe.model.kind == "tokens":
-            return load_token_encoder(target), report.to_dict()
-        return load_encoder(target), report.to_dict()
+            return load_token_encoder(target), report.to_dict() | {"path": "export"}
+        # By the folder of the run: a report may be read elsewhere.
+        return load_encoder(target), report.to_dict() | {"path": "export"}
 
     def _refuse_a_poor_export(self, report: TrainingReport) -> None:
         most = self.recipe.output.most_lost
