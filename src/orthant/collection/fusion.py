@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from orthant.errors import InputError, message
+from orthant.measures import rescaling
 from orthant.types import FloatArray, IdArray
 from orthant.validate import check_fraction
 
@@ -71,17 +72,7 @@ def min_max(scores: FloatArray, *, low: float | None = None) -> FloatArray:
     ndarray of shape (m,), float32
         0 for candidates without a score. Where all scores are equal: 1, or 0 when they equal ``low``.
     """
-    out = np.zeros(len(scores), dtype=np.float32)
-    present = np.isfinite(scores)
-    if present.any():
-        values = scores[present].astype(np.float64)
-        high = values.max()
-        bottom = values.min() if low is None else low
-        if high > bottom:
-            out[present] = (values - bottom) / (high - bottom)
-        elif low is None:
-            out[present] = 1.0
-    return out
+    return rescaling.min_max(scores, low=low).astype(np.float32)
 
 
 def ranks(candidates: IdArray, ordered: IdArray) -> IdArray:

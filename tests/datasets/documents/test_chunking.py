@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 
 import numpy as np
 import pytest
@@ -103,15 +102,11 @@ def test_sentences():
     ]
 
 
+# Going back to the start of the line for each chunk would take many minutes.
+@pytest.mark.timeout(60)
 def test_endless_lines_are_bounded():
-    seconds = []
-    for count in (50_000, 400_000):
-        document = DocumentText("x" * count)
-        began = time.process_time()
-        chunks = chunk_document(document)
-        seconds.append(time.process_time() - began)
-        assert max(len(chunk.text) for chunk in chunks) == 200 * 40
-    assert seconds[1] < 24 * max(seconds[0], 0.02)
+    chunks = chunk_document(DocumentText("x" * 1_000_000))
+    assert max(len(chunk.text) for chunk in chunks) == 200 * 40
 
 
 def test_tokens_are_those_that_are_counted():

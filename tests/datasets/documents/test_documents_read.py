@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import mailbox
 import sys
-import time
 import types
 from email.message import EmailMessage
 
@@ -45,15 +44,12 @@ def test_navigation_that_never_ends_is_kept():
 ENDLESS = ["<", "<!--", "<a ", "</", "<!", "<?", "&#", "<div>", "<script>", "<![CDATA[", "<nav>", "<h1>"]
 
 
+# Going back over what was read, for each piece, would take many minutes.
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("piece", [*ENDLESS, "<a x='", '<a x="<b y=">'])
-def test_html_without_end_takes_time_in_proportion(piece):
-    seconds = []
-    for count in (8_000, 64_000):
-        began = time.process_time()
-        html_text(piece * count)
-        seconds.append(time.process_time() - began)
-    # Eight times the length; with the square of it this would be 64 times.
-    assert seconds[1] < 24 * max(seconds[0], 0.05)
+def test_html_without_end_ends(piece):
+    words, *_ = html_text(piece * 150_000)
+    assert len(words) <= len(piece) * 150_000
 
 
 def test_html_in_the_encoding_it_declares():

@@ -17,6 +17,7 @@ from orthant.kernels.postings import (
     length_norm,
     postings_of,
 )
+from orthant.measures.rescaling import min_max
 from orthant.types import Encoder, FloatArray, Reranker
 from orthant.validate import as_texts, check_fraction
 
@@ -233,7 +234,7 @@ def fuse_scores(
             raise NonFiniteError(
                 message(f"NaN or infinity among the scores of {name!r}", "numbers, or -inf for absent", "correct them")
             )
-        total += shares.get(name, 0.0) / sum(shares.values()) * _min_max(array, lows.get(name))
+        total += shares.get(name, 0.0) / sum(shares.values()) * min_max(array, low=lows.get(name))
     return np.asarray(total, dtype=np.float32)
 
 
@@ -245,20 +246,6 @@ def _check_legs(given: Mapping[str, float], arrays: Mapping[str, object], name: 
     if not all(map(np.isfinite, out.values())):
         raise InputError(message(f"{name}={given!r}", "finite numbers", "correct them"))
     return out
-
-
-def _min_max(scores: npt.NDArray[np.float64], floor: float | None) -> npt.NDArray[np.float64]:
-    present = np.isfinite(scores)
-    high = np.max(scores, axis=-1, keepdims=True, initial=-np.inf)
-    low = np.min(np.where(present, scores, np.inf), axis=-1, keepdims=True, initial=np.inf) if floor is None else floor
-    spread = np.where(np.isfinite(high), high - low, 0.0)
-    flat = 1.0 if floor is None else 0.0
-    scaled = np.where(
-        spread > 0,
-        (np.where(present, scores, 0.0) - np.where(np.isfinite(low), low, 0.0)) / np.where(spread > 0, spread, 1.0),
-        flat,
-    )
-    return np.where(present, np.clip(scaled, 0.0, 1.0), 0.0)
 
 
 class FusedTeacher:
