@@ -2,6 +2,9 @@
 
 The same index and the same efforts on both sides: those with which ``ann.py`` reached 0.95 and 0.99. The ratio is that
 of medians; its spread is between the quartiles of the ratios of neighbouring rounds.
+
+Two processes that share nothing but the machine do the same searches beside each other: what they gain over one is what
+two threads could gain at best, since processors share caches, memory and, on a rented machine, more than that.
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -46,6 +51,9 @@ def main() -> None:
                     SEARCHES,
                 ),
             }
+        ceiling = apart(engine, inputs, Path(folder) / "index")
+        for name, one in search.items():
+            one["two_processes"] = ceiling[name]
         record = {
             "targets": {"ratio": TARGET},
             "search": search,
@@ -89,6 +97,42 @@ def gain(work: Callable[[int], Any], rounds: int) -> dict[str, float]:
         "ratio_low": round(float(low), 3),
         "ratio_high": round(float(high), 3),
     }
+
+
+def apart(engine: OrthantEngine, inputs: AnnInputs, folder: Path) -> dict[str, float]:
+    """What two processes do beside each other, as a multiple of what one does alone."""
+    engine.index.save_links(folder)
+    np.save(folder.with_name("shared.npy"), inputs.base)
+    spawn, ends, out = get_context("spawn"), [], {}
+    for _ in range(2):
+        here, there = spawn.Pipe()
+        spawn.Process(target=serve, args=(there, str(folder)), daemon=True).start()
+        ends.append(here)
+    for kind, level, effort in settings():
+        seconds: dict[int, list[float]] = {1: [], 2: []}
+        for turn in range(SEARCHES + 1):
+            for asked in (ends[:1], ends):
+                for end in asked:
+                    end.send((inputs.queries[kind].judge, effort))
+                took = [end.recv() for end in asked]
+                if turn:
+                    seconds[len(asked)].append(float(np.mean(took)))
+        out[f"{kind} at {level}"] = round(2 * float(np.median(seconds[1]) / np.median(seconds[2])), 3)
+    for end in ends:
+        end.send(None)
+    return out
+
+
+def serve(end: Connection, folder: str) -> None:
+    from orthant.index import Graph
+
+    base = np.load(Path(folder).with_name("shared.npy"), mmap_mode="r")
+    index = Graph.attach(folder, [(base, np.arange(len(base), dtype=np.int64))])
+    while (asked := end.recv()) is not None:
+        queries, effort = asked
+        start = time.perf_counter()
+        index.search(queries, 10, effort=effort, threads=1)
+        end.send(time.perf_counter() - start)
 
 
 def context(inputs: AnnInputs) -> dict[str, Any]:

@@ -15,6 +15,50 @@ def test_ranges_cover_every_row_once_and_in_order():
         assert [i for part in parts for i in part] == list(range(count))
 
 
+def test_threads_work_at_once_and_parts_are_taken_as_they_come():
+    both, counts = threading.Barrier(2, timeout=20), {}
+
+    def part(start, stop):
+        name = threading.current_thread().name
+        if name not in counts:
+            both.wait()
+        counts[name] = counts.get(name, 0) + stop - start
+
+    map_ranges(part, 64, threads=2)
+    assert len(counts) == 2
+    assert sum(counts.values()) == 64
+    assert threading.current_thread().name in counts
+
+
+def test_ranges_do_not_wait_for_a_pool_that_is_busy_for_others():
+    go = threading.Event()
+    holders = [threading.Thread(target=map_tasks, args=(lambda _: go.wait(20), range(2))) for _ in range(8)]
+    for holder in holders:
+        holder.start()
+    try:
+        assert sum(map_ranges(lambda a, b: b - a, 100, threads=2)) == 100
+        assert not go.is_set()
+    finally:
+        go.set()
+        for holder in holders:
+            holder.join()
+
+
+def test_an_error_in_one_range_is_raised_once_the_others_have_ended():
+    running = []
+
+    def part(start, stop):
+        if start == 0:
+            raise InputError("no")
+        running.append(start)
+        time.sleep(0.02)
+        running.remove(start)
+
+    with pytest.raises(InputError):
+        map_ranges(part, 64, threads=3)
+    assert not running
+
+
 def test_w55_small_work_stays_on_one_thread():
     assert resolve_threads(8, work=10, minimum_work=100) == 1
     assert resolve_threads(8, work=1000, minimum_work=100) == 8

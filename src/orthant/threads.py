@@ -23,6 +23,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _PREFIX = "orthant-worker"
+_PARTS_PER_THREAD = 4
 _lock = Lock()
 _pool: ThreadPoolExecutor | None = None
 _pool_pid = -1
@@ -152,19 +153,40 @@ def map_ranges(
     count : int
         Number of rows.
     threads : int, optional
-        Number of parts at most; None takes the default.
+        Threads at most, the calling one included; None takes the default.
     minimum : int, default 1
-        Rows below which a part is not worth a thread.
+        Rows per thread below which another thread is not worth it.
 
     Returns
     -------
     list
-        The results in row order; empty when count is 0.
+        The results of the parts in row order, several per thread; empty when count is 0.
     """
-    parts = resolve_threads(threads, work=count, minimum_work=minimum)
+    workers = resolve_threads(threads, work=count, minimum_work=minimum)
+    if workers == 1 or current_thread().name.startswith(_PREFIX):
+        return [function(0, count)] if count else []
+    # Rows cost unequal work: whoever is done takes the next part, so nobody waits long for the last.
+    parts = min(workers * _PARTS_PER_THREAD, max(workers, count // max(1, minimum)))
     bounds = [count * i // parts for i in range(parts + 1)]
     ranges = [(a, b) for a, b in itertools.pairwise(bounds) if b > a]
-    return map_tasks(lambda pair: function(*pair), ranges, threads=parts)
+    results: list[Any] = [None] * len(ranges)
+    left = iter(range(len(ranges)))
+
+    def work() -> None:
+        for place in left:
+            results[place] = function(*ranges[place])
+
+    # The calling thread works as well; after an error the others still end before it is raised. Who has not begun
+    # once all parts are taken is not waited for: the pool may be busy for somebody else.
+    others = [_shared_pool().submit(work) for _ in range(workers - 1)]
+    try:
+        work()
+    finally:
+        begun = [other for other in others if not other.cancel()]
+        errors = [error for error in (other.exception() for other in begun) if error is not None]
+    if errors:
+        raise errors[0]
+    return results
 
 
 class ReadersWriterLock:

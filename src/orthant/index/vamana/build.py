@@ -135,8 +135,9 @@ def _add_reverse(state: State, batch: Slots, rows: npt.NDArray[np.int32], settin
     if not len(targets):
         return
     sources = np.repeat(batch, present.sum(axis=1))
-    order = np.argsort(targets, kind="stable")
-    targets, sources = targets[order], sources[order]
+    # Pairs as one number each: sorting numbers is several times quicker than sorting places by them.
+    pairs = np.sort(targets.astype(np.int64) << 32 | np.arange(len(targets)))
+    targets, sources = (pairs >> 32).astype(np.int32), sources[pairs & 0xFFFFFFFF]
     first = np.flatnonzero(np.concatenate([[True], targets[1:] != targets[:-1]]))
     bounds = np.concatenate([first, [len(targets)]]).astype(np.int64)
     view, heads = state.view(sketched=settings.sketched), np.ascontiguousarray(targets[first])

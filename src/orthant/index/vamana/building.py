@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from orthant import threads as pool
 from orthant.index.ordering import Order, insertion_order
 from orthant.index.vamana import build
 from orthant.index.vamana.space import SAMPLE_ROWS, fit_space
@@ -24,6 +25,7 @@ _MEND_LEAST = 64
 """Removed slots are mended away above 64 and above two in a hundred: a search then meets few of them."""
 _CHECK_SHARE = 256
 """Whether all nodes can be reached is checked once in so many-th of them was added: a check walks the whole graph."""
+_ENCODED_TOGETHER = 8192
 _NARROW = 128
 """Up to so many dimensions, eight bits fit into two cache lines, and four would save one at most."""
 
@@ -126,7 +128,7 @@ def make_state(
         seed=settings.seed,
     )  # fmt: skip
     state = State.empty(space, 2 * settings.degree, total, own=own)
-    slots = [_fill(state, piece) for piece in pieces]
+    slots = [_fill(state, piece, threads) for piece in pieces]
     every = np.concatenate(slots)
     order = _order(every, pieces, settings, metric, rng)
     build.link(state, order, settings.links(state.space.metric, threads), progress)
@@ -144,16 +146,17 @@ def _sample(pieces: Sequence[Piece], total: int, rng: np.random.Generator) -> Fl
     return np.ascontiguousarray(np.concatenate(out))
 
 
-def _fill(state: State, piece: Piece) -> npt.NDArray[np.int32]:
+def _fill(state: State, piece: Piece, threads: int | None) -> npt.NDArray[np.int32]:
     slots = state.take_slots(len(piece.kept))
     if state.vectors.own is not None:
         state.place(slots, piece.X[piece.kept], piece.ids[piece.kept])
     else:
         state.place_outside(slots, piece.X, piece.kept, piece.ids[piece.kept])
-    step = 8192
-    for a in range(0, len(slots), step):
-        part = piece.kept[a : a + step]
-        state.encode(slots[a : a + step], piece.X[part])
+
+    def encode(start: int) -> None:
+        state.encode(slots[start : start + _ENCODED_TOGETHER], piece.X[piece.kept[start : start + _ENCODED_TOGETHER]])
+
+    pool.map_tasks(encode, range(0, len(slots), _ENCODED_TOGETHER), threads=threads)
     state.scales[slots] = piece.scale[piece.kept]
     return slots
 
@@ -184,7 +187,7 @@ def extend(state: State, piece: Piece, settings: Settings, *, threads: int | Non
     threads : int or None
         Threads.
     """
-    slots = _fill(state, piece)
+    slots = _fill(state, piece, threads)
     rng = np.random.default_rng([settings.seed, state.used])
     build.link(state, rng.permutation(slots), settings.links(state.space.metric, threads))
     state.unchecked += len(slots)

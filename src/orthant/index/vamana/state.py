@@ -189,7 +189,10 @@ class State:
             "twin_count": self.twin_count,
             "bits": self.space.bits,
         }
-        return np.array([*(array.ctypes.data for array in arrays), *(numbers[name] for name in VIEW[8:])], np.int64)
+        return np.array(
+            [*(array.__array_interface__["data"][0] for array in arrays), *(numbers[name] for name in VIEW[8:])],
+            np.int64,
+        )
 
     def locate(self, ids: IdArray) -> IdArray:
         """Find the slots of ids.
