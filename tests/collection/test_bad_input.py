@@ -278,7 +278,7 @@ def test_w01_fewer_hits_than_k_never_raise(collection):
     assert warned.ids == [] and "nn" in warned.plan.warnings[0]
 
 
-def test_unicode_ids_and_texts(collection):
+def test_w60_any_text_is_an_id(collection):
     ids = ["日本", "😀", "a b", 'q"\\', "é" * 256, "x" * 512, "a\0b", "a", "%", "' OR 1=1 --", "\n", "\u202e"]
     collection.upsert(ids, texts=[f"t{i} 日本語 😀" for i in range(len(ids))], vectors={"own": np.eye(12, 3) + 1})
     assert [record.id for record in collection.get(ids)] == ids
@@ -369,7 +369,7 @@ def test_opening_what_is_no_collection(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_metric_that_differs_from_the_stored_one(collection, tmp_path):
+def test_w39_a_metric_that_differs_from_the_stored_one(collection, tmp_path):
     collection.close()
     with pytest.raises(InputError, match="metric='l2' for a space made with 'cosine'"):
         Collection(tmp_path / "c", metric="l2")

@@ -150,7 +150,7 @@ def test_operators_bind_every_leg(filled):
     assert hits[0].matched == ("amber",)
 
 
-def test_several_spaces_with_several_encoders(tmp_path):
+def test_w34_several_spaces_with_several_encoders(tmp_path):
     other = FakeEncoder(dim=8, seed=3)
     with Collection(tmp_path / "c", encoder=ENCODER, metric="dot") as collection:
         collection.upsert(["early"], texts=["amber"])
@@ -500,7 +500,7 @@ class TestW13History(History.TestCase):
         monkeypatch.setattr(graphs, "graph_class", lambda: FakeGraph)
 
 
-def test_segment_folder_names_are_relative(filled):
+def test_w48_segment_folder_names_are_relative(filled):
     folder: SegmentFolder = filled._store.generation.spaces["default"].folder
     database = (filled.path / "store.sqlite").read_bytes()
     assert str(filled.path).encode() not in database and folder.path(0).is_relative_to(filled.path)
