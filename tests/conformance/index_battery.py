@@ -248,7 +248,7 @@ def check_w73_every_dimension(case):
         expect(case, index.search(Q, 4), X, ids, Q, 4, metric)
 
 
-def check_remove(case):
+def check_w12_remove(case):
     for metric in case.metrics:
         index, X, ids = filled(case, metric=metric)
         assert index.remove([3, 4, 1000, 5]) == 3

@@ -172,7 +172,7 @@ BROKEN = [
     (FiltersAfterwards, "check_w02_random_histories_agree_with_the_oracle"),
     (RaisesForLackOfHits, "check_w01_never_raises_for_lack_of_hits"),
     (RaisesForLackOfHits, "check_empty_index"),
-    (KeepsTheDead, "check_remove"),
+    (KeepsTheDead, "check_w12_remove"),
     (KeepsTheDead, "check_w02_random_histories_agree_with_the_oracle"),
     (MissesTheBest, "check_one_row"),
     (SmallerIsCloser, "check_w73_every_dimension"),

@@ -169,7 +169,9 @@ def test_w19_self_recall_tells_a_sound_graph_from_a_broken_one(compiled, vectors
 
 
 @pytest.mark.parametrize("outside", [False, True])
-def test_w19_a_build_that_does_not_find_its_own_rows_says_which_setting_to_raise(compiled, vectors, monkeypatch, outside):
+def test_w19_a_build_that_does_not_find_its_own_rows_says_which_setting_to_raise(
+    compiled, vectors, monkeypatch, outside
+):
     X = np.concatenate([vectors[0][:2500], np.repeat(vectors[0][:1], 200, axis=0)])
 
     def build():

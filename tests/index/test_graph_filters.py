@@ -141,7 +141,7 @@ def test_w03_recall_asked_for_is_kept_under_filters(field, share):
     assert recall(hits, truth) >= 0.94
 
 
-def test_filters_after_removals_and_with_scattered_ids(compiled):
+def test_w60_filters_after_removals_and_with_scattered_ids(compiled):
     X, _ = clustered(3000, seed=34)
     rng = np.random.default_rng(3)
     Q, _ = clustered(40, seed=35)
