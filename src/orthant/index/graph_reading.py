@@ -311,8 +311,9 @@ class GraphReading:
         truth = self.search(queries, k, recall=1.0, threads=threads)
         found = self.search(queries, k, threads=threads)
         # Of equal vectors any will do.
-        scores = {"found_scores": found.scores, "true_scores": truth.scores}
-        return recall_at_k(found.ids, truth.ids, tolerance=_ROUNDING, **scores)
+        return recall_at_k(
+            found.ids, truth.ids, found_scores=found.scores, true_scores=truth.scores, tolerance=_ROUNDING
+        )
 
     def _warn_if_unsound(self, threads: int | None) -> None:
         """Look some rows of a fresh graph up, and say so where they do not find themselves."""
