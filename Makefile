@@ -12,7 +12,13 @@ export ORTHANT_DATA := $(abspath $(ORTHANT_DATA))
 endif
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help demo test slow setup lint bench clean
+# What needs no extra, under the oldest releases that the core accepts.
+OLDEST_TESTS := tests/cli/test_search.py tests/cli/test_main.py tests/cli/test_upkeep.py tests/cli/test_add.py \
+  tests/collection/test_bad_input.py tests/collection/test_collection.py tests/collection/columns \
+  tests/collection/lexical tests/faults/test_locks.py tests/index tests/kernels tests/measures tests/quantization \
+  tests/encoders/test_static.py tests/encoders/test_fingerprint.py tests/test_artifact.py
+
+.PHONY: help demo test slow setup lint bench oldest clean
 
 help:
 	@echo "make demo   install the core and run the main job on real documentation"
@@ -20,6 +26,7 @@ help:
 	@echo "make slow   run the long tests as well"
 	@echo "make lint   linter, formatter check and type checker"
 	@echo "make setup  install every extra"
+	@echo "make oldest run the tests of the core under its oldest dependencies"
 	@echo "make bench  run the benchmarks, alone on the machine"
 
 $(BIN)/python:
@@ -55,5 +62,10 @@ setup: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/run_all.py
 
+oldest:
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -r tests/oldest.txt
+	$(VENV)-oldest/bin/python -m pytest $(OLDEST_TESTS)
+
 clean:
-	rm -rf $(VENV) build dist demo src/*.egg-info
+	rm -rf $(VENV) $(VENV)-oldest build dist demo src/*.egg-info

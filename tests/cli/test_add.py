@@ -48,7 +48,7 @@ def test_a_person_sees_counts_and_what_lacks_a_vector(run, tmp_path):
     assert ran.out.endswith("c holds 2 records.\n")
 
 
-def test_without_encoder_a_note_says_how_to_pick_one(run, tmp_path, records_file):
+def test_w64_without_encoder_a_note_says_how_to_pick_one(run, tmp_path, records_file):
     ran = run("add", tmp_path / "c", records_file)
     assert "only words are searchable" in ran.err and "--encoder static" in ran.err
     ran = run("add", tmp_path / "c", records_file, "--json")

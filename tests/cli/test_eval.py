@@ -30,7 +30,7 @@ def judged(tmp_path, records_file):
 
 
 @pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
-def test_figures_are_the_harness_own(run, judged, records_file, tmp_path, mode):
+def test_w66_figures_are_the_harness_own(run, judged, records_file, tmp_path, mode):
     ran = run("eval", *judged, "--encoder", "static", "--mode", mode, "--json")
     assert ran.code == 0
     assert ran.json.keys() == {"metrics", "missing", "context"}
@@ -42,7 +42,7 @@ def test_figures_are_the_harness_own(run, judged, records_file, tmp_path, mode):
     assert ran.json["missing"] == list(expected.missing)
 
 
-def test_the_context_says_what_was_measured(run, judged):
+def test_w65_the_context_says_what_was_measured(run, judged):
     context = run("eval", *judged, "--encoder", "static", "--mode", "hybrid", "--json").json["context"]
     target = context["target"]
     assert (target["mode"], target["fusion"]) == ("hybrid", "minmax")

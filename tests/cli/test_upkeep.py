@@ -149,7 +149,7 @@ def test_an_existing_target_is_not_overwritten(refused, built, tmp_path):
 # ---- doctor ----------------------------------------------------------------------------------------------------------
 
 
-def test_doctor(run, monkeypatch):
+def test_w61_doctor(run, monkeypatch):
     monkeypatch.delenv("ORTHANT_DATA", raising=False)
     report = run("doctor", "--json").json
     assert report.keys() == {"orthant", "findings"} and report["orthant"] == orthant.__version__
@@ -159,7 +159,7 @@ def test_doctor(run, monkeypatch):
     assert all(finding["remedy"] == "" for finding in report["findings"] if finding["ok"])
 
 
-def test_doctor_says_what_to_install(run, monkeypatch):
+def test_w61_doctor_says_what_to_install(run, monkeypatch):
     monkeypatch.setattr(doctor, "_EXTRAS", {"arrow": ("no_such_module",)})
     monkeypatch.setenv("COLUMNS", "80")
     ran = run("doctor")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import warnings
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
@@ -278,7 +279,7 @@ def test_w01_fewer_hits_than_k_never_raise(collection):
     assert warned.ids == [] and "nn" in warned.plan.warnings[0]
 
 
-def test_unicode_ids_and_texts(collection):
+def test_w60_any_text_is_an_id(collection):
     ids = ["日本", "😀", "a b", 'q"\\', "é" * 256, "x" * 512, "a\0b", "a", "%", "' OR 1=1 --", "\n", "\u202e"]
     collection.upsert(ids, texts=[f"t{i} 日本語 😀" for i in range(len(ids))], vectors={"own": np.eye(12, 3) + 1})
     assert [record.id for record in collection.get(ids)] == ids
@@ -369,11 +370,41 @@ def test_opening_what_is_no_collection(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_metric_that_differs_from_the_stored_one(collection, tmp_path):
+def test_w39_a_metric_that_differs_from_the_stored_one(collection, tmp_path):
     collection.close()
     with pytest.raises(InputError, match="metric='l2' for a space made with 'cosine'"):
         Collection(tmp_path / "c", metric="l2")
     Collection(tmp_path / "c", metric="cosine").close()
+
+
+def test_w39_a_space_keeps_its_definition_whatever_is_written_or_left_out(collection, tmp_path):
+    kept = collection.spaces
+    collection.upsert(["m"], texts=["amber"], metadata=[{"metric": "l2", "encoder": "other", "dim": 3}])
+    assert collection.spaces == kept
+    with pytest.raises(FrozenInstanceError):
+        kept["default"].metric = "l2"
+    collection.close()
+    for settings in ({}, {"encoder": FakeEncoder()}):
+        with Collection(tmp_path / "c", **settings) as opened:
+            assert opened.spaces == kept
+            told = opened.stats().spaces["default"]
+            assert (told["dim"], told["metric"], told["fingerprint"]) == (DIM, "cosine", FakeEncoder().fingerprint)
+            with pytest.raises(DimensionError):
+                opened.upsert(["n"], vectors={"own": [[1.0, 2.0]]})
+            with pytest.raises(InputError, match="which exists"):
+                opened.add_space("own", dim=4)
+            assert opened.spaces == kept
+
+
+def test_w64_texts_are_never_given_an_encoder_nobody_chose(tmp_path):
+    with Collection(tmp_path / "c") as collection:
+        report = collection.upsert(["a", "b"], texts=["amber fjord", "kelp"])
+        assert (report.vectors, collection.spaces) == ({}, {})
+        # By words they are found; by meaning is refused, with the ways to pick an encoder.
+        assert collection.search("kelp").plan.mode == "lexical"
+        for mode in ("dense", "hybrid"):
+            with pytest.raises(InputError, match=r"no encoder at hand.*encoder='static' \(or another\)"):
+                collection.search("kelp", mode=mode)
 
 
 class _Broken(FakeEncoder):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -11,12 +14,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+import orthant
 from collection.fake_graph import FakeGraph
 from collection.fakes import DIM, WORDS, FakeEncoder, naive_scores, text_of
 from orthant.collection.collection import Collection
-from orthant.collection.storage import graphs, maintenance, merging, segments
+from orthant.collection.storage import graphs, maintenance, merging, segments, store
 from orthant.collection.storage.segments import SegmentFolder
-from orthant.errors import EncoderMismatchError, NotFoundError
+from orthant.errors import EncoderMismatchError, InputError, NotFoundError
 
 ENCODER = FakeEncoder()
 
@@ -138,6 +142,11 @@ def test_w80_fused_scores_are_in_unit_range_with_legs(filled):
     assert cut.ids == [hit.id for hit in every if hit.score >= 0.5] and 0 < len(cut) < 50
 
 
+def test_w80_raw_scores_cannot_be_summed(filled):
+    with pytest.raises(InputError, match="expected one of 'minmax', 'rrf'"):
+        filled.search("amber", mode="hybrid", fusion="sum")
+
+
 def test_operators_bind_every_leg(filled):
     texts = _texts(filled)
     for query, fits in {
@@ -150,7 +159,7 @@ def test_operators_bind_every_leg(filled):
     assert hits[0].matched == ("amber",)
 
 
-def test_several_spaces_with_several_encoders(tmp_path):
+def test_w34_several_spaces_with_several_encoders(tmp_path):
     other = FakeEncoder(dim=8, seed=3)
     with Collection(tmp_path / "c", encoder=ENCODER, metric="dot") as collection:
         collection.upsert(["early"], texts=["amber"])
@@ -200,6 +209,8 @@ def test_texts_without_a_known_word(tmp_path):
 def test_export_and_import_round_trip(filled, tmp_path, format):
     filled.add_space("own", dim=2, metric="l2")
     filled.upsert(["v", "w"], vectors={"own": [[1, 2], None], "default": [None, None]}, metadata=[{"é": [1]}, None])
+    if format == "parquet":
+        pytest.importorskip("pyarrow")
     target = tmp_path / ("out.parquet" if format == "parquet" else "out")
     assert filled.export(target).records == 202
     ids = list(filled.ids())
@@ -341,6 +352,61 @@ def test_stats_and_describe(filled):
     assert "records=200" in repr(filled) and "default: 16 cosine" in repr(filled)
     report = filled.check()
     assert (report.ok, report.records, report.vectors, report.problems) == (True, 200, 200, [])
+
+
+def test_w14_upkeep_runs_by_itself_and_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(maintenance, "_MINIMUM_SLOTS", 64)
+    # After a failure it pauses for some commits; here for one.
+    monkeypatch.setattr(store, "_UPKEEP_PAUSE", 1)
+    with Collection(tmp_path / "c") as collection:
+        collection.upsert([f"r{i}" for i in range(200)], vectors=np.eye(200, 8) + 1)
+        collection.snapshot("before")
+        collection.delete([f"r{i}" for i in range(30)])
+        stats = collection.stats()
+        told = stats.spaces["default"]
+        assert (told["vectors"], told["dead_slots"], told["dead_share"], told["segments"]) == (170, 30, 0.15, 1)
+        assert told["bytes"] > 0 and stats.bytes["total"] >= stats.bytes["vectors"] > 0
+
+        def full(*arguments, **settings):
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            # A compaction that cannot be done loses no write, and old snapshots can be given up without it.
+            patch.setattr(segments.SegmentFolder, "append", full)
+            collection.delete([f"r{i}" for i in range(30, 60)])
+            assert len(collection) == 140 and collection.stats().spaces["default"]["dead_slots"] == 60
+            assert any("full disk" in line for line in collection.stats().repairs)
+            collection.drop_snapshot("before")
+            assert collection.snapshots() == []
+        collection.delete(["r60"])
+        assert collection.stats().spaces["default"]["dead_slots"] == 0
+        assert collection.check().ok
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="private memory is read from /proc")
+def test_w23_an_open_collection_is_mapped_not_held(tmp_path):
+    """What is not used is the system's to take back: nothing has to be loaded or unloaded, and no search can fail."""
+    rng = np.random.default_rng(0)
+    with Collection(tmp_path / "c", metric="l2") as collection:
+        X = rng.standard_normal((10_000, 512)).astype(np.float32)
+        collection.upsert([f"r{i}" for i in range(len(X))], vectors=X)
+    code = (
+        "import sys, numpy as np, re, orthant\n"
+        "held = lambda: int(re.search(r'RssAnon:\\s+(\\d+)', open('/proc/self/status').read())[1]) << 10\n"
+        "def ask(path):\n"
+        "    opened = orthant.open(path, read_only=True)\n"
+        "    assert opened.search(vector=np.ones(512), k=1).ids\n"
+        "    return opened\n"
+        "first = ask(sys.argv[1]); before = held()\n"
+        "others = [ask(sys.argv[1]) for _ in range(6)]\n"
+        "assert first.search(vector=np.ones(512), k=1).ids\n"
+        "print(held() - before)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(orthant.__file__).parents[1])}
+    command = [sys.executable, "-c", code, str(tmp_path / "c")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-1000:]
+    assert int(done.stdout) < 0.5 * 6 * X.nbytes
 
 
 def test_w31_w53_threads_write_and_search_together(tmp_path, monkeypatch):
@@ -500,7 +566,7 @@ class TestW13History(History.TestCase):
         monkeypatch.setattr(graphs, "graph_class", lambda: FakeGraph)
 
 
-def test_segment_folder_names_are_relative(filled):
+def test_w48_segment_folder_names_are_relative(filled):
     folder: SegmentFolder = filled._store.generation.spaces["default"].folder
     database = (filled.path / "store.sqlite").read_bytes()
     assert str(filled.path).encode() not in database and folder.path(0).is_relative_to(filled.path)

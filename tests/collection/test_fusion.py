@@ -16,7 +16,7 @@ SCORES = hnp.arrays(np.float32, st.integers(0, 20), elements=st.floats(-100, 100
 
 @settings(derandomize=True, max_examples=60)
 @given(SCORES)
-def test_min_max_keeps_the_order_and_the_interval(scores):
+def test_w80_min_max_keeps_the_order_and_the_interval(scores):
     out = min_max(scores)
     assert ((out >= 0) & (out <= 1)).all()
     order = np.argsort(scores, kind="stable")

@@ -258,7 +258,7 @@ def test_bulk_builds_once_at_the_end(tmp_path, fake):
     assert fake.count("over") == 1 and fake.count("save") == 1 and report.seconds["graph"] > 0
 
 
-def test_a_commit_works_off_a_bounded_part_of_a_backlog(tmp_path, fake):
+def test_w14_a_commit_works_off_a_bounded_part_of_a_backlog(tmp_path, fake):
     model = Model(tmp_path / "c")
     model.collection._store._bulk = 1
     model.add(1000)
@@ -277,7 +277,7 @@ def _segments(model: Model) -> set[str]:
     return {path.name for path in (model.collection.path / "vectors" / "default").iterdir()}
 
 
-def test_a_large_repair_waits_and_keeps_its_vectors(tmp_path, fake, monkeypatch):
+def test_w14_a_large_repair_waits_and_keeps_its_vectors(tmp_path, fake, monkeypatch):
     model = Model(tmp_path / "c")
     model.add(600)
     model.collection.finish()
@@ -299,7 +299,7 @@ def test_a_large_repair_waits_and_keeps_its_vectors(tmp_path, fake, monkeypatch)
     assert model.told()["graph"]["dead"] == 0 and model.check().plan.legs[0].method == "graph"
 
 
-def test_failed_upkeep_fails_no_write_and_is_told(tmp_path, fake, monkeypatch):
+def test_w14_failed_upkeep_fails_no_write_and_is_told(tmp_path, fake, monkeypatch):
     model = Model(tmp_path / "c")
     model.add(150)
 

@@ -77,7 +77,7 @@ def test_recall_is_kept_and_the_same_after_opening(tmp_path):
         assert [hits.ids for hits in collection.search_many([None] * len(Q), vectors=Q, k=K)] == before
 
 
-def test_truncated_or_flipped_index_files_are_rebuilt_never_trusted(tmp_path):
+def test_w26_w27_truncated_or_flipped_index_files_are_rebuilt_never_trusted(tmp_path):
     X, _ = clustered(600, 3)
     filled(tmp_path / "c", X).close()
     (folder,) = (tmp_path / "c" / "derived").glob("graph.*")

@@ -94,7 +94,7 @@ def check_one_row(case):
         expect(case, index.search(data(2, seed=5), 3), X, ids, data(2, seed=5), 3, metric)
 
 
-def check_duplicates_come_in_id_order(case):
+def check_w16_duplicates_come_in_id_order(case):
     for metric in case.metrics:
         index = case.make(DIM, metric)
         X = data(5)[np.arange(40) % 5]
@@ -143,7 +143,7 @@ def check_does_not_keep_or_change_the_input(case):
     expect(case, index.search(before[:4], 3), before, np.arange(20), before[:4], 3, case.metrics[0])
 
 
-def check_refuses_nan(case):
+def check_w56_refuses_nan(case):
     index, X, ids = filled(case)
     for value in (np.nan, np.inf, -np.inf, 1e300):
         bad = data(3).astype(np.float64)
@@ -203,7 +203,7 @@ def check_w01_never_raises_for_lack_of_hits(case):
                 expect(case, hits, X[mask], ids[mask], X[:4], k, metric)
 
 
-def check_allowed_of_any_length(case):
+def check_w08_allowed_of_any_length(case):
     index, X, ids = filled(case, 80)
     none = bitmaps.from_rows(np.array([5000]))
     assert index.search(X[:1], 3, allowed=none).counts.tolist() == [0]
@@ -240,7 +240,7 @@ def check_settings(case):
     assert index.search(X[:1], 3, recall=0.9).counts.tolist() == [3]
 
 
-def check_every_dimension(case):
+def check_w73_every_dimension(case):
     for dim in range(1, 131):
         metric = case.metrics[dim % len(case.metrics)]
         index, X, ids = filled(case, 20, dim, metric, seed=dim)
@@ -248,7 +248,7 @@ def check_every_dimension(case):
         expect(case, index.search(Q, 4), X, ids, Q, 4, metric)
 
 
-def check_remove(case):
+def check_w12_remove(case):
     for metric in case.metrics:
         index, X, ids = filled(case, metric=metric)
         assert index.remove([3, 4, 1000, 5]) == 3
@@ -299,7 +299,7 @@ def check_w02_random_histories_agree_with_the_oracle(case):
                 expect(case, index.search(Q, 7, allowed=given), rows, names, Q, 7, metric)
 
 
-def check_deterministic(case):
+def check_w18_deterministic(case):
     first, X, _ = filled(case, 150)
     second, _, _ = filled(case, 150)
     a, b, c = first.search(X, 8), second.search(X, 8), first.search(X, 8)

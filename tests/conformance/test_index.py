@@ -167,26 +167,26 @@ class IgnoresDamage(Flat):
 
 
 BROKEN = [
-    (TiesByLargerId, "check_duplicates_come_in_id_order"),
+    (TiesByLargerId, "check_w16_duplicates_come_in_id_order"),
     (FiltersAfterwards, "check_w01_never_raises_for_lack_of_hits"),
     (FiltersAfterwards, "check_w02_random_histories_agree_with_the_oracle"),
     (RaisesForLackOfHits, "check_w01_never_raises_for_lack_of_hits"),
     (RaisesForLackOfHits, "check_empty_index"),
-    (KeepsTheDead, "check_remove"),
+    (KeepsTheDead, "check_w12_remove"),
     (KeepsTheDead, "check_w02_random_histories_agree_with_the_oracle"),
     (MissesTheBest, "check_one_row"),
-    (SmallerIsCloser, "check_every_dimension"),
+    (SmallerIsCloser, "check_w73_every_dimension"),
     (ReadsBytesAsFloat32, "check_w30_converts_every_layout"),
-    (SwallowsNaN, "check_refuses_nan"),
+    (SwallowsNaN, "check_w56_refuses_nan"),
     (PadsTheDimension, "check_refuses_wrong_dimension_and_dtype"),
-    (DropsTheRemainder, "check_every_dimension"),
+    (DropsTheRemainder, "check_w73_every_dimension"),
     (WritesAPickle, "check_w50_w48_no_pickle_no_absolute_path"),
     (StoresItsPath, "check_w50_w48_no_pickle_no_absolute_path"),
     (CannotSaveEmpty, "check_w28_save_and_load"),
     (RestartsNumbering, "check_automatic_ids_continue"),
     (SharesItsWorkspace, "check_eight_threads_search_alike"),
     (AddsOneByOne, "check_w53_any_mix_of_calls"),
-    (DependsOnTheClock, "check_deterministic"),
+    (DependsOnTheClock, "check_w18_deterministic"),
     (IgnoresDamage, "check_w26_damage_is_named"),
 ]
 

@@ -140,7 +140,7 @@ def check_refuses_bad_vectors(case):
         case.make(DIM).fit(data(0), y=data(0) if case.needs_targets else None)
 
 
-def check_every_dimension(case):
+def check_w73_every_dimension(case):
     for dim in case.dims:
         made, X = fitted(case, dim, rows=min(case.rows, 64), seed=dim)
         out = apply(made, X[:5])

@@ -67,13 +67,13 @@ def _problems(name):
 
 
 @pytest.mark.parametrize("name", sorted(n for n in modules() if public_names(n)))
-def test_public_names_are_documented(name):
+def test_w57_w58_public_names_are_documented(name):
     problems = list(_problems(name))
     assert not problems, "\n".join(problems)
 
 
 @pytest.mark.parametrize("name", sorted(n for n, p in modules().items() if ">>>" in p.read_text(encoding="utf-8")))
-def test_examples_run(name):
+def test_w58_examples_run(name):
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     assert doctest.testmod(importlib.import_module(name), optionflags=flags).failed == 0
 

@@ -15,7 +15,7 @@ def _id(page):
 
 
 @pytest.mark.parametrize("page", EXECUTED, ids=_id)
-def test_every_block_runs(page, tmp_path):
+def test_w58_every_block_runs(page, tmp_path):
     run_page(page, tmp_path)
 
 

@@ -74,7 +74,7 @@ def test_no_cycles_at_load():
 
 
 @pytest.mark.parametrize("name", sorted(modules()))
-def test_heavy_imports_wait_until_used(name):
+def test_w44_heavy_imports_wait_until_used(name):
     allowed = HEAVY_AT_HOME.get(wing(name), set())
     heavy = [f"{e.module}:{e.line}" for e in imports(name) if e.at_load and e.module.split(".")[0] in HEAVY - allowed]
     assert not heavy, f"{name} imports {heavy} when it is loaded; move the import to where it is used"

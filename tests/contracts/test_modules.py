@@ -68,7 +68,7 @@ FORBIDDEN = {
 }
 
 
-def test_kernels_are_compiled_by_our_decorator():
+def test_w44_kernels_are_compiled_by_our_decorator():
     # Numba's own would load it at import, and keep code that an edit in a called function has made stale.
     direct = re.compile(r"\b(numba|nb)\.(n?jit|vectorize|guvectorize|stencil)\b|from numba import .*jit|generated_jit")
     found = [
@@ -81,7 +81,7 @@ def test_kernels_are_compiled_by_our_decorator():
 
 
 @pytest.mark.parametrize("what", sorted(FORBIDDEN))
-def test_forbidden_constructs(what):
+def test_w29_w50_w56_forbidden_constructs(what):
     pattern = re.compile(FORBIDDEN[what])
     found = []
     for name, path in modules().items():

@@ -148,7 +148,7 @@ def test_a_table_target_out_of_range_and_a_missing_number(tmp_path):
         datasets.load("adult", split="train", root=tmp_path)
 
 
-def test_arrays_refuse_pickles_missing_names_and_foreign_files(tmp_path):
+def test_w50_arrays_refuse_pickles_missing_names_and_foreign_files(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, x=np.array([{"a": 1}], dtype=object))
     with pytest.raises(InputError, match=r"a\.npz"):

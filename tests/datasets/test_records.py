@@ -222,7 +222,7 @@ def test_unknown_fields_are_refused_with_the_known_ones(tmp_path):
         read_records(pd.DataFrame(ROWS), text_fields=["title", "tekst"])
 
 
-def test_settings_without_effect_are_refused(tmp_path):
+def test_w75_settings_without_effect_are_refused(tmp_path):
     path = jsonl(tmp_path / "x.jsonl", ROWS)
     for source, options in (
         (ROWS, {"format": "jsonl"}),

@@ -75,7 +75,7 @@ def test_missing_folder_and_missing_file_are_named(tmp_path):
         datasets.data_hash("emoji", root=tmp_path)
 
 
-def test_an_option_without_effect_is_refused(tmp_path):
+def test_w75_an_option_without_effect_is_refused(tmp_path):
     with pytest.raises(InputError, match="no option but limit"):
         datasets.load("cranfield", split="test", root=tmp_path)
     with pytest.raises(InputError, match="every, sample, seed, limit"):

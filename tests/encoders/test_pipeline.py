@@ -123,7 +123,7 @@ def test_old_names_of_norms_are_the_same_model(tmp_path):
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_padding_on_either_side_is_left_out(pooling):
+def test_w63_padding_on_either_side_is_left_out(pooling):
     states = np.random.default_rng(0).standard_normal((1, 3, 4)).astype(np.float32)
     junk = np.full((1, 2, 4), 1e6, np.float32)
     wanted = pool(states, np.ones((1, 3), np.int64), pooling=pooling)

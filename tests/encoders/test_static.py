@@ -92,7 +92,7 @@ def test_sts_benchmark(encoder, data_root):
     assert spearmanr((left * right).sum(1), [float(row[2]) for row in rows]).statistic >= 0.72
 
 
-def test_batches_and_order_change_nothing(encoder):
+def test_w63_batches_and_order_change_nothing(encoder):
     texts = [text for i in range(12) for text in (*TEXTS, f"{TEXTS[i % 5]} {i}", "")]
     whole = encoder.encode(texts, batch_size=64)
     order = np.random.default_rng(0).permutation(len(texts))
@@ -205,7 +205,7 @@ def test_a_missing_file_is_named(tmp_path):
         StaticEncoder.load(tmp_path / "part")
 
 
-def test_starts_light():
+def test_w41_starts_light():
     code = (
         "import sys, time; import numpy; t = time.perf_counter();"
         "from orthant.encoders.static import StaticEncoder;"
@@ -222,7 +222,7 @@ def test_starts_light():
     assert float(seconds) < 1.5
 
 
-def test_ships_small_and_with_its_licence():
+def test_w41_ships_small_and_with_its_licence():
     sizes = [path.stat().st_size for path in SHIPPED.iterdir()]
     assert sum(sizes) < 9_500_000
     assert "Apache License" in (SHIPPED / "LICENSE").read_text(encoding="utf-8")

@@ -94,13 +94,13 @@ def test_w63_batch_and_order_do_not_matter(folder, backend):
         assert cosines(encoder.encode([texts[i] for i in order], batch_size=size), alone[order]).min() >= 1 - 1e-6
 
 
-def test_blocks_of_texts_do_not_matter(encoder, monkeypatch):
+def test_w63_blocks_of_texts_do_not_matter(encoder, monkeypatch):
     wanted = encoder.encode(TEXTS)
     monkeypatch.setattr(transformer, "_BLOCK", 4)
     np.testing.assert_allclose(encoder.encode(TEXTS), wanted, atol=1e-6)
 
 
-def test_poolings_leave_padding_out_on_either_side():
+def test_w63_poolings_leave_padding_out_on_either_side():
     states = np.array([[[9.0, 9.0], [1.0, 4.0], [3.0, 0.0]], [[1.0, 4.0], [3.0, 0.0], [9.0, 9.0]]], dtype=np.float32)
     mask = np.array([[0, 1, 1], [1, 1, 0]])
     for pooling, wanted in (("mean", [2, 2]), ("cls", [1, 4]), ("max", [3, 4])):
@@ -205,7 +205,7 @@ def test_a_window_outside_the_model_is_refused(folder, window):
 
 
 @pytest.mark.parametrize("setting", [{"threads": 2}, {"device": "cpu"}, {"backend": "jax"}, {"truncation": "drop"}])
-def test_a_setting_without_effect_is_refused(folder, setting):
+def test_w75_a_setting_without_effect_is_refused(folder, setting):
     with pytest.raises(InputError, match=next(iter(setting))):
         TransformerEncoder.load(folder, **{"backend": "numpy", **setting})
 

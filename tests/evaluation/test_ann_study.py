@@ -100,7 +100,7 @@ class _Scripted:
 
 
 @pytest.mark.parametrize(("sorted_recall", "flag"), [(0.3, -1), (1.0, 1), (0.7, 0)])
-def test_an_order_is_flagged_only_outside_the_spread(monkeypatch, mixed, sorted_recall, flag):
+def test_w17_an_order_is_flagged_only_outside_the_spread(monkeypatch, mixed, sorted_recall, flag):
     X, Q = mixed
     random_recall = iter((0.6, 0.7, 0.8, 0.7, 0.7))
 
@@ -119,7 +119,7 @@ def test_an_order_is_flagged_only_outside_the_spread(monkeypatch, mixed, sorted_
 
 
 @needs_peer
-def test_orders_run_on_an_engine(mixed):
+def test_w17_orders_run_on_an_engine(mixed):
     X, Q = mixed
     labels = np.arange(600) % 2
     report = compare_orders(

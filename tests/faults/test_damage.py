@@ -143,7 +143,7 @@ def test_w26_much_damage(scratch, seed):
     _fuzz(scratch, killed=seed % 2 == 0, positions=2500, seed=100 + seed)
 
 
-def test_repair_rebuilds_derived_files_and_encodes_damaged_vectors_again(scratch):
+def test_w51_repair_rebuilds_derived_files_and_encodes_damaged_vectors_again(scratch):
     path = write_state(scratch / "c", _build(scratch / "built", killed=False))
     with Collection(path, encoder=FakeEncoder(), read_only=True) as collection:
         truth = _answers(collection)
@@ -179,7 +179,7 @@ def test_repair_says_what_it_cannot_mend(scratch):
         assert collection.search(vector=_Q, k=1).ids
 
 
-def test_a_newer_format_names_what_reads_it(scratch):
+def test_w49_a_newer_format_names_what_reads_it(scratch):
     path = write_state(scratch / "c", _build(scratch / "built", killed=False))
     with sqlite3.connect(path / "store.sqlite") as connection:
         connection.execute("UPDATE meta SET value = '7' WHERE key IN ('format', 'minimum_reader')")
@@ -188,7 +188,7 @@ def test_a_newer_format_names_what_reads_it(scratch):
         Collection(path, encoder=FakeEncoder())
 
 
-def test_newer_derived_files_are_rebuilt(scratch, monkeypatch):
+def test_w49_newer_derived_files_are_rebuilt(scratch, monkeypatch):
     path = scratch / "c"
     with monkeypatch.context() as patch:
         patch.setattr(derived, "_FORMAT", 9)

@@ -245,7 +245,7 @@ def test_a_reader_keeps_its_answers_while_segments_are_compacted_away(path, monk
 
 
 @posix
-def test_many_readers_while_writing(path):
+def test_w32_w53_many_readers_while_writing(path):
     stop = time.monotonic() + 2
     errors: list[BaseException] = []
 

@@ -224,7 +224,7 @@ def test_filters_over_contiguous_and_scattered_ids(first):
                 agree(index.search(X[0], 30, allowed=allowed), X[inside], ids[inside], X[0], 30, "dot")
 
 
-def test_effort_is_refused_and_recall_is_met():
+def test_w75_effort_is_refused_and_recall_is_met():
     index = Flat(16)
     index.add(data(5))
     with pytest.raises(InputError, match="effort"):
@@ -392,7 +392,7 @@ def test_automatic_ids_stop_before_they_overflow():
         index.add(data(1))
 
 
-def test_automatic_ids_are_not_given_twice(tmp_path):
+def test_w13_automatic_ids_are_not_given_twice(tmp_path):
     index = Flat(16)
     index.add(data(3))
     index.remove([2])
@@ -410,6 +410,21 @@ def test_w12_removal_does_not_touch_the_other_rows():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 50_000, "a copied mask alone would take 200,000 bytes"
+
+
+@pytest.mark.parametrize(("n", "dim"), [(6000, 48), (2000, 420)])
+def test_w20_memory_is_known_before(n, dim):
+    told, X = Flat.estimate_memory(n, dim), data(n, dim)
+    tracemalloc.start()
+    index = Flat(dim)
+    index.add(X)
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    for measured in (held, index.stats().memory_bytes):
+        assert 0.8 <= told["total"] / measured <= 1.2
+    assert 0.8 <= (told["total"] + told["building"]) / peak <= 1.4
+    with pytest.raises(InputError):
+        Flat.estimate_memory(-1, 3)
 
 
 def test_w10_dead_rows_are_squeezed_out():

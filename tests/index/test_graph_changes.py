@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from index.graph_data import clustered, flat_of, recall
 from orthant.errors import InputError
 from orthant.index import Graph
+from orthant.index.vamana import build
 from orthant.kernels import bitmaps
 
 SMALL = {"degree": 12, "beam": 40, "scan_below": 0}
@@ -100,6 +102,25 @@ def test_w11_recall_after_removing_half(compiled, how):
         assert recall(hits, truth) >= recall(fresh.search(Q, 10, effort=effort), truth) - 0.02
 
 
+def test_w12_removing_few_copies_nothing_and_links_are_mended_once_per_share_removed(compiled, monkeypatch):
+    X, _ = clustered(6000, seed=42)
+    index = Graph(48, "l2", **SMALL)
+    index.add(X)
+    index.remove([0])
+    held = index.stats().memory_bytes
+    tracemalloc.start()
+    assert index.remove([7, 3000, 5999]) == 3
+    assert tracemalloc.get_traced_memory()[1] < held / 50
+    tracemalloc.stop()
+    # A pass over the graph is paid once for every fiftieth of it that went, however small the calls are.
+    mended, real = [], build.mend
+    monkeypatch.setattr(build, "mend", lambda state, *more: mended.append(state.dead_count) or real(state, *more))
+    for part in np.arange(100, 480).reshape(-1, 10):
+        assert index.remove(part) == 10
+    assert 2 <= len(mended) <= 3 and min(mended) > 6000 / 50
+    assert index.check() == []
+
+
 def test_w10_size_and_recall_after_fifty_rounds(compiled, tmp_path):
     X, _ = clustered(2000 + 50 * 160, seed=44)
     Q, _ = clustered(100, seed=45)
@@ -124,7 +145,7 @@ def test_w10_size_and_recall_after_fifty_rounds(compiled, tmp_path):
     assert recall(index.search(Q, 10, effort=40), truth) >= recall(other.search(Q, 10, effort=40), truth) - 0.02
 
 
-def test_ids_and_vectors_survive_changes(compiled):
+def test_w13_ids_and_vectors_survive_changes(compiled):
     # A model of what is in: every id leads to its own vector, however slots were reused.
     rng = np.random.default_rng(3)
     model: dict[int, np.ndarray] = {}
@@ -194,7 +215,7 @@ def test_extended_leaves_the_old_graph_as_it_was(compiled):
         new.extended([(X[:1], np.array([1]))])
 
 
-def test_w16_live_bitmaps_leave_rows_out(compiled):
+def test_live_bitmaps_leave_rows_out(compiled):
     X, _ = clustered(1500, seed=48)
     live = bitmaps.from_rows(np.arange(0, 1500, 3))
     index = Graph.over([(X, np.arange(1500))], dim=48, metric="l2", live=live, **SMALL)

@@ -88,7 +88,7 @@ def test_a_save_over_another_replaces_it(compiled, small, tmp_path):
     assert not [name for name in kept if name.startswith(("codes", "sketches", "links"))]
 
 
-def test_no_path_and_no_secret_is_saved(saved, tmp_path):
+def test_w48_no_path_and_no_secret_is_saved(saved, tmp_path):
     _, folder = saved
     text = b"".join(p.read_bytes() for p in folder.glob("*.json"))
     assert str(folder).encode() not in text
@@ -138,7 +138,7 @@ def test_w26_damage_anywhere_is_noticed_and_named(saved, tmp_path, mmap):
     assert damage_all(folder, tmp_path / "copy", lambda path: Graph.load(path, mmap=mmap), positions=8) > 100
 
 
-def test_w28_damage_to_links_is_noticed_before_vectors_are_read(compiled, small, tmp_path):
+def test_w26_damage_to_links_is_noticed_before_vectors_are_read(compiled, small, tmp_path):
     X, _ = small
     Graph.over([(X, np.arange(700))], dim=20, metric="l2", **SMALL).save_links(tmp_path / "links")
     blocks = [(X, np.arange(700))]
@@ -161,7 +161,7 @@ def test_w26_a_checksum_that_fits_does_not_excuse_links_out_of_range(compiled, s
     assert Graph.load(tmp_path / "good").check() == []
 
 
-def test_newer_formats_and_other_kinds_are_refused(saved, tmp_path):
+def test_w49_newer_formats_and_other_kinds_are_refused(saved, tmp_path):
     _, folder = saved
     with pytest.raises(NotFoundError):
         Graph.load(tmp_path / "nothing")

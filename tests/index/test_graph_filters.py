@@ -74,7 +74,7 @@ def test_w04_equal_filters_give_equal_answers(field, share):
         assert hits.cost.plan == first.cost.plan, name
 
 
-def test_w08_plans_are_chosen_by_selectivity(field):
+def test_w03_plans_are_chosen_by_selectivity(field):
     index, _, X, Q = field
     plans = {
         share: index.search(Q, 10, allowed=allowed_rows("random", share, X, Q), effort=20).cost.plan for share in SHARES
@@ -95,7 +95,9 @@ def test_w05_no_selectivity_is_a_cliff(field, kind):
     free = work(index.search(Q, 10, effort=64).cost)
     for share in (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0):
         chosen = allowed_rows(kind, share, X, Q)
-        assert work(index.search(Q, 10, allowed=chosen, effort=64).cost) <= 6 * free, share
+        spent = work(index.search(Q, 10, allowed=chosen, effort=64).cost)
+        # A filter that nearly all rows pass costs what no filter costs; between, at most twice as much.
+        assert spent <= (1.3 if share > 0.9 else 2) * free, share
 
 
 def work(cost):
@@ -111,7 +113,7 @@ def work(cost):
         (1e6, 0.5, 1500, "graph"), (1e8, 0.01, 64, "graph-filtered"), (1e8, 0.00001, 64, "scan-allowed"),
     ],
 )  # fmt: skip
-def test_w08_plans_of_millions(monkeypatch, live, share, effort, plan):
+def test_w03_plans_of_millions(monkeypatch, live, share, effort, plan):
     # By the cost model alone: no graph of that size is needed to ask it.
     monkeypatch.setattr(planner.filters, "spread_bits", lambda *arguments: 48)
     state = SimpleNamespace(live=int(live), room=64, entries=np.zeros(1, np.int32), sparse=False)
@@ -130,7 +132,7 @@ def test_w08_plans_of_millions(monkeypatch, live, share, effort, plan):
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
-def test_w01_recall_asked_for_is_kept_under_filters(field, share):
+def test_w03_recall_asked_for_is_kept_under_filters(field, share):
     index, flat, X, Q = field
     index.calibrate()
     more, _ = clustered(300, seed=33)
@@ -139,7 +141,7 @@ def test_w01_recall_asked_for_is_kept_under_filters(field, share):
     assert recall(hits, truth) >= 0.94
 
 
-def test_filters_after_removals_and_with_scattered_ids(compiled):
+def test_w60_filters_after_removals_and_with_scattered_ids(compiled):
     X, _ = clustered(3000, seed=34)
     rng = np.random.default_rng(3)
     Q, _ = clustered(40, seed=35)
@@ -155,7 +157,7 @@ def test_filters_after_removals_and_with_scattered_ids(compiled):
             assert recall(hits, truth) >= 0.95
 
 
-def test_twins_are_found_by_the_filter_that_allows_them(compiled):
+def test_w16_twins_are_found_by_the_filter_that_allows_them(compiled):
     rng = np.random.default_rng(4)
     X = np.repeat(rng.standard_normal((300, 24)), 8, axis=0).astype(np.float32)
     index = Graph(24, "l2", degree=8, beam=30, scan_below=0)

@@ -26,14 +26,14 @@ def test_every_order_is_a_permutation_and_repeats(two_spheres, order):
     assert np.array_equal(first, insertion_order(two_spheres, order, seed=3, k=30, **labels))
 
 
-def test_random_orders_differ_by_seed_and_from_the_given_one(two_spheres):
+def test_w17_random_orders_differ_by_seed_and_from_the_given_one(two_spheres):
     orders = {tuple(insertion_order(two_spheres, "random", seed=s)) for s in range(4)}
     assert len(orders) == 4
     assert tuple(range(600)) not in orders
     assert insertion_order(two_spheres, "given").tolist() == list(range(600))
 
 
-def test_local_dimension_decides_who_goes_first(two_spheres):
+def test_w17_local_dimension_decides_who_goes_first(two_spheres):
     down = insertion_order(two_spheres, "lid-descending", k=30)
     up = insertion_order(two_spheres, "lid-ascending", k=30)
     assert (down[:300] >= 300).mean() > 0.99
@@ -99,7 +99,7 @@ def test_bad_orders_are_refused(order, error):
         insertion_order(np.eye(3), order)
 
 
-def test_settings_without_effect_are_refused():
+def test_w75_settings_without_effect_are_refused():
     for order in ("random", [2, 1, 0]):
         with pytest.raises(InputError, match="categories"):
             insertion_order(np.eye(3), order, categories=[1, 2, 3])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from threading import Barrier
 import numpy as np
 import pytest
 
+from contracts.package import modules
 from orthant.kernels import compile_cache, compiling
 from orthant.kernels.compiling import Kernel, kernel, kernels_of
 
@@ -87,6 +89,23 @@ def test_nested_kernels_are_kept_and_an_edit_in_the_callee_is_noticed(sources, t
     value, hits, other = run(sources, tmp_path / "cache")
     assert (value, hits) == ("18", "0")
     assert other != folder
+
+
+def test_w08_w53_kernels_release_the_lock_of_the_interpreter():
+    """Searches of several threads run side by side: no kernel calls back into Python for a row."""
+    held = []
+
+    def other_thread_gets_on(values):
+        for i in range(len(values)):
+            values[i] += 1
+
+    wrapped = kernel(other_thread_gets_on)
+    wrapped(np.zeros(3))
+    assert wrapped.compiled.targetoptions["nogil"] and wrapped.compiled.targetoptions["nopython"]
+    for name, path in modules().items():
+        if name.startswith("orthant.kernels"):
+            held += re.findall(r"nogil\s*=\s*False|forceobj|objmode", path.read_text(encoding="utf-8"))
+    assert not held
 
 
 def test_torn_files_in_the_cache_are_compiled_anew(sources, tmp_path):

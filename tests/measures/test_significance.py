@@ -41,7 +41,7 @@ def test_p_values_are_uniform_under_the_null():
     assert np.mean(np.array(values) < 0.05) == pytest.approx(0.05, abs=0.03)
 
 
-def test_bootstrap_interval_covers_the_true_difference():
+def test_w68_bootstrap_interval_covers_the_true_difference():
     rng = np.random.default_rng(6)
     covered = 0
     for i in range(300):

@@ -45,7 +45,7 @@ def every_pooling():
 
 
 @pytest.mark.parametrize("index", range(8))
-def test_padding_counts_neither_by_side_nor_by_content(index):
+def test_w63_padding_counts_neither_by_side_nor_by_content(index):
     pooling = every_pooling()[index]
     expected = pooling(*batch("right"))
     assert expected.shape == (3, pooling.dim_out(6))

@@ -107,7 +107,7 @@ def test_progress_is_told_before_each_trial():
     assert lines == [f"muvera: beats-rival, seed {seed}" for seed in (101, 102, 103)]
 
 
-def test_quick_runs_one_seed_nobody_has_seen_and_agrees():
+def test_w65_quick_runs_one_seed_nobody_has_seen_and_agrees():
     works = row(claim())
     committed = measurement(works, run(works))
     report = run(works, quick=True, committed=committed)
@@ -117,7 +117,7 @@ def test_quick_runs_one_seed_nobody_has_seen_and_agrees():
     assert run(works, quick=True, seed=9, committed=committed).claims[0].seeds == (9,)
 
 
-def test_quick_fails_when_the_figures_left_the_recorded_spread():
+def test_w65_quick_fails_when_the_figures_left_the_recorded_spread():
     works = row(claim())
     committed = measurement(works, run(works))
     for value in (0.52, 0.95):

@@ -365,6 +365,30 @@ class Flat:
             details={"blocks": len(data.blocks), "writable": not self._fixed},
         )
 
+    @staticmethod
+    def estimate_memory(n: int, dim: int) -> dict[str, int]:
+        """Return what an index will weigh, before it is filled.
+
+        Parameters
+        ----------
+        n, dim : int
+            Vectors and their dimension.
+
+        Returns
+        -------
+        dict of str to int
+            Bytes by part, their ``"total"`` when all come in one call (in many, arrays that grow hold up to twice as
+            much), and ``"building"``, the copy of a call's vectors that is made and given back.
+
+        Raises
+        ------
+        InputError
+            A number outside its range.
+        """
+        n, dim = check_count(n, name="n", minimum=0), check_count(dim, name="dim")
+        out = {"vectors": n * dim * 4, "ids": n * 8, "marks": n * 8, "norms": n * 4, "lookup": n * 16}
+        return {**out, "total": sum(out.values()), "building": n * dim * 4}
+
     def save(self, path: str | Path) -> None:
         """Write the live vectors to a folder, replacing what it held in one step.
 

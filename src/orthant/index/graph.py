@@ -163,6 +163,7 @@ class Graph(GraphReading):
             pieces, out._settings, metric=out._metric, own=False, threads=threads, progress=progress
         )
         out._flat = None
+        out._warn_if_unsound(threads)
         return out
 
     def extended(
@@ -280,6 +281,7 @@ class Graph(GraphReading):
         with self._lock.writing():
             self._state, self._flat = state, None
             self._forget()
+        self._warn_if_unsound(threads)
 
     def _add_linked(self, state: State, matrix: FloatArray, given: IdArray, threads: int | None) -> None:
         check_new(state.locate(given), given)

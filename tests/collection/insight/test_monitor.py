@@ -80,7 +80,7 @@ def test_w37_a_shift_is_found_in_the_first_window_after_it(collection, part, cha
     assert found >= 38
 
 
-def test_a_lasting_change_is_reported_once_and_named(collection):
+def test_w37_a_lasting_change_is_reported_once_and_named(collection):
     stream = Stream(collection, 3).feed(2 * WINDOW).feed(4 * WINDOW, score=-0.3)
     (change,) = stream.monitor.report().changes
     assert change.part == "answers" and change.window == 2 and change.moved.startswith("dense_score went from 0.6")
@@ -151,7 +151,7 @@ def test_recall_is_sampled_on_a_graph(tmp_path, monkeypatch):
             assert watch.report().recall == {"checked": 4, "mean": pytest.approx(0.5)}
 
 
-def test_canaries_show_neighbours_that_changed(collection):
+def test_w37_canaries_show_neighbours_that_changed(collection):
     with collection.monitor(window=20, canaries=["amber basin"]) as watch:
         for _ in range(40):
             collection.search("kelp")

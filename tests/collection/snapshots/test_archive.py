@@ -34,7 +34,7 @@ def made(tmp_path_factory):
         return folder / "c.orthant.zip", contents(collection)
 
 
-def test_there_and_back(made, tmp_path):
+def test_w51_there_and_back(made, tmp_path):
     path, model = made
     with open_fake(tmp_path / "d") as collection:
         report = collection.import_from(path)
@@ -43,7 +43,7 @@ def test_there_and_back(made, tmp_path):
         np.testing.assert_array_equal(collection.get("v", vectors=True).vectors["aspect"], [1.0, 2.0, 3.0])
 
 
-def test_an_archive_is_the_exported_folder(made, tmp_path):
+def test_w51_an_archive_is_the_exported_folder(made, tmp_path):
     """Whoever has no Orthant can read it: plain JSON lines and .npy files in a plain zip file."""
     path, _ = made
     with open_fake(tmp_path / "d") as collection:

@@ -144,7 +144,7 @@ def test_objects_become_their_attributes(protocol):
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_nothing_in_a_pickle_is_run(tmp_path, protocol):
+def test_w50_nothing_in_a_pickle_is_run(tmp_path, protocol):
     data = pickle.dumps({"a": Evil(str(tmp_path / "made"))}, protocol=protocol)
     with pytest.raises(InputError, match="nothing from this file was run"):
         read_inert(data, name="labels")

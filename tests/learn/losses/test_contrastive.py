@@ -71,7 +71,7 @@ def brute_force(fields, blocks, *, tau, related=None, negative_related=None, the
 
 
 @pytest.mark.parametrize("name", JOINT)
-def test_each_block_is_its_definition(name):
+def test_w59_each_block_is_its_definition(name):
     fields = batch()
     got = value(fields, temperature=0.3, blocks={name: 0.7}, in_batch=name != "query_hard")
     assert got.item() == pytest.approx(brute_force(fields, {name: 0.7}, tau=0.3), abs=1e-12)
@@ -241,7 +241,7 @@ def focal(fields, gamma, detach=True):
     return value(fields, temperature=0.5, focal_gamma=gamma, focal_detach=detach)
 
 
-def test_focal_weight_is_its_equation_and_moves_the_gradient_to_hard_rows():
+def test_w59_focal_weight_is_its_equation_and_moves_the_gradient_to_hard_rows():
     fields = batch(13, negatives=False)
     q, p, _ = arrays(fields)
     logits = q @ p.T / 0.5
@@ -302,7 +302,7 @@ def test_hardest_keeps_the_largest_logits():
     assert value(fields, hardest=4).item() == pytest.approx(np.mean(losses), abs=1e-12)
 
 
-def test_queue_holds_earlier_documents_first_in_first_out():
+def test_w59_queue_holds_earlier_documents_first_in_first_out():
     loss = ContrastiveLoss(ContrastiveSettings(queue_size=7, temperature=0.3))
     first, second, third = (batch(seed, negatives=False) for seed in (18, 19, 20))
     loss(first), loss(second)

@@ -75,7 +75,7 @@ TEMPERATURES = {"student_temperature": 0.5, "teacher_temperature": 2.0}
     ],
 )
 @pytest.mark.parametrize("ragged", [False, True])
-def test_equals_its_equation(scores, mask, loss, rule, options, ragged):
+def test_w59_equals_its_equation(scores, mask, loss, rule, options, ragged):
     mask = mask if ragged else np.ones_like(mask)
     student, teacher, there = tensors(*scores, mask)
     got = loss(student, teacher, mask=there, **options)

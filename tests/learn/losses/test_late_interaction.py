@@ -43,7 +43,7 @@ def loops(q, q_mask, d, d_mask):
     )
 
 
-def test_scores_are_sums_of_largest_products():
+def test_w59_scores_are_sums_of_largest_products():
     (q, q_mask), (d, d_mask) = tokens(B, T, seed=0), tokens(7, U, seed=1)
     expected = loops(q, q_mask, d, d_mask)
     np.testing.assert_allclose(maxsim_scores(q, q_mask, d, d_mask).detach(), expected, atol=1e-12)
@@ -77,7 +77,7 @@ def batch():
     }
 
 
-def test_loss_is_the_softmax_over_maxsim():
+def test_w59_loss_is_the_softmax_over_maxsim():
     f = batch()
     against = loops(f["queries"], f["query_mask"], f["positives"], f["positive_mask"])
     flat = f["negatives"].flatten(0, 1), f["negative_token_mask"].flatten(0, 1)

@@ -115,7 +115,7 @@ DIRECTIONS = {
 @pytest.mark.parametrize(
     "directions", [(), ("query_to_query",), ("doc_to_query",), ("doc_to_doc",), tuple(DIRECTIONS)[1:]], ids=str
 )
-def test_equals_multiple_negatives_ranking(model, directions, columns):
+def test_w59_equals_multiple_negatives_ranking(model, directions, columns):
     directions = ("query_to_doc", *directions)
     blocks = [name for direction in directions for name in DIRECTIONS[direction]]
     reference = theirs.MultipleNegativesRankingLoss(model, directions=directions)

@@ -64,7 +64,7 @@ def test_vectors_are_those_of_the_parts(pooling, decoder):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "last", "latent_attention"])
-def test_padding_side_does_not_matter(pooling, decoder):
+def test_w63_padding_side_does_not_matter(pooling, decoder):
     model = build_text_encoder(decoder, pooling=pooling, prompts=PROMPTS, include_prompt=False, device="cpu")
     try:
         decoder.tokenizer.padding_side = "right"

@@ -128,7 +128,7 @@ def test_damaged_checkpoints_are_passed_over(tmp_path, whole, file, damage):
     assert same_weights(model, whole[1])
 
 
-def test_nothing_is_pickled(tmp_path):
+def test_w50_nothing_is_pickled(tmp_path):
     Curriculum([stage(steps=4)], checkpoint_every=2).run(network(), tmp_path)
     files = sorted({path.name for path in tmp_path.rglob("*") if path.is_file()})
     assert files == ["arrays.safetensors", "config.json"]

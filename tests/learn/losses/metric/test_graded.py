@@ -28,7 +28,7 @@ def test_values_and_gradients_equal_sentence_transformers(dim, scale):
         )
 
 
-def test_cosent_equals_the_formula():
+def test_w59_cosent_equals_the_formula():
     embeddings, _ = batch(rows=16)
     rows = embeddings.detach().numpy()
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)

@@ -47,7 +47,7 @@ ORACLES = {
 
 @pytest.mark.parametrize("name", ORACLES)
 @pytest.mark.parametrize("seed", [0, 1])
-def test_values_and_gradients_equal_the_library(name, seed):
+def test_w59_values_and_gradients_equal_the_library(name, seed):
     mine, other = ORACLES[name]
     embeddings, labels = batch(seed=seed)
     assert_same(lambda: mine(embeddings, labels), lambda: other(embeddings, labels), embeddings)
@@ -74,7 +74,7 @@ def test_mined_pairs_equal_the_library(name):
     assert_same(lambda: mine(embeddings, pairs=pairs), lambda: other(embeddings, labels, given), embeddings)
 
 
-def test_binomial_deviance_equals_the_formula():
+def test_w59_binomial_deviance_equals_the_formula():
     embeddings, labels = batch()
     output = BinomialDevianceLoss(alpha=1.5, beta=0.4, negative_cost=10.0)(embeddings, labels)
     rows = embeddings.detach().numpy()

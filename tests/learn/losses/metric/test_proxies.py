@@ -35,7 +35,7 @@ ORACLES = {
 
 @pytest.mark.parametrize("name", ORACLES)
 @pytest.mark.parametrize("classes_present", [5, 3])
-def test_values_and_gradients_equal_the_library(name, classes_present):
+def test_w59_values_and_gradients_equal_the_library(name, classes_present):
     embeddings, labels = batch(classes=classes_present)
     make, make_other = ORACLES[name]
     mine, other = make().double(), make_other().double()

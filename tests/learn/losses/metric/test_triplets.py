@@ -14,7 +14,7 @@ from orthant.learn.losses.metric import NPairLoss, Pairs, TripletLoss, Triplets 
 
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
-def test_all_triplets_equal_the_library(distance, soft):
+def test_w59_all_triplets_equal_the_library(distance, soft):
     other = peers.TripletMarginLoss(
         margin=0.3,
         smooth_loss=soft,
@@ -76,7 +76,7 @@ def test_given_triplets_equal_sentence_transformers(text_losses, distance):
     )
 
 
-def test_semi_hard_by_its_definition():
+def test_w59_semi_hard_by_its_definition():
     embeddings, labels = batch(rows=18, classes=3, seed=5)
     rows = embeddings.detach().numpy()
     found = np.linalg.norm(rows[:, None] - rows[None], axis=2)

@@ -81,7 +81,7 @@ REFERENCES = {
 
 @pytest.mark.parametrize("name", REFERENCES)
 @pytest.mark.parametrize(("rows", "dim"), [(24, 8), (12, 20)])
-def test_values_equal_the_formula_and_gradients_are_theirs(name, rows, dim):
+def test_w59_values_equal_the_formula_and_gradients_are_theirs(name, rows, dim):
     term, reference = REFERENCES[name]
     embeddings, labels = batch(rows=rows, dim=dim, classes=4)
     given = None if name == "spread-out" else labels
