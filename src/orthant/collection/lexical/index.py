@@ -98,6 +98,8 @@ class Lexical:
         length = sum(chunk.length for chunk in chunks)
         self._average = length / self._count if self._count else 0.0
         self._norms: dict[int, FloatArray] = {}
+        # A hybrid search asks for conditions, best rows and scores of candidates, all of one query.
+        self._latest: tuple[tuple[str, str], QueryPlan] | None = None
 
     @classmethod
     def empty(cls, *, analyzer: Analyzer | None = None, k1: float = 1.2, b: float = 0.75) -> Lexical:
@@ -559,8 +561,14 @@ class Lexical:
     def _plan(self, query: str, syntax: str) -> QueryPlan:
         if not isinstance(query, str):
             raise InputError(message(f"a query of type {type(query).__name__}", "str", "pass the query's text"))
+        latest = self._latest
+        if latest is not None and latest[0] == (query, syntax):
+            return latest[1]
         clauses = parse_query(query, self.analyzer, syntax=syntax)
-        return make_plan(clauses, self._vocabulary, self._chunks, count=self._count)
+        plan = make_plan(clauses, self._vocabulary, self._chunks, count=self._count)
+        # One assignment, so threads that ask different queries at once only miss.
+        self._latest = ((query, syntax), plan)
+        return plan
 
     def _score_chunk(self, i: int, plan: QueryPlan, bitmaps: Sequence[BitmapArray]) -> FloatArray | None:
         """Return the scores of a chunk's documents, 0 for those that may not be returned; None when all are 0."""
