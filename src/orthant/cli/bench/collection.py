@@ -32,8 +32,8 @@ def register(bench: typer.Typer) -> None:
         rounds: int = typer.Option(50, help="Rounds of deleting and adding one record in a hundred."),
         kills: int = typer.Option(5, help="Times that a writing process is killed."),
         judge: int = typer.Option(500, help="Queries per mode."),
-        mode_budget_s: float = typer.Option(10.0, help="Seconds for the queries of one mode."),
-        churn_budget_s: float = typer.Option(60.0, help="Seconds for the rounds."),
+        mode_budget_s: float = typer.Option(6.0, help="Seconds for the queries of one mode."),
+        churn_budget_s: float = typer.Option(45.0, help="Seconds for the rounds."),
         out: Path = typer.Option(None, help="Folder for collection_rivals.json."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from orthant.evaluation.stores.store import MODES, Effort, Query, Rows
 
-__all__ = ["OrthantStore"]
-
 
 class OrthantStore:
     """A collection with vectors that are brought along."""

@@ -98,7 +98,6 @@ class Lexical:
         length = sum(chunk.length for chunk in chunks)
         self._average = length / self._count if self._count else 0.0
         self._norms: dict[int, FloatArray] = {}
-        # A hybrid search asks for conditions, best rows and scores of candidates, all of one query.
         self._latest: tuple[tuple[str, str], QueryPlan] | None = None
 
     @classmethod
@@ -561,14 +560,12 @@ class Lexical:
     def _plan(self, query: str, syntax: str) -> QueryPlan:
         if not isinstance(query, str):
             raise InputError(message(f"a query of type {type(query).__name__}", "str", "pass the query's text"))
-        latest = self._latest
-        if latest is not None and latest[0] == (query, syntax):
-            return latest[1]
-        clauses = parse_query(query, self.analyzer, syntax=syntax)
-        plan = make_plan(clauses, self._vocabulary, self._chunks, count=self._count)
-        # One assignment, so threads that ask different queries at once only miss.
-        self._latest = ((query, syntax), plan)
-        return plan
+        latest = self._latest  # Read once and assigned whole: threads with different queries only miss.
+        if latest is None or latest[0] != (query, syntax):
+            clauses = parse_query(query, self.analyzer, syntax=syntax)
+            latest = (query, syntax), make_plan(clauses, self._vocabulary, self._chunks, count=self._count)
+            self._latest = latest
+        return latest[1]
 
     def _score_chunk(self, i: int, plan: QueryPlan, bitmaps: Sequence[BitmapArray]) -> FloatArray | None:
         """Return the scores of a chunk's documents, 0 for those that may not be returned; None when all are 0."""

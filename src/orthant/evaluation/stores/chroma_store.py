@@ -8,8 +8,6 @@ from typing import Any
 
 from orthant.evaluation.stores.store import Effort, Query, Rows
 
-__all__ = ["ChromaStore"]
-
 _NAME = "bench"
 
 

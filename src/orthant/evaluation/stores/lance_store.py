@@ -9,8 +9,6 @@ from typing import Any
 
 from orthant.evaluation.stores.store import Effort, Query, Rows
 
-__all__ = ["LanceStore"]
-
 _NAME = "bench"
 
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from orthant.evaluation.stores.store import Effort, Query, Rows
 
-__all__ = ["MilvusStore"]
-
 _NAME = "bench"
 _FIELDS = ("text", "newsgroup", "date", "organization", "characters")
 

@@ -50,7 +50,7 @@ class StoreSettings:
         Records per write meanwhile.
     cold_starts : int, default 3
         New processes that open the store; the median counts.
-    load_budget_s, mode_budget_s, churn_budget_s : float, default 240, 10 and 60
+    load_budget_s, mode_budget_s, churn_budget_s : float, default 240, 6 and 45
         Seconds for loading, for the queries of one mode, and for the rounds. What was done by then is told.
     seed : int, default 0
         Of the moments of killing.
@@ -67,8 +67,8 @@ class StoreSettings:
     kill_batch: int = 200
     cold_starts: int = 3
     load_budget_s: float = 240.0
-    mode_budget_s: float = 10.0
-    churn_budget_s: float = 60.0
+    mode_budget_s: float = 6.0
+    churn_budget_s: float = 45.0
     seed: int = 0
 
 

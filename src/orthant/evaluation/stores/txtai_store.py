@@ -10,8 +10,6 @@ from typing import Any
 from orthant.evaluation.stores.store import Effort, Query, Rows
 from orthant.types import FloatArray
 
-__all__ = ["TxtaiStore", "lookup"]
-
 # txtai asks for the vector of a text whenever it needs one; these are the vectors at hand, so nothing is encoded.
 _VECTORS: dict[str, FloatArray] = {}
 
