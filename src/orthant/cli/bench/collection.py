@@ -30,7 +30,7 @@ def register(bench: typer.Typer) -> None:
         rivals: str = typer.Option("chroma,lancedb,milvus-lite,txtai", help="Stores, with commas; 'none' for none."),
         python: str = typer.Option(None, help="Interpreter of the environment that has them; default: this one."),
         rounds: int = typer.Option(50, help="Rounds of deleting and adding one record in a hundred."),
-        kills: int = typer.Option(5, help="Times that a writing process is killed."),
+        kills: int = typer.Option(3, help="Times that a writing process is killed."),
         judge: int = typer.Option(500, help="Queries per mode."),
         mode_budget_s: float = typer.Option(6.0, help="Seconds for the queries of one mode."),
         churn_budget_s: float = typer.Option(45.0, help="Seconds for the rounds."),

@@ -44,7 +44,7 @@ class StoreSettings:
         Queries; fewer than some 300 say little about the 99th percentile.
     rounds, per_round : int, default 50 and 1,000
         Records deleted and as many added, again and again.
-    kills : int, default 5
+    kills : int, default 3
         Times that a writing process is killed.
     kill_batch : int, default 200
         Records per write meanwhile.
@@ -63,7 +63,7 @@ class StoreSettings:
     judge: int = 500
     rounds: int = 50
     per_round: int = 1_000
-    kills: int = 5
+    kills: int = 3
     kill_batch: int = 200
     cold_starts: int = 3
     load_budget_s: float = 240.0
