@@ -98,6 +98,7 @@ class Lexical:
         length = sum(chunk.length for chunk in chunks)
         self._average = length / self._count if self._count else 0.0
         self._norms: dict[int, FloatArray] = {}
+        self._latest: tuple[tuple[str, str], QueryPlan] | None = None
 
     @classmethod
     def empty(cls, *, analyzer: Analyzer | None = None, k1: float = 1.2, b: float = 0.75) -> Lexical:
@@ -559,8 +560,12 @@ class Lexical:
     def _plan(self, query: str, syntax: str) -> QueryPlan:
         if not isinstance(query, str):
             raise InputError(message(f"a query of type {type(query).__name__}", "str", "pass the query's text"))
-        clauses = parse_query(query, self.analyzer, syntax=syntax)
-        return make_plan(clauses, self._vocabulary, self._chunks, count=self._count)
+        latest = self._latest  # Read once and assigned whole: threads with different queries only miss.
+        if latest is None or latest[0] != (query, syntax):
+            clauses = parse_query(query, self.analyzer, syntax=syntax)
+            latest = (query, syntax), make_plan(clauses, self._vocabulary, self._chunks, count=self._count)
+            self._latest = latest
+        return latest[1]
 
     def _score_chunk(self, i: int, plan: QueryPlan, bitmaps: Sequence[BitmapArray]) -> FloatArray | None:
         """Return the scores of a chunk's documents, 0 for those that may not be returned; None when all are 0."""
