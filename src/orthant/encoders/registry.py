@@ -239,7 +239,7 @@ def load_sparse_encoder(spec: Any) -> SparseEncoder:
     if isinstance(spec, SparseEncoder) and not isinstance(spec, type):
         return spec
     if is_sparse_model(spec):
-        return SentenceTransformerSparseEncoder(spec)
+        return cast("SparseEncoder", SentenceTransformerSparseEncoder(spec))
     raise InputError(
         message(
             f"a {type(spec).__name__} as an encoder of weighted terms",

@@ -41,6 +41,10 @@ class ExportReading:
             The target exists.
         MissingExtraError
             Parquet without pyarrow.
+
+        Notes
+        -----
+        Weighted terms of sparse spaces go into a folder or an archive; Parquet refuses them.
         """
         from orthant.collection.transfer import export
 
@@ -72,7 +76,8 @@ class ExportReading:
 
         Notes
         -----
-        Everything lies in memory: 4 bytes per value of a vector, and the texts. For files use :meth:`export`.
+        Weighted terms of sparse spaces are not in it. Everything lies in memory: 4 bytes per value of a vector, and
+        the texts. For files use :meth:`export`.
         ``add(table, metadata_field="metadata", vector_field={"default": "vector_default"})`` reads it back.
         """
         from orthant.collection.transfer import to_arrow

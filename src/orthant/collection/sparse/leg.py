@@ -158,7 +158,7 @@ def _chosen(space: str | None, spaces: Mapping[str, SparseState]) -> str:
         )
         raise NotFoundError(message(given, "a sparse space", way))
     if len(spaces) > 1:
-        raise InputError(message("several sparse spaces", f"one of: {known}", "pass sparse_space=..."))
+        raise InputError(message("several sparse spaces", f"one of: {known}", "name one by sparse_space"))
     return next(iter(spaces))
 
 

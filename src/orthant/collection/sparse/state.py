@@ -115,17 +115,24 @@ class SparseState:
         Canary texts as the encoder gave them; no rows when the user brings weights.
     index : WeightedIndex
         Its posting lists.
-    problem : str or None
-        What is wrong with the stored vectors, where they could not all be read.
     missing : int
-        Committed vectors that are not in the index for that reason.
+        Committed vectors that are not in the index, since they could not be read.
+    damaged : frozenset of int
+        Rows of those that are there and not what was written.
     """
 
     definition: SparseDefinition
     canaries: SparseRows
     index: WeightedIndex
-    problem: str | None = None
     missing: int = 0
+    damaged: frozenset[int] = frozenset()
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the stored vectors, None where all could be read."""
+        if not self.missing and not self.damaged:
+            return None
+        return f"{len(self.index)} sound vectors where {len(self.index) + self.missing} were committed"
 
     def require_sound(self) -> None:
         """Refuse to search where vectors are missing.
@@ -193,7 +200,9 @@ def follow(
         if name in vectors and len(vectors[name][0]):
             positions, X = vectors[name]
             index = index.with_batch(rows[positions], X)
-        out[name] = replace(state, index=index)
+        mended = state.damaged.intersection(gone.tolist())
+        missing, damaged = state.missing - len(mended), state.damaged - mended
+        out[name] = replace(state, index=index, missing=missing, damaged=damaged)
     return out
 
 

@@ -22,11 +22,12 @@ __all__ = [
     "committed",
     "copy_from",
     "counters",
-    "damaged_rows",
+    "delete_rows",
     "fetch_vectors",
     "insert_space",
     "insert_vectors",
     "read_states",
+    "read_whole",
     "remove_rows",
 ]
 
@@ -160,8 +161,7 @@ def remove_rows(connection: sqlite3.Connection, spaces: Iterable[str], rows: IdA
         Rows that went.
     """
     for space in spaces:
-        keys = ((space, row) for row in rows.tolist())
-        connection.executemany("DELETE FROM sparse_vectors WHERE space = ? AND row = ?", keys)
+        delete_rows(connection, space, rows.tolist())
 
 
 def _batches(
@@ -231,13 +231,11 @@ def read_states(
 
 
 def _continued(connection: sqlite3.Connection, name: str, state: SparseState, first: int, count: int) -> SparseState:
-    index, lost = state.index, 0
+    index, lost = state.index, set()
     for rows, vectors, damaged in _batches(connection, name, first):
         index = index.with_batch(rows, SparseRows.of(vectors, index.dim))
-        lost += len(damaged)
-    missing = count - len(index)
-    problem = f"{len(index)} sound vectors where {count} were committed" if lost or missing else None
-    return replace(state, index=index, problem=problem, missing=missing)
+        lost |= {row for row in damaged if isinstance(row, int)}
+    return replace(state, index=index, missing=count - len(index), damaged=frozenset(lost))
 
 
 def fetch_vectors(
@@ -278,33 +276,41 @@ def fetch_vectors(
     return out
 
 
-def damaged_rows(connection: sqlite3.Connection, space: str, records: IdArray) -> tuple[IdArray, IdArray, list[int]]:
-    """Compare the stored vectors of a space with their checksums.
+def read_whole(connection: sqlite3.Connection, state: SparseState, *, count: int) -> SparseState:
+    """Read every stored vector of a space, whatever was derived from them.
 
     Parameters
     ----------
     connection : sqlite3.Connection
         Inside a transaction.
-    space : str
+    state : SparseState
         The space.
-    records : ndarray of shape (n,), int64
-        Ascending rows of all records.
+    count : int
+        Vectors that were committed.
 
     Returns
     -------
-    sound : ndarray of shape (m,), int64
-        Rows whose vectors are what was written.
-    orphans : ndarray of int64
-        Rows of sound vectors without a record.
-    damaged : list of int
-        Rows whose vectors are not.
+    SparseState
+        With posting lists made anew.
     """
-    sound, damaged = [np.zeros(0, dtype=np.int64)], []
-    for rows, _, wrong in _batches(connection, space, 0):
-        sound.append(rows)
-        damaged += wrong
-    rows = np.concatenate(sound)
-    return rows, rows[~np.isin(rows, records)], damaged
+    empty = replace(state, index=WeightedIndex(state.definition.dim))
+    return _continued(connection, state.definition.name, empty, 0, count)
+
+
+def delete_rows(connection: sqlite3.Connection, space: str, rows: Iterable[int]) -> None:
+    """Delete stored vectors that no record has.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        The writer's, inside a transaction.
+    space : str
+        The space.
+    rows : iterable of int
+        Their rows.
+    """
+    keys = ((space, row) for row in rows)
+    connection.executemany("DELETE FROM sparse_vectors WHERE space = ? AND row = ?", keys)
 
 
 def copy_from(

@@ -104,7 +104,7 @@ class SentenceTransformerSparseEncoder:
     @cached_property
     def vocabulary(self) -> list[str] | None:
         """Return the terms by number, None where the tokenizer has another number of them."""
-        tokenizer = getattr(self._model, "tokenizer", None)
+        tokenizer: Any = getattr(self._model, "tokenizer", None)
         if not callable(getattr(tokenizer, "convert_ids_to_tokens", None)) or len(tokenizer) != self.dim:
             return None
         return [str(term) for term in tokenizer.convert_ids_to_tokens(list(range(self.dim)))]

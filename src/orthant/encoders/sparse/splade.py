@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class SpladeEncoder:
     ----------
     dim : int
         Terms of the vocabulary.
-    vocabulary : list of str
+    vocabulary : sequence of str
         The terms by number.
     max_tokens : int or None
         Window of documents, special tokens included; what is beyond is cut, with a warning.
@@ -95,7 +95,7 @@ class SpladeEncoder:
     ) -> None:
         check_choice(backend, bert_backends.BACKENDS, name="backend")
         self._folder = folder
-        made: dict[int, _Part] = {}
+        made: dict[int, _Table | _Masked] = {}
         for part in folder.parts.values():
             if id(part) not in made:
                 made[id(part)] = (
@@ -108,7 +108,7 @@ class SpladeEncoder:
         if len(dims) > 1:
             raise DimensionError(message(f"vocabularies of {sorted(dims)} terms", "one for both roles", "check both"))
         self.dim = self._parts["document"].dim
-        self.vocabulary: list[str] = self._parts["document"].vocabulary()
+        self.vocabulary: Sequence[str] | None = self._parts["document"].vocabulary()
         self.max_tokens = self._parts["document"].max_tokens
         self.fingerprint = self._identity()
 
@@ -204,22 +204,6 @@ class SpladeEncoder:
 def _sparse(row: FloatArray) -> SparseVector:
     indices = np.flatnonzero(row > 0)
     return SparseVector(indices.astype(np.int32), row[indices])
-
-
-class _Part(Protocol):
-    """What gives the weights of one role's texts."""
-
-    dim: int
-    max_tokens: int | None
-    tokenizer: Any
-
-    def prepared(self, text: str) -> str: ...
-
-    def weights(self, rows: list[Any], batch_size: int) -> list[FloatArray]: ...
-
-    def vocabulary(self) -> list[str]: ...
-
-    def identity(self) -> Fingerprint: ...
 
 
 def _names(tokenizer: Any, dim: int) -> list[str]:
