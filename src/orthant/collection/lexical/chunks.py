@@ -26,9 +26,7 @@ from orthant.types import IdArray
 
 __all__ = [
     "CHUNK_ARRAYS",
-    "Chunk",
     "Documents",
-    "Vocabulary",
     "build_documents",
     "join_chunks",
     "locate",

@@ -182,7 +182,7 @@ def follow(
     ----------
     held : mapping of str to SparseState
         The current ones.
-    vectors : mapping of str to (ndarray, SparseRows)
+    vectors : mapping of str to (ndarray of shape (k,), SparseRows)
         Per space, positions within the batch, ascending, and a vector for each.
     rows : ndarray of shape (n,), int64
         Rows of the batch.
