@@ -137,7 +137,7 @@ def test_what_has_no_effect_or_no_space_is_refused(tmp_path):
             c.add_space("default", dim=9, kind="sparse")
         with pytest.raises(InputError, match="Leave metric out"):
             c.add_space("other", dim=9, kind="sparse", metric="cosine")
-    with orthant.open(tmp_path / "d") as c, pytest.raises(NotFoundError, match="without a sparse space"):
+    with orthant.open(tmp_path / "d") as c, pytest.raises(InputError, match="without a sparse space"):
         c.search("amber", mode="sparse")
     with pytest.raises(InputError, match="space of its own"):
         orthant.open(tmp_path / "e", encoder=encoder())

@@ -124,9 +124,9 @@ def question(
     Raises
     ------
     NotFoundError
-        No such space, or none at all.
+        No such space.
     InputError
-        Several spaces and no name, no encoder at hand, or malformed vectors.
+        No space, or several and no name, no encoder at hand, or malformed vectors.
     """
     name = _chosen(space, spaces)
     state = spaces[name]
@@ -153,10 +153,8 @@ def _chosen(space: str | None, spaces: Mapping[str, SparseState]) -> str:
         return space
     if not spaces:
         given = "a search by weighted terms in a collection without a sparse space"
-        way = (
-            "add one with add_space('sparse', encoder=...) or open(..., spaces={'sparse': ...}), and write the records"
-        )
-        raise NotFoundError(message(given, "a sparse space", way))
+        way = "open with spaces={'sparse': encoder}, or add one with add_space, and write the records"
+        raise InputError(message(given, "a sparse space", way))
     if len(spaces) > 1:
         raise InputError(message("several sparse spaces", f"one of: {known}", "name one by sparse_space"))
     return next(iter(spaces))
