@@ -42,6 +42,9 @@ def register(app: typer.Typer) -> None:
             None,
             help="static, minilm, minilm-int8 or a folder; needed once, at the start. Without one: words only.",
         ),
+        sparse: str = typer.Option(
+            None, help="Folder of a sparse (SPLADE) model: texts get weighted terms as well, in the space 'sparse'."
+        ),
         metric: str = typer.Option(None, help="cosine (default), dot or l2, when the collection is made."),
         space: str = typer.Option("default", help="Vector space of a vector file."),
         id_prefix: str = typer.Option(
@@ -70,7 +73,7 @@ def register(app: typer.Typer) -> None:
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.documents.adding import add_documents, refuse_with_documents, refuse_without_documents
-        from orthant.cli.output import progress_bar
+        from orthant.cli.output import progress_bar, sparse_space
         from orthant.collection.opening import open
         from orthant.collection.storage.store import DATABASE_NAME
         from orthant.validate import check_choice
@@ -89,7 +92,7 @@ def register(app: typer.Typer) -> None:
         if documents:
             told |= {"prefix": id_prefix, "batch_size": batch_size}
             refuse_with_documents(settings, space=space, dry_run=dry_run)
-            add_documents(collection, sources, encoder=encoder, metric=metric, settings=told, json=json)
+            add_documents(collection, sources, encoder=encoder, sparse=sparse, metric=metric, settings=told, json=json)
             return
         refuse_without_documents(told)
         _check_vector_options(sources, space=space, id_prefix=id_prefix)
@@ -103,7 +106,12 @@ def register(app: typer.Typer) -> None:
             return
         with (
             ExitStack() as bars,
-            open(collection, encoder=encoder, metric=metric) as opened,  # type: ignore[arg-type]
+            open(
+                collection,
+                encoder=encoder,
+                metric=metric,  # type: ignore[arg-type]
+                spaces=sparse_space(sparse),
+            ) as opened,
             opened.bulk(),
         ):
             vectors = {"space": space, "id_prefix": id_prefix, "batch_size": batch_size}
@@ -217,6 +225,8 @@ def _count(scan: ScanReport | VectorFileInfo) -> int:
 def _notes(opened: Collection) -> list[str]:
     """What a user who expects search by meaning should know about a collection without an encoder."""
     spaces = opened.spaces
+    if opened.sparse_spaces and not spaces:
+        return []
     if not spaces:
         return [
             "only words are searchable: no encoder was chosen, and none is ever picked silently. To search by meaning "

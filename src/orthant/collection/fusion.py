@@ -15,11 +15,23 @@ from orthant.measures import rescaling
 from orthant.types import FloatArray, IdArray
 from orthant.validate import check_fraction
 
-__all__ = ["DEFAULT_WEIGHTS", "RRF_CONSTANT", "check_weights", "min_max", "ranks", "reciprocal_ranks", "weighted_sum"]
+__all__ = [
+    "DEFAULT_WEIGHTS",
+    "LEGS",
+    "RRF_CONSTANT",
+    "check_weights",
+    "min_max",
+    "ranks",
+    "reciprocal_ranks",
+    "weighted_sum",
+]
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {"dense": 0.4, "lexical": 0.6}
 """Weights of the legs: the shipped encoder beats BM25 with them on most sets of ``benchmarks/hybrid_weights.py``; a
 stronger encoder deserves more."""
+
+LEGS = ("dense", "lexical", "sparse")
+"""Legs that a weight can be given to. The last takes part only where it has one: no default was measured for it."""
 
 RRF_CONSTANT = 60
 """The k of reciprocal rank fusion (Cormack, Clarke and Buettcher, 2009)."""
@@ -31,12 +43,13 @@ def check_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
     Parameters
     ----------
     weights : mapping of str to float, optional
-        Non-negative weights for ``"dense"`` and ``"lexical"``; a leg left out gets 0. None takes the defaults.
+        Non-negative weights for ``"dense"``, ``"lexical"`` and ``"sparse"``; a leg left out gets 0. None takes the
+        defaults.
 
     Returns
     -------
     dict of str to float
-        Both legs, sum 1.
+        The legs that take part, sum 1: dense and lexical always, sparse where it has a weight above 0.
 
     Raises
     ------
@@ -45,11 +58,12 @@ def check_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
     """
     if weights is None:
         return dict(DEFAULT_WEIGHTS)
-    if not isinstance(weights, Mapping) or set(weights) - set(DEFAULT_WEIGHTS):
-        raise InputError(
-            message(f"weights={weights!r}", "a mapping with the keys 'dense' and 'lexical'", "name only these legs")
-        )
-    given = {leg: check_fraction(weights.get(leg, 0.0), name=f"weights[{leg!r}]", high=1e9) for leg in DEFAULT_WEIGHTS}
+    if not isinstance(weights, Mapping) or set(weights) - set(LEGS):
+        expected = "a mapping with the keys 'dense', 'lexical' and 'sparse'"
+        raise InputError(message(f"weights={weights!r}", expected, "name only these legs"))
+    given = {leg: check_fraction(weights.get(leg, 0.0), name=f"weights[{leg!r}]", high=1e9) for leg in LEGS}
+    if not given["sparse"]:
+        del given["sparse"]
     total = sum(given.values())
     if total <= 0:
         raise InputError(message(f"weights={weights!r}", "at least one weight above 0", "raise one of them"))

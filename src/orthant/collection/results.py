@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from orthant.encoders.sparse.rows import SparseVector
 from orthant.types import FloatArray
 
 if TYPE_CHECKING:
@@ -39,12 +40,15 @@ class Record:
         Its metadata.
     vectors : dict of str to ndarray of shape (dim,), float32
         Its vectors by space, where they were asked for.
+    sparse : dict of str to SparseVector
+        Its weighted terms by sparse space, where vectors were asked for.
     """
 
     id: str
     text: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     vectors: dict[str, FloatArray] = field(default_factory=dict)
+    sparse: dict[str, SparseVector] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class LegScore:
     Attributes
     ----------
     score : float or None
-        Raw score of the leg: cosine, dot product, minus squared distance, or BM25. None where the leg has none, such
+        Raw score of the leg: cosine, dot product, minus squared distance, or BM25; of the sparse leg a dot product,
+        0 without a shared term. None where the leg has none, such
         as a record without a vector.
     rank : int or None
         1 for the leg's best; None beyond the leg's candidates.
@@ -115,7 +120,8 @@ class Hit:
     id : str
         The record's id.
     score : float
-        Dense: the metric's score. Lexical: BM25. Hybrid: the fused score in [0, 1], comparable within one query only.
+        Dense: the metric's score. Lexical: BM25. Sparse: a dot product. Hybrid: the fused score in [0, 1], comparable
+        within one query only.
         After reranking: the reranker's score.
     rank : int
         1 for the best of the whole result, counted through all pages. With ``group_by``: the rank of its group.
@@ -161,7 +167,7 @@ class LegPlan:
     Attributes
     ----------
     name : str
-        ``"dense"`` or ``"lexical"``.
+        ``"dense"``, ``"lexical"`` or ``"sparse"``.
     method : str
         How it looked, such as ``"scan"`` or ``"postings"``.
     candidates : int
@@ -214,7 +220,7 @@ class Plan:
     Attributes
     ----------
     mode : str
-        ``"dense"``, ``"lexical"`` or ``"hybrid"``.
+        ``"dense"``, ``"lexical"``, ``"sparse"`` or ``"hybrid"``.
     space : str or None
         The vector space searched.
     generation : int

@@ -15,18 +15,20 @@ from orthant.collection.columns.table import Evaluation
 from orthant.collection.columns.where import Predicate
 from orthant.collection.dense import dense_index
 from orthant.collection.results import Group, LegPlan, LegScore, Plan, SearchResult, StagePlan
+from orthant.collection.sparse.leg import found_rows, search_leg
 from orthant.collection.stages.facets import Facet, facets_of
 from orthant.collection.stages.options import StageOptions
 from orthant.collection.stages.pipeline import Arrangement, arrange, prepare
 from orthant.collection.stages.showing import Entry, StoredRecord, make_hits, read_records
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
+from orthant.encoders.sparse.rows import SparseVector
 from orthant.kernels import bitmaps
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, SearchCost
 
 __all__ = ["Mode", "Query", "SearchOptions", "execute"]
 
-Mode = Literal["dense", "lexical", "hybrid"]
+Mode = Literal["dense", "lexical", "sparse", "hybrid"]
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,13 @@ class Query:
         For the lexical leg.
     vector : ndarray of shape (dim,), float32, or None
         For the dense leg.
+    sparse : SparseVector or None
+        For the sparse leg.
     """
 
     text: str | None
     vector: FloatArray | None
+    sparse: SparseVector | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,12 @@ class SearchOptions:
     include_text: bool
     syntax: Literal["operators", "plain"]
     stages: StageOptions
+    sparse_space: str | None = None
+
+    @property
+    def reach(self) -> int:
+        """The most candidates that the legs of a hybrid search can bring."""
+        return self.depth * (1 + (self.space is not None) + (self.sparse_space is not None))
 
 
 @dataclass(frozen=True)
@@ -151,16 +162,15 @@ def _execute(
     if options.predicate is not None:
         allowed = generation.columns.evaluate(options.predicate, live=generation.live)
         clock.lap("filter")
-    dense = _dense(generation, queries, options, allowed) if options.mode != "lexical" else None
+    dense = _dense(generation, queries, options, allowed)
     clock.lap("dense")
     out: list[Callable[[], SearchResult]] = []
     counted: _Counted = {}
     for i, query in enumerate(queries):
-        lexical = _lexical(generation, query, options, allowed)
-        clock.lap("lexical")
-        ranking = _rank(generation, query, options, dense, i, lexical)
+        postings = _postings(generation, query, options, allowed, clock)
+        ranking = _rank(generation, query, options, dense, i, postings)
         clock.lap("fuse")
-        source = _Source(generation, query, options, allowed, ranking, dense, lexical, i)
+        source = _Source(generation, query, options, allowed, ranking, dense, postings, i)
         out.append(_answer(store, connection, source, clock, counted))
         clock = clock.fresh(keep=("encode", "filter", "dense"))
     return out
@@ -288,7 +298,7 @@ class _Source:
         allowed: Evaluation | None,
         ranking: _Ranking,
         dense: Hits | None,
-        lexical: _Lexical | None,
+        postings: Mapping[str, _Found],
         place: int,
     ) -> None:
         self.generation = generation
@@ -297,7 +307,7 @@ class _Source:
         self.allowed = allowed
         self.ranking = ranking
         self.dense = dense
-        self.lexical = lexical
+        self.postings = postings
         self.place = place
         self._depth = options.depth
 
@@ -307,8 +317,10 @@ class _Source:
         return self.generation.live if self.allowed is None else self.allowed.bitmap
 
     def matched(self) -> BitmapArray:
-        """Return all rows that match: filter, words of a lexical search, conditions on words of a hybrid one."""
+        """Return all rows that match: filter, words or terms of the one leg, conditions on words of a hybrid search."""
         generation, text, rows = self.generation, self.query.text, self.everything
+        if self.options.mode == "sparse":
+            return found_rows(generation, self.options.sparse_space, self.query.sparse, rows)
         if self.options.mode == "dense" or text is None:
             return rows
         if self.options.mode == "lexical":
@@ -325,7 +337,7 @@ class _Source:
         if not hybrid and (len(scores) < self._depth or (min_score is not None and scores[-1] < min_score)):
             return None
         self._depth = min(2 * self._depth, self.generation.count)
-        more, self.dense, self.lexical = self._again(self._depth, self.allowed)
+        more, self.dense, self.postings = self._again(self._depth, self.allowed)
         self.place = 0
         self.ranking = self.ranking.extended(more)
         return self.ranking
@@ -336,12 +348,12 @@ class _Source:
             return None
         return self._again(k, Evaluation(allowed, bitmaps.count_bits(allowed)))[0]
 
-    def _again(self, depth: int, allowed: Evaluation | None) -> tuple[_Ranking, Hits | None, _Lexical | None]:
+    def _again(self, depth: int, allowed: Evaluation | None) -> tuple[_Ranking, Hits | None, Mapping[str, _Found]]:
         options = replace(self.options, depth=depth)
         generation, query = self.generation, self.query
-        dense = _dense(generation, [query], options, allowed) if options.mode != "lexical" else None
-        lexical = _lexical(generation, query, options, allowed)
-        return _rank(generation, query, options, dense, 0, lexical), dense, lexical
+        dense = _dense(generation, [query], options, allowed)
+        postings = _postings(generation, query, options, allowed, _Clock({}))
+        return _rank(generation, query, options, dense, 0, postings), dense, postings
 
 
 def _leg_size(options: SearchOptions, generation: Generation) -> int:
@@ -407,27 +419,37 @@ def _groups(
 
 
 @dataclass(frozen=True)
-class _Lexical:
+class _Found:
+    """What a leg over posting lists brought."""
+
     rows: IdArray
     scores: FloatArray
     seconds: float
 
 
-def _lexical(
-    generation: Generation, query: Query, options: SearchOptions, allowed: Evaluation | None
-) -> _Lexical | None:
-    if options.mode == "dense" or query.text is None:
-        return None
-    started = time.perf_counter()
-
-    rows, scores = generation.lexical.search(
-        query.text,
-        k=_leg_size(options, generation),
-        allowed=None if allowed is None else allowed.bitmap,
-        live=generation.live,
-        syntax=options.syntax,
-    )
-    return _Lexical(rows, scores, time.perf_counter() - started)
+def _postings(
+    generation: Generation, query: Query, options: SearchOptions, allowed: Evaluation | None, clock: _Clock
+) -> dict[str, _Found]:
+    """Run the legs over posting lists: words, and weighted terms."""
+    out: dict[str, _Found] = {}
+    size, bitmap = _leg_size(options, generation), None if allowed is None else allowed.bitmap
+    if options.mode in ("lexical", "hybrid") and query.text is not None:
+        started = time.perf_counter()
+        rows, scores = generation.lexical.search(
+            query.text, k=size, allowed=bitmap, live=generation.live, syntax=options.syntax
+        )
+        out["lexical"] = _Found(rows, scores, time.perf_counter() - started)
+    clock.lap("lexical")
+    if options.sparse_space is not None and query.sparse is not None:
+        started = time.perf_counter()
+        condition = None
+        if options.mode == "hybrid" and query.text is not None:
+            condition = generation.lexical.matching(query.text, syntax=options.syntax)
+        space = options.sparse_space
+        rows, scores = search_leg(generation, space, query.sparse, k=size, allowed=bitmap, condition=condition)
+        out["sparse"] = _Found(rows, scores, time.perf_counter() - started)
+        clock.lap("sparse")
+    return out
 
 
 def _rank(
@@ -436,18 +458,17 @@ def _rank(
     options: SearchOptions,
     dense: Hits | None,
     i: int,
-    lexical: _Lexical | None,
+    postings: Mapping[str, _Found],
 ) -> _Ranking:
     found: dict[str, tuple[IdArray, FloatArray]] = {}
     if dense is not None:
         count = int(dense.counts[i])
         found["dense"] = (dense.ids[i, :count], dense.scores[i, :count])
-    if lexical is not None:
-        found["lexical"] = (lexical.rows, lexical.scores)
+    found |= {leg: (brought.rows, brought.scores) for leg, brought in postings.items()}
     if options.mode == "hybrid":
         return _fused(generation, query, options, found)
     ((leg, (rows, scores)),) = (
-        found.items() if found else (("dense", (np.zeros(0, np.int64), np.zeros(0, np.float32))),)
+        found.items() if found else ((options.mode, (np.zeros(0, np.int64), np.zeros(0, np.float32))),)
     )
     return _Ranking(rows, scores, {leg: _Leg(scores, np.arange(1, len(rows) + 1))})
 
@@ -460,16 +481,18 @@ def _fused(
 ) -> _Ranking:
     candidates = np.unique(np.concatenate([rows for rows, _ in found.values()]))
     raw: dict[str, FloatArray] = {}
-    # Both legs score every candidate, so a record that one leg ranked low is not taken for one it never saw.
+    # Every leg scores every candidate, so a record that one leg ranked low is not taken for one it never saw.
     if "dense" in found and query.vector is not None and options.space is not None:
         raw["dense"] = dense_index(generation, options.space).score_ids(query.vector, candidates)
     if "lexical" in found and query.text is not None:
         raw["lexical"] = generation.lexical.score_rows(query.text, candidates, syntax=options.syntax)
+    if "sparse" in found and query.sparse is not None and options.sparse_space is not None:
+        raw["sparse"] = generation.sparse[options.sparse_space].index.score_rows(query.sparse, candidates)
     places = {leg: fusion.ranks(candidates, found[leg][0]) for leg in raw}
     if options.fusion == "rrf":
         parts = {leg: fusion.reciprocal_ranks(places[leg]) for leg in raw}
     else:
-        parts = {leg: fusion.min_max(raw[leg], low=0.0 if leg == "lexical" else None) for leg in raw}
+        parts = {leg: fusion.min_max(raw[leg], low=None if leg == "dense" else 0.0) for leg in raw}
     fused = fusion.weighted_sum(parts, options.weights) if parts else np.zeros(0, np.float32)
     order = np.lexsort((candidates, -fused))
     legs = {leg: _Leg(raw[leg][order], places[leg][order], parts[leg][order], options.weights[leg]) for leg in raw}
@@ -491,10 +514,10 @@ def _plan(
     source: _Source, seconds: Mapping[str, float], stages: tuple[StagePlan, ...], more_warnings: Sequence[str]
 ) -> Plan:
     generation, options, query, allowed = source.generation, source.options, source.query, source.allowed
-    dense, lexical, i = source.dense, source.lexical, source.place
+    dense, i = source.dense, source.place
     legs: list[LegPlan] = []
     warnings = [] if allowed is None else list(allowed.warnings)
-    if options.mode != "lexical" and query.vector is None:
+    if options.space is not None and query.vector is None:
         warnings.append("the query has no token that the encoder knows, so the dense leg found nothing")
     if dense is not None:
         cost = dense.cost
@@ -505,8 +528,11 @@ def _plan(
             warnings.append(f"every vector was compared, since the graph is out of use: {problem}")
     elif options.space is not None and options.space not in generation.spaces:
         warnings.append("no vectors are stored yet, so the dense leg found nothing")
-    if lexical is not None:
-        legs.append(LegPlan("lexical", "postings", len(lexical.rows), lexical.seconds))
+    if options.sparse_space is not None and query.sparse is None:
+        warnings.append("the query has no weighted term, so the sparse leg found nothing")
+    for leg, found in source.postings.items():
+        told = {"space": options.sparse_space, "terms": len(query.sparse or ())} if leg == "sparse" else {}
+        legs.append(LegPlan(leg, "postings", len(found.rows), found.seconds, told))
     fused = None
     if options.mode == "hybrid":
         fused = {"method": options.fusion, "weights": dict(options.weights), "depth": options.depth}

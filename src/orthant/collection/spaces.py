@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
@@ -14,7 +15,7 @@ from orthant.errors import EncoderMismatchError, InputError, message
 from orthant.types import Encoder, FloatArray, Metric
 from orthant.validate import check_count, check_metric
 
-__all__ = ["CANARY_TEXTS", "SpaceDefinition", "canary_cosine", "check_encoder", "embed_canaries"]
+__all__ = ["CANARY_TEXTS", "SpaceDefinition", "canary_cosine", "check_encoder", "embed_canaries", "require_name"]
 
 CANARY_TEXTS = (
     "The lighthouse keeper wrote down the height of every wave.",
@@ -70,14 +71,7 @@ class SpaceDefinition:
         InputError
             A name, dimension or metric that is not acceptable.
         """
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise InputError(
-                message(
-                    f"space name {self.name!r}",
-                    "1 to 64 letters, digits, '_', '-' or '.', not beginning with '-' or '.'",
-                    "choose such a name",
-                )
-            )
+        require_name(self.name)
         check_metric(self.metric)
         return replace(self, dim=check_count(self.dim, name="dim", maximum=65_536))
 
@@ -117,14 +111,37 @@ class SpaceDefinition:
         return cls(**known)
 
 
-def check_encoder(definition: SpaceDefinition, encoder: Encoder) -> None:
+def require_name(name: Any) -> None:
+    """Refuse what cannot name a space.
+
+    Parameters
+    ----------
+    name : object
+        What was given.
+
+    Raises
+    ------
+    InputError
+        Not 1 to 64 letters, digits, ``_``, ``-`` or ``.``, or beginning with one of the latter two.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InputError(
+            message(
+                f"space name {name!r}",
+                "1 to 64 letters, digits, '_', '-' or '.', not beginning with '-' or '.'",
+                "choose such a name",
+            )
+        )
+
+
+def check_encoder(definition: Any, encoder: Any) -> None:
     """Refuse an encoder other than the one the space was made with.
 
     Parameters
     ----------
-    definition : SpaceDefinition
+    definition : SpaceDefinition or SparseDefinition
         The stored space.
-    encoder : Encoder
+    encoder : Encoder or SparseEncoder
         The one given now.
 
     Raises
@@ -191,17 +208,21 @@ def canary_cosine(encoder: Encoder, stored: FloatArray) -> float:
     return float(cosines.min())
 
 
-def require_canaries(definition: SpaceDefinition, encoder: Encoder, stored: FloatArray) -> str | None:
+def require_canaries(
+    definition: Any, encoder: Any, stored: Any, *, cosine_of: Callable[[Any, Any], float] = canary_cosine
+) -> str | None:
     """Compare the encoder with the stored canaries.
 
     Parameters
     ----------
-    definition : SpaceDefinition
+    definition : SpaceDefinition or SparseDefinition
         The stored space.
-    encoder : Encoder
+    encoder : Encoder or SparseEncoder
         The encoder about to be used.
-    stored : ndarray of shape (6, dim), float32
+    stored : ndarray of shape (6, dim), float32, or SparseRows
         Canary vectors from the space's making; empty skips the comparison.
+    cosine_of : callable, default canary_cosine
+        Compares the encoder with them, by the kind of the space.
 
     Returns
     -------
@@ -210,7 +231,7 @@ def require_canaries(definition: SpaceDefinition, encoder: Encoder, stored: Floa
     """
     if not len(stored):
         return None
-    cosine = canary_cosine(encoder, stored)
+    cosine = cosine_of(encoder, stored)
     if cosine >= _MINIMUM_CANARY_COSINE:
         return None
     return (

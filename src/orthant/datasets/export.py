@@ -22,6 +22,7 @@ import numpy as np
 from orthant.datasets.record_batches import Records
 from orthant.datasets.sources.rows import check_encodable, clean_metadata
 from orthant.datasets.sources.tables import import_arrow
+from orthant.datasets.sparse_files import SparseWriter
 from orthant.datasets.vector_files import NpyWriter, replaced_on_success
 from orthant.errors import DimensionError, InputError, NotFoundError, StoreError, message
 from orthant.types import FloatArray
@@ -39,7 +40,8 @@ __all__ = [
     "write_parquet",
 ]
 
-EXPORT_FORMAT = 1
+EXPORT_FORMAT = 2
+"""The newest form. Only an export with weighted terms has it; the others keep the first, which older readers know."""
 EXPORT_KIND = "orthant.export"
 MANIFEST = "export.json"
 RECORDS = "records.jsonl"
@@ -317,7 +319,7 @@ def records_table(batches: Iterable[Records], *, spaces: Mapping[str, Mapping[st
 def _arrow_schema(spaces: Mapping[str, Mapping[str, Any]], details: Mapping[str, Any] | None) -> Any:
     import pyarrow as pa
 
-    manifest = {"kind": EXPORT_KIND, "format": EXPORT_FORMAT, "spaces": spaces, "details": _plain(details)}
+    manifest = {"kind": EXPORT_KIND, "format": 1, "spaces": spaces, "details": _plain(details)}
     columns = [pa.field("id", pa.string(), nullable=False), pa.field("text", pa.string())]
     columns.append(pa.field("metadata", pa.string(), nullable=False))
     for name, space in spaces.items():
@@ -352,6 +354,7 @@ def write_export(
     batches: Iterable[Records],
     *,
     spaces: Mapping[str, Mapping[str, Any]] | None = None,
+    sparse: Mapping[str, Mapping[str, Any]] | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> int:
     r"""Write records and vectors as a folder that any program can read and ``read_export`` can verify.
@@ -368,6 +371,8 @@ def write_export(
     spaces : mapping of str to mapping, optional
         Definition per space with at least ``dim``; further JSON values (metric, fingerprint) are kept. Left out,
         taken from the first batch.
+    sparse : mapping of str to mapping, optional
+        Definition per space of weighted terms, with at least ``dim``.
     details : mapping, optional
         JSON values to keep with the export.
 
@@ -391,7 +396,8 @@ def write_export(
     -----
     ``records.jsonl`` has one ``{"_id", "text", "metadata"}`` per line; ``vectors/NAME.npy`` the float32 rows of the
     records that have one, in the order of ``records.jsonl``; ``vectors/NAME.ids.jsonl`` the id of each row as a JSON
-    string; ``export.json``, written last, the counts, definitions and SHA-256 sums. The folder is made aside and
+    string; ``sparse/NAME.jsonl`` an ``{"_id", "indices", "values"}`` per record with weighted terms; ``export.json``,
+    written last, the counts, definitions and SHA-256 sums. The folder is made aside and
     renamed, so a folder under the final name is whole.
 
     Examples
@@ -415,7 +421,7 @@ def write_export(
         temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
         try:
             temporary.mkdir()
-            count = _write_folder(temporary, stream, defined, kept)
+            count = _write_folder(temporary, stream, defined, _check_spaces(sparse), kept)
             if folder.exists():
                 folder.rmdir()
             os.replace(temporary, folder)
@@ -426,9 +432,15 @@ def write_export(
 
 
 def _write_folder(
-    folder: Path, batches: Iterable[Records], spaces: dict[str, dict[str, Any]], details: dict[str, Any]
+    folder: Path,
+    batches: Iterable[Records],
+    spaces: dict[str, dict[str, Any]],
+    sparse: dict[str, dict[str, Any]],
+    details: dict[str, Any],
 ) -> int:
     count = 0
+    if sparse:
+        (folder / "sparse").mkdir()
     (folder / "vectors").mkdir()
     stems = _file_stems(spaces)
     with contextlib.ExitStack() as stack:
@@ -438,6 +450,7 @@ def _write_folder(
 
         lines = create(RECORDS)
         files = {name: (create(f"vectors/{stem}.npy"), create(f"vectors/{stem}.ids.jsonl")) for name, stem in stems}
+        terms = {name: SparseWriter(create(f"sparse/{stem}.jsonl"), name) for name, stem in _file_stems(sparse)}
         writers = {name: NpyWriter(files[name][0], spaces[name]["dim"]) for name in files}
         for records in batches:
             _refuse_unknown_spaces(records, spaces)
@@ -447,18 +460,25 @@ def _write_folder(
                 writer.append(X)
                 ids = (key for key, keep in zip(records.ids, mask, strict=True) if keep)
                 files[name][1].writelines(_json(key) + b"\n" for key in ids)
+            for one in terms.values():
+                one.append(records)
             count += len(records)
         for writer in writers.values():
             writer.finish()
-        for handle in (lines, *(handle for pair in files.values() for handle in pair)):
+        weighted = (one.handle for one in terms.values())
+        for handle in (lines, *(handle for pair in files.values() for handle in pair), *weighted):
             handle.flush()
             os.fsync(handle.fileno())
-    manifest = _manifest(folder, count, {name: writer.count for name, writer in writers.items()}, spaces, details)
+    counts = {name: writer.count for name, writer in writers.items()}
+    told = {name: {"count": terms[name].count, "file": f"sparse/{stem}.jsonl"} for name, stem in _file_stems(sparse)}
+    told = {name: {**entry, "definition": sparse[name]} for name, entry in told.items()}
+    manifest = _manifest(folder, count, counts, spaces, told, details)
     with open(folder / MANIFEST, "wb") as handle:
         handle.write(json.dumps(manifest, ensure_ascii=False, indent=2).encode() + b"\n")
         handle.flush()
         os.fsync(handle.fileno())
-    _sync_folder(folder / "vectors")
+    for part in ("vectors", *(("sparse",) if sparse else ())):
+        _sync_folder(folder / part)
     _sync_folder(folder)
     return count
 
@@ -479,13 +499,19 @@ def _file_stems(spaces: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _manifest(
-    folder: Path, count: int, counts: Mapping[str, int], spaces: Mapping[str, Any], details: Mapping[str, Any]
+    folder: Path,
+    count: int,
+    counts: Mapping[str, int],
+    spaces: Mapping[str, Any],
+    sparse: Mapping[str, Any],
+    details: Mapping[str, Any],
 ) -> dict[str, Any]:
     stems = _file_stems(spaces)
     names = [RECORDS, *(f"vectors/{stem}{ending}" for _, stem in stems for ending in (".npy", ".ids.jsonl"))]
+    names += [entry["file"] for entry in sparse.values()]
     manifest: dict[str, Any] = {
         "kind": EXPORT_KIND,
-        "format": EXPORT_FORMAT,
+        "format": EXPORT_FORMAT if sparse else 1,
         "records": count,
         "spaces": {
             name: {
@@ -496,6 +522,7 @@ def _manifest(
             }
             for name, stem in stems
         },
+        **({"sparse": dict(sparse)} if sparse else {}),
         "files": {
             name: {"bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)} for name in names
         },

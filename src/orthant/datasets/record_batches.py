@@ -47,6 +47,8 @@ class Records:
     vectors : dict of str to ndarray of shape (n, d), float32; or None
         By space. A row of NaN throughout means that the record has no vector there; a space of which no record in
         the batch has a vector may be absent.
+    sparse : dict of str to list of (mapping or None), length n; or None
+        By sparse space: ``indices`` and ``values`` of each record's weighted terms, None where it has none.
 
     Raises
     ------
@@ -64,10 +66,12 @@ class Records:
     texts: list[str | None]
     metadata: list[dict[str, Any]]
     vectors: dict[str, FloatArray] | None = None
+    sparse: dict[str, list[dict[str, Any] | None]] | None = None
 
     def __post_init__(self) -> None:
         lengths = {"texts": len(self.texts), "metadata": len(self.metadata)}
         lengths |= {f"vectors[{space!r}]": len(X) for space, X in (self.vectors or {}).items()}
+        lengths |= {f"sparse[{space!r}]": len(rows) for space, rows in (self.sparse or {}).items()}
         for name, length in lengths.items():
             if length != len(self.ids):
                 raise InputError(message(f"{length} {name} for {len(self.ids)} ids", "one per id", "align the columns"))

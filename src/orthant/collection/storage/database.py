@@ -26,8 +26,9 @@ from orthant.errors import (
 
 __all__ = ["DATABASE_FORMAT", "Database", "checksum", "closed_error"]
 
-DATABASE_FORMAT = 1
-"""Version of the schema; a reader refuses a file whose ``minimum_reader`` is above it."""
+DATABASE_FORMAT = 2
+"""Version of the schema; a reader refuses a file whose ``minimum_reader`` is above it. What is made has
+version 1, until tables that came later are put into it."""
 
 _APPLICATION_ID = 0x4F525448
 
@@ -138,7 +139,7 @@ class Database:
                 connection.execute("BEGIN IMMEDIATE")
                 for statement in _SCHEMA.split(";"):
                     connection.execute(statement)
-                rows = [("format", str(DATABASE_FORMAT)), ("minimum_reader", "1")]
+                rows = [("format", "1"), ("minimum_reader", "1")]
                 connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
                 start(connection)
                 connection.execute("COMMIT")
