@@ -20,6 +20,7 @@ from orthant.collection.results import FinishReport
 from orthant.collection.snapshots.methods import SnapshotMethods
 from orthant.collection.space_encoders import define_space, load
 from orthant.collection.spaces import SpaceDefinition, check_encoder, embed_canaries
+from orthant.collection.tuning.methods import FusionMethods
 from orthant.errors import InputError, message
 from orthant.types import Encoder, FloatArray, Metric
 from orthant.validate import check_metric
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_SPACE", "Collection"]
 
 
-class Collection(CollectionReader, ForeignMethods, DocumentMethods, SnapshotMethods):
+class Collection(CollectionReader, ForeignMethods, DocumentMethods, SnapshotMethods, FusionMethods):
     """Documents with metadata and vectors in named spaces; made by :func:`orthant.open`.
 
     Any mix of calls from any threads is safe: a search sees the last commit before it began, and a write is durable

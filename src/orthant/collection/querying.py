@@ -13,6 +13,7 @@ from orthant.collection.searching import Mode, Query, SearchOptions
 from orthant.collection.space_encoders import SpaceEncoders
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.stages.options import StageOptions
+from orthant.collection.storage.fusion_setting import StoredFusion
 from orthant.errors import InputError, NotFoundError, message
 from orthant.types import FloatArray
 from orthant.validate import as_array, as_vectors, check_choice, check_count, check_fraction
@@ -175,6 +176,7 @@ def check_options(
     include_text: bool,
     syntax: str | None,
     stages: StageOptions,
+    stored: StoredFusion | None = None,
 ) -> SearchOptions:
     """Check a search's settings; one that could have no effect is refused.
 
@@ -188,6 +190,8 @@ def check_options(
         As in ``Collection.search``; ``method`` is its ``fusion``.
     stages : StageOptions
         What happens after retrieval.
+    stored : StoredFusion, optional
+        The collection's own fusion, for what the call leaves open.
 
     Returns
     -------
@@ -215,6 +219,10 @@ def check_options(
         raise InputError(message(f"{idle[0]}= with mode='lexical'", "a dense leg for it", "leave it out"))
     if recall is not None and effort is not None:
         raise InputError(message("recall= and effort=", "one of them", "ask for a recall, or set the effort yourself"))
+    fused_by = check_choice(method or ("minmax" if stored is None else stored.method), ("minmax", "rrf"), name="fusion")
+    if weights is None and stored is not None and stored.method == fused_by:
+        # Weights of one method say nothing about the other's.
+        weights = stored.weights
     options = SearchOptions(
         mode=mode,
         space=None if mode == "lexical" else space,
@@ -223,7 +231,7 @@ def check_options(
         predicate=None if where is None else parse_where(where),
         where=where,
         depth=DEFAULT_DEPTH if depth is None else check_count(depth, name="depth"),
-        fusion=check_choice(method or "minmax", ("minmax", "rrf"), name="fusion"),  # type: ignore[arg-type]
+        fusion=fused_by,  # type: ignore[arg-type]
         weights=fusion.check_weights(weights),
         min_score=None if min_score is None else check_fraction(min_score, name="min_score", low=-1e30, high=1e30),
         recall=None if recall is None else check_fraction(recall, name="recall"),

@@ -293,9 +293,10 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
             Drop hits below it: a cosine, dot product or minus squared distance (dense), a BM25 score (lexical), or a
             fused score in [0, 1] (hybrid; not comparable between queries).
         weights : mapping, optional
-            Weights of ``"dense"`` and ``"lexical"`` in hybrid search; default 0.4 and 0.6.
+            Weights of ``"dense"`` and ``"lexical"`` in hybrid search; default 0.4 and 0.6, or what ``set_fusion`` or
+            ``tune_fusion`` stored.
         fusion : {"minmax", "rrf"}, optional
-            Weighted min-max of the legs' scores (default), or reciprocal rank fusion.
+            Weighted min-max of the legs' scores (default, unless another is stored), or reciprocal rank fusion.
         depth : int, optional
             Candidates per leg before fusion, default 200. More finds more and costs more; fewer than half of
             ``offset + k`` is refused.
@@ -489,7 +490,8 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
         # Diversity uses the space even where only words are searched.
         unused = DEFAULT_SPACE if stages.diversity is None else space
         chosen = choose_mode(mode, texts, given, space, self._encoders, default=unused)
-        options = check_options(chosen, records=now.count, space=space, k=k, stages=stages, **settings)
+        fused = now.fusion
+        options = check_options(chosen, records=now.count, space=space, k=k, stages=stages, stored=fused, **settings)
         definition = None if space not in now.spaces else now.spaces[space].definition
         ready = encode_queries(texts, given, mode=chosen, space=space, definition=definition, encoders=self._encoders)
         return ready, options

@@ -45,6 +45,8 @@ class CollectionStats:
         Records that the next open replays because derived files do not hold them yet.
     repairs : list of str
         What opening and writing had to mend in this process.
+    fusion : dict or None
+        Stored ``fusion`` and ``weights`` of hybrid search, and where they came from; None for the default.
     """
 
     path: str
@@ -56,6 +58,7 @@ class CollectionStats:
     bytes: dict[str, int]
     tail: dict[str, int]
     repairs: list[str]
+    fusion: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain, JSON-ready values.
@@ -100,13 +103,16 @@ def collect(store: Store) -> CollectionStats:
         saved_number, saved_next_row, _ = store.saved
         tail = {"added": generation.next_row - saved_next_row, "commits": generation.number - saved_number}
         number, count = generation.number, generation.count
+        fused = None if generation.fusion is None else generation.fusion.to_dict()
     sizes = {
         "records": sum(file.stat().st_size for file in store.path.glob(f"{DATABASE_NAME}*")),
         "vectors": folder_bytes(store.path / "vectors"),
         "derived": folder_bytes(store.path / "derived"),
     }
     sizes["total"] = sum(sizes.values())
-    return CollectionStats(str(store.path), number, count, spaces, fields, lexical, sizes, tail, list(store.repairs))
+    return CollectionStats(
+        str(store.path), number, count, spaces, fields, lexical, sizes, tail, list(store.repairs), fused
+    )
 
 
 def _graph(generation: Generation, name: str, live: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import numpy as np
 from orthant.collection.columns.table import Columns
 from orthant.collection.lexical.index import Lexical
 from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.storage.fusion_setting import StoredFusion
 from orthant.collection.storage.graphs import SpaceGraph
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState
 from orthant.index.flat import Flat
@@ -360,6 +361,8 @@ class Generation:
         Texts as postings.
     spaces : mapping of str to SpaceState
         Vector spaces by name.
+    fusion : StoredFusion or None
+        How hybrid searches fuse their legs where a call does not say; None for the default.
     """
 
     number: int
@@ -368,6 +371,7 @@ class Generation:
     columns: Columns
     lexical: Lexical
     spaces: Mapping[str, SpaceState]
+    fusion: StoredFusion | None = None
     _indexes: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property

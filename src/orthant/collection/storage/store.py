@@ -25,6 +25,7 @@ from orthant.collection.storage.batch import Batch, Commit, derive
 from orthant.collection.storage.creating import DATABASE_NAME, MANIFEST_NAME, create, require_new
 from orthant.collection.storage.database import Database, closed_error
 from orthant.collection.storage.files import FileLayer, storage_error
+from orthant.collection.storage.fusion_setting import read_fusion
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.lock import WriterLock
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentMissingError, SegmentState
@@ -136,7 +137,8 @@ class Store:
             ages = {"at_least": meta.restored_at, "at_most": meta.generation}
             graph = graphs.newest(self.path, space.definition, known=space.graph, **ages)
             found[name] = space if graph is space.graph else replace(space, graph=graph)
-        generation = Generation(meta.generation, meta.next_row, live, columns, lexical, found)
+        fused = read_fusion(connection, self.database)
+        generation = Generation(meta.generation, meta.next_row, live, columns, lexical, found, fused)
         if generation.count != meta.records:
             raise self.database.corrupted(f"{generation.count} records where {meta.records} were committed")
         return generation
@@ -481,7 +483,7 @@ class Store:
             lambda: derive(now, batch, rows, gone),
             threads=1 if len(rows) < _WORTH_A_THREAD else None,
         )
-        following = Generation(now.number + 1, now.next_row + len(rows), live, columns, lexical, spaces)
+        following = Generation(now.number + 1, now.next_row + len(rows), live, columns, lexical, spaces, now.fusion)
         return following, changes
 
     def _write_vectors(
