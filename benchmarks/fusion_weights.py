@@ -4,7 +4,8 @@ For every judged set, ``Collection.tune_fusion`` with the folds of three seeds: 
 weights and over each leg alone, with interval and p-value, next to the gain on the queries that chose the weights,
 which is what one would report without folds. Then the false alarms: where learning cannot help, because every setting
 of every query has the same expectation, how often is a change recommended: by a paired test on the queries that chose,
-by one on held-out queries, and by the test that repeats the choice, which the recommendation rests on?
+by one on held-out queries, and by the test that repeats the choice, which the recommendation rests on? And with how
+many judged queries is a change recommended, over draws from the sets of ``DRAWN``?
 
     python benchmarks/fusion_weights.py
 """
@@ -37,7 +38,8 @@ SETS = {
     "limit": {"part": "small"},
 }
 SEEDS = (0, 1, 2)
-SAMPLES = (50, 100)
+DRAWN = ("cranfield", "cosqa", "medquad")
+SIZES, DRAWS = (50, 100, 200), 20
 
 
 def judge(name: str, options: dict, encoder: str, limit: int) -> dict[str, object]:
@@ -51,12 +53,7 @@ def judge(name: str, options: dict, encoder: str, limit: int) -> dict[str, objec
             part = judged.corpus[begin : begin + 4096]
             collection.upsert([d.id for d in part], texts=[d.content for d in part])
         reports = [collection.tune_fusion(queries=judged.queries, qrels=qrels, seed=seed) for seed in SEEDS]
-        few = {}
-        for size in SAMPLES:
-            if size < reports[0].queries:
-                keys = np.random.default_rng(1).choice(sorted(qrels), size=size, replace=False).tolist()
-                report = collection.tune_fusion(queries=judged.queries, qrels={key: qrels[key] for key in keys})
-                few[str(size)] = summary(report)
+        few = drawn(collection, judged.queries, qrels) if name in DRAWN else None
     first = reports[0]
     print(f"{name}: {first.sentence}", file=sys.stderr, flush=True)
     return {
@@ -67,8 +64,26 @@ def judge(name: str, options: dict, encoder: str, limit: int) -> dict[str, objec
         "left_out": first.left_out,
         "values": first.values,
         "by_seed": [summary(report) for report in reports],
-        "with_fewer_judged_queries": few,
+        "recommended_by_queries": few,
     }
+
+
+def drawn(collection: orthant.Collection, queries: dict, qrels: dict) -> dict[str, object]:
+    """Of draws of some queries: the share for which a change is recommended, and the mean held-out gain."""
+    rng = np.random.default_rng(1)
+    out = {}
+    for size in SIZES:
+        reports = []
+        for seed in range(DRAWS):
+            keys = rng.choice(sorted(qrels), size=size, replace=False).tolist()
+            chosen = {key: qrels[key] for key in keys}
+            reports.append(collection.tune_fusion(queries=queries, qrels=chosen, seed=seed))
+        gains = [report.against("present").difference for report in reports]
+        out[str(size)] = {
+            "recommended": float(np.mean([report.recommended for report in reports])),
+            "held_out_gain": float(np.mean(gains)),
+        }
+    return out
 
 
 def summary(report) -> dict[str, object]:
