@@ -321,10 +321,10 @@ class CollectionReader(ExportReading, SearchByExample, Insight, CleaningMethods,
             Drop hits below it: a cosine, dot product or minus squared distance (dense), a BM25 score (lexical), or a
             fused score in [0, 1] (hybrid; not comparable between queries).
         weights : mapping, optional
-            Weights of ``"dense"``, ``"lexical"`` and ``"sparse"`` in hybrid search; default 0.4, 0.6 and none: the
-            sparse leg takes part where it has a weight.
+            Weights of ``"dense"``, ``"lexical"`` and ``"sparse"`` in hybrid search; default 0.4, 0.6 and none (the
+            sparse leg takes part where it has a weight), or what ``set_fusion`` or ``tune_fusion`` stored.
         fusion : {"minmax", "rrf"}, optional
-            Weighted min-max of the legs' scores (default), or reciprocal rank fusion.
+            Weighted min-max of the legs' scores (default, unless another is stored), or reciprocal rank fusion.
         depth : int, optional
             Candidates per leg before fusion, default 200. More finds more and costs more; fewer than half of
             ``offset + k`` is refused.
@@ -536,7 +536,8 @@ class CollectionReader(ExportReading, SearchByExample, Insight, CleaningMethods,
             asked = question(texts, terms, space=sparse_space, spaces=now.sparse, encoders=self._encoders)
             settings["sparse_space"] = asked.space
         settings["dense"] = given is not None or needs_dense(weights) or self._encoders.at_hand(space)
-        options = check_options(chosen, records=now.count, space=space, k=k, stages=stages, **settings)
+        fused = now.fusion
+        options = check_options(chosen, records=now.count, space=space, k=k, stages=stages, stored=fused, **settings)
         definition = None if space not in now.spaces else now.spaces[space].definition
         legs: Mode = chosen if options.space is not None else "lexical"
         ready = encode_queries(texts, given, mode=legs, space=space, definition=definition, encoders=self._encoders)
