@@ -123,11 +123,12 @@ class _Corrected(nn.Module):
         if self.beside is None:
             return [Layer("linear", {"weight": weight, "bias": bias})]
         inner = []
+        module: Any
         for kind, module in zip(("linear", "batch_norm", "relu", "linear"), self.beside, strict=True):
             names = {"running_mean": "mean", "running_var": "variance", "weight": "weight", "bias": "bias"}
             found = {new: getattr(module, old, None) for old, new in names.items()}
             arrays = {name: array.detach().cpu().numpy() for name, array in found.items() if array is not None}
-            inner.append(Layer(kind, arrays, {"epsilon": module.eps} if kind == "batch_norm" else {}))
+            inner.append(Layer(kind, arrays, {"epsilon": float(module.eps)} if kind == "batch_norm" else {}))
         # A residual layer has no bias of its own: it joins that of the last layer inside.
         last = dict(inner[-1].arrays)
         inner[-1] = Layer("linear", last | {"bias": last["bias"] + bias})

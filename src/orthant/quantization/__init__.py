@@ -2,7 +2,7 @@
 
 float32 vectors enter; uint8 codes leave, and scores against codes.
 Never stores, never searches a structure.
-Start with `scalar` and `lvq`, or `product` and `binary` for a few bytes; `report` says what each choice costs on your vectors.
+Start with `scalar` and `lvq`, or `product` and `binary` for less; `report` says what each choice costs on your vectors.
 """
 
 from __future__ import annotations

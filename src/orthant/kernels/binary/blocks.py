@@ -88,7 +88,7 @@ def _group_products(queries: npt.NDArray[np.float64], bits: int) -> npt.NDArray[
     groups = 2 * pairs_for(queries.shape[1], bits)
     wide = np.zeros((len(queries), groups * each))
     wide[:, : queries.shape[1]] = queries
-    codes = np.arange(16, dtype=np.uint8)[:, None] >> (bits * np.arange(each, dtype=np.uint8)) & ((1 << bits) - 1)
+    codes = (np.arange(16)[:, None] >> (bits * np.arange(each)) & ((1 << bits) - 1)).astype(np.uint8)
     return wide.reshape(len(queries), groups, each) @ grid_values(codes, bits).T.astype(np.float64)
 
 
@@ -123,9 +123,7 @@ def symmetric_tables(levels: CodeArray, bits: int) -> tuple[CodeArray, FloatArra
     return tables, np.full(len(levels), 2.0, np.float32), low.sum(axis=(1, 2)).astype(np.float32)
 
 
-def quantised_tables(
-    queries: FloatArray, bits: int, *, entries: int = 63
-) -> tuple[CodeArray, FloatArray, FloatArray]:
+def quantised_tables(queries: FloatArray, bits: int, *, entries: int = 63) -> tuple[CodeArray, FloatArray, FloatArray]:
     """Return tables of bytes for queries that are not coded.
 
     Parameters
@@ -135,8 +133,8 @@ def quantised_tables(
     bits : int
         1, 2 or 4.
     entries : int, default 63
-        Largest entry, from 1 to 255; less where the sums of all groups would not fit 16 bits. More are finer and must be widened to 16 bits more often; the error of a sum is
-        about ``sqrt(groups / 12)`` steps of ``range / entries``.
+        Largest entry, from 1 to 255; less where the sums of all groups would not fit 16 bits. More are finer and must
+        be widened to 16 bits more often; the error of a sum is about ``sqrt(groups / 12)`` of ``range / entries``.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Scans of 4-bit groups: one byte shuffle looks a table up for 64 rows at once.
 
-The table is the query's: of inner products with its own code (symmetric) or with the query itself (asymmetric). Sums are
-kept in bytes for as long as they fit, and in 16 bits then.
+The table is the query's: of inner products with its own code (symmetric) or with the query itself (asymmetric). Sums
+are kept in bytes for as long as they fit, and in 16 bits then.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def _examples() -> Iterator[tuple[Any, ...]]:
 
 @intrinsic
 def _block_scores(typing: Any, sums: Any, weights: Any, step: Any, offset: Any, row: Any) -> Any:
-    """Write ``(step * sum + offset) * weight`` of 64 rows and return the largest, as Numba's loops do not: in vectors."""
+    """Write ``(step * sum + offset) * weight`` of 64 rows and return the largest, in vector code."""
     from numba import types
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -95,7 +95,7 @@ def unpack_planes(codes: CodeArray, dim: int, bits: int) -> CodeArray:
     out = np.zeros((len(codes), dim), dtype=np.uint8)
     for i in range(bits):
         plane = codes[:, i * size : (i + 1) * size]
-        out = out << 1 | np.unpackbits(plane, axis=1, count=dim, bitorder="little")
+        out = (out << 1 | np.unpackbits(plane, axis=1, count=dim, bitorder="little")).astype(np.uint8)
     return out
 
 

@@ -56,8 +56,8 @@ def train_recurrent_binary(
 ) -> RecurrentBinary:
     """Train codes of a few bits on vectors, so that codes of things that belong together are close.
 
-    The model that made the vectors is not needed. Compare the result with `SignCodes` and `ITQ` of as many bytes on your
-    own queries before you keep it: without pairs there is little to gain.
+    The model that made the vectors is not needed. Compare the result with `ITQ` of as many bytes on your own queries
+    before you keep it: without pairs there is little to gain.
 
     Parameters
     ----------
@@ -125,7 +125,8 @@ def train_recurrent_binary(
         KL(softmax(c(q, .) / tau) || softmax(c(phi(q), phi(.)) / tau))
         -log softmax(c(phi(q), old(.)) / tau)[k]            old is frozen
 
-    Training begins at the closed form. Signs lend the slope of the identity within -1 to 1.
+    Training begins at the closed form, or at ``RecurrentBinary.fit_beside`` an older quantizer. Signs lend the slope of
+    the identity within -1 to 1.
 
     References
     ----------
@@ -147,7 +148,12 @@ def train_recurrent_binary(
     if len(data["queries"]) < batch_size:
         given = f"{len(data['queries'])} rows for batches of {batch_size}"
         raise InputError(message(given, "a batch at least", "pass more rows or lower batch_size"))
-    start = RecurrentBinary(dim=dim, bits=bits, unit=True, seed=seed).fit(data["queries"])
+    start = RecurrentBinary(dim=dim, bits=bits, unit=True, seed=seed)
+    if compatible_with is None:
+        start.fit(data["queries"])
+    else:
+        anchors = data.get("documents", data["queries"]) if old_documents is None else old_documents
+        start.fit_beside(data.get("documents", data["queries"]), compatible_with, anchors)
     torch.manual_seed(seed)
     module = RecurrentBinarizer(start, data["queries"], hidden=hidden)
     stage = Stage(
@@ -235,9 +241,7 @@ class _Objective(nn.Module):
         self.weights = weights
         self.temperature = settings.temperature
         self.pairs = ContrastiveLoss(settings)
-        self.old = ContrastiveLoss(
-            ContrastiveSettings(temperature=settings.temperature, hardest=settings.hardest)
-        )
+        self.old = ContrastiveLoss(ContrastiveSettings(temperature=settings.temperature, hardest=settings.hardest))
         self.follower = EMATeacher(model, momentum=momentum) if settings.queue_size else None
 
     def forward(self, batch: Mapping[str, Tensor]) -> LossOutput:
@@ -263,6 +267,6 @@ class _Objective(nn.Module):
         wanted, found = (nn.functional.normalize(rows, dim=-1) for rows in (vectors, codes))
         # A row is most like itself, whatever the code: that would hide what the term is about.
         others = ~torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
-        scores = [(rows @ rows.T)[others].view(len(rows), -1) for rows in (found, wanted)]
-        tau = {"student_temperature": self.temperature, "teacher_temperature": self.temperature}
-        return kl_divergence(*scores, **tau)
+        mine, theirs = ((rows @ rows.T)[others].view(len(rows), -1) for rows in (found, wanted))
+        tau = self.temperature
+        return kl_divergence(mine, theirs, student_temperature=tau, teacher_temperature=tau)

@@ -246,7 +246,7 @@ class GridQuantizer(Estimator, ABC):
         return np.einsum("ij,ij->i", values, values).astype(np.float64)
 
     def project(self, Q: npt.ArrayLike) -> FloatArray:
-        """Return queries in the space of the codes: their products with codes are those with the vectors about the mean.
+        """Return queries in the space of the codes, where their products with codes are those with vectors.
 
         Parameters
         ----------

@@ -24,6 +24,7 @@ from orthant.validate import as_vectors, check_count
 __all__ = ["RecurrentBinary"]
 
 _KIND = "quantization.recurrent-binary"
+_RIDGE = 1e-3
 
 
 class RecurrentBinary(GridQuantizer):
@@ -65,8 +66,8 @@ class RecurrentBinary(GridQuantizer):
         b_i = b_(i-1) + 2^-i sign(W_i(f - R_(i-1)(b_(i-1)) / |R_(i-1)(b_(i-1))|))
 
     b lies on a grid of odd numbers over 2^(bits - 1). ``fit`` is the closed form: W_i all project on the principal
-    directions after the rotation of `ITQ`, R_i goes back by the same, with a bias outside of it that makes up the length. Cost: O(n d^2 + d^3) to fit, the
-    networks' products to encode.
+    directions after the rotation of `ITQ`, R_i goes back by the same, with a bias outside of it for the length.
+    Cost: O(n d^2 + d^3) to fit, the networks' products to encode.
 
     References
     ----------
@@ -136,6 +137,51 @@ class RecurrentBinary(GridQuantizer):
             rest = matrix - _unit(out[i].transform(total))
         return out
 
+    def fit_beside(self, X: npt.ArrayLike, older: RecurrentBinary, old: npt.ArrayLike) -> RecurrentBinary:
+        """Find linear maps whose codes resemble those that an older quantizer gives to the same things.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Training vectors.
+        older : RecurrentBinary
+            Fitted, of codes of directions; its `dim` and `bits` are taken.
+        old : array-like of shape (n, e)
+            The same things as the older quantizer's vectors.
+
+        Returns
+        -------
+        RecurrentBinary
+            Self, with ``unit=True``, compatible with the older one.
+
+        Raises
+        ------
+        DimensionError
+            Another number of rows.
+
+        Notes
+        -----
+        W_i is least squares from the vectors (or what is left of them) to the older signs of level i, R_i from the sum
+        of these signs to the vectors. Where both are the same vectors, the older quantizer itself is better.
+        """
+        self.unit, self.bits, self.dim = True, older.bits, older.code_dim_
+        matrix = _unit(self._begin(X))
+        levels = older.levels(old)
+        if len(levels) != len(matrix):
+            given = f"{len(levels)} old vectors for {len(matrix)} new ones"
+            raise DimensionError(message(given, "as many of each, in one order", "align the rows"))
+        encoders, decoders, rest = [], [], matrix
+        total = np.zeros(levels.shape, dtype=np.float32)
+        for i in range(self.bits):
+            signs = grid_values((levels >> (self.bits - 1 - i) & 1).astype(np.uint8), 1).astype(np.float32)
+            encoders.append(Network([Layer("linear", {"weight": _least_squares(rest, signs).T})]))
+            total += signs / np.float32(1 << i)
+            if i + 1 < self.bits:
+                decoders.append(Network([Layer("linear", {"weight": _least_squares(total, matrix).T})]))
+                rest = matrix - _unit(decoders[i].transform(total))
+        self._take(encoders, decoders, _readout(total, matrix), (older.fingerprint, *older.compatible_with_))
+        return self
+
     @classmethod
     def from_networks(
         cls,
@@ -194,7 +240,7 @@ class RecurrentBinary(GridQuantizer):
         for i, encoder in enumerate(self.encoders_):
             signs = _signs(encoder.transform(rest))
             total += signs / np.float32(1 << i)
-            levels = levels << 1 | (signs > 0)
+            levels = (levels << 1 | (signs > 0)).astype(np.uint8)
             if i < len(self.decoders_):
                 rest = unit - _unit(self.decoders_[i].transform(total))
         return levels
@@ -284,3 +330,11 @@ def _readout(codes: FloatArray, X: FloatArray) -> FloatArray:
     """
     left, _, right = np.linalg.svd(codes.T.astype(np.float64) @ X.astype(np.float64), full_matrices=False)
     return (left @ right).astype(np.float32)
+
+
+def _least_squares(X: FloatArray, Y: FloatArray) -> FloatArray:
+    """The matrix M with the smallest ``|X M - Y|``, kept from running away in directions that X hardly has."""
+    wide = X.astype(np.float64)
+    gram = wide.T @ wide
+    gram[np.diag_indices_from(gram)] += _RIDGE * max(float(np.trace(gram)), 1e-30) / len(gram)
+    return np.linalg.solve(gram, wide.T @ Y.astype(np.float64)).astype(np.float32)

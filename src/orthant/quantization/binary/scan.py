@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -221,7 +221,7 @@ class CodeScan:
     def _bitmap(self, allowed: BitmapArray | npt.ArrayLike | None) -> BitmapArray:
         words = len(self._blocks)
         present = from_mask(np.ones(len(self), dtype=bool))
-        given = as_allowed(allowed)
+        given: npt.NDArray[Any] | None = as_allowed(allowed)
         if given is None:
             return resize(present, words)
         if given.dtype == np.bool_:

@@ -46,7 +46,9 @@ def uniform_levels(Y: FloatArray, bits: int, step: float | None = None) -> CodeA
     ----------
     Max: Quantizing for minimum distortion. IRE Transactions on Information Theory 6(1), 1960, table II.
     """
-    width = np.sqrt(np.einsum("ij,ij->i", Y, Y, dtype=np.float64) / Y.shape[1]) * (STEPS[bits] if step is None else step)
+    width = np.sqrt(np.einsum("ij,ij->i", Y, Y, dtype=np.float64) / Y.shape[1]) * (
+        STEPS[bits] if step is None else step
+    )
     half = 1 << (bits - 1)
     if bits == 1:
         return (Y >= 0).astype(np.uint8)
@@ -111,9 +113,8 @@ class SignCodes(_Projected):
     Parameters
     ----------
     dim : int, optional
-        Principal directions kept, from 1 to d; all of them where left out. Codes take ``dim * bits / 8`` bytes, and 4 without
-        `unit`. Too few
-        lose directions whatever the bits; more cost bytes.
+        Principal directions kept, from 1 to d; all of them where left out. Codes take ``dim * bits / 8`` bytes,
+        and 4 without `unit`. Too few lose directions whatever the bits; more cost bytes.
     bits : {1, 2, 4}, default 2
         Bits for each.
     unit : bool, default False
