@@ -5,7 +5,7 @@
 Recall@10 of the exact neighbours, without re-ranking, at 32 and 64 bytes for each vector (constants and lengths
 counted), on sentence vectors with queries like them and unlike them, and on chunks of newsgroups where these are at
 hand; codes are fitted on other rows than are searched. Then rows scanned for each second by one thread: `CodeScan`,
-beside FAISS's IndexBinaryFlat and IndexPQFastScan at as many bytes of code, on random codes: nothing depends on the data.
+beside FAISS's IndexBinaryFlat and IndexPQFastScan at as many bytes of code, on random codes, as data do not matter.
 Run it alone on the machine. FAISS's arms are missing where it is not installed.
 """
 

@@ -51,7 +51,20 @@ SHUFFLES = {"avx512": _shuffle_avx512, "avx2": _shuffle_avx2, "portable": None}
 
 
 def shuffled_sums(shuffle: Any, queries: int = 1) -> Any:
-    """Return the code generator of ``lookup_sums`` for one form of the shuffle; tests compare all of them."""
+    """Return the code generator of ``lookup_sums`` for one form of the shuffle; tests compare all of them.
+
+    Parameters
+    ----------
+    shuffle : callable or None
+        One of ``SHUFFLES``.
+    queries : int, default 1
+        Queries that share a block.
+
+    Returns
+    -------
+    callable
+        What an intrinsic returns beside its signature.
+    """
     if shuffle is None:
         return _loaded_sums(queries)
 
