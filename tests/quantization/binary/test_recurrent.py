@@ -48,6 +48,24 @@ def test_the_second_level_codes_what_the_first_left_over():
     assert errors[1] < 1.05 * error(ITQ(dim=12, bits=2, unit=True))
 
 
+def test_the_closed_form_behind_a_map_is_that_of_mapped_vectors():
+    X = directions(d=24)
+    # Three directions count four times as much.
+    projection = np.eye(24)[:10] * np.where(np.arange(10) < 3, 4.0, 1.0)[:, None]
+    made = RecurrentBinary().fit_through(X, projection)
+    mapped = (X @ projection.T).astype(np.float32)
+    exact = (mapped[:50] @ mapped.T) / np.linalg.norm(mapped[:50], axis=1)[:, None] / np.linalg.norm(mapped, axis=1)
+    plain = RecurrentBinary(dim=10, unit=True).fit(X)
+
+    def error(quantizer):
+        codes = quantizer.encode(X)
+        return float(np.abs(quantizer.symmetric_scores(codes[:50], codes) - exact).mean())
+
+    assert error(made) < 0.6 * error(plain)
+    with pytest.raises(DimensionError):
+        RecurrentBinary().fit_through(X, projection[:, :20])
+
+
 def test_a_trained_one_loads_by_its_kind_and_damage_is_found(tmp_path):
     X = directions()
     made = RecurrentBinary(dim=12, unit=True).fit(X)

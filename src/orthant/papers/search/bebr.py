@@ -19,7 +19,7 @@ _BYTES = 32
 _DIM = (_BYTES - 2) * 4
 _SIGNS = 8 * _BYTES
 _HALVED_WORDS = 16
-# Of the alternative; the codes gain nothing from rates above 1e-3.
+# Of the alternative's map. The codes' own map has the second, and codes alone gain nothing from rates above 1e-3.
 _RATES = (3e-3, 3e-2)
 _TRAINING: dict[str, Any] = {"hidden": 0, "epochs": 5, "batch_size": 512, "learning_rate": 2e-4, "threads": 1}
 
@@ -105,10 +105,14 @@ def _pairs(seed: int) -> Trial:
         ids = scan.search(asked, 10, queries="codes", threads=1).ids
         return {"recall@10": float((ids == truth).any(axis=1).mean())}
 
-    settings = {**_TRAINING, "similarity_weight": 0.0, "learning_rate": 1e-3, "seed": seed}
+    settings = {**_TRAINING, "similarity_weight": 0.0, "learning_rate": 3e-5, "seed": seed}
+    start = {**settings, "map_epochs": 0, "learning_rate": 1e-3}
     both = np.concatenate([left, right])
     return Trial(
-        measured=found(train_recurrent_binary(left, right, dim=128, bits=2, **settings)),
+        measured={
+            **found(train_recurrent_binary(left, right, dim=128, bits=2, **settings)),
+            "recall@10, codes alone": found(train_recurrent_binary(left, right, dim=128, bits=2, **start))["recall@10"],
+        },
         ablated=found(train_recurrent_binary(left, right, dim=256, bits=1, **settings)),
         baseline=found(SignCodes(dim=256, bits=1, unit=True, seed=seed).fit(both)),
         alternatives={
@@ -315,7 +319,8 @@ PAPER = Paper(
                 "Trained on halves of texts that belong together (10,000 pairs, vectors of the packaged word table), "
                 "codes of 256 bits, 2 for each dimension, find the other half of a held-out text among 3,000 "
                 "(recall@10, queries coded too) more often than trained signs (ablated), random signs and untrained "
-                "grids, and less often than a linear map trained on the same pairs before ITQ's grid."
+                "grids, and no more often than a linear map trained on the same pairs before ITQ's grid, which is how "
+                "their own training begins; trained as codes alone they find less."
             ),
             data="real",
             run=_pairs,

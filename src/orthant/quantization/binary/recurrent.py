@@ -53,6 +53,8 @@ class RecurrentBinary(GridQuantizer):
         R_0 to R_(bits - 2), from dim to d values.
     readout_ : ndarray of shape (dim, d), float32
         From codes back to vectors; orthonormal.
+    forward_ : ndarray of shape (dim, d), float32
+        Least squares from vectors to codes, for queries that are not coded.
     compatible_with_ : tuple of str
         Fingerprints of older quantizers whose codes may be compared with these.
     code_dim_, n_features_in_ : int
@@ -84,6 +86,7 @@ class RecurrentBinary(GridQuantizer):
     ((1000, 4), True)
     """
 
+    forward_: FloatArray
     encoders_: tuple[Network, ...]
     decoders_: tuple[Network, ...]
     compatible_with_: tuple[str, ...]
@@ -118,22 +121,53 @@ class RecurrentBinary(GridQuantizer):
         """
         matrix = _unit(self._begin(X))
         turned = ITQ(dim=self.dim, unit=True, seed=check_count(self.seed, name="seed", minimum=0)).fit(matrix)
-        encoder = Network([Layer("linear", {"weight": turned.readout_})])
-        self._take([encoder] * self.bits, self._closed_decoders(matrix, turned.readout_), turned.readout_, ())
+        return self._close(matrix, turned.readout_)
+
+    def fit_through(self, X: npt.ArrayLike, projection: npt.ArrayLike) -> RecurrentBinary:
+        """Find the closed form behind a linear map that was learned elsewhere, such as on pairs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Training vectors.
+        projection : array-like of shape (dim, d)
+            The map, of as many rows as a code has dimensions.
+
+        Returns
+        -------
+        RecurrentBinary
+            Self, with ``unit=True``.
+
+        Raises
+        ------
+        DimensionError
+            A map from another dimension.
+        """
+        self.unit = True
+        matrix = _unit(self._begin(X))
+        rows = as_vectors(projection, dim=matrix.shape[1], name="projection")
+        self.dim = len(rows)
+        turned = ITQ(unit=True, seed=check_count(self.seed, name="seed", minimum=0)).fit(projected(matrix, rows))
+        return self._close(matrix, projected(turned.readout_, np.ascontiguousarray(rows.T)))
+
+    def _close(self, matrix: FloatArray, rows: FloatArray) -> RecurrentBinary:
+        encoder = Network([Layer("linear", {"weight": rows})])
+        self._take([encoder] * self.bits, self._closed_decoders(matrix, rows), _way_back(rows).T, ())
+        self.forward_ = rows
         return self
 
     def _closed_decoders(self, matrix: FloatArray, rows: FloatArray) -> list[Network]:
         """Decoders whose outputs, at unit length, subtract from a projection what a grid of even steps would."""
+        back, outside = _way_back(rows), _outside(matrix, rows)
         inside = float(norms(projected(matrix, rows)).mean()) * STEPS[self.bits] * (1 << self.bits) / 4
-        total, out = np.zeros((len(matrix), len(rows)), dtype=np.float32), []
-        rest = matrix
+        wanted = np.sqrt(len(rows)) / max(inside, 1e-30)
+        total, out, rest = np.zeros((len(matrix), len(rows)), dtype=np.float32), [], matrix
         for i in range(self.bits - 1):
             total += _signs(projected(rest, rows)) / np.float32(1 << i)
-            length = float(norms(total).mean())
-            share = inside * length / np.sqrt(len(rows))
             # What is too long at unit length gets the rest of its length where the projection does not look.
-            beside = length * np.sqrt(max(0.0, share**-2 - 1)) * _outside(matrix, rows)
-            out.append(Network([Layer("linear", {"weight": rows.T, "bias": beside})]))
+            missing = wanted**2 - float((norms(projected(total, back)) ** 2).mean())
+            beside = (np.sqrt(max(0.0, missing)) * outside).astype(np.float32)
+            out.append(Network([Layer("linear", {"weight": back, "bias": beside})]))
             rest = matrix - _unit(out[i].transform(total))
         return out
 
@@ -180,6 +214,7 @@ class RecurrentBinary(GridQuantizer):
                 decoders.append(Network([Layer("linear", {"weight": _least_squares(total, matrix).T})]))
                 rest = matrix - _unit(decoders[i].transform(total))
         self._take(encoders, decoders, _readout(total, matrix), (older.fingerprint, *older.compatible_with_))
+        self.forward_ = _least_squares(matrix, total).T
         return self
 
     @classmethod
@@ -223,7 +258,7 @@ class RecurrentBinary(GridQuantizer):
         matrix = _unit(out._begin(as_vectors(sample, dim=dim_in)))
         out._take(encoders, decoders, np.zeros((dim, dim_in), dtype=np.float32), compatible_with)
         values = grid_values(out.levels(matrix), out.bits).astype(np.float32)
-        out.readout_ = _readout(values, matrix)
+        out.readout_, out.forward_ = _readout(values, matrix), _least_squares(matrix, values).T
         return out
 
     def _take(
@@ -245,8 +280,28 @@ class RecurrentBinary(GridQuantizer):
                 rest = unit - _unit(self.decoders_[i].transform(total))
         return levels
 
+    def project(self, Q: npt.ArrayLike) -> FloatArray:
+        """Return queries in the space of the codes, by least squares from vectors to codes.
+
+        Parameters
+        ----------
+        Q : array-like of shape (q, d)
+            Queries.
+
+        Returns
+        -------
+        ndarray of shape (q, code_dim_), float32
+            What their codes are about: trained codes may say other things than the vectors that they decode to.
+        """
+        check_is_fitted(self)
+        return projected(as_vectors(Q, dim=self.n_features_in_, name="queries"), self.forward_)
+
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
-        arrays: dict[str, npt.NDArray[Any]] = {"mean": self.mean_, "readout": self.readout_}
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "mean": self.mean_,
+            "readout": self.readout_,
+            "forward": self.forward_,
+        }
         for name, networks in (("encoder", self.encoders_), ("decoder", self.decoders_)):
             for i, network in enumerate(networks):
                 describe_layers(network.layers, f"{name}{i}.", arrays)
@@ -294,7 +349,7 @@ class RecurrentBinary(GridQuantizer):
                 name: [Network(rebuild_layers(one, f"{name}{i}.", arrays)) for i, one in enumerate(networks)]
                 for name, networks in config["networks"].items()
             }
-            out.mean_ = arrays["mean"]
+            out.mean_, out.forward_ = arrays["mean"], arrays["forward"]
             out._take(made["encoder"], made["decoder"], arrays["readout"], config["compatible_with"])
         except (KeyError, TypeError, AttributeError, InputError) as error:
             given = f"a quantizer at {path} whose networks and arrays do not belong together ({error})"
@@ -314,13 +369,19 @@ def _unit(X: FloatArray) -> FloatArray:
 
 def _outside(X: FloatArray, rows: FloatArray) -> FloatArray:
     """The direction across the rows in which vectors are shortest; zeros where the rows span everything."""
-    directions = principal_rows(X - projected(X, rows) @ rows, None)
-    across = directions - projected(directions, rows) @ rows
+    back = _way_back(rows)
+    directions = principal_rows(X - projected(projected(X, rows), back), None)
+    across = directions - projected(projected(directions, rows), back)
     lengths = norms(across)
     found = np.flatnonzero(lengths > 0.5)
     if len(rows) >= X.shape[1] or not len(found):
         return np.zeros(X.shape[1], dtype=np.float32)
     return (across[found[-1]] / lengths[found[-1]]).astype(np.float32)
+
+
+def _way_back(rows: FloatArray) -> FloatArray:
+    """The pseudo-inverse of shape (d, dim): the transpose, where rows are orthonormal."""
+    return np.linalg.pinv(rows.astype(np.float64)).astype(np.float32)
 
 
 def _readout(codes: FloatArray, X: FloatArray) -> FloatArray:
