@@ -19,8 +19,9 @@ _BYTES = 32
 _DIM = (_BYTES - 2) * 4
 _SIGNS = 8 * _BYTES
 _HALVED_WORDS = 16
-# Of the alternative's map. The codes' own map has the second, and codes alone gain nothing from rates above 1e-3.
-_RATES = (3e-3, 3e-2)
+# Of the alternative's map, the best of four on development seeds, and that of the codes' own map. Codes alone gain
+# nothing from rates above 1e-3.
+_RATES = (3e-2,)
 _TRAINING: dict[str, Any] = {"hidden": 0, "epochs": 5, "batch_size": 512, "learning_rate": 2e-4, "threads": 1}
 
 
@@ -299,6 +300,8 @@ PAPER = Paper(
             metric="recall@10",
             ablation="the residual level: signs of as many bytes",
             needs=("minilm_short_texts",),
+            fresh_seeds=(101,),
+            trained=False,
         ),
         Claim(
             name="floats-against-codes",
