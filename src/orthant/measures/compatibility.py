@@ -88,19 +88,21 @@ class GainRecovered:
         return self.gain_interval[0] > 0 and self.interval[0] > 0
 
 
-def counterpart_ranks(A: npt.ArrayLike, B: npt.ArrayLike) -> Floats:
+def counterpart_ranks(A: npt.ArrayLike, B: npt.ArrayLike, *, mixed: bool = False) -> Floats:
     """Return at which rank each row of A finds its own row of B, by cosine; 1 is best.
 
     Parameters
     ----------
     A, B : array-like of shape (n, d)
         The same items twice, in the same order.
+    mixed : bool, default False
+        Search among the rows of B and the other rows of A together, as in an index that holds both kinds.
 
     Returns
     -------
     ndarray of shape (n,), float64
-        Ranks from 1 to n; whatever scores as high as the counterpart is counted before it, so a space in which all
-        rows are equal ranks last, not first.
+        Ranks from 1 to n, or to 2 n - 1 where ``mixed``; whatever scores as high as the counterpart is counted before
+        it, so a space in which all rows are equal ranks last, not first.
 
     Raises
     ------
@@ -122,11 +124,16 @@ def counterpart_ranks(A: npt.ArrayLike, B: npt.ArrayLike) -> Floats:
     _same_shape(first, second)
     unit = [side / norms(side)[:, None] for side in (first, second)]
     out = np.empty(len(first))
-    for start, stop in row_chunks(len(first), len(first) * 8):
+    for start, stop in row_chunks(len(first), len(first) * 16):
         scores = unit[0][start:stop] @ unit[1].T
         own = scores[np.arange(stop - start), np.arange(start, stop)]
         # Equal rows may differ in the last bits of their products.
         out[start:stop] = (scores >= own[:, None] - 1e-12).sum(axis=1)
+        if mixed:
+            # Each row finds itself, which does not count.
+            scores = unit[0][start:stop] @ unit[0].T
+            scores[np.arange(stop - start), np.arange(start, stop)] = -np.inf
+            out[start:stop] += (scores >= own[:, None] - 1e-12).sum(axis=1)
     return out
 
 

@@ -32,7 +32,7 @@ class GapAlignment(SpaceMap):
     strength : float, optional
         Share of the gap that is closed, from -2 to 2: 0 changes nothing, at 1 both means coincide before rows are
         brought back to length 1, below 0 the gap widens. Left out, the one from -1 to 1 under which halves of the
-        pairs, held out in turn, find their counterparts best; 0 where nothing beats it.
+        pairs, held out in turn, find their counterparts best among rows of both kinds; 0 where nothing beats it.
     seed : int, default 0
         Of the halves.
     source, target : str, optional
@@ -171,6 +171,6 @@ def _best_strength(source: FloatArray, target: FloatArray, seed: int) -> float:
         gap = target[fitted].mean(axis=0) - source[fitted].mean(axis=0)
         for strength in found:
             moved = (side[judged] + np.float32(sign * strength) * gap for side, sign in ((source, 0.5), (target, -0.5)))
-            found[strength] += float((1 / counterpart_ranks(*moved)).mean())
+            found[strength] += float((1 / counterpart_ranks(*moved, mixed=True)).mean())
     # A tie with doing nothing is no reason to do something.
     return max(found, key=lambda strength: (found[strength], -abs(strength)))

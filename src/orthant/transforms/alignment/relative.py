@@ -10,6 +10,7 @@ import numpy.typing as npt
 from orthant.errors import EncoderMismatchError, InputError, message
 from orthant.estimator import check_is_fitted
 from orthant.kernels.clustering.kmeans import kmeans
+from orthant.kernels.distances import norms
 from orthant.transforms.alignment.spaces import SpaceMap, as_pairs, unit_rows
 from orthant.types import FloatArray, IdArray
 from orthant.validate import as_vectors, check_choice, check_count, check_fraction
@@ -64,8 +65,9 @@ class RelativeRepresentation(SpaceMap):
 
     Notes
     -----
-    ``r(x) = (cos(x, a_1), ..., cos(x, a_m))``. Back in the target space, ``y = (A^T A + r I)^-1 A^T r(x)`` with A the
-    target's anchors. Cosines between relative vectors are not those between the vectors.
+    ``r(x) = (cos(x, a_1), ..., cos(x, a_m))``. Back in the target space, ``y = l (A^T A + r I)^-1 A^T r(x)`` with A
+    the target's anchors and l the mean length of the target's rows about their mean. Cosines between relative vectors
+    are not those between the vectors.
     Cost: O(n m d) to transform; choosing anchors that are spread O(n m d), medoids some rounds of that.
 
     References
@@ -159,7 +161,7 @@ class RelativeRepresentation(SpaceMap):
         self.anchor_rows_ = np.sort(_select(unit_rows(centred), count, self.selection, rng))
         self.anchors_ = self._directions(source[self.anchor_rows_], self.source_mean_, "source")
         self.target_anchors_ = self._directions(target[self.anchor_rows_], self.target_mean_, "target")
-        self.decoder_ = self._decoder()
+        self.decoder_ = self._decoder(float(norms(target - self.target_mean_).mean()))
         self.n_features_in_ = source.shape[1]
         self.n_features_out_ = target.shape[1] if self.space == "target" else count
         return self
@@ -195,11 +197,13 @@ class RelativeRepresentation(SpaceMap):
         Returns
         -------
         ndarray of shape (n, m), or (n, d_target) for ``space="target"``, float32
-            Cosines to the target's anchors; for ``space="target"`` the rows themselves, unit length about the mean.
+            Cosines to the target's anchors; for ``space="target"`` the rows as they are.
         """
         check_is_fitted(self)
-        rows = unit_rows(as_vectors(Y, dim=self.target_anchors_.shape[1]) - self.target_mean_)
-        return rows @ self.target_anchors_.T if self.space == "relative" else rows + self.target_mean_
+        rows = as_vectors(Y, dim=self.target_anchors_.shape[1])
+        if self.space == "target":
+            return rows.copy()
+        return np.matmul(unit_rows(rows - self.target_mean_), self.target_anchors_.T)
 
     def check_anchors(self, other: RelativeRepresentation) -> None:
         """Raise unless another representation has the same anchor items in the same order.
@@ -230,14 +234,14 @@ class RelativeRepresentation(SpaceMap):
             as_vectors(rows, name=f"{side} anchors", nonzero=True)
         return unit_rows(rows - mean)
 
-    def _decoder(self) -> FloatArray:
+    def _decoder(self, length: float) -> FloatArray:
         wide = self.target_anchors_.astype(np.float64)
         if self.space == "relative":
             return np.zeros((0, wide.shape[1]), dtype=np.float32)
         ridge = check_fraction(self.ridge, name="ridge", high=1e6)
         gram = wide.T @ wide
         gram += (ridge * np.trace(gram) / len(gram) + np.finfo(np.float32).eps) * np.eye(len(gram))
-        return np.ascontiguousarray(np.linalg.solve(gram, wide.T).T, dtype=np.float32)
+        return np.ascontiguousarray(length * np.linalg.solve(gram, wide.T).T, dtype=np.float32)
 
 
 def _mean(rows: FloatArray, wanted: bool) -> FloatArray:
