@@ -7,6 +7,7 @@ import pytest
 
 from orthant.artifact import load_artifact
 from orthant.errors import DimensionError, EncoderMismatchError, InputError, NonFiniteError
+from orthant.measures import counterpart_ranks
 from orthant.transforms import LowRankMap, MeanShift, Procrustes
 
 
@@ -134,3 +135,23 @@ def test_a_shift_brings_the_means_together_as_far_as_wanted():
         MeanShift().fit(here, there[:, :2])
     with pytest.raises(InputError, match="strength"):
         MeanShift(strength=3).fit(here)
+
+
+@pytest.fixture(scope="module")
+def text_spaces(data_root):
+    """4,000 short texts by the shipped word table and by MiniLM."""
+    from orthant.datasets import load
+    from orthant.encoders.registry import load_encoder
+
+    found = load("minilm_short_texts")
+    rows = np.random.default_rng(0).choice(len(found.base), 4000, replace=False)
+    return load_encoder("static").encode([found.base_records[i]["text"] for i in rows]), found.base[rows]
+
+
+@pytest.mark.parametrize(("make", "least"), [(Procrustes, 0.55), (LowRankMap, 0.7)])
+def test_w38_vectors_of_one_model_are_found_by_another_s(make, least, text_spaces):
+    old, new = text_spaces
+    mapped = make().fit(old[:3000], new[:3000]).transform(old[3000:])
+    assert (1 / counterpart_ranks(new[3000:], mapped)).mean() > least
+    shuffled = make().fit(old[:3000], np.roll(new[:3000], 1, axis=0)).transform(old[3000:])
+    assert (1 / counterpart_ranks(new[3000:], shuffled)).mean() < 0.05
