@@ -42,8 +42,9 @@ class RelativeRepresentation(SpaceMap):
     space : {"relative", "target"}, default "relative"
         What ``transform`` gives: cosines to the anchors, or the row of the target space that has these cosines to its
         own anchors, by least squares. The latter makes an ordinary map between two spaces of it.
-    ridge : float, default 0.01
-        Penalty of that least squares, as a share of the mean energy of the anchors; larger is smoother. Without
+    ridge : float, default 1.0
+        Penalty of that least squares, as a share of the mean energy of the anchors. Far smaller follows what the two
+        encoders do not share, far larger shrinks all rows to a few directions. Without
         effect, and therefore left alone, for ``space="relative"``.
     seed : int, default 0
         Of the choice of anchors.
@@ -112,7 +113,7 @@ class RelativeRepresentation(SpaceMap):
         selection: str = "uniform",
         center: bool = False,
         space: str = "relative",
-        ridge: float = 0.01,
+        ridge: float = 1.0,
         seed: int = 0,
         source: str | None = None,
         target: str | None = None,
