@@ -27,9 +27,9 @@ _TINY = float(np.finfo(np.float32).tiny)
 class LowRankMap(AffineMap):
     """Map one space to another by an affine regression of limited rank, the nearest one when pairs are plenty.
 
-    Unlike a rotation it can stretch, drop what the target does not know, and join spaces of any two widths. With few
-    pairs it shrinks what it has not seen; compare it with `Procrustes` on held-out pairs below about five pairs for
-    each dimension.
+    Unlike a rotation it can stretch, drop what the target does not know, and join spaces of any two widths. It shrinks
+    directions that the pairs do not show; with fewer than about three pairs for each dimension no map is of use, and
+    `Procrustes` is worth comparing on held-out pairs at any size.
 
     Parameters
     ----------

@@ -16,11 +16,11 @@ _TINY = float(np.finfo(np.float32).tiny)
 
 
 class Procrustes(AffineMap):
-    """Turn one space onto another by an orthogonal map, the safest one when pairs are few.
+    """Turn one space onto another by an orthogonal map, which keeps every angle of the source space.
 
-    A rotation keeps all angles of the source space, so nothing of what the old encoder knew is lost and a thousand
-    pairs are plenty. It cannot bend: where two encoders disagree about what is similar, `LowRankMap` on some thousand
-    pairs comes nearer. Spaces of different width are joined by a map with orthonormal rows or columns.
+    Nothing of what the old encoder knew is lost, and there is nothing to tune; it needs about three pairs for each
+    dimension before it is of use. It cannot bend: where two encoders disagree about what is similar, `LowRankMap`
+    comes nearer. Spaces of different width are joined by a map with orthonormal rows or columns.
 
     Parameters
     ----------
