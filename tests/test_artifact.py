@@ -13,17 +13,34 @@ from orthant.artifact import ARTIFACT_CLASSES, load_artifact, write_artifact
 from orthant.encoders.static import StaticEncoder
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError
 from orthant.quantization import LVQ, SQ8, ProductQuantizer, ResidualQuantizer
-from orthant.transforms import Layer, LeanVec, Network, Reduction
+from orthant.transforms import (
+    DriftCompensator,
+    GapAlignment,
+    Layer,
+    LeanVec,
+    LowRankMap,
+    MeanShift,
+    Network,
+    Procrustes,
+    Reduction,
+    RelativeRepresentation,
+)
 
-X = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
+X = np.random.default_rng(0).standard_normal((100, 8)).astype(np.float32)
 MADE = {
     "quantization.lvq": lambda: LVQ().fit(X),
     "quantization.product": lambda: ProductQuantizer(m=2, bits=4).fit(X),
     "quantization.residual": lambda: ResidualQuantizer(levels=2, bits=4).fit(X),
     "quantization.sq8": lambda: SQ8().fit(X),
+    "transform.drift": lambda: DriftCompensator().fit(X + 1, X),
+    "transform.gap_alignment": lambda: GapAlignment().fit(X + 1, X),
     "transform.leanvec": lambda: LeanVec(dim=3).fit(X),
+    "transform.low_rank_map": lambda: LowRankMap().fit(X, X[:, :3]),
+    "transform.mean_shift": lambda: MeanShift().fit(X, X + 1),
     "transform.network": lambda: Network([Layer("tanh")]),
+    "transform.procrustes": lambda: Procrustes(scale=True).fit(X, X[:, ::-1]),
     "transform.reduction": lambda: Reduction(dim=3).fit(X),
+    "transform.relative": lambda: RelativeRepresentation(space="target").fit(X, X[:, :3]),
 }
 
 

@@ -18,6 +18,7 @@ from orthant.validate import as_vectors
 
 __all__ = ["DriftCompensator"]
 
+_KIND = "transform.drift"
 _FEW_QUERIES = 100
 
 
@@ -70,7 +71,7 @@ class DriftCompensator(SpaceMap):
     (True, 1.0)
     """
 
-    _kind: ClassVar[str] = "transform.drift"
+    _kind: ClassVar[str] = _KIND
     _arrays: ClassVar[tuple[str, ...]] = ("drift",)
     _figures: ClassVar[tuple[str, ...]] = ("explained_share",)
 

@@ -16,6 +16,7 @@ from orthant.validate import as_vectors, check_count, check_fraction
 
 __all__ = ["GapAlignment"]
 
+_KIND = "transform.gap_alignment"
 _STRENGTHS = tuple(round(-1 + 0.2 * i, 1) for i in range(11))
 _MOST_JUDGED = 2_000
 
@@ -72,7 +73,7 @@ class GapAlignment(SpaceMap):
     True
     """
 
-    _kind: ClassVar[str] = "transform.gap_alignment"
+    _kind: ClassVar[str] = _KIND
     _arrays: ClassVar[tuple[str, ...]] = ("shift",)
     _figures: ClassVar[tuple[str, ...]] = ("gap_norm", "separability", "strength")
 

@@ -15,6 +15,7 @@ from orthant.validate import check_count, check_fraction
 
 __all__ = ["LowRankMap"]
 
+_KIND = "transform.low_rank_map"
 _RIDGES = (1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 3.0)
 _HELD_OUT = 0.2
 _LEAST_TO_HOLD_OUT = 20
@@ -84,7 +85,7 @@ class LowRankMap(AffineMap):
     (True, 2)
     """
 
-    _kind: ClassVar[str] = "transform.low_rank_map"
+    _kind: ClassVar[str] = _KIND
     _figures: ClassVar[tuple[str, ...]] = ("normalizes", "rank", "ridge", "held_out_cosine")
 
     rank_: int

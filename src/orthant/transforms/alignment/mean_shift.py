@@ -15,6 +15,7 @@ from orthant.validate import as_vectors, check_choice, check_fraction
 
 __all__ = ["MeanShift"]
 
+_KIND = "transform.mean_shift"
 _UNIT = ("none", "before", "after", "both")
 
 
@@ -56,7 +57,7 @@ class MeanShift(SpaceMap):
     [[5.0, 5.0]]
     """
 
-    _kind: ClassVar[str] = "transform.mean_shift"
+    _kind: ClassVar[str] = _KIND
     _arrays: ClassVar[tuple[str, ...]] = ("shift",)
 
     shift_: FloatArray

@@ -11,6 +11,7 @@ from orthant.transforms.alignment.spaces import AffineMap, Float64Array, as_pair
 
 __all__ = ["Procrustes"]
 
+_KIND = "transform.procrustes"
 _RIDGE = 1e-3
 _TINY = float(np.finfo(np.float32).tiny)
 
@@ -71,7 +72,7 @@ class Procrustes(AffineMap):
     True
     """
 
-    _kind: ClassVar[str] = "transform.procrustes"
+    _kind: ClassVar[str] = _KIND
     _figures: ClassVar[tuple[str, ...]] = ("normalizes", "scale")
 
     scale_: float

@@ -17,6 +17,7 @@ from orthant.validate import as_vectors, check_choice, check_count, check_fracti
 
 __all__ = ["RelativeRepresentation"]
 
+_KIND = "transform.relative"
 _SELECTIONS = ("uniform", "spread", "medoids", "first")
 _SPACES = ("relative", "target")
 
@@ -89,7 +90,7 @@ class RelativeRepresentation(SpaceMap):
     True
     """
 
-    _kind: ClassVar[str] = "transform.relative"
+    _kind: ClassVar[str] = _KIND
     _arrays: ClassVar[tuple[str, ...]] = (
         "anchor_rows",
         "anchors",
