@@ -97,9 +97,9 @@ class GraphReading:
         return self._tuning
 
     @property
-    def has_queries(self) -> bool:
-        """Whether sample queries are kept, for ``tune`` and ``calibrate``."""
-        return self._sample is not None
+    def queries(self) -> FloatArray | None:
+        """Sample queries given before, shape (q, dim), distinct; None without any."""
+        return None if self._sample is None else np.concatenate(self._sample.parts())
 
     def __len__(self) -> int:
         """Return the number of live vectors."""
