@@ -34,8 +34,8 @@ class CollectionStats:
         Per space: definition, live vectors, dead slots, bytes on disk, dead share; ``plan``, how it is searched
         (``"scan"``, ``"graph"`` or ``"graph+tail"``), and ``graph``: rows, dead rows among them, rows of the scanned
         ``tail``, bytes, the generation it was made of, its calibrated recall table, ``tuning``, what learning from
-        queries brought, and ``problem`` where its file cannot be used. Without a graph, ``graph`` is None, or holds only
-        the problem.
+        queries brought, and ``problem`` where its file cannot be used. Without a graph, ``graph`` is None, or holds
+        only the problem.
     fields : dict of str to dict
         Per metadata field: types with counts, distinct values, smallest and largest.
     sparse : dict of str to dict
