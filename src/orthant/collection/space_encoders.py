@@ -259,7 +259,7 @@ class SpaceEncoders:
         return self._known[name] if self._fits(name) else None
 
     def _fits(self, name: str) -> bool:
-        """Whether the encoder in use is that of the space: an upgrade, here or in another process, may have changed it."""
+        """Whether the encoder in use is still that of the space; an upgrade, maybe of another process, changes it."""
         if name not in self._known:
             return False
         space = self._space(name)
@@ -273,7 +273,9 @@ class SpaceEncoders:
         names : mapping of str to str
             New names by the former ones; every other encoder stays where it is.
         """
-        moved = {new: (self._known.pop(old), self._loadable.pop(old)) for old, new in names.items() if old in self._known}
+        moved = {
+            new: (self._known.pop(old), self._loadable.pop(old)) for old, new in names.items() if old in self._known
+        }
         for name, (encoder, loadable) in moved.items():
             self._known[name], self._loadable[name] = encoder, loadable
 

@@ -143,17 +143,8 @@ class Store:
             found[name] = space if graph is space.graph else replace(space, graph=graph)
         whole = {name: state.index for name, state in start.sparse.items() if state.problem is None}
         sparse = sparse_tables.read_states(connection, self.database, whole, gone=gone, first_row=start.next_row)
-        generation = Generation(
-            meta.generation,
-            meta.next_row,
-            live,
-            columns,
-            lexical,
-            found,
-            sparse,
-            fusion=read_fusion(connection, self.database),
-            upgrade=UpgradeState.read(meta.upgrade),
-        )
+        settings = (read_fusion(connection, self.database), UpgradeState.read(meta.upgrade))
+        generation = Generation(meta.generation, meta.next_row, live, columns, lexical, found, sparse, *settings)
         if generation.count != meta.records:
             raise self.database.corrupted(f"{generation.count} records where {meta.records} were committed")
         return generation

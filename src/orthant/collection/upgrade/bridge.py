@@ -77,9 +77,7 @@ class BridgedIndex:
             Q = np.concatenate([Q, np.zeros((len(Q), missing), dtype=np.float32)], axis=1)
         return fresh, np.ascontiguousarray(Q[:, : self._mapped_dim])
 
-    def search(
-        self, Q: FloatArray, k: int = 10, *, allowed: BitmapArray | None = None, **settings: Any
-    ) -> Hits:
+    def search(self, Q: FloatArray, k: int = 10, *, allowed: BitmapArray | None = None, **settings: Any) -> Hits:
         """Return the k best live, allowed rows of each query.
 
         Parameters

@@ -91,7 +91,15 @@ class UpgradePlan:
     """
 
     def __init__(
-        self, collection: Collection, encoder: Any, loadable: str | None, *, using: str, space: str, pairs: int, seed: int
+        self,
+        collection: Collection,
+        encoder: Any,
+        loadable: str | None,
+        *,
+        using: str,
+        space: str,
+        pairs: int,
+        seed: int,
     ) -> None:
         self._collection, self._encoder, self._loadable = collection, encoder, loadable
         self._store = collection._store
@@ -264,7 +272,9 @@ class UpgradePlan:
         if self._using == "auto":
             self._choose(self._sampled(progress=progress))
         fresh = define_space(f"{self.space}.next", self._encoder, dim=None, metric=old.metric, loadable=self._loadable)
-        state = UpgradeState(self.space, self._using, self._loadable, self._encoder.fingerprint, filling=(fresh[0].name,))
+        state = UpgradeState(
+            self.space, self._using, self._loadable, self._encoder.fingerprint, filling=(fresh[0].name,)
+        )
         spaces = [fresh]
         if self._using != "reencode":
             if old.metric != "cosine":
@@ -279,9 +289,7 @@ class UpgradePlan:
             dim = bridge.documents(sample.old[:1]).shape[1]
             mapped = SpaceDefinition(f"{self.space}.mapped", dim, "cosine").validated()
             spaces.append((mapped, np.zeros((0, dim), dtype=np.float32)))
-            state = replace(
-                state, weight=bridge.weight, scales=bridge.scales, filling=(*state.filling, mapped.name)
-            )
+            state = replace(state, weight=bridge.weight, scales=bridge.scales, filling=(*state.filling, mapped.name))
         cutover.begin(self._store, state, spaces)
         self._collection._encoders.adopt(state.fresh, self._encoder, loadable=self._loadable)
 
@@ -345,7 +353,9 @@ class UpgradePlan:
             chosen = list(unresolved) if ids is None else list(ids)
             unknown = [key for key in chosen if key not in dict(state.failed)]
             if unknown:
-                raise InputError(message(f"id {unknown[0]!r}, which did not fail", "ids of status().failed", "check it"))
+                raise InputError(
+                    message(f"id {unknown[0]!r}, which did not fail", "ids of status().failed", "check it")
+                )
             cutover.note(self._store, replace(state, accepted=tuple(sorted({*state.accepted, *chosen}))))
             return len(set(chosen) & set(unresolved))
 

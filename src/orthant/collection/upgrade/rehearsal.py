@@ -60,7 +60,7 @@ class Rehearsal:
     using : str
         The way.
     metric : str
-        ``"ndcg@10"`` with judgements, else ``"overlap@10"``: the share of the new model's own ten nearest that is found.
+        ``"ndcg@10"`` with judgements, else ``"overlap@10"``: the share of the new model's own ten nearest found.
     queries, documents : int
         How many were compared.
     arms : dict of str to float
@@ -194,7 +194,9 @@ def rehearse(
     """
     if judgements is not None:
         names = set(sample.ids)
-        kept = [i for i, q in enumerate(query_ids) if any(g > 0 and d in names for d, g in judgements.get(q, {}).items())]
+        kept = [
+            i for i, q in enumerate(query_ids) if any(g > 0 and d in names for d, g in judgements.get(q, {}).items())
+        ]
         fresh, former, query_ids = fresh[kept], former[kept], [query_ids[i] for i in kept]
     if len(fresh) < _LEAST_QUERIES:
         raise InputError(

@@ -86,11 +86,13 @@ def verdict(found: Rehearsal) -> tuple[str, str]:
     judged = found.metric.startswith("ndcg")
     if judged and low <= 0:
         return "don't", (
-            f"The new model is no better than the old one on these queries beyond doubt: {gain.gain:+.4f} {found.metric}, "
-            f"interval {low:+.4f} to {high:+.4f}. Ask more queries, or keep the old model."
+            f"The new model is no better than the old one on these queries beyond doubt: {gain.gain:+.4f} "
+            f"{found.metric}, interval {low:+.4f} to {high:+.4f}. Ask more queries, or keep the old model."
         )
-    told = "" if judged else (
-        " Without judgements this says how near the new model's own neighbours are, not whether they are better."
+    told = (
+        ""
+        if judged
+        else (" Without judgements this says how near the new model's own neighbours are, not whether they are better.")
     )
     at = found.shares["0.00"]
     if found.using == "reencode":
@@ -98,10 +100,10 @@ def verdict(found: Rehearsal) -> tuple[str, str]:
     if at.interval[0] <= 0:
         first = next((share for share, one in found.shares.items() if one.interval[0] > 0), "1.00")
         return "reencode", (
-            f"Mapped vectors recover {at.share:.2f} of the gain (interval {at.interval[0]:.2f} to {at.interval[1]:.2f}): "
-            f"nothing beyond doubt. From {float(first):.0%} encoded again it is worth it.{told}"
+            f"Mapped vectors recover {at.share:.2f} of the gain (interval {at.interval[0]:.2f} to "
+            f"{at.interval[1]:.2f}): nothing beyond doubt. From {float(first):.0%} encoded again it is worth it.{told}"
         )
     return "do", (
-        f"Mapped vectors recover {at.share:.2f} of the gain with no record encoded again (interval {at.interval[0]:.2f} "
-        f"to {at.interval[1]:.2f}).{told}"
+        f"Mapped vectors recover {at.share:.2f} of the gain with no record encoded again (interval "
+        f"{at.interval[0]:.2f} to {at.interval[1]:.2f}).{told}"
     )
