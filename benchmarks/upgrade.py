@@ -46,9 +46,11 @@ class Table:
         self._other = np.ones(self.dim, dtype=np.float32)
 
     def encode(self, items: Any, **_: Any) -> np.ndarray:
+        """Return the kept vectors."""
         return np.stack([self._rows.get(item, self._other) for item in items])
 
     def encode_with_report(self, items: Any, **_: Any) -> tuple[np.ndarray, EncodeReport]:
+        """Return the same with an empty report."""
         return self.encode(items), EncodeReport(items=len(items))
 
 
@@ -148,11 +150,8 @@ def main(names: Sequence[str]) -> None:
                 out[f"{name}: {old} to {new}, {way}"] = found
                 line = " ".join(f"{one['gain_recovered']:+.2f}" for one in found["migration"].values())
                 first = found["rehearsal"]["0.00"]
-                print(
-                    f"{name} {old}->{new} {way}: {found['old']} {found['new']} | {line} | rehearsed {first['gain_recovered']:+.2f} "
-                    f"{first['interval']} {found['action']}",
-                    flush=True,
-                )
+                rehearsed = f"rehearsed {first['gain_recovered']:+.2f} {first['interval']} {found['action']}"
+                print(f"{name} {old}->{new} {way}: {found['old']} {found['new']} | {line} | {rehearsed}", flush=True)
     context = {"python": platform.python_version(), "machine": platform.machine(), "seed": 0}
     RESULT.write_text(json.dumps({"results": out, "context": context}, indent=1) + "\n")
 

@@ -88,7 +88,8 @@ def read_meta(connection: sqlite3.Connection, database: Database) -> Meta:
     """
     found = dict(connection.execute("SELECT key, value FROM meta"))
     try:
-        meta = Meta(*(int(found[name]) for name in ("generation", "next_row", "purged_through", "records")))
+        first, row, purged, records = (int(found[k]) for k in ("generation", "next_row", "purged_through", "records"))
+        meta = Meta(first, row, purged, records)
         meta = replace(meta, restored_at=int(found.get("restored_at", 0)), upgrade=found.get("upgrade", ""))
         _require(database, found.pop("crc") == str(_meta_checksum(found)), "the table of counters")
     except (KeyError, ValueError, TypeError) as error:

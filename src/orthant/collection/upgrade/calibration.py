@@ -63,7 +63,7 @@ def blend(fresh: FloatArray, older: FloatArray, encoded: np.ndarray) -> FloatArr
     --------
     >>> import numpy as np
     >>> fresh, older = np.array([[9.0, 8.0, 0.0]]), np.array([[0.2, 0.9, 0.5]])
-    >>> blend(fresh, older, np.array([True, True, False])).round(1).tolist()
+    >>> blend(fresh, older, np.array([True, True, False])).astype(float).round(1).tolist()
     [[0.9, 0.2, 0.5]]
     """
     out = np.array(older, dtype=np.float32)

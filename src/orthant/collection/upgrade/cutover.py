@@ -20,6 +20,7 @@ from orthant.collection.storage.database import DATABASE_FORMAT
 from orthant.collection.storage.files import storage_error
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.new_spaces import delete_space, replace_space, require_free, with_spaces
+from orthant.collection.storage.segments import Extent, SegmentState
 from orthant.collection.storage.store import Store
 from orthant.collection.upgrade.state import NO_UPGRADE, UpgradeState
 from orthant.errors import InputError, message
@@ -140,7 +141,8 @@ def fill(store: Store, name: str, rows: IdArray, X: FloatArray, *, state: Upgrad
             merging.drop(store, name)
             now = store.generation
             space = now.spaces[name]
-        changed, extents = [], []
+        changed: list[SegmentState] = []
+        extents: list[Extent] = []
         if len(rows):
             # Rows ascend within a segment, so what comes late goes on where it fits, or begins a new one.
             fitting = [v.state for v in space.segments if not len(v.rows) or int(v.rows[-1]) < int(rows[0])]

@@ -181,7 +181,7 @@ def make_map(using: str, *, source: str | None = None, target: str | None = None
     """
     from orthant import transforms
 
-    ends = {"source": source, "target": target}
+    ends: dict[str, Any] = {"source": source, "target": target}
     if using == "procrustes":
         return transforms.Procrustes(**ends)
     if using == "drift":

@@ -236,9 +236,9 @@ def _scores(Q: FloatArray, X: FloatArray, metric: str) -> FloatArray:
         return 2 * (Q @ X.T) - np.einsum("ij,ij->i", X, X)[None] - np.einsum("ij,ij->i", Q, Q)[:, None]
     if metric == "cosine":
         lengths = np.linalg.norm(X, axis=1)
-        X = X / np.where(lengths > 0, lengths, 1.0)[:, None]
+        X = (X / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(np.float32)
         near = np.linalg.norm(Q, axis=1)
-        Q = Q / np.where(near > 0, near, 1.0)[:, None]
+        Q = (Q / np.where(near > 0, near, 1.0)[:, None]).astype(np.float32)
     return np.ascontiguousarray(Q @ X.T, dtype=np.float32)
 
 

@@ -146,7 +146,9 @@ def encode_rest(
     failed : dict of str to str
         Records that were tried in vain.
     """
-    encoded, failed, tried = 0, {}, set()
+    encoded = 0
+    failed: dict[str, str] = {}
+    tried: set[int] = set()
     while True:
         now = store.refreshed()
         state = now.upgrade
