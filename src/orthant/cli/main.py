@@ -69,7 +69,19 @@ def application() -> typer.Typer:
         pass
 
     collections = (demo, add, search, why_not, monitor, evaluate, stats, check, dedup, exporting, importing, snapshot)
-    for verb in (*collections, upgrade, tune, tune_fusion, train, export_encoder, doctor, warmup, papers, reproduce, bench):
+    for verb in (
+        *collections,
+        upgrade,
+        tune,
+        tune_fusion,
+        train,
+        export_encoder,
+        doctor,
+        warmup,
+        papers,
+        reproduce,
+        bench,
+    ):
         verb.register(app)
     return app
 

@@ -338,7 +338,7 @@ def publish_index(
         files=store.files,
     )
     store.publish(_with_graph(now, name, saved), lambda connection: None)
-    graphs.keep_only(store.path, space.definition.place, saved.number)
+    graphs.keep_only(store.path, now.spaces[name].definition.place, saved.number)
     # What is searched from now on is the mapped file and the mapped segments, as after opening; the copies that were
     # made on the way are given back.
     store.generation.spaces[name].attached_graph()
