@@ -69,19 +69,8 @@ def application() -> typer.Typer:
         pass
 
     collections = (demo, add, search, why_not, monitor, evaluate, stats, check, dedup, exporting, importing, snapshot)
-    for verb in (
-        *collections,
-        upgrade,
-        tune,
-        tune_fusion,
-        train,
-        export_encoder,
-        doctor,
-        warmup,
-        papers,
-        reproduce,
-        bench,
-    ):
+    changes = (upgrade, tune, tune_fusion, train, export_encoder)
+    for verb in (*collections, *changes, doctor, warmup, papers, reproduce, bench):
         verb.register(app)
     return app
 
