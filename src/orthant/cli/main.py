@@ -62,7 +62,7 @@ def application() -> typer.Typer:
 
     @app.callback()
     def _root(
-        version: bool = typer.Option(False, "--version", callback=show_version, is_eager=True, help="Print the version."),
+        version: bool = typer.Option(False, "--version", callback=show_version, is_eager=True, help="Print version."),
     ) -> None:
         pass
 
