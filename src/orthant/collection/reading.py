@@ -38,6 +38,7 @@ from orthant.collection.stages.options import StageOptions, check_stages
 from orthant.collection.storage import tables
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
+from orthant.collection.upgrade.asking import again_after_cut_over, for_bridge, same_space
 from orthant.encoders.sparse.rows import SparseVector
 from orthant.errors import InputError, NotFoundError, message
 from orthant.kernels import bitmaps
@@ -409,6 +410,7 @@ class CollectionReader(ExportReading, SearchByExample, Insight, CleaningMethods,
             facets=facets,
         )[0]
 
+    @again_after_cut_over
     def search_many(
         self,
         queries: Sequence[str | npt.ArrayLike | None],
@@ -540,7 +542,9 @@ class CollectionReader(ExportReading, SearchByExample, Insight, CleaningMethods,
         options = check_options(chosen, records=now.count, space=space, k=k, stages=stages, stored=fused, **settings)
         definition = None if space not in now.spaces else now.spaces[space].definition
         legs: Mode = chosen if options.space is not None else "lexical"
-        ready = encode_queries(texts, given, mode=legs, space=space, definition=definition, encoders=self._encoders)
+        with same_space(self._store, now, space):
+            ready = encode_queries(texts, given, mode=legs, space=space, definition=definition, encoders=self._encoders)
+        ready, options = for_bridge(ready, options, now, self._encoders)
         return ready if asked is None else asked.added_to(ready), options
 
     # ---- figures and files ---------------------------------------------------------------------------------------

@@ -26,9 +26,13 @@ from orthant.encoders.sparse.rows import SparseVector
 from orthant.kernels import bitmaps
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, SearchCost
 
-__all__ = ["Mode", "Query", "SearchOptions", "execute", "rank_queries"]
+__all__ = ["Mode", "Query", "SearchOptions", "SpaceChangedError", "execute", "rank_queries"]
 
 Mode = Literal["dense", "lexical", "sparse", "hybrid"]
+
+
+class SpaceChangedError(Exception):
+    """The space got another encoder between the encoding of a query and its search: encode it again."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class SearchOptions:
     syntax: Literal["operators", "plain"]
     stages: StageOptions
     sparse_space: str | None = None
+    fingerprint: str | None = None
 
     @property
     def reach(self) -> int:
@@ -399,6 +404,8 @@ def _dense(
 ) -> Hits | None:
     if options.space is None or options.space not in generation.spaces:
         return None
+    if options.fingerprint not in (None, generation.spaces[options.space].definition.fingerprint):
+        raise SpaceChangedError
     index = dense_index(generation, options.space)
     size = _leg_size(options, generation)
     ids = np.full((len(queries), size), -1, dtype=np.int64)

@@ -49,6 +49,8 @@ class SpaceDefinition:
         Name under which the encoder can be loaded again, such as ``"static"``.
     fingerprint : str or None
         Fingerprint of the encoder; None for a space whose vectors the user brings.
+    folder : str or None
+        Folder of its files where that is not the name: an upgrade gives a space another name and moves no file.
     """
 
     name: str
@@ -57,6 +59,12 @@ class SpaceDefinition:
     dtype: str = "float32"
     encoder: str | None = None
     fingerprint: str | None = None
+    folder: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Name of the folder, and of the rows in the tables, that hold its vectors."""
+        return self.folder or self.name
 
     def validated(self) -> SpaceDefinition:
         """Return self, or say what cannot be a space.
@@ -83,7 +91,11 @@ class SpaceDefinition:
         str
             Keys sorted.
         """
-        return json.dumps(asdict(self), sort_keys=True)
+        record = asdict(self)
+        if self.folder is None:
+            # As releases without this field wrote it.
+            del record["folder"]
+        return json.dumps(record, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> SpaceDefinition:
