@@ -23,6 +23,7 @@ _WIDER = 4
 """Candidates by centroids are so many times those by decoded tokens."""
 _BATCH_ROWS = 1 << 15
 _ROUNDS = 8
+_CODE_TOKENS = 1 << 14
 
 
 class Residual:
@@ -179,6 +180,7 @@ def residual_stage(
     wanted = cells if cells is not None else 1 << round(float(np.log2(8 * np.sqrt(max(1, expected)))))
     wanted = max(1, min(wanted, max(1, len(values) // 16)) if cells is None else min(wanted, len(values)))
     found = kmeans(values, wanted, seed=seed, iterations=_ROUNDS, batch_rows=_BATCH_ROWS)
-    left = values - found.centroids[found.labels]
+    rows = np.random.default_rng(seed).permutation(len(values))[:_CODE_TOKENS]
+    left = values[rows] - found.centroids[found.labels[rows]]
     quantizer = ProductQuantizer(m=parts, iterations=_ROUNDS, seed=seed).fit(left)
     return Residual(found.centroids, quantizer, probes=probes, prune=prune)

@@ -89,7 +89,7 @@ def check_settings(
         raise InputError(message(given, "a FixedDimensionalEncoding", "pass one, fitted or not"))
     seed = check_count(seed, name="seed", minimum=0)
     chosen = check_choice("product" if codes is None else codes, ("product", "graph"), name="codes")
-    made = FixedDimensionalEncoding(seed=seed) if encoding is None else encoding
+    made = FixedDimensionalEncoding(normalize=True, seed=seed) if encoding is None else encoding
     return Settings(
         method=method,
         exact_below=check_count(exact_below, name="exact_below", minimum=0),
@@ -184,6 +184,7 @@ def make_stage(method: str, sample: Ragged, settings: Settings, *, expected: int
     encoding = FixedDimensionalEncoding(**settings.encoding.get_params())
 
     def fit(vectors: FloatArray) -> ProductQuantizer:
+        # Hundreds of books of 256 entries each: 16 rows for each entry are enough to tell where they lie.
         parts = _parts(vectors.shape[1], settings.block)
         return ProductQuantizer(m=parts, iterations=_CODE_ROUNDS, seed=settings.seed).fit(vectors)
 

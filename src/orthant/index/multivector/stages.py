@@ -351,7 +351,7 @@ def encoded_stage(
     codes : {"product", "graph"}
         Codes that are scanned, or a graph over whole vectors.
     fit : callable of ndarray
-        Makes a fitted quantizer.
+        Makes a fitted quantizer of at most 4,096 encodings.
 
     Returns
     -------
@@ -361,5 +361,4 @@ def encoded_stage(
     encoding.fit(sample)
     if codes == "graph":
         return Linked(encoding, Graph(encoding.dim_, "dot", seed=int(encoding.seed)))
-    vectors = np.concatenate([encoding.transform(part) for part in _in_parts(sample)])
-    return Coded(encoding, fit(vectors))
+    return Coded(encoding, fit(encoding.transform(_in_parts(sample)[0])))
