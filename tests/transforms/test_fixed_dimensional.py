@@ -1,4 +1,4 @@
-"""What must hold of every encoding: the bound by MaxSim, equality for single tokens, both sides alike, no silent mix."""
+"""What must hold of every encoding: bounded by MaxSim, equal to it for single tokens, both sides alike, no mix."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -25,7 +27,7 @@ def folding(dim, *, repetitions=3, bits=2, inner=None, final=None, dense=False, 
 def definition(values, offsets, how, *, mean, fill):
     """One loop for each sentence of the definition, in float64."""
     rows = []
-    for a, b in zip(offsets[:-1], offsets[1:], strict=True):
+    for a, b in itertools.pairwise(offsets):
         tokens, blocks = values[a:b].astype(np.float64), []
         for r in range(how.repetitions):
             planes = how.planes[:, r * how.bits : (r + 1) * how.bits]

@@ -104,7 +104,7 @@ def write_sets(
     for name in sets.names:
         like = sets.blocks[0].extras[name]
         extras[name] = [like.dtype.newbyteorder("<").str, *like.shape[1:]]
-        arrays[name] = (sets.extra(name, part) for part in _in_parts(rows))
+        arrays[name] = _kept(sets, name, rows)
     learned = _learned(stage)
     arrays |= {name: [array] for name, array in learned.items()}
     body = {
@@ -127,6 +127,12 @@ def write_sets(
 def _in_parts(rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
     for start in range(0, len(rows), _PART_ROWS):
         yield rows[start : start + _PART_ROWS]
+
+
+def _kept(sets: Sets, name: str, rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[Any]]:
+    # A function, so that each generator keeps the name that it was made with.
+    for part in _in_parts(rows):
+        yield sets.extra(name, part)
 
 
 def _encoding_of(stage: Stage | None) -> FixedDimensionalEncoding | None:

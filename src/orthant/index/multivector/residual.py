@@ -89,7 +89,7 @@ class Residual:
         Returns
         -------
         Proposal
-            At most ``count`` rows for each query; fewer where the cells probed hold fewer.
+            ``count`` rows for each query, or all that are allowed.
         """
         selection = sets.rows.select(allowed)
         keep = np.zeros(sets.rows.total, dtype=bool)
@@ -98,10 +98,13 @@ class Residual:
         else:
             for start, block, mask in zip(sets.rows.starts, sets.blocks, selection.masks, strict=False):
                 keep[start : start + len(block.rows)] = True if mask is None else mask
-        found, compared, read = [], 0, 0
+        found, compared, read, kept = [], 0, 0, int(np.count_nonzero(keep))
         for i in range(len(queries)):
             table = np.ascontiguousarray(self.centroids @ queries[i].T)
-            rows, scores, seen = self._by_cells(sets, table, keep)
+            rows, scores, seen = self._by_cells(sets, table, keep, probe=selection.rows is None)
+            if len(rows) < min(count, kept):
+                # The probed cells hold too few: a page must not come out short for that.
+                rows, scores, seen = self._by_cells(sets, table, keep, probe=False)
             compared, read = compared + len(rows), read + 4 * seen
             rows = rows[candidate_rows(scores[None], _WIDER * count)[0]]
             if len(rows) > count:
@@ -114,8 +117,10 @@ class Residual:
             found.append(rows)
         return Proposal(found, compared, read)
 
-    def _by_cells(self, sets: Sets, table: FloatArray, keep: npt.NDArray[np.bool_]) -> tuple[IdArray, FloatArray, int]:
-        """Return the kept rows with a token in a probed cell, their scores by centroids, and the tokens looked at."""
+    def _by_cells(
+        self, sets: Sets, table: FloatArray, keep: npt.NDArray[np.bool_], *, probe: bool
+    ) -> tuple[IdArray, FloatArray, int]:
+        """Return kept rows, with ``probe`` those in probed cells only, their scores, and the tokens looked at."""
         probes = min(self.probes, len(table))
         probed = np.zeros(len(table), dtype=bool)
         probed[np.argpartition(-table, probes - 1, axis=0)[:probes].ravel()] = True
@@ -123,7 +128,7 @@ class Residual:
         counted = best >= self.prune * best.max()
         rows, scores, seen = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)], 0
         for start, block in zip(sets.rows.starts, sets.blocks, strict=False):
-            inner = _holding(block, probed)
+            inner = _holding(block, probed) if probe else np.arange(len(block.rows))
             inner = inner[keep[start + inner]]
             spans = block.spans[inner]
             seen += int((spans[:, 1] - spans[:, 0]).sum())
