@@ -151,7 +151,7 @@ class MultiVectorReading:
             selection = state.sets.rows.select(rows)
             (ids, scores, counts), spent = scan(state.sets, queries, wanted, selection=selection, threads=threads)
             return Hits(ids, scores, counts, _cost(selection.plan, spent, began, {}))
-        proposal = stage.rows(state.sets, queries, width, rows, threads)
+        proposal = stage.rows(state.sets, queries, width, wanted, rows, threads)
         # A graph may be younger than these sets: what they lack is not among the rows.
         (ids, scores, counts), spent = exact_top(state.sets, queries, proposal.rows, wanted, scored=asked)
         told = {"effort": width, "proposal_compared": proposal.compared, "proposal_bytes": proposal.bytes_read}

@@ -169,7 +169,7 @@ def _figures(
     name: str, effort: int, sets: Sets, stage: Stage, queries: Ragged, truth: Any, threads: int | None
 ) -> MethodFigures:
     began = time.perf_counter()
-    proposal = stage.rows(sets, queries, effort, None, threads)
+    proposal = stage.rows(sets, queries, effort, truth.shape[1], None, threads)
     (found, _, _), spent = exact_top(sets, queries, proposal.rows, truth.shape[1])
     seconds = time.perf_counter() - began
     recalls = np.asarray(recall_per_query(found, truth))

@@ -70,7 +70,7 @@ class Residual:
     def remove(self, ids: IdArray) -> None:
         """Do nothing: dead sets are passed over."""
 
-    def rows(self, sets: Sets, queries: Ragged, count: int, allowed: Any, threads: int | None) -> Proposal:
+    def rows(self, sets: Sets, queries: Ragged, count: int, least: int, allowed: Any, threads: int | None) -> Proposal:
         """Return rows that are near by centroids and then by decoded tokens.
 
         Parameters
@@ -81,6 +81,8 @@ class Residual:
             Queries.
         count : int
             Candidates of each.
+        least : int
+            Hits wanted, which there must be candidates for.
         allowed : ndarray or None
             Checked ``allowed``.
         threads : int, optional
@@ -89,7 +91,7 @@ class Residual:
         Returns
         -------
         Proposal
-            ``count`` rows for each query, or all that are allowed.
+            At most ``count`` rows for each query; ``least`` where so many are allowed.
         """
         selection = sets.rows.select(allowed)
         keep = np.zeros(sets.rows.total, dtype=bool)
@@ -102,7 +104,7 @@ class Residual:
         for i in range(len(queries)):
             table = np.ascontiguousarray(self.centroids @ queries[i].T)
             rows, scores, seen = self._by_cells(sets, table, keep, probe=selection.rows is None)
-            if len(rows) < min(count, kept):
+            if len(rows) < min(least, kept):
                 # The probed cells hold too few: a page must not come out short for that.
                 rows, scores, seen = self._by_cells(sets, table, keep, probe=False)
             compared, read = compared + len(rows), read + 4 * seen

@@ -94,7 +94,7 @@ class Stage(Protocol):
         """Forget sets."""
         ...
 
-    def rows(self, sets: Sets, queries: Ragged, count: int, allowed: Any, threads: int | None) -> Proposal:
+    def rows(self, sets: Sets, queries: Ragged, count: int, least: int, allowed: Any, threads: int | None) -> Proposal:
         """Return rows to score for each query, and what finding them cost."""
         ...
 
@@ -164,7 +164,7 @@ class Linked:
         """
         self.graph.remove(ids)
 
-    def rows(self, sets: Sets, queries: Ragged, count: int, allowed: Any, threads: int | None) -> Proposal:
+    def rows(self, sets: Sets, queries: Ragged, count: int, least: int, allowed: Any, threads: int | None) -> Proposal:
         """Return the rows that a walk finds.
 
         Parameters
@@ -175,6 +175,8 @@ class Linked:
             Queries.
         count : int
             Candidates of each.
+        least : int
+            Hits wanted, which there must be candidates for.
         allowed : ndarray or None
             Checked ``allowed``.
         threads : int, optional
@@ -237,7 +239,7 @@ class Coded:
     def remove(self, ids: IdArray) -> None:
         """Do nothing: dead sets are passed over."""
 
-    def rows(self, sets: Sets, queries: Ragged, count: int, allowed: Any, threads: int | None) -> Proposal:
+    def rows(self, sets: Sets, queries: Ragged, count: int, least: int, allowed: Any, threads: int | None) -> Proposal:
         """Return the rows of the best codes.
 
         Parameters
@@ -248,6 +250,8 @@ class Coded:
             Queries.
         count : int
             Candidates of each.
+        least : int
+            Hits wanted, which there must be candidates for.
         allowed : ndarray or None
             Checked ``allowed``.
         threads : int, optional
