@@ -2,11 +2,12 @@
 
     python benchmarks/multivector.py
 
-Tokens are those of the trained model of ``examples/training/token-minilm.yaml`` (``benchmarks/training.py`` trains it),
-on documents of sets that it was not trained on, copied with noise until there are enough, since encoding a hundred
-thousand texts would take hours: a query's neighbours are then partly copies of each other, which is harder to tell apart
-than new documents would be. The effort of each method is chosen on half of the queries and judged on the other half. One
-thread, one query at a time; run it alone on the machine, within 5 minutes. The PLAID-like arm is ours: centroids, inverted lists, pruning, residual codes.
+Tokens are those of the trained model of ``examples/training/token-minilm.yaml`` (``benchmarks/training.py`` trains
+it), on documents of sets that it was not trained on, copied with noise until there are enough, since encoding a hundred
+thousand texts would take hours: a query's neighbours are then partly copies of each other, which are harder to tell
+apart than new documents would be. The effort of each method is chosen on half of the queries and judged on the other
+half. One thread, one query at a time; run it alone on the machine. The PLAID-like arm is ours: centroids, inverted
+lists, pruning, residual codes.
 """
 
 from __future__ import annotations
