@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,9 @@ def encode_tokens(
     path = folder / f"{judged.name.replace('/', '-')}-tokens-{digest}.npz"
     found = _read(path, judged.name)
     if found is None:
-        made = (encoder.encode_tokens(documents), encoder.encode_tokens(queries, role="query"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # Texts are cut on purpose.
+            made = (encoder.encode_tokens(documents), encoder.encode_tokens(queries, role="query"))
         found = JudgedTokens(judged.name, *(_nonempty(side) for side in made))
         _write(path, found)
     return found
