@@ -52,9 +52,9 @@ class FixedDimensionalEncoding(Estimator):
         Give document cells without a token the token nearest by bits. "auto" does so where the sets seen by ``fit``
         have two tokens for each cell in the mean. Never done for queries.
     normalize : bool, default False
-        Bring documents to unit length. Not part of the method, whose estimate is unbiased without it; it makes up for
-        documents of many topics, whose averages are short though their best tokens are not, and found more of the true
-        neighbours on every kind of tokens tried (``benchmarks/multivector.py``).
+        Bring documents to unit length. Not part of the method, whose estimate needs none; it makes up for documents of
+        many topics, whose averages are short though their best tokens are not, and found more of the true neighbours
+        on both kinds of tokens that the claims of `muvera` are about.
     budget_bytes : int, default 4294967296
         Largest result of one call; a larger one is refused with its size, since it is easily asked for by mistake.
     seed : int, default 0

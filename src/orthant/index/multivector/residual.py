@@ -65,10 +65,24 @@ class Residual:
         return {"token_cells": cells.astype(np.int32), "token_codes": codes}
 
     def add(self, tokens: Ragged, ids: IdArray) -> None:
-        """Do nothing: codes lie beside the sets."""
+        """Do nothing: codes lie beside the sets.
+
+        Parameters
+        ----------
+        tokens : Ragged
+            The sets.
+        ids : ndarray of shape (n,), int64
+            Their ids.
+        """
 
     def remove(self, ids: IdArray) -> None:
-        """Do nothing: dead sets are passed over."""
+        """Do nothing: dead sets are passed over.
+
+        Parameters
+        ----------
+        ids : ndarray of shape (m,), int64
+            The ids.
+        """
 
     def rows(self, sets: Sets, queries: Ragged, count: int, least: int, allowed: Any, threads: int | None) -> Proposal:
         """Return rows that are near by centroids and then by decoded tokens.

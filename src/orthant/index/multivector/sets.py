@@ -140,7 +140,22 @@ class Sets:
 
     @classmethod
     def of(cls, dim: int, blocks: Sequence[SetBlock], *, generation: int = 0) -> Sets:
-        """Return blocks of live sets as a generation of their own."""
+        """Return blocks of live sets as a generation of their own.
+
+        Parameters
+        ----------
+        dim : int
+            Dimension of the tokens.
+        blocks : sequence of SetBlock
+            The sets.
+        generation : int, default 0
+            Number of the generation.
+
+        Returns
+        -------
+        Sets
+            With a lookup of its own.
+        """
         rows = BlockSet(2, tuple(block.rows for block in blocks), generation)
         return cls(dim, tuple(blocks), BlockSet(2, rows.blocks, generation, 0, rows.runs))
 
@@ -154,7 +169,18 @@ class Sets:
         return sum(len(block.values) for block in self.blocks)
 
     def added(self, block: SetBlock) -> Sets:
-        """Return a generation with one block more; small blocks at the end grow together."""
+        """Return a generation with one block more; small blocks at the end grow together.
+
+        Parameters
+        ----------
+        block : SetBlock
+            Ids that are not held.
+
+        Returns
+        -------
+        Sets
+            The new generation; this one stays as it is.
+        """
         total = self.rows.total
         runs = self.rows.runs.add(block.rows.ids, np.arange(total, total + len(block.rows), dtype=np.int64))
         blocks = list(self.blocks)
@@ -166,7 +192,18 @@ class Sets:
         return Sets(self.dim, tuple(blocks), BlockSet(2, rows, self.rows.generation, self.rows.dead, runs))
 
     def removed(self, rows: IdArray) -> Sets:
-        """Return a generation in which some live rows are dead."""
+        """Return a generation in which some live rows are dead.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m,), int64
+            Live rows.
+
+        Returns
+        -------
+        Sets
+            The new generation; this one stays as it is.
+        """
         old, generation = self.rows, self.rows.generation + 1
         for block, _, inner in old.parts(rows):
             block.died[inner] = generation
@@ -190,11 +227,35 @@ class Sets:
         return tuple(self.blocks[0].extras) if self.blocks else ()
 
     def gathered(self, rows: IdArray) -> Ragged:
-        """Return copies of the tokens of some rows, in their order."""
+        """Return copies of the tokens of some rows.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m,), int64
+            Rows, dead ones included.
+
+        Returns
+        -------
+        Ragged
+            In the order of the rows.
+        """
         return Ragged(*self._collected(rows, lambda block: block.values, (self.dim,), np.dtype(np.float32)))
 
     def extra(self, name: str, rows: IdArray) -> npt.NDArray[Any]:
-        """Return what is kept of some rows, in their order."""
+        """Return what is kept beside some rows.
+
+        Parameters
+        ----------
+        name : str
+            One of ``names``.
+        rows : ndarray of shape (m,), int64
+            Rows, dead ones included.
+
+        Returns
+        -------
+        ndarray
+            A row for each row, or for each of their tokens where the name begins with "token".
+        """
         like = self.blocks[0].extras[name]
         if name.startswith("token"):
             return self._collected(rows, lambda block: block.extras[name], like.shape[1:], like.dtype)[0]

@@ -139,7 +139,18 @@ class Linked:
         self.graph = graph
 
     def coded(self, tokens: Ragged) -> Mapping[str, npt.NDArray[Any]]:
-        """Return nothing: the graph keeps the vectors."""
+        """Return nothing: the graph keeps the vectors.
+
+        Parameters
+        ----------
+        tokens : Ragged
+            The sets.
+
+        Returns
+        -------
+        mapping
+            Empty.
+        """
         return {}
 
     def add(self, tokens: Ragged, ids: IdArray) -> None:
@@ -234,10 +245,24 @@ class Coded:
         return {"codes": np.concatenate([empty, *codes])}
 
     def add(self, tokens: Ragged, ids: IdArray) -> None:
-        """Do nothing: codes lie beside the sets."""
+        """Do nothing: codes lie beside the sets.
+
+        Parameters
+        ----------
+        tokens : Ragged
+            The sets.
+        ids : ndarray of shape (n,), int64
+            Their ids.
+        """
 
     def remove(self, ids: IdArray) -> None:
-        """Do nothing: dead sets are passed over."""
+        """Do nothing: dead sets are passed over.
+
+        Parameters
+        ----------
+        ids : ndarray of shape (m,), int64
+            The ids.
+        """
 
     def rows(self, sets: Sets, queries: Ragged, count: int, least: int, allowed: Any, threads: int | None) -> Proposal:
         """Return the rows of the best codes.
