@@ -39,6 +39,7 @@ ARTIFACT_CLASSES = {
     "quantization.sign_codes": "orthant.quantization.binary.signs.SignCodes",
     "quantization.sq8": "orthant.quantization.scalar.SQ8",
     "transform.drift": "orthant.transforms.alignment.drift.DriftCompensator",
+    "transform.fixed-dimensional": "orthant.transforms.fixed_dimensional.FixedDimensionalEncoding",
     "transform.gap_alignment": "orthant.transforms.alignment.gap.GapAlignment",
     "transform.leanvec": "orthant.transforms.leanvec.LeanVec",
     "transform.low_rank_map": "orthant.transforms.alignment.low_rank.LowRankMap",
