@@ -103,8 +103,8 @@ def fit_free_vectors(
 
     Notes
     -----
-    Full batches of Adam (rate 0.01) on the mean of ``-log softmax(q . d / 0.1)`` over all relevant pairs. Cost per step:
-    O(C(n, k) n dim) multiplications.
+    Full batches of Adam (rate 0.01) on the mean of ``-log softmax(q . d / 0.1)`` over all relevant pairs. Cost per
+    step: O(C(n, k) n dim) multiplications.
 
     References
     ----------

@@ -65,8 +65,8 @@ def sign_rank_upper_bound(A: npt.ArrayLike) -> SignRank:
 
     Notes
     -----
-    A row with c changes of sign is the sign of a trigonometric polynomial in c / 2 frequencies, or of an ordinary one of
-    degree c, at the documents' places; so ``c + 1`` numbers per vector suffice. Cost: O(m n).
+    A row with c changes of sign is the sign of a trigonometric polynomial in c / 2 frequencies, or of an ordinary one
+    of degree c, at the documents' places; so ``c + 1`` numbers per vector suffice. Cost: O(m n).
 
     References
     ----------

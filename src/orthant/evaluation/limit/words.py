@@ -8,8 +8,7 @@ from __future__ import annotations
 
 __all__ = ["FIRST_NAMES", "ITEMS", "LAST_NAMES"]
 
-ITEMS: tuple[str, ...] = tuple(
-    """
+_ITEMS = """
 abacuses acorns acrobats adobe agates alarms albums alcoves algebra almanacs almonds aloe alphabets altimeters amber
 amethysts amphitheatres anagrams anchors anemones angelfish anklets anoraks anteaters antelopes anthems anthologies
 antlers anvils apples apricots aprons aquariums aqueducts arcades archery arches archipelagos archives armadillos
@@ -142,12 +141,9 @@ whisks whisky whistles wigs wildflowers willows windmills windows windsocks wine
 wolves wombats woodcuts woodpeckers woodwork wool workbenches workshops worms wreaths wrens wrestling xylophones
 yachts yaks yarn yeast yodelling yoga yoghurt yurts zebras zeppelins zinc zinnias zippers zircons zithers zodiacs
 zucchini
-""".split()
-)
-"""Things to like; plural where they can be counted."""
+"""
 
-FIRST_NAMES: tuple[str, ...] = tuple(
-    """
+_FIRST_NAMES = """
 Adela Agnes Albin Aldo Alina Alvar Amina Anders Anika Anselm Antje Arnaud Asta Astrid Aurel Bastian Beata Benno
 Bettina Birgit Bjorn Bogdan Bruno Carina Carlo Cecile Celia Ciara Clemens Corin Dagmar Damien Danica Dario Davor
 Deirdre Dmitri Dorian Edda Edgar Eileen Elias Elina Emeric Enzo Erik Esme Estelle Ewan Fabian Farid Fatima Felix Fiona
@@ -156,11 +152,9 @@ Helga Henrik Hugo Ida Ignaz Ilse Imre Inga Ingo Ioana Irena Isolde Ivan Jacek Ja
 Jurgen Kamil Karim Karin Kasper Katja Klaus Konrad Kristof Lars Leila Lena Leon Linnea Lorenz Lotte Ludwig Magda Marek
 Maren Marta Matteo Milan Mira Nadia Niels Nora Odile Olaf Otto Pavel Petra Quentin Rafael Renate Roland Rufus Sabine
 Selma Silvia Soren Tamara Tilda Tobias Ulrike Ursula Valentin Vera Viktor Walter Wanda Xenia Yann Yvonne Zoltan
-""".split()
-)
+"""
 
-LAST_NAMES: tuple[str, ...] = tuple(
-    """
+_LAST_NAMES = """
 Abbott Ackerman Adler Albrecht Aldana Amundsen Andrade Arendt Baines Balogh Barlow Bartok Becker Bellamy Bergman
 Bianchi Blake Boateng Bondar Borges Brandt Brennan Bruckner Calloway Campbell Carver Castellan Cermak Chandra Conti
 Corrigan Cortez Dalgaard Danso Delacroix Demir Dietrich Dolan Donato Doyle Draper Duarte Dvorak Eckhart Egan Eklund
@@ -172,5 +166,10 @@ Oduya Okafor Olsen Orban Ortega Osborne Palmer Paquette Pereira Pettersen Popesc
 Reyes Richter Rinaldi Romano Rossi Sandoval Santos Schneider Seidel Silva Sokolov Sorensen Steiner Strand Svoboda
 Szabo Takacs Tanner Thorsen Toth Turner Ulrich Urbina Valdez Varga Vogel Wagner Weiss Whitlock Winters Yilmaz Zapata
 Zeller Ziegler
-""".split()
-)
+"""
+
+ITEMS: tuple[str, ...] = tuple(_ITEMS.split())
+"""Things to like; plural where they can be counted."""
+
+FIRST_NAMES: tuple[str, ...] = tuple(_FIRST_NAMES.split())
+LAST_NAMES: tuple[str, ...] = tuple(_LAST_NAMES.split())
