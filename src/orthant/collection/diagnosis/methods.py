@@ -14,6 +14,7 @@ from orthant.validate import as_vectors, check_count
 
 if TYPE_CHECKING:
     from orthant.collection.diagnosis.report import Diagnosis
+    from orthant.collection.space_encoders import SpaceEncoders
     from orthant.collection.storage.store import Store
 
 __all__ = ["DiagnosisMethods"]
@@ -26,10 +27,7 @@ class DiagnosisMethods:
 
     path: Path
     _store: Store
-
-    if TYPE_CHECKING:
-        # What CollectionReader brings.
-        def _prepared(self, queries: Any, vectors: Any, **settings: Any) -> Any: ...
+    _encoders: SpaceEncoders
 
     def diagnose(
         self,
@@ -99,7 +97,11 @@ class DiagnosisMethods:
     def _query_rows(self, queries: Any, space: str, definition: Any) -> Any:
         nonzero = definition.metric == "cosine"
         if not isinstance(queries, str) and isinstance(queries, Sequence) and all(isinstance(q, str) for q in queries):
-            ready, _ = self._prepared(list(queries), None, mode="dense", space=space, k=10)
+            from orthant.collection.querying import encode_queries
+
+            ready = encode_queries(
+                queries, None, mode="dense", space=space, definition=definition, encoders=self._encoders
+            )
             rows = [query.vector for query in ready if query.vector is not None]
             queries = np.array(rows, dtype=np.float32).reshape(len(rows), definition.dim)
         found = as_vectors(queries, dim=definition.dim, name="queries")

@@ -60,7 +60,7 @@ class CriticalN:
     dim, k : int
         Dimensions, and documents per query.
     documents : int
-        The critical number.
+        The critical number; ``k``, which needs no telling apart, where not even one more was served.
     tried : dict of int to float
         Best accuracy over the seeds, for every number of documents that was tried.
     """
@@ -221,8 +221,8 @@ def critical_n(
 
     Examples
     --------
-    >>> critical_n(2, seeds=(0,), max_steps=2000).documents
-    3
+    >>> critical_n(3, seeds=(0,), max_steps=1000).documents
+    4
     """
     from orthant.measures.capacity import capacity_bound
 
@@ -255,4 +255,4 @@ def critical_n(
         middle = (low + high) // 2
         low, high = (middle, high) if solved(middle) else (low, middle)
     served = [n for n in range(max(k + 1, low - _SWEEP_BELOW), low + _SWEEP_ABOVE + 1) if solved(n)]
-    return CriticalN(dim, k, max(served, default=low), dict(sorted(tried.items())))
+    return CriticalN(dim, k, max(served, default=k), dict(sorted(tried.items())))
