@@ -30,7 +30,7 @@ class _MeanOfWords:
 
 
 def _one_vector_misses(seed: int) -> Trial:
-    """Share of the relevant people of the official small set that are not among the first two, on half of its queries."""
+    """Share of the relevant people of the official small set that are not among the first two, on half the queries."""
     from dataclasses import replace
 
     from orthant.datasets import load_retrieval
@@ -140,9 +140,9 @@ PAPER = Paper(
             name="one-vector-misses-what-words-find",
             sentence=(
                 "On the official small set (46 people, who likes what), the best of three single vectors per text "
-                "(MiniLM, the mean of its word vectors, the static table) leaves more of the relevant people out of the "
-                "first two than BM25 and than the word vectors of the same encoder, each matched on its own. Half of the "
-                "queries, drawn by the seed."
+                "(MiniLM, the mean of its word vectors, the static table) leaves more of the relevant people out of "
+                "the first two than BM25 and than the word vectors of the same encoder, each matched on its own. "
+                "Half of the queries, drawn by the seed."
             ),
             data="real",
             run=_one_vector_misses,
@@ -155,8 +155,8 @@ PAPER = Paper(
         Claim(
             name="dense-pattern-against-others",
             sentence=(
-                "MiniLM on generated tasks of 200 people and 100 queries, where all pairs of a few people are asked for "
-                "(dense), beside pairs of no two queries in common (disjoint), random pairs, and a cycle."
+                "MiniLM on generated tasks of 200 people and 100 queries, where all pairs of a few people are asked "
+                "for (dense), beside pairs of no two queries in common (disjoint), random pairs, and a cycle."
             ),
             data="generated",
             run=_pattern,
