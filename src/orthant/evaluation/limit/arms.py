@@ -146,8 +146,8 @@ class MultiVectorSearcher:
     ...     def encode(self, items, *, role="document", batch_size=64, progress=False):
     ...         return np.array([[s.count(chr(97 + i)) for i in range(26)] for s in items], np.float32)
     >>> searcher = MultiVectorSearcher(WordVectors(Letters()), {"1": "ab zz", "2": "cd zz"})
-    >>> searcher.search_texts(["cd"], k=1)
-    [[('2', 1.0)]]
+    >>> searcher.search_texts(["cd"], k=1)[0][0][0]
+    '2'
     """
 
     def __init__(
