@@ -40,7 +40,7 @@ def application() -> typer.Typer:
         warmup,
     )
     from orthant.cli.cleaning import dedup
-    from orthant.cli.insight import monitor, why_not
+    from orthant.cli.insight import diagnose, monitor, why_not
     from orthant.cli.learning import export_encoder, train
     from orthant.cli.snapshots import snapshot
     from orthant.cli.tuning import tune, tune_fusion
@@ -68,7 +68,7 @@ def application() -> typer.Typer:
 
     collections = (demo, add, search, why_not, monitor, evaluate, stats, check, dedup, exporting, importing, snapshot)
     changes = (upgrade, tune, tune_fusion, train, export_encoder)
-    for verb in (*collections, *changes, doctor, warmup, papers, reproduce, bench):
+    for verb in (*collections, diagnose, *changes, doctor, warmup, papers, reproduce, bench):
         verb.register(app)
     return app
 

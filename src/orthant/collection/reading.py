@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 import numpy.typing as npt
 
 from orthant.collection.columns.where import parse_where
+from orthant.collection.diagnosis.methods import DiagnosisMethods
 from orthant.collection.documents.methods import DocumentReading
 from orthant.collection.duplicates.methods import CleaningMethods
 from orthant.collection.ingest import check_ids
@@ -57,7 +58,9 @@ DEFAULT_SPACE = "default"
 Where = Mapping[str, Any]
 
 
-class CollectionReader(ExportReading, SearchByExample, Insight, CleaningMethods, DocumentReading, SnapshotReading):
+class CollectionReader(
+    ExportReading, SearchByExample, Insight, CleaningMethods, DocumentReading, SnapshotReading, DiagnosisMethods
+):
     """The reading half of :class:`Collection`, which is what :func:`orthant.open` returns.
 
     Parameters
