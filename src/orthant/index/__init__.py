@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
+    "CodeIndex": "orthant.index.codes",
     "Flat": "orthant.index.flat",
     "Graph": "orthant.index.graph",
     "QueryTuning": "orthant.index.vamana.query_tuning",
@@ -20,9 +21,10 @@ _HOMES = {
     "to_hnswlib": "orthant.index.export",
 }
 
-__all__ = ["Flat", "Graph", "QueryTuning", "insertion_order", "local_dimensions", "to_faiss", "to_hnswlib"]
+__all__ = ["CodeIndex", "Flat", "Graph", "QueryTuning", "insertion_order", "local_dimensions", "to_faiss", "to_hnswlib"]
 
 if TYPE_CHECKING:
+    from orthant.index.codes import CodeIndex
     from orthant.index.export import to_faiss, to_hnswlib
     from orthant.index.flat import Flat
     from orthant.index.graph import Graph
