@@ -199,7 +199,9 @@ def _picture(report: CompressionReport) -> bytes:
         best = [(c.bytes_per_vector, getattr(c, key)) for c in _best(report, key)]
         axes.plot(*zip(*best, strict=True), "-", lw=1.2, color=colour)
     for c in report.candidates:
-        axes.annotate(c.name, (c.bytes_per_vector, c.recall), fontsize="x-small", xytext=(3, -8), textcoords="offset points")
+        axes.annotate(
+            c.name, (c.bytes_per_vector, c.recall), fontsize="x-small", xytext=(3, -8), textcoords="offset points"
+        )
     axes.set(xlabel="bytes per vector", ylabel=f"recall@{report.k}", xscale="log")
     axes.set_title(report.reason, fontsize="small")
     axes.legend(fontsize="small")

@@ -56,8 +56,8 @@ class CodeIndex:
 
     Notes
     -----
-    Cost of a search: ``n`` codes of ``code_size`` bytes, read once for each tile of queries, and ``effort`` full vectors
-    for each query. Memory: ``code_size + 8`` bytes a row, mapped, and for binary codes a copy.
+    Cost of a search: ``n`` codes of ``code_size`` bytes, read once for each tile of queries, and ``effort`` full
+    vectors for each query. Memory: ``code_size + 8`` bytes a row, mapped, and for binary codes a copy.
 
     Examples
     --------
@@ -432,9 +432,7 @@ class CodeIndex:
         (folder / _FILES[2]).write_text(json.dumps(header, allow_nan=False))
 
     @classmethod
-    def attach(
-        cls, path: str | Path, blocks: Iterable[Sequence[Any]], *, live: BitmapArray | None = None
-    ) -> CodeIndex:
+    def attach(cls, path: str | Path, blocks: Iterable[Sequence[Any]], *, live: BitmapArray | None = None) -> CodeIndex:
         """Open what ``save_links`` wrote, over vectors where they lie.
 
         Parameters
@@ -479,9 +477,7 @@ class CodeIndex:
         return out
 
 
-def _encoded(
-    coding: Coding, vectors: Flat, ids: IdArray, progress: Callable[[int, int], None] | None
-) -> CodeArray:
+def _encoded(coding: Coding, vectors: Flat, ids: IdArray, progress: Callable[[int, int], None] | None) -> CodeArray:
     out = np.empty((len(ids), coding.code_size), dtype=np.uint8)
     for start in range(0, len(ids), _TILE_ROWS):
         tile = slice(start, start + _TILE_ROWS)

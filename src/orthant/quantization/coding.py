@@ -22,8 +22,7 @@ from orthant.validate import as_codes
 __all__ = ["BOOK_ROWS", "CodedRows", "Coding"]
 
 BOOK_ROWS = 16_384
-"""Rows that codebooks are learned from at most: 64 for each of 256 codewords. Four times as many take four times as long
-and lower distortion by a percent or two."""
+"""Rows that codebooks are learned from at most: 64 for each of 256 codewords."""
 
 _SCORE_BYTES = 32 << 20
 _QUANTIZER, _TRANSFORM = "quantizer", "transform"

@@ -266,9 +266,7 @@ def drop(store: Store, name: str) -> None:
         graphs.keep_only(store.path, now.spaces[name].definition.place, -1)
 
 
-def recode(
-    store: Store, name: str, setting: StoredCompression | None, *, queries: FloatArray | None = None
-) -> None:
+def recode(store: Store, name: str, setting: StoredCompression | None, *, queries: FloatArray | None = None) -> None:
     """Change what a space is searched by, in one commit; searches go on meanwhile on what they have.
 
     Parameters

@@ -204,7 +204,9 @@ def render_page(result: Mapping[str, Any]) -> str:
         body.append(html_table(keys, [[f"{one[key]:.4g}" if isinstance(one[key], float) else one[key] for key in keys]
                                   for one in result["kept"]]))  # fmt: skip
     if result["missing"]:
-        body.append("<h2>Missing</h2>" + html_table(("engine", "reason"), [list(m.values()) for m in result["missing"]]))
+        body.append(
+            "<h2>Missing</h2>" + html_table(("engine", "reason"), [list(m.values()) for m in result["missing"]])
+        )
     context = html.escape(json.dumps(result["context"], indent=2, sort_keys=True))
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
