@@ -1,7 +1,7 @@
 """The dense leg of a space: the graph over merged rows, an exact scan of the tail, one list.
 
-A space that was compressed has codes where others have a graph. One below the break-even has neither, and one whose file
-is damaged does without it until the writer has made it anew; both are scanned, exactly.
+A space that was compressed has codes where others have a graph. One below the break-even has neither, and one whose
+file is damaged does without it until the writer has made it anew; both are scanned, exactly.
 """
 
 from __future__ import annotations

@@ -71,8 +71,8 @@ class CompressionOutcome:
             m = self.measured
             lines.append(
                 f"Applied to {self.vectors} vectors: {self.setting['codes']}, {self.setting['bytes_per_vector']} bytes "
-                f"each; recall@{m['k']} {m['recall']:.3f} with {m['rescored_rows']} rows scored again, over all of them "
-                f"({m['queries']} {m['source']})."
+                f"each; recall@{m['k']} {m['recall']:.3f} with {m['rescored_rows']} rows scored again, over all of "
+                f"them ({m['queries']} {m['source']})."
             )
         return "\n".join(lines)
 
