@@ -178,13 +178,13 @@ def default_candidates(
     if metric != "l2":
         names += [f"rabitq{bits}d{dim}" for bits in (1, 2, 4)]
         names += [f"recurrent{bits}d{size}" for bits, size in ((1, dim), (2, dim), (2, max(1, dim // 2)))]
-    sizes = {_divisor(dim, dim / 8), _divisor(dim, dim / 16)}
+    # Codebooks are the slowest to learn, so few sizes of them are tried.
+    size, least = _divisor(dim, dim / 8), _divisor(dim, dim / 16)
     if budget_bytes is not None:
-        sizes = {size for size in sizes if size <= budget_bytes} | {_divisor(dim, min(budget_bytes, dim / 4))}
+        size, least = _divisor(dim, min(budget_bytes, dim / 4)), _divisor(dim, min(budget_bytes, dim / 16))
         names += _filling(dim, metric, budget_bytes)
     if rows is None or rows >= BOOKS_FROM:
-        names += [f"{kind}{size}" for size in sorted(sizes) for kind in ("pq", "opq")]
-        names.append(f"rq{min(sizes)}")
+        names += [f"pq{size}", f"opq{size}", f"opq{least}", f"rq{least}"]
     return {name: named_choice(name, dim=dim, metric=metric) for name in dict.fromkeys(names)}
 
 

@@ -19,7 +19,6 @@ from orthant.types import FloatArray, Metric
 from orthant.validate import as_vectors, check_count, check_fraction
 
 if TYPE_CHECKING:
-    from orthant.collection.space_encoders import SpaceEncoders
     from orthant.collection.storage.store import Store
 
 __all__ = ["CompressionMethods"]
@@ -31,7 +30,10 @@ class CompressionMethods:
     """The part of a collection that shrinks what searches hold in memory; see :class:`Collection`."""
 
     _store: Store
-    _encoders: SpaceEncoders
+
+    if TYPE_CHECKING:
+        # What QueryMethods brings.
+        def _query_vectors(self, queries: Any, space: str, dim: int) -> npt.ArrayLike: ...
 
     def compress(
         self,
@@ -123,7 +125,7 @@ class CompressionMethods:
         _check(state, live, budget_bytes, recall, candidates, k, rescored_rows)
         X = _sample(state, now, seed)
         metric: Metric = state.definition.metric
-        asked = None if queries is None else self._query_vectors(queries, state, space)
+        asked = None if queries is None else self._questions(queries, state, space)
         from orthant.quantization.comparing import report as compare
 
         settings: dict[str, Any] = {"k": k, "metric": metric, "rescored_rows": rescored_rows, "seed": seed}
@@ -144,13 +146,10 @@ class CompressionMethods:
         outcome = CompressionOutcome(space, live, found, setting=_told(state.compression))
         return self._apply_compression(outcome, recall, asked, progress=progress) if apply else outcome
 
-    def _query_vectors(self, queries: Any, state: SpaceState, space: str) -> FloatArray:
-        if not isinstance(queries, np.ndarray) and len(queries) and all(isinstance(each, str) for each in queries):
-            queries = self._encoders.require(space).encode(list(queries), role="query")
-            # A text without a known token has no direction, and no neighbours.
-            queries = queries[queries.any(axis=1)]
+    def _questions(self, queries: Any, state: SpaceState, space: str) -> FloatArray:
+        given = self._query_vectors(queries, space, state.definition.dim)
         cosine = state.definition.metric == "cosine"
-        found = as_vectors(queries, dim=state.definition.dim, name="queries", nonzero=cosine)
+        found = as_vectors(given, dim=state.definition.dim, name="queries", nonzero=cosine)
         if not len(found):
             raise InputError(message("no queries", "at least one", "pass some or leave them out"))
         return found
