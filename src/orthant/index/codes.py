@@ -32,8 +32,8 @@ class CodeIndex:
     """Compare queries with every code, and the best of them again with the full vectors.
 
     For vectors that are to stay on disk while little memory holds their codes; made by :meth:`over`, and by a
-    collection that was compressed. A search reads every code, so its time grows with the rows; where memory allows, ``Graph`` is
-    quicker from some ten thousand rows on. Scores are exact.
+    collection that was compressed. A search reads every code, so its time grows with the rows; where memory allows,
+    ``Graph`` is quicker from some ten thousand rows on. Scores are exact.
 
     Parameters
     ----------

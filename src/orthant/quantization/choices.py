@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from orthant.errors import InputError, message
@@ -39,7 +38,9 @@ def _parsed(name: str, dim: int, metric: Metric) -> dict[str, Any]:
     found = _NAME.fullmatch(name) if isinstance(name, str) else None
     if found is None:
         raise InputError(message(f"codes {name!r}", f"one of {_FORMS}", "check the name"))
-    parts = {key: value if not str(value).isdigit() else int(value) for key, value in found.groupdict().items()}
+    parts: dict[str, Any] = {
+        key: int(value) if str(value).isdigit() else value for key, value in found.groupdict().items()
+    }
     if (parts["lean"] or 0) > dim or (parts["size"] or 0) > dim:
         raise InputError(message(f"{name} for dimension {dim}", f"at most {dim} dimensions", "choose fewer"))
     if parts["book"] in ("pq", "opq") and dim % parts["m"]:
@@ -194,14 +195,12 @@ def _divisor(dim: int, most: float) -> int:
 
 def _filling(dim: int, metric: Metric, budget_bytes: int) -> list[str]:
     """Names of the largest codes of each kind within a budget, in steps of 8 dimensions."""
-    kinds: Mapping[str, Callable[[int], str]] = {
-        "lvq8": lambda size: f"leanvec{size}+lvq8",
-        "lvq4": lambda size: f"leanvec{size}+lvq4",
-        **({} if metric == "l2" else {f"b{b}": lambda size, b=b: f"recurrent{b}d{size}" for b in (1, 2, 4)}),
-    }
+    kinds = ["leanvec{}+lvq8", "leanvec{}+lvq4"]
+    if metric != "l2":
+        kinds += [f"recurrent{bits}d{{}}" for bits in (1, 2, 4)]
     out = []
-    for named in kinds.values():
-        sizes = [size for size in range(8, dim, 8) if size_of(named(size), dim=dim, metric=metric) <= budget_bytes]
-        if sizes:
-            out.append(named(sizes[-1]))
+    for kind in kinds:
+        named = [kind.format(size) for size in range(8, dim, 8)]
+        fitting = [name for name in named if size_of(name, dim=dim, metric=metric) <= budget_bytes]
+        out += fitting[-1:]
     return out

@@ -99,14 +99,19 @@ class CompressionMethods:
 
         Notes
         -----
-        At most 20,000 vectors and 200 queries are looked at, in less than a minute; recall over more vectors is a
+        At most 20,000 vectors and 200 queries are looked at; recall over more vectors is a
         little lower, so it is measured again over all when applied. A row takes 8 bytes besides its code. A search
         reads every code: cost O(n bytes). A graph reads far less and holds links, codes and signs for each vector,
         540 bytes at 384 dimensions (``Graph.estimate_memory``): where these fit, it is the better choice.
         Codes are one derived file of a generation: they follow writes as graphs do, survive reopening, are verified and
         made anew when damaged, and snapshots keep them.
         """
-        given = {"budget_bytes": budget_bytes, "recall": recall, "queries": queries, "candidates": candidates}
+        given: dict[str, Any] = {
+            "budget_bytes": budget_bytes,
+            "recall": recall,
+            "queries": queries,
+            "candidates": candidates,
+        }
         idle = [name for name, value in given.items() if value is not None] + (["apply"] if apply else [])
         if undo:
             if idle:
@@ -240,8 +245,8 @@ def _beside_a_graph(state: SpaceState) -> list[str]:
         return []
     size = state.graph.bytes / max(1, state.graph.rows)
     return [
-        f"The space has a graph of {size:.0f} bytes a vector. Codes take its place: less memory, and every search reads "
-        "all of them."
+        f"The space has a graph of {size:.0f} bytes a vector. Codes take its place: less memory, and every search "
+        "reads all of them."
     ]
 
 
@@ -254,6 +259,6 @@ def _measured(state: SpaceState, k: int) -> dict[str, Any] | None:
     calibration = None if index is None else index.calibration
     if calibration is None:
         return None
-    depth, expected = index.default_depth(k)
+    depth, expected = index.default_depth(k)  # type: ignore[union-attr]
     told = {"queries": calibration.count, "source": calibration.source}
     return {"k": k, "recall": expected, "rescored_rows": depth, **told}
