@@ -42,6 +42,7 @@ def application() -> typer.Typer:
     from orthant.cli.cleaning import dedup
     from orthant.cli.insight import diagnose, monitor, why_not
     from orthant.cli.learning import export_encoder, train
+    from orthant.cli.shrinking import compress
     from orthant.cli.snapshots import snapshot
     from orthant.cli.tuning import tune, tune_fusion
     from orthant.cli.upgrading import upgrade
@@ -67,7 +68,7 @@ def application() -> typer.Typer:
         pass
 
     collections = (demo, add, search, why_not, monitor, evaluate, stats, check, dedup, exporting, importing, snapshot)
-    changes = (upgrade, tune, tune_fusion, train, export_encoder)
+    changes = (upgrade, tune, tune_fusion, compress, train, export_encoder)
     for verb in (*collections, diagnose, *changes, doctor, warmup, papers, reproduce, bench):
         verb.register(app)
     return app

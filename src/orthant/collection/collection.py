@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy.typing as npt
 
 from orthant.collection.columns.where import parse_where
+from orthant.collection.compression.methods import CompressionMethods
 from orthant.collection.documents.methods import DocumentMethods
 from orthant.collection.importers.methods import ForeignMethods
 from orthant.collection.ingest import UpsertReport, VectorInput, by_space, check_ids, leading_dim, prepare_batch
@@ -36,7 +37,14 @@ __all__ = ["DEFAULT_SPACE", "Collection"]
 
 
 class Collection(
-    CollectionReader, ForeignMethods, DocumentMethods, SnapshotMethods, FusionMethods, QueryMethods, UpgradeMethods
+    CollectionReader,
+    ForeignMethods,
+    DocumentMethods,
+    SnapshotMethods,
+    FusionMethods,
+    QueryMethods,
+    UpgradeMethods,
+    CompressionMethods,
 ):
     """Documents with metadata and vectors in named spaces; made by :func:`orthant.open`.
 

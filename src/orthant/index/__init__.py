@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
+    "CodeIndex": "orthant.index.codes",
     "Flat": "orthant.index.flat",
     "Graph": "orthant.index.graph",
     "MultiVector": "orthant.index.multivector.index",
@@ -22,6 +23,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CodeIndex",
     "Flat",
     "Graph",
     "MultiVector",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from orthant.index.codes import CodeIndex
     from orthant.index.export import to_faiss, to_hnswlib
     from orthant.index.flat import Flat
     from orthant.index.graph import Graph

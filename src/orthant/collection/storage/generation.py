@@ -18,6 +18,7 @@ from orthant.collection.columns.table import Columns
 from orthant.collection.lexical.index import Lexical
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.sparse.state import SparseState
+from orthant.collection.storage.compression_setting import StoredCompression
 from orthant.collection.storage.fusion_setting import StoredFusion
 from orthant.collection.storage.graphs import SpaceGraph
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState
@@ -157,7 +158,9 @@ class SpaceState:
     segments : tuple of SegmentView
         Its segments in order.
     graph : SpaceGraph or None
-        The graph over its older rows, where there is one.
+        The graph over its older rows, or their codes, where there are any.
+    compression : StoredCompression or None
+        The codes that are wanted in place of a graph.
     """
 
     definition: SpaceDefinition
@@ -166,6 +169,12 @@ class SpaceState:
     segments: tuple[SegmentView, ...] = ()
     caches: _Caches = field(default_factory=_Caches, repr=False)
     graph: SpaceGraph | None = None
+    compression: StoredCompression | None = None
+
+    @property
+    def codes(self) -> str | None:
+        """Name of the codes that are wanted; None for a graph or a scan of the vectors."""
+        return None if self.compression is None else self.compression.codes
 
     @property
     def slots(self) -> int:
