@@ -29,6 +29,7 @@ __all__ = [
 
 ARTIFACT_FORMAT = 1
 ARTIFACT_CLASSES = {
+    "encoder.records": "orthant.encoders.records.encoder.RecordEncoder",
     "encoder.static": "orthant.encoders.static.StaticEncoder",
     "quantization.itq": "orthant.quantization.binary.signs.ITQ",
     "quantization.lvq": "orthant.quantization.lvq.LVQ",
