@@ -24,6 +24,7 @@ from orthant.collection.querying import (
     needs_dense,
     split_queries,
 )
+from orthant.collection.records.items import partial_queries
 from orthant.collection.results import Record, SearchResult
 from orthant.collection.searching import Mode, Query, SearchOptions, execute
 from orthant.collection.snapshots.exporting import ExportReading
@@ -264,7 +265,7 @@ class CollectionReader(ExportReading, SearchByExample, Insight, CleaningMethods,
 
     def search(
         self,
-        query: str | npt.ArrayLike | None = None,
+        query: str | npt.ArrayLike | Mapping[str, Any] | None = None,
         *,
         k: int = 10,
         mode: Mode | None = None,
@@ -296,8 +297,8 @@ class CollectionReader(ExportReading, SearchByExample, Insight, CleaningMethods,
 
         Parameters
         ----------
-        query : str or array-like of shape (dim,), optional
-            A text, or a vector. Words in double quotes must appear as a phrase, ``word*`` is a prefix, ``-word``
+        query : str, array-like of shape (dim,), or mapping, optional
+            A text, a vector, or a part of a record where the space has a :class:`RecordEncoder`. Words in double quotes must appear as a phrase, ``word*`` is a prefix, ``-word``
             excludes and ``+word`` requires; these concern the lexical leg.
         k : int, default 10
             Hits wanted; fewer come back when fewer match.
@@ -411,7 +412,7 @@ class CollectionReader(ExportReading, SearchByExample, Insight, CleaningMethods,
 
     def search_many(
         self,
-        queries: Sequence[str | npt.ArrayLike | None],
+        queries: Sequence[str | npt.ArrayLike | Mapping[str, Any] | None],
         *,
         k: int = 10,
         mode: Mode | None = None,
@@ -443,8 +444,8 @@ class CollectionReader(ExportReading, SearchByExample, Insight, CleaningMethods,
 
         Parameters
         ----------
-        queries : sequence of (str, array-like of shape (dim,), or None), length q
-            All texts or all vectors.
+        queries : sequence of (str, array-like of shape (dim,), mapping or None), length q
+            All texts, all vectors or all parts of records.
         k, mode, where, space, offset, min_score, weights, fusion, depth, recall, effort, threads
             As in :meth:`search`.
         explain, include_text, syntax, rerank, rerank_depth, diversity, group_by, groups, per_group, facets
@@ -508,7 +509,7 @@ class CollectionReader(ExportReading, SearchByExample, Insight, CleaningMethods,
 
     def _prepared(
         self,
-        queries: Sequence[str | npt.ArrayLike | None],
+        queries: Sequence[str | npt.ArrayLike | Mapping[str, Any] | None],
         vectors: Sequence[npt.ArrayLike] | npt.ArrayLike | None,
         *,
         mode: Mode | None,
@@ -520,6 +521,7 @@ class CollectionReader(ExportReading, SearchByExample, Insight, CleaningMethods,
     ) -> tuple[list[Query], SearchOptions | None]:
         """Check what a search was given; no options where there is no query."""
         weights, (terms, sparse_space) = settings.get("weights"), sparse
+        queries, vectors = partial_queries(queries, vectors, space, self._encoders)
         texts, given = split_queries(queries, vectors, sparse=terms is not None)
         if not texts:
             return [], None
