@@ -14,8 +14,8 @@ from orthant.collection.columns.where import parse_where
 from orthant.collection.documents.methods import DocumentMethods
 from orthant.collection.importers.methods import ForeignMethods
 from orthant.collection.ingest import UpsertReport, VectorInput, by_space, check_ids, leading_dim, prepare_batch
-from orthant.collection.records.items import encodable
 from orthant.collection.reading import DEFAULT_SPACE, CollectionReader, Where
+from orthant.collection.records.items import encodable
 from orthant.collection.results import FinishReport
 from orthant.collection.snapshots.methods import SnapshotMethods
 from orthant.collection.space_encoders import define_space, load

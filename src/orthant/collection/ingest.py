@@ -171,7 +171,7 @@ def prepare_batch(
             continue
         if name in encoders:
             _encode(prepared, definition, encoders[name], progress=progress)
-        elif any(checked_texts) and definition.fingerprint is not None or _lacks_reader(definition, checked):
+        elif (any(checked_texts) and definition.fingerprint is not None) or _lacks_reader(definition, checked):
             what = "texts" if any(checked_texts) else "records"
             raise InputError(
                 message(

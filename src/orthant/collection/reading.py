@@ -298,8 +298,9 @@ class CollectionReader(ExportReading, SearchByExample, Insight, CleaningMethods,
         Parameters
         ----------
         query : str, array-like of shape (dim,), or mapping, optional
-            A text, a vector, or a part of a record where the space has a :class:`RecordEncoder`. Words in double quotes must appear as a phrase, ``word*`` is a prefix, ``-word``
-            excludes and ``+word`` requires; these concern the lexical leg.
+            A text, a vector, or a part of a record where the space has a :class:`RecordEncoder`. Words in double quotes
+            must appear as a phrase, ``word*`` is a prefix, ``-word`` excludes and ``+word`` requires; these
+            concern the lexical leg.
         k : int, default 10
             Hits wanted; fewer come back when fewer match.
         mode : {"dense", "lexical", "sparse", "hybrid"}, optional
@@ -521,8 +522,8 @@ class CollectionReader(ExportReading, SearchByExample, Insight, CleaningMethods,
     ) -> tuple[list[Query], SearchOptions | None]:
         """Check what a search was given; no options where there is no query."""
         weights, (terms, sparse_space) = settings.get("weights"), sparse
-        queries, vectors = partial_queries(queries, vectors, space, self._encoders)
-        texts, given = split_queries(queries, vectors, sparse=terms is not None)
+        asked, vectors = partial_queries(queries, vectors, space, self._encoders)
+        texts, given = split_queries(asked, vectors, sparse=terms is not None)
         if not texts:
             return [], None
         now = self._store.refreshed()

@@ -42,7 +42,9 @@ def symbols(names: list[str], dim: int, seed: int) -> FloatArray:
     """
     size = -(-dim // 8)
     # Python's own hash differs from process to process.
-    raw = b"".join(hashlib.shake_128(f"{seed}\x00{name}".encode("utf-8", "surrogatepass")).digest(size) for name in names)
+    raw = b"".join(
+        hashlib.shake_128(f"{seed}\x00{name}".encode("utf-8", "surrogatepass")).digest(size) for name in names
+    )
     bits = np.unpackbits(np.frombuffer(raw, np.uint8).reshape(len(names), size), axis=1)[:, :dim]
     return ((bits.astype(np.float32) * 2 - 1) / np.float32(np.sqrt(dim))).astype(np.float32)
 
@@ -51,7 +53,7 @@ class Binder:
     """Random orthogonal operators by the name of a role, made when they are first used and never stored.
 
     An orthogonal operator keeps lengths and angles, so parts stay as comparable at any depth as they were, and its
-    transpose takes it back. Use :class:`RecordEncoder` for records; this is the layer below, for structures of your own.
+    transpose takes it back. For records there is :class:`RecordEncoder`; this is the layer below.
 
     Parameters
     ----------
@@ -163,7 +165,9 @@ class Binder:
         rows = [as_vectors(part, dim=self.dim, name="a part") for part in parts]
         if not rows or len({len(part) for part in rows}) > 1:
             given = f"parts of {[len(part) for part in rows]} rows"
-            raise DimensionError(message(given, "one part at least, and equal numbers of rows", "add what belongs together"))
+            raise DimensionError(
+                message(given, "one part at least, and equal numbers of rows", "add what belongs together")
+            )
         return np.asarray(np.sum(rows, axis=0, dtype=np.float32))
 
     def _turned(self, role: str, X: FloatArray, *, back: bool) -> FloatArray:

@@ -24,7 +24,7 @@ from orthant.encoders.records.leaves import LeafVectors, NumberCode
 from orthant.encoders.records.rules import Arrays, FieldRule, Fields, describe, parse_path, parse_schema
 from orthant.encoders.records.walking import Leaf, Reading, leaves
 from orthant.errors import InputError, message
-from orthant.types import EncodeReport, Encoder, FloatArray, Role
+from orthant.types import Encoder, EncodeReport, FloatArray, Role
 from orthant.validate import as_vectors, check_choice, check_count, check_fraction
 
 __all__ = ["RecordEncoder"]
@@ -43,15 +43,15 @@ class RecordEncoder:
         Values per vector. Chance resemblance between unlike records is about 1/sqrt(dim): below 512 it drowns single
         fields of wide records, above 4,096 it only costs.
     text_encoder : str, Encoder or None, default None
-        For text: a name, a folder or an encoder, as ``load_encoder`` takes; its dimension at most ``dim``. None compares
-        texts by the words they share.
+        For text: a name, a folder or an encoder, as ``load_encoder`` takes; its dimension at most ``dim``. None
+        compares texts by the words they share.
     arrays : {"bag", "set", "sequence"}, default "bag"
         Lists: ``"bag"`` adds the items; ``"set"`` counts equal ones once; ``"sequence"`` turns each by its position, so
         that order counts. A list of one item is as that item.
     bag_weight : float, default 0.0
         Share of the unordered sum in sequences, 0 to 1: above 0, lists that are only shifted stay similar.
     structure : {"hadamard", "householder", "dense"}, default "hadamard"
-        How keys turn vectors; see :class:`Binder`. ``"hadamard"`` wants a power of two and is the same on every machine.
+        How keys turn vectors; see :class:`Binder`. ``"hadamard"`` wants a power of two, and is the same anywhere.
     schema : mapping of path to (str, FieldRule or mapping), optional
         Rules by path, such as ``{"year": "number", "isbn": "symbol", "plot": FieldRule(weight=2.0), "debug": "skip"}``.
     text_field : str, default "text"
@@ -84,8 +84,8 @@ class RecordEncoder:
     Notes
     -----
     ``V({k: v}) = sum_k w_k M_k V(v) / sqrt(sum_k w_k^2)``; a sequence is ``sum_i M^i V(x_i) / sqrt(n)``, a bag the sum
-    without turns. M are random orthogonal matrices by the name of the key. ``1`` and ``1.0`` are one number, ``"1"`` is a
-    text, ``null`` differs from a missing key. New keys need no fitting. Cost per record: one turn per key, at
+    without turns. M are random orthogonal matrices by the name of the key. ``1`` and ``1.0`` are one number, ``"1"`` is
+    a text, ``null`` differs from a missing key. New keys need no fitting. Cost per record: one turn per key, at
     O(dim log dim), and what the text encoder takes.
 
     References

@@ -135,7 +135,9 @@ def read(
         settings = {**config["settings"], "schema": {tuple(name): rule for name, rule in config["settings"]["schema"]}}
         saved = config["text_encoder"]
     except (KeyError, TypeError, ValueError) as error:
-        raise StoreCorruptedError(message(f"a record encoder at {path} with parts missing", "all", "save it again")) from error
+        raise StoreCorruptedError(
+            message(f"a record encoder at {path} with parts missing", "all", "save it again")
+        ) from error
     return settings, knots, kinds, _text_encoder(saved, text_encoder, settings["dim"])
 
 

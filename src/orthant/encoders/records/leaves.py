@@ -12,7 +12,7 @@ import numpy.typing as npt
 from orthant.encoders.records.binding import Binder, symbols
 from orthant.encoders.records.rules import Fields
 from orthant.encoders.records.walking import Leaf
-from orthant.types import EncodeReport, Encoder, FloatArray, Role
+from orthant.types import Encoder, EncodeReport, FloatArray, Role
 
 __all__ = ["CELLS", "LeafVectors", "NumberCode"]
 
@@ -33,7 +33,7 @@ class NumberCode:
     """Numbers as vectors: near ones near, by interpolation between random anchors on grids of three widths.
 
     The finest grid tells neighbours apart, the coarsest still sees a resemblance at a quarter of the range. A grid
-    follows the quantiles of the field where it was fitted; otherwise it is logarithmic, up to a million million on either side.
+    follows the quantiles of the field where it was fitted; otherwise it is logarithmic, up to 1e12 on either side.
 
     Parameters
     ----------
@@ -167,7 +167,9 @@ class LeafVectors:
         out = np.empty((len(texts), self._binder.dim), np.float32)
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
             # Sorted, so that equal sets of words give equal bits.
-            bags = [sorted(set(_WORD.findall(text.lower()))) or [text] for text in texts[start : start + _TEXTS_AT_ONCE]]
+            bags = [
+                sorted(set(_WORD.findall(text.lower()))) or [text] for text in texts[start : start + _TEXTS_AT_ONCE]
+            ]
             known = {word: i for i, word in enumerate(sorted({word for bag in bags for word in bag}))}
             table = symbols([f"word {word}" for word in known], self._binder.dim, self._binder.seed)
             for i, bag in enumerate(bags, start):
