@@ -20,9 +20,9 @@ _DEPTH = 12
 _DIM = 1_024
 _KEYS = 16
 _SYMBOLS = 1_000
-_RECORDS = 300
-_ROWS = 2_000
-_QUERIES = 100
+_RECORDS = 100
+_ROWS = 1_000
+_QUERIES = 60
 _WIDE = 2_048
 _BINS = (4, 16, 64)
 _OF_WORDS = ("text", "title")
@@ -405,7 +405,7 @@ PAPER = Paper(
         "orthogonal binding",
         "structured records",
     ),
-    status="works",
+    status="planned",
     claims=(
         Claim(
             name="turns-keep-lengths-and-angles",
