@@ -25,6 +25,7 @@ from encoders.api.stand_in import Server
 from encoders.tiny_models import FakeSentenceTransformer, write_tiny_bert
 from orthant.encoders.api.encoder import ApiEncoder
 from orthant.encoders.callable import CallableEncoder
+from orthant.encoders.records.encoder import RecordEncoder
 from orthant.encoders.sentence_transformers import SentenceTransformerEncoder
 from orthant.encoders.static import StaticEncoder
 from orthant.encoders.transformer import TransformerEncoder
@@ -133,6 +134,13 @@ register_encoder(
 register_encoder("sentence-transformer", lambda: SentenceTransformerEncoder(FakeSentenceTransformer()))
 register_encoder(
     "callable", lambda: CallableEncoder(lambda t: [[len(x), len(set(x)), 1] for x in t], dim=3, name="x"), texts=False
+)
+register_encoder("records", lambda: RecordEncoder(512))
+register_encoder(
+    "records-nested",
+    lambda: RecordEncoder(300, structure="householder", arrays="sequence"),
+    items=[{"n": i, "t": {"words": ["x"] * (i % 3), "x": f"text {i}"}} for i in range(40)],
+    texts=False,
 )
 EXEMPT["Model2VecEncoder"] = "wraps an object of an optional package; tested in tests/encoders/test_registry.py"
 register_encoder("reference-hashing", reference.HashingEncoder)

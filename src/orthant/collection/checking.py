@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from orthant.collection.records.items import items_of
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.sparse.checking import check_space
 from orthant.collection.storage import derived, graphs, maintenance, merging, tables
@@ -268,11 +269,12 @@ def _encode_again(
         return {}, "; they were brought by the user: write these records again"
     with store.view() as (connection, _):
         found = tables.fetch_records(connection, store.database, rows.tolist())
-    texts = {row: found[row][1] for row in rows.tolist()}
-    lost = [found[row][0] for row, text in texts.items() if not text]
+    if not len(rows):
+        return {}, ""
+    encoder, held = encoder_of(name), rows.tolist()
+    items = items_of(encoder, [found[row][1] for row in held], [found[row][2] for row in held])
+    lost = [found[row][0] for row, item in zip(held, items, strict=True) if item is None]
     if lost:
         return {}, f"; {len(lost)} of them have no text (first: {lost[0]!r}): write these records again"
-    if not texts:
-        return {}, ""
-    X = encoder_of(name).encode(list(texts.values()), role="document")
-    return dict(zip(texts, X, strict=True)), ", encoded again"
+    X = encoder.encode(items, role="document")
+    return dict(zip(held, X, strict=True)), ", encoded again"

@@ -25,6 +25,7 @@ from orthant.collection.querying import (
     needs_dense,
     split_queries,
 )
+from orthant.collection.records.items import partial_queries
 from orthant.collection.results import Record, SearchResult
 from orthant.collection.searching import Mode, Query, SearchOptions, execute
 from orthant.collection.snapshots.exporting import ExportReading
@@ -268,7 +269,7 @@ class CollectionReader(
 
     def search(
         self,
-        query: str | npt.ArrayLike | None = None,
+        query: str | npt.ArrayLike | Mapping[str, Any] | None = None,
         *,
         k: int = 10,
         mode: Mode | None = None,
@@ -300,9 +301,10 @@ class CollectionReader(
 
         Parameters
         ----------
-        query : str or array-like of shape (dim,), optional
-            A text, or a vector. Words in double quotes must appear as a phrase, ``word*`` is a prefix, ``-word``
-            excludes and ``+word`` requires; these concern the lexical leg.
+        query : str, array-like of shape (dim,), or mapping, optional
+            A text, a vector, or a part of a record where the space has a :class:`RecordEncoder`. Words in double quotes
+            must appear as a phrase, ``word*`` is a prefix, ``-word`` excludes and ``+word`` requires; these
+            concern the lexical leg.
         k : int, default 10
             Hits wanted; fewer come back when fewer match.
         mode : {"dense", "lexical", "sparse", "hybrid"}, optional
@@ -416,7 +418,7 @@ class CollectionReader(
     @again_after_cut_over
     def search_many(
         self,
-        queries: Sequence[str | npt.ArrayLike | None],
+        queries: Sequence[str | npt.ArrayLike | Mapping[str, Any] | None],
         *,
         k: int = 10,
         mode: Mode | None = None,
@@ -448,8 +450,8 @@ class CollectionReader(
 
         Parameters
         ----------
-        queries : sequence of (str, array-like of shape (dim,), or None), length q
-            All texts or all vectors.
+        queries : sequence of (str, array-like of shape (dim,), mapping or None), length q
+            All texts, all vectors or all parts of records.
         k, mode, where, space, offset, min_score, weights, fusion, depth, recall, effort, threads
             As in :meth:`search`.
         explain, include_text, syntax, rerank, rerank_depth, diversity, group_by, groups, per_group, facets
@@ -513,7 +515,7 @@ class CollectionReader(
 
     def _prepared(
         self,
-        queries: Sequence[str | npt.ArrayLike | None],
+        queries: Sequence[str | npt.ArrayLike | Mapping[str, Any] | None],
         vectors: Sequence[npt.ArrayLike] | npt.ArrayLike | None,
         *,
         mode: Mode | None,
@@ -525,7 +527,8 @@ class CollectionReader(
     ) -> tuple[list[Query], SearchOptions | None]:
         """Check what a search was given; no options where there is no query."""
         weights, (terms, sparse_space) = settings.get("weights"), sparse
-        texts, given = split_queries(queries, vectors, sparse=terms is not None)
+        asked, vectors = partial_queries(queries, vectors, space, self._encoders)
+        texts, given = split_queries(asked, vectors, sparse=terms is not None)
         if not texts:
             return [], None
         now = self._store.refreshed()

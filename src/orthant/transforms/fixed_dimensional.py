@@ -20,7 +20,7 @@ from orthant.validate import as_ragged, check_choice, check_count, check_fractio
 
 __all__ = ["FixedDimensionalEncoding", "carve_balls"]
 
-_KIND = "transform.fixed-dimensional"
+_KIND = "transform.fixed_dimensional"
 _MOST_BITS = 16
 _MOST_COLUMNS = 1 << 22
 _FILL_SHARE = 2
