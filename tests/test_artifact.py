@@ -10,11 +10,12 @@ import pytest
 import orthant
 from contracts.package import SOURCE, modules
 from orthant.artifact import ARTIFACT_CLASSES, load_artifact, write_artifact
-from orthant.encoders.static import StaticEncoder
+from orthant.encoders import RecordEncoder, StaticEncoder
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError
 from orthant.quantization import ITQ, LVQ, SQ8, ProductQuantizer, RaBitQ, RecurrentBinary, ResidualQuantizer, SignCodes
 from orthant.transforms import (
     DriftCompensator,
+    FixedDimensionalEncoding,
     GapAlignment,
     Layer,
     LeanVec,
@@ -47,6 +48,8 @@ MADE = {
     "transform.relative": lambda: RelativeRepresentation(space="target").fit(X, X[:, :3]),
 }
 
+OTHERWISE = ("encoder.records", "encoder.static", "transform.fixed_dimensional")
+
 
 @pytest.mark.parametrize("kind", MADE)
 def test_each_kind_comes_back_as_its_class(kind, tmp_path):
@@ -62,6 +65,23 @@ def test_tables_come_back_as_encoders():
     assert isinstance(load_artifact(SOURCE / "encoders" / "static_minilm"), StaticEncoder)
 
 
+def test_encoders_of_records_come_back(tmp_path):
+    records = [{"year": 1990 + i, "genre": "drama" if i % 2 else "war"} for i in range(20)]
+    made = RecordEncoder(dim=64).fit(records)
+    made.save(tmp_path)
+    again = load_artifact(tmp_path)
+    assert isinstance(again, RecordEncoder)
+    np.testing.assert_array_equal(again.encode(records), made.encode(records))
+
+
+def test_encodings_of_sets_come_back(tmp_path):
+    made = FixedDimensionalEncoding().fit([X[:5], X[5:9]])
+    made.save(tmp_path)
+    again = load_artifact(tmp_path)
+    assert isinstance(again, FixedDimensionalEncoding)
+    np.testing.assert_array_equal(again.transform([X[9:12]]), made.transform([X[9:12]]))
+
+
 def test_every_kind_that_is_written_has_a_class():
     pattern = re.compile(
         r'^(?:_?KIND|    _kind) = "((?:transform|quantization|encoder|head|codebook)\.[a-z0-9_.]+)"$', re.M
@@ -69,7 +89,7 @@ def test_every_kind_that_is_written_has_a_class():
     written = {kind for path in modules().values() for kind in pattern.findall(path.read_text(encoding="utf-8"))}
     # An exported transformer is no artefact of arrays; load_encoder reads it.
     assert set(ARTIFACT_CLASSES) == written - {"encoder.onnx"}
-    assert all(kind in MADE or kind == "encoder.static" for kind in ARTIFACT_CLASSES)
+    assert all(kind in MADE or kind in OTHERWISE for kind in ARTIFACT_CLASSES)
 
 
 def test_the_guide_lists_every_kind():

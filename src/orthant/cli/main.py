@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import warnings
 from collections.abc import Sequence
@@ -11,6 +12,16 @@ if TYPE_CHECKING:
     import typer
 
 __all__ = ["application", "main"]
+
+
+# In the order of `--help`: what is asked of a collection, what changes one, and the rest.
+_VERBS = (
+    *("demo", "add", "search", "insight.why_not", "insight.monitor", "evaluate", "stats", "check", "cleaning.dedup"),
+    *("exporting", "importing", "snapshots.snapshot", "insight.diagnose"),
+    *("upgrading.upgrade", "tuning.tune", "tuning.tune_fusion", "shrinking.compress"),
+    *("learning.train", "learning.export_encoder"),
+    *("doctor", "warmup", "papers", "reproduce", "bench"),
+)
 
 
 def application() -> typer.Typer:
@@ -24,28 +35,6 @@ def application() -> typer.Typer:
     import typer
 
     from orthant import __version__
-    from orthant.cli import (
-        add,
-        bench,
-        check,
-        demo,
-        doctor,
-        evaluate,
-        exporting,
-        importing,
-        papers,
-        reproduce,
-        search,
-        stats,
-        warmup,
-    )
-    from orthant.cli.cleaning import dedup
-    from orthant.cli.insight import diagnose, monitor, why_not
-    from orthant.cli.learning import export_encoder, train
-    from orthant.cli.shrinking import compress
-    from orthant.cli.snapshots import snapshot
-    from orthant.cli.tuning import tune, tune_fusion
-    from orthant.cli.upgrading import upgrade
 
     app = typer.Typer(
         name="orthant",
@@ -67,10 +56,8 @@ def application() -> typer.Typer:
     ) -> None:
         pass
 
-    collections = (demo, add, search, why_not, monitor, evaluate, stats, check, dedup, exporting, importing, snapshot)
-    changes = (upgrade, tune, tune_fusion, compress, train, export_encoder)
-    for verb in (*collections, diagnose, *changes, doctor, warmup, papers, reproduce, bench):
-        verb.register(app)
+    for name in _VERBS:
+        importlib.import_module(f"orthant.cli.{name}").register(app)
     return app
 
 

@@ -13,7 +13,7 @@ from orthant.collection.searching import Mode, Query, SearchOptions
 from orthant.collection.space_encoders import SpaceEncoders
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.stages.options import StageOptions
-from orthant.collection.storage.fusion_setting import StoredFusion
+from orthant.collection.storage.settings.fusion import StoredFusion
 from orthant.errors import InputError, NotFoundError, message
 from orthant.types import FloatArray
 from orthant.validate import as_array, as_vectors, check_choice, check_count, check_fraction

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from orthant.collection.compression.outcome import CompressionOutcome
 from orthant.collection.storage import merging
-from orthant.collection.storage.compression_setting import StoredCompression
 from orthant.collection.storage.generation import Generation, SpaceState
+from orthant.collection.storage.settings.compression import StoredCompression
 from orthant.errors import InputError, NotFoundError, message
 from orthant.kernels.bitmaps import contains_rows
 from orthant.types import FloatArray, Metric

@@ -19,10 +19,10 @@ from orthant.collection.snapshots.making import disk_errors
 from orthant.collection.snapshots.manifest import SnapshotInfo, database_is_sound, folder_of, read_info
 from orthant.collection.sparse import tables as sparse_tables
 from orthant.collection.storage import graphs, tables
-from orthant.collection.storage.compression_setting import write_compression
-from orthant.collection.storage.fusion_setting import write_fusion
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.segments import HEADER_BYTES, Extent, SegmentFolder, SegmentState
+from orthant.collection.storage.settings.compression import write_compression
+from orthant.collection.storage.settings.fusion import write_fusion
 from orthant.collection.storage.store import Store
 from orthant.errors import OrthantError, StoreCorruptedError, message
 

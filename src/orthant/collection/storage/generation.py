@@ -18,10 +18,10 @@ from orthant.collection.columns.table import Columns
 from orthant.collection.lexical.index import Lexical
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.sparse.state import SparseState
-from orthant.collection.storage.compression_setting import StoredCompression
-from orthant.collection.storage.fusion_setting import StoredFusion
 from orthant.collection.storage.graphs import SpaceGraph
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState
+from orthant.collection.storage.settings.compression import StoredCompression
+from orthant.collection.storage.settings.fusion import StoredFusion
 from orthant.collection.upgrade.state import NO_UPGRADE, UpgradeState
 from orthant.index.flat import Flat
 from orthant.kernels import bitmaps

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orthant.collection.storage import graphs
-from orthant.collection.storage.compression_setting import StoredCompression, write_compression
 from orthant.collection.storage.files import storage_error
 from orthant.collection.storage.generation import Generation, SpaceState
+from orthant.collection.storage.settings.compression import StoredCompression, write_compression
 from orthant.encoders.progress import progress_bar
 from orthant.kernels import bitmaps
 from orthant.types import FloatArray

@@ -24,15 +24,15 @@ from orthant.collection.sparse import state as sparse_state
 from orthant.collection.sparse import tables as sparse_tables
 from orthant.collection.storage import derived, graphs, maintenance, merging, tables
 from orthant.collection.storage.batch import Batch, Commit, derive
-from orthant.collection.storage.compression_setting import read_compressions
 from orthant.collection.storage.creating import DATABASE_NAME, MANIFEST_NAME, create, require_new
 from orthant.collection.storage.database import Database, closed_error
 from orthant.collection.storage.files import FileLayer, storage_error
-from orthant.collection.storage.fusion_setting import read_fusion
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.lock import WriterLock
 from orthant.collection.storage.new_spaces import AnyDefinition, insert_space, require_free, with_spaces
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentMissingError, SegmentState
+from orthant.collection.storage.settings.compression import read_compressions
+from orthant.collection.storage.settings.fusion import read_fusion
 from orthant.collection.upgrade.state import UpgradeState, changed_upgrade
 from orthant.errors import InputError, NotFoundError, OrthantError, StoreCorruptedError, StoreReadOnlyError, message
 from orthant.kernels import bitmaps

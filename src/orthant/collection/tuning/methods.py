@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from orthant.collection import fusion as fusing
 from orthant.collection.searching import Mode, Query, SearchOptions
-from orthant.collection.storage.fusion_setting import StoredFusion, write_fusion
+from orthant.collection.storage.settings.fusion import StoredFusion, write_fusion
 from orthant.errors import InputError, message
 from orthant.validate import check_choice
 

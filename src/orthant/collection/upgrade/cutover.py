@@ -16,12 +16,12 @@ import numpy as np
 
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage import graphs, merging, tables
-from orthant.collection.storage.compression_setting import write_compression
 from orthant.collection.storage.database import DATABASE_FORMAT
 from orthant.collection.storage.files import storage_error
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.new_spaces import delete_space, replace_space, require_free, with_spaces
 from orthant.collection.storage.segments import Extent, SegmentState
+from orthant.collection.storage.settings.compression import write_compression
 from orthant.collection.storage.store import Store
 from orthant.collection.upgrade.state import NO_UPGRADE, UpgradeState
 from orthant.errors import InputError, message
