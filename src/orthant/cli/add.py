@@ -66,11 +66,17 @@ def register(app: typer.Typer) -> None:
         truncation: str = typer.Option(
             None, help="Of chunks beyond the encoder's window: chunk (default: divide further), cut or error."
         ),
+        tokens: str = typer.Option(
+            None, help="Folder of a late-interaction model: texts get token vectors too, in a space of their own."
+        ),
+        token_space: str = typer.Option(None, help="Name of that space; default tokens."),
+        token_dtype: str = typer.Option(None, help="float32 (default) or float16, when the space is made."),
         dry_run: bool = typer.Option(False, "--dry-run", help="Check the sources and show how they are understood."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.documents.adding import add_documents, refuse_with_documents, refuse_without_documents
         from orthant.cli.output import progress_bar
+        from orthant.cli.spaces.tokens import token_options, with_tokens
         from orthant.collection.opening import open
         from orthant.collection.storage.store import DATABASE_NAME
         from orthant.validate import check_choice
@@ -86,10 +92,11 @@ def register(app: typer.Typer) -> None:
             "batch_size": batch_size,
         }
         told = {"chunk": chunk, "prune": prune, "on_error": on_error, "truncation": truncation}
+        late = token_options(tokens, token_space, token_dtype)
         if documents:
             told |= {"prefix": id_prefix, "batch_size": batch_size}
             refuse_with_documents(settings, space=space, dry_run=dry_run)
-            add_documents(collection, sources, encoder=encoder, metric=metric, settings=told, json=json)
+            add_documents(collection, sources, encoder=encoder, metric=metric, settings=told, tokens=late, json=json)
             return
         refuse_without_documents(told)
         _check_vector_options(sources, space=space, id_prefix=id_prefix)
@@ -106,6 +113,8 @@ def register(app: typer.Typer) -> None:
             open(collection, encoder=encoder, metric=metric) as opened,  # type: ignore[arg-type]
             opened.bulk(),
         ):
+            if late is not None:
+                with_tokens(opened, **late)
             vectors = {"space": space, "id_prefix": id_prefix, "batch_size": batch_size}
             reports = _add_all(opened, sources, scans, settings, vectors)
             count, notes = len(opened), _notes(opened)

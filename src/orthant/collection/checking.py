@@ -19,7 +19,7 @@ from orthant.collection.storage.segments import BLOCK_BYTES, SegmentState
 from orthant.collection.storage.store import Store
 from orthant.errors import StoreCorruptedError
 from orthant.kernels import bitmaps
-from orthant.types import Encoder
+from orthant.types import Encoder, TokenEncoder
 
 __all__ = ["CheckReport", "Problem", "check"]
 
@@ -217,7 +217,7 @@ def _check_space(
         if not damaged:
             continue
         rows = view.rows[_slots_of(damaged, view.state, space.folder.stride)]
-        rows = rows[bitmaps.contains_rows(live, rows)]
+        rows = np.unique(rows[bitmaps.contains_rows(live, rows)])
         mended, advice = _encode_again(store, name, rows, encoder_of)
         if mended:
             maintenance.replace_vectors(store, name, view.state.number, mended)
@@ -243,7 +243,7 @@ def _slots_of(blocks: list[int], state: SegmentState, stride: int) -> np.ndarray
 
 
 def _encode_again(
-    store: Store, name: str, rows: np.ndarray, encoder_of: Callable[[str], Encoder] | None
+    store: Store, name: str, rows: np.ndarray, encoder_of: Callable[[str], Any] | None
 ) -> tuple[dict[int, np.ndarray], str]:
     if encoder_of is None:
         return {}, ""
@@ -251,11 +251,21 @@ def _encode_again(
         return {}, "; they were brought by the user: write these records again"
     with store.view() as (connection, _):
         found = tables.fetch_records(connection, store.database, rows.tolist())
-    texts = {row: found[row][1] for row in rows.tolist()}
+    texts: dict[int, Any] = {row: found[row][1] for row in rows.tolist()}
     lost = [found[row][0] for row, text in texts.items() if not text]
     if lost:
         return {}, f"; {len(lost)} of them have no text (first: {lost[0]!r}): write these records again"
     if not texts:
         return {}, ""
+    if store.generation.spaces[name].definition.kind == "tokens":
+        return _tokens_again(store.generation.spaces[name], texts, encoder_of(name))
     X = encoder_of(name).encode(list(texts.values()), role="document")
     return dict(zip(texts, X, strict=True)), ", encoded again"
+
+
+def _tokens_again(space: SpaceState, texts: dict[int, str], encoder: TokenEncoder) -> tuple[dict[int, np.ndarray], str]:
+    tokens = encoder.encode_tokens(list(texts.values()), role="document")
+    counts = sum(np.isin(view.rows, list(texts)).sum() for view in space.segments)
+    if len(tokens) != len(texts) or len(tokens.values) != counts:
+        return {}, "; the encoder gives another number of tokens now: write these records again"
+    return {row: tokens[i] for i, row in enumerate(texts)}, ", encoded again"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,10 @@ from orthant.collection.reading import DEFAULT_SPACE, CollectionReader, Where
 from orthant.collection.results import FinishReport
 from orthant.collection.snapshots.methods import SnapshotMethods
 from orthant.collection.space_encoders import define_space, load
-from orthant.collection.spaces import SpaceDefinition, check_encoder, embed_canaries
+from orthant.collection.spaces import SpaceDefinition, SpaceKind, check_encoder, embed_canaries
 from orthant.errors import InputError, message
 from orthant.types import Encoder, FloatArray, Metric
-from orthant.validate import check_metric
+from orthant.validate import check_choice, check_metric
 
 if TYPE_CHECKING:
     from orthant.collection.adding import AddReport
@@ -56,20 +56,28 @@ class Collection(CollectionReader, ForeignMethods, DocumentMethods, SnapshotMeth
         *,
         encoder: str | Encoder | Any | None = None,
         dim: int | None = None,
-        metric: Metric = "cosine",
+        metric: Metric | None = None,
+        kind: SpaceKind = "dense",
+        dtype: Literal["float32", "float16"] = "float32",
     ) -> SpaceDefinition:
-        """Add a vector space; records written from now on get a vector in it.
+        """Add a space; records written from now on get a vector, or token vectors, in it.
 
         Parameters
         ----------
         name : str
             1 to 64 letters, digits, ``_``, ``-`` or ``.``.
-        encoder : str, Encoder or sentence-transformers model, optional
-            Encodes texts for this space. Without one, pass ``dim`` and bring vectors.
+        encoder : str, Encoder, TokenEncoder or sentence-transformers model, optional
+            Encodes texts for this space; for tokens the folder of a late-interaction model, or an object with
+            ``encode_tokens``. Without one, pass ``dim`` and bring vectors.
         dim : int, optional
             Values per vector; taken from the encoder when there is one.
-        metric : {"cosine", "dot", "l2"}, default "cosine"
-            Score of the space.
+        metric : {"cosine", "dot", "l2"}, optional
+            Score of the space, default ``"cosine"``. Tokens are compared by MaxSim, a sum of dot products.
+        kind : {"dense", "tokens"}, default "dense"
+            One vector per record, or one per token: ``search(mode="tokens")``, ``rerank="tokens"``, or a leg of a
+            hybrid search. Tokens take dozens of vectors per record.
+        dtype : {"float32", "float16"}, default "float32"
+            How tokens are stored; ``"float16"`` takes half the bytes and three digits.
 
         Returns
         -------
@@ -85,8 +93,14 @@ class Collection(CollectionReader, ForeignMethods, DocumentMethods, SnapshotMeth
             raise InputError(
                 message("both or neither of encoder and dim", "exactly one of them", "pass encoder=... or dim=...")
             )
-        loaded, loadable = (None, None) if encoder is None else load(encoder)
-        definition, canaries = define_space(name, loaded, dim=dim, metric=check_metric(metric), loadable=loadable)
+        check_choice(kind, get_args(SpaceKind), name="kind")
+        if kind == "tokens" and name == DEFAULT_SPACE:
+            raise InputError(message(f"tokens in the space {name!r}", "another name", "call it 'tokens', for example"))
+        loaded, loadable = (None, None) if encoder is None else load(encoder, kind)
+        score = check_metric(("dot" if kind == "tokens" else "cosine") if metric is None else metric)
+        definition, canaries = define_space(
+            name, loaded, dim=dim, metric=score, loadable=loadable, kind=kind, dtype=dtype
+        )
         self._store.create_space(definition, canaries)
         if loaded is not None:
             self._encoders.adopt(name, loaded, loadable=loadable)
@@ -108,7 +122,7 @@ class Collection(CollectionReader, ForeignMethods, DocumentMethods, SnapshotMeth
         encoder = self._encoders.given(definition.name)
         if encoder is not None:
             check_encoder(definition, encoder)
-            canaries = embed_canaries(encoder)
+            canaries = embed_canaries(encoder, definition.kind)
         else:
             canaries = np.zeros((0, definition.dim), dtype=np.float32)
         self._store.create_space(definition, canaries)
@@ -138,7 +152,7 @@ class Collection(CollectionReader, ForeignMethods, DocumentMethods, SnapshotMeth
             JSON objects; ``where`` filters see their fields, nested ones as ``"a.b"``.
         vectors : array-like of shape (n, dim), or mapping of space name to such, optional
             Used instead of encoding. A list may hold None for records without a vector. Float64, other strides and
-            integer dtypes are converted.
+            integer dtypes are converted. For a space of tokens: a matrix of shape (tokens, dim) per record.
         progress : bool, default False
             Show a bar while encoding, and while a graph is built.
 
@@ -188,7 +202,7 @@ class Collection(CollectionReader, ForeignMethods, DocumentMethods, SnapshotMeth
             commit = self._store.commit(prepared.batch, remove_ids=remove_ids, spaces=fresh, progress=progress)
             ended = time.perf_counter()
         count = len(prepared.batch.ids)
-        written = {name: len(positions) for name, (positions, _) in prepared.batch.vectors.items()}
+        written = {name: len(np.unique(positions)) for name, (positions, _) in prepared.batch.vectors.items()}
         encode = prepared.seconds.get("encode", 0.0)
         return UpsertReport(
             records=count,

@@ -6,7 +6,7 @@ cosine have no common unit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -25,18 +25,22 @@ RRF_CONSTANT = 60
 """The k of reciprocal rank fusion (Cormack, Clarke and Buettcher, 2009)."""
 
 
-def check_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
+def check_weights(
+    weights: Mapping[str, float] | None, *, legs: Sequence[str] = ("dense", "lexical")
+) -> dict[str, float]:
     """Return the legs' weights, summing to 1.
 
     Parameters
     ----------
     weights : mapping of str to float, optional
-        Non-negative weights for ``"dense"`` and ``"lexical"``; a leg left out gets 0. None takes the defaults.
+        Non-negative weights by leg; a leg left out gets 0. None takes the defaults.
+    legs : sequence of str, default ("dense", "lexical")
+        The legs that run.
 
     Returns
     -------
     dict of str to float
-        Both legs, sum 1.
+        Every leg, sum 1.
 
     Raises
     ------
@@ -44,12 +48,12 @@ def check_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
         Unknown legs, negative weights, or nothing above 0.
     """
     if weights is None:
-        return dict(DEFAULT_WEIGHTS)
-    if not isinstance(weights, Mapping) or set(weights) - set(DEFAULT_WEIGHTS):
-        raise InputError(
-            message(f"weights={weights!r}", "a mapping with the keys 'dense' and 'lexical'", "name only these legs")
-        )
-    given = {leg: check_fraction(weights.get(leg, 0.0), name=f"weights[{leg!r}]", high=1e9) for leg in DEFAULT_WEIGHTS}
+        # Beside words, tokens weigh what one vector does.
+        return {leg: DEFAULT_WEIGHTS.get(leg, DEFAULT_WEIGHTS["dense"]) for leg in legs}
+    if not isinstance(weights, Mapping) or set(weights) - set(legs):
+        known = " and ".join(repr(leg) for leg in legs)
+        raise InputError(message(f"weights={weights!r}", f"a mapping with the keys {known}", "name only these legs"))
+    given = {leg: check_fraction(weights.get(leg, 0.0), name=f"weights[{leg!r}]", high=1e9) for leg in legs}
     total = sum(given.values())
     if total <= 0:
         raise InputError(message(f"weights={weights!r}", "at least one weight above 0", "raise one of them"))

@@ -13,6 +13,7 @@ from orthant.collection.searching import Mode, Query, SearchOptions
 from orthant.collection.space_encoders import SpaceEncoders
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.stages.options import StageOptions
+from orthant.collection.tokens.queries import TokenSettings
 from orthant.errors import InputError, NotFoundError, message
 from orthant.types import FloatArray
 from orthant.validate import as_array, as_vectors, check_choice, check_count, check_fraction
@@ -108,6 +109,7 @@ def choose_mode(
     encoders: SpaceEncoders,
     *,
     default: str,
+    vectors: bool = True,
 ) -> Mode:
     """Return the mode asked for, or the richest one that is possible.
 
@@ -125,6 +127,8 @@ def choose_mode(
         What can be encoded.
     default : str
         Name of the space that is meant when none is named.
+    vectors : bool, default True
+        Whether the search has a dense leg where its mode has one.
 
     Returns
     -------
@@ -138,8 +142,10 @@ def choose_mode(
     """
     if mode is not None:
         check_choice(mode, get_args(Mode), name="mode")
+    if mode == "tokens":
+        return mode
     has_text = all(text is not None for text in texts)
-    has_vector = given is not None or (has_text and encoders.at_hand(space))
+    has_vector = not vectors or given is not None or (has_text and encoders.at_hand(space))
     if mode in ("lexical", "hybrid") and not has_text:
         raise InputError(message(f"mode={mode!r} without a text", "a text query", "pass query='...'"))
     if mode in ("dense", "hybrid") and not has_vector:
@@ -175,6 +181,7 @@ def check_options(
     include_text: bool,
     syntax: str | None,
     stages: StageOptions,
+    tokens: TokenSettings | None = None,
 ) -> SearchOptions:
     """Check a search's settings; one that could have no effect is refused.
 
@@ -188,6 +195,8 @@ def check_options(
         As in ``Collection.search``; ``method`` is its ``fusion``.
     stages : StageOptions
         What happens after retrieval.
+    tokens : TokenSettings, optional
+        Which spaces of tokens are searched.
 
     Returns
     -------
@@ -201,6 +210,8 @@ def check_options(
     FilterError
         A malformed filter.
     """
+    tokens = TokenSettings() if tokens is None else tokens
+    legs = ["dense"] * tokens.vectors + ["lexical"] + ["tokens"] * (tokens.leg is not None)
     fused: dict[str, Any] = {"weights": weights, "fusion": method}
     if stages.reranker is not None or not stages.ordered:
         # Diversity and groups take their candidates from this depth in every mode; a reranker has its own.
@@ -208,8 +219,8 @@ def check_options(
     idle = [name for name, value in fused.items() if value is not None]
     if mode != "hybrid" and idle:
         raise InputError(message(f"{idle[0]}= with mode={mode!r}", "mode='hybrid' for it", "leave it out"))
-    if mode == "dense" and syntax is not None:
-        raise InputError(message("syntax= with mode='dense'", "a lexical leg for it", "leave it out"))
+    if mode in ("dense", "tokens") and syntax is not None:
+        raise InputError(message(f"syntax= with mode={mode!r}", "a lexical leg for it", "leave it out"))
     idle = [name for name, value in (("recall", recall), ("effort", effort), ("threads", threads)) if value is not None]
     if mode == "lexical" and idle:
         raise InputError(message(f"{idle[0]}= with mode='lexical'", "a dense leg for it", "leave it out"))
@@ -217,14 +228,14 @@ def check_options(
         raise InputError(message("recall= and effort=", "one of them", "ask for a recall, or set the effort yourself"))
     options = SearchOptions(
         mode=mode,
-        space=None if mode == "lexical" else space,
+        space=None if mode in ("lexical", "tokens") or not tokens.vectors else space,
         k=check_count(k, name="k"),
         offset=check_count(offset, name="offset", minimum=0),
         predicate=None if where is None else parse_where(where),
         where=where,
         depth=DEFAULT_DEPTH if depth is None else check_count(depth, name="depth"),
         fusion=check_choice(method or "minmax", ("minmax", "rrf"), name="fusion"),  # type: ignore[arg-type]
-        weights=fusion.check_weights(weights),
+        weights=fusion.check_weights(weights, legs=legs if mode == "hybrid" else ("dense", "lexical")),
         min_score=None if min_score is None else check_fraction(min_score, name="min_score", low=-1e30, high=1e30),
         recall=None if recall is None else check_fraction(recall, name="recall"),
         effort=None if effort is None else check_count(effort, name="effort"),
@@ -233,6 +244,7 @@ def check_options(
         include_text=include_text,
         syntax=check_choice(syntax or "operators", ("operators", "plain"), name="syntax"),  # type: ignore[arg-type]
         stages=stages,
+        tokens=tokens,
     )
     _check_reach(options, records)
     return options
@@ -241,10 +253,11 @@ def check_options(
 def _check_reach(options: SearchOptions, records: int) -> None:
     """Refuse a page behind the end of the list that the settings allow."""
     stages, end = options.stages, min(options.offset + options.k, records)
-    both = 2 * options.depth
+    count = len(options.weights)
+    both, told = count * options.depth, {1: "one leg", 2: "two legs", 3: "three legs"}.get(count, f"{count} legs")
     if options.mode == "hybrid" and stages.reranker is not None and min(stages.rerank_depth, records) > both:
         given = f"rerank_depth={stages.rerank_depth} with depth={options.depth}"
-        raise InputError(message(given, f"at most {both}, all that two legs can bring", "raise depth"))
+        raise InputError(message(given, f"at most {both}, all that {told} can bring", "raise depth"))
     if stages.group_by is not None:
         return
     wanted = f"offset + k = {options.offset + options.k}"
@@ -253,7 +266,7 @@ def _check_reach(options: SearchOptions, records: int) -> None:
         raise InputError(message(given, f"at most {most}, all that is reranked", "raise rerank_depth"))
     if options.mode == "hybrid" and end > both:
         given = f"{wanted} with depth={options.depth}"
-        raise InputError(message(given, f"at most {both}, all that two legs can bring", "raise depth"))
+        raise InputError(message(given, f"at most {both}, all that {told} can bring", "raise depth"))
     if options.mode != "hybrid" and stages.closed and stages.reranker is None and end > options.depth:
         given = f"{wanted} with diversity= and depth={options.depth}"
         raise InputError(message(given, f"at most {options.depth}, all that are compared", "raise depth"))
@@ -297,7 +310,7 @@ def encode_queries(
     NotFoundError
         No such space.
     """
-    if mode == "lexical":
+    if mode in ("lexical", "tokens") or (definition is not None and definition.kind == "tokens"):
         return [Query(text, None) for text in texts]
     if definition is None and encoders.given(space) is None and space != "default":
         raise NotFoundError(message(f"space {space!r}", "an existing space", "add it with add_space"))

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
+import numpy as np
 import numpy.typing as npt
 
 from orthant.collection.columns.where import parse_where
@@ -27,9 +28,11 @@ from orthant.collection.stages.options import StageOptions, check_stages
 from orthant.collection.storage import tables
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
+from orthant.collection.tokens.methods import TokenReading
+from orthant.collection.tokens.queries import as_matrices
 from orthant.errors import InputError, NotFoundError, message
 from orthant.kernels import bitmaps
-from orthant.types import BitmapArray, Encoder, FloatArray, Metric, Reranker
+from orthant.types import BitmapArray, Encoder, FloatArray, Metric, Ragged, Reranker
 from orthant.validate import check_choice, check_count, check_metric
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ DEFAULT_SPACE = "default"
 Where = Mapping[str, Any]
 
 
-class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReading, SnapshotReading):
+class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReading, SnapshotReading, TokenReading):
     """The reading half of :class:`Collection`, which is what :func:`orthant.open` returns.
 
     Parameters
@@ -182,9 +185,9 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
         found = tables.fetch_records(connection, database, rows.tolist())
         held: dict[int, dict[str, FloatArray]] = {row: {} for row in found}
         for name, space in generation.spaces.items() if vectors else ():
-            present, X = space.vectors_of(rows)
-            for row, x in zip(rows[present].tolist(), X, strict=True):
-                held[row][name] = x
+            present, X = space.tokens_of(rows) if space.definition.kind == "tokens" else space.vectors_of(rows)
+            for i, row in enumerate(rows[present].tolist()):
+                held[row][name] = X[int(np.flatnonzero(present)[i])] if isinstance(X, Ragged) else X[i]
         by_id = {found[row][0]: Record(*found[row], held[row]) for row in found}
         tables.require_absent(connection, database, (key for key in wanted if key not in by_id))
         return by_id
@@ -261,7 +264,7 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
         explain: bool = False,
         include_text: bool = True,
         syntax: Literal["operators", "plain"] | None = None,
-        rerank: Reranker | Any | None = None,
+        rerank: Reranker | str | Any | None = None,
         rerank_depth: int | None = None,
         diversity: float | None = None,
         group_by: str | None = None,
@@ -274,26 +277,28 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
         Parameters
         ----------
         query : str or array-like of shape (dim,), optional
-            A text, or a vector. Words in double quotes must appear as a phrase, ``word*`` is a prefix, ``-word``
-            excludes and ``+word`` requires; these concern the lexical leg.
+            A text, or a vector; for tokens also a matrix of shape (tokens, dim). Words in double quotes must appear as
+            a phrase, ``word*`` is a prefix, ``-word`` excludes and ``+word`` requires; these concern the lexical leg.
         k : int, default 10
             Hits wanted; fewer come back when fewer match.
-        mode : {"dense", "lexical", "hybrid"}, optional
-            Default: hybrid when both a text and a way to a vector are at hand, else what is possible.
+        mode : {"dense", "lexical", "hybrid", "tokens"}, optional
+            Default: hybrid when both a text and a way to a vector are at hand, else what is possible; ``"tokens"``
+            for a space of tokens, whose records are compared token by token (MaxSim), exactly.
         where : mapping, optional
             Only records that match, such as ``{"year": {"gte": 1900}, "genre": {"in": ["novel", "memoir"]}}``. The
             filter comes first: every hit satisfies it.
         vector : array-like of shape (dim,), optional
             Query vector, used instead of encoding ``query``.
         space : str, default "default"
-            Vector space to search.
+            Space to search, of vectors or of tokens.
         offset : int, default 0
             Hits to skip. Pages of one generation never overlap; a hybrid list ends where both legs' candidates end.
         min_score : float, optional
             Drop hits below it: a cosine, dot product or minus squared distance (dense), a BM25 score (lexical), or a
             fused score in [0, 1] (hybrid; not comparable between queries).
         weights : mapping, optional
-            Weights of ``"dense"`` and ``"lexical"`` in hybrid search; default 0.4 and 0.6.
+            Weights of ``"dense"`` and ``"lexical"`` in hybrid search; default 0.4 and 0.6. ``"tokens"`` above 0 adds
+            the space of tokens as a leg, or replaces the dense one where that is left out.
         fusion : {"minmax", "rrf"}, optional
             Weighted min-max of the legs' scores (default), or reciprocal rank fusion.
         depth : int, optional
@@ -307,14 +312,16 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
         threads : int, optional
             Threads for the dense scan; default all CPUs for large scans, one for small.
         explain : bool, default False
-            Fill every hit's ``matched`` terms. Scores and ranks per leg and the plan are always there.
+            Fill every hit's ``matched`` terms, and ``alignment`` where tokens were compared. Scores and ranks per leg
+            and the plan are always there.
         include_text : bool, default True
             Leave texts out of the hits with False.
         syntax : {"operators", "plain"}, optional
             Whether quotes, ``*``, ``+`` and ``-`` in the text are operators (default) or plain punctuation.
-        rerank : Reranker, optional
-            An object with ``score(query, records)``, or a sentence-transformers cross-encoder: scores the first
-            candidates again, and the list ends with them. The scores before stay in ``hit.stages`` and ``hit.legs``.
+        rerank : Reranker or str, optional
+            ``"tokens"`` (or ``"tokens:SPACE"``): by the stored token vectors, in milliseconds. Or an object with
+            ``score(query, records)``, or a sentence-transformers cross-encoder: scores the first candidates again, and
+            the list ends with them. The scores before stay in ``hit.stages`` and ``hit.legs``.
         rerank_depth : int, optional
             Candidates that are reranked, default 50. More find what the legs ranked low and cost more; fewer than
             ``offset + k`` is refused.
@@ -480,7 +487,8 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
         **settings: Any,
     ) -> tuple[list[Query], SearchOptions | None]:
         """Check what a search was given; no options where there is no query."""
-        texts, given = split_queries(queries, vectors)
+        matrices = as_matrices(queries)
+        texts, given = split_queries(queries, vectors) if matrices is None else ([None] * len(matrices), None)
         if not texts:
             return [], None
         now = self._store.refreshed()
@@ -488,11 +496,19 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
         stages = check_stages(k=k, space=space) if stages is None else stages
         # Diversity uses the space even where only words are searched.
         unused = DEFAULT_SPACE if stages.diversity is None else space
-        chosen = choose_mode(mode, texts, given, space, self._encoders, default=unused)
-        options = check_options(chosen, records=now.count, space=space, k=k, stages=stages, **settings)
+        tokens = self._token_settings(mode, space, stages, settings)
+        wanted = mode
+        if tokens.leg is not None and mode is None:
+            wanted = "tokens" if tokens.leg == space else "hybrid"
+        chosen = choose_mode(wanted, texts, given, space, self._encoders, default=unused, vectors=tokens.vectors)
+        options = check_options(chosen, records=now.count, space=space, k=k, stages=stages, tokens=tokens, **settings)
         definition = None if space not in now.spaces else now.spaces[space].definition
-        ready = encode_queries(texts, given, mode=chosen, space=space, definition=definition, encoders=self._encoders)
-        return ready, options
+        ready = [Query(text, None) for text in texts]
+        if options.space is not None:
+            ready = encode_queries(
+                texts, given, mode=chosen, space=space, definition=definition, encoders=self._encoders
+            )
+        return self._with_tokens(ready, texts, matrices, tokens), options
 
     # ---- figures and files ---------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -21,12 +21,19 @@ from orthant.collection.stages.pipeline import Arrangement, arrange, prepare
 from orthant.collection.stages.showing import Entry, StoredRecord, make_hits, read_records
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
+from orthant.collection.tokens.explaining import alignments
+from orthant.collection.tokens.index import token_index
+from orthant.collection.tokens.queries import TokenSettings
+from orthant.collection.tokens.reranking import BoundTokens, StoredTokens
 from orthant.kernels import bitmaps
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, SearchCost
+from orthant.validate import as_ragged
 
 __all__ = ["Mode", "Query", "SearchOptions", "execute"]
 
-Mode = Literal["dense", "lexical", "hybrid"]
+_VECTOR_LEGS = ("dense", "tokens")
+
+Mode = Literal["dense", "lexical", "hybrid", "tokens"]
 
 
 @dataclass(frozen=True)
@@ -39,10 +46,13 @@ class Query:
         For the lexical leg.
     vector : ndarray of shape (dim,), float32, or None
         For the dense leg.
+    tokens : mapping of str to ndarray of shape (t, dim), float32
+        By space of tokens; absent where the query has none that counts.
     """
 
     text: str | None
     vector: FloatArray | None
+    tokens: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,7 @@ class SearchOptions:
     include_text: bool
     syntax: Literal["operators", "plain"]
     stages: StageOptions
+    tokens: TokenSettings = field(default_factory=TokenSettings)
 
 
 @dataclass(frozen=True)
@@ -151,18 +162,17 @@ def _execute(
     if options.predicate is not None:
         allowed = generation.columns.evaluate(options.predicate, live=generation.live)
         clock.lap("filter")
-    dense = _dense(generation, queries, options, allowed) if options.mode != "lexical" else None
-    clock.lap("dense")
+    vectors = _vectors(generation, queries, options, allowed, clock)
     out: list[Callable[[], SearchResult]] = []
     counted: _Counted = {}
     for i, query in enumerate(queries):
         lexical = _lexical(generation, query, options, allowed)
         clock.lap("lexical")
-        ranking = _rank(generation, query, options, dense, i, lexical)
+        ranking = _rank(generation, query, options, vectors, i, lexical)
         clock.lap("fuse")
-        source = _Source(generation, query, options, allowed, ranking, dense, lexical, i)
+        source = _Source(generation, query, options, allowed, ranking, vectors, lexical, i)
         out.append(_answer(store, connection, source, clock, counted))
-        clock = clock.fresh(keep=("encode", "filter", "dense"))
+        clock = clock.fresh(keep=("encode", "filter", *_VECTOR_LEGS))
     return out
 
 
@@ -183,7 +193,7 @@ def _answer(
         clock.lap("fetch")
         arrangement = Arrangement(tuple(entries), (), (), ())
         return lambda: _result(source, arrangement, records, facets, facet_plans, warnings, clock)
-    pool = prepare(generation, source.ranking, stages, depth=options.depth, read=read)
+    pool = prepare(generation, source.ranking, stages, depth=options.depth, read=read, bind=_binding(source))
     clock.lap("fetch")
 
     def arranged() -> Arrangement:
@@ -208,6 +218,14 @@ def _answer(
     return lambda: _result(source, arrangement, records, facets, facet_plans, warnings, clock)
 
 
+def _binding(source: _Source) -> Callable[[IdArray], BoundTokens] | None:
+    """Return what compares the stored tokens of candidates, where these order them again."""
+    space = source.options.tokens.rerank
+    if space is None or not isinstance(source.options.stages.reranker, StoredTokens):
+        return None
+    return lambda rows: BoundTokens(source.generation, space, rows, source.query.tokens.get(space))
+
+
 def _result(
     source: _Source,
     arrangement: Arrangement,
@@ -225,6 +243,7 @@ def _result(
         analyzer=source.generation.lexical.analyzer,
         explain=options.explain,
         include_text=options.include_text,
+        alignments=alignments(source.generation, source.query, options, arrangement.entries, records),
     )
     groups, begin = [], 0
     for group in arrangement.groups:
@@ -287,7 +306,7 @@ class _Source:
         options: SearchOptions,
         allowed: Evaluation | None,
         ranking: _Ranking,
-        dense: Hits | None,
+        vectors: Mapping[str, Hits],
         lexical: _Lexical | None,
         place: int,
     ) -> None:
@@ -296,7 +315,7 @@ class _Source:
         self.options = options
         self.allowed = allowed
         self.ranking = ranking
-        self.dense = dense
+        self.vectors = vectors
         self.lexical = lexical
         self.place = place
         self._depth = options.depth
@@ -309,7 +328,7 @@ class _Source:
     def matched(self) -> BitmapArray:
         """Return all rows that match: filter, words of a lexical search, conditions on words of a hybrid one."""
         generation, text, rows = self.generation, self.query.text, self.everything
-        if self.options.mode == "dense" or text is None:
+        if self.options.mode in _VECTOR_LEGS or text is None:
             return rows
         if self.options.mode == "lexical":
             return generation.lexical.found(text, allowed=rows & generation.live, syntax=self.options.syntax)
@@ -325,7 +344,7 @@ class _Source:
         if not hybrid and (len(scores) < self._depth or (min_score is not None and scores[-1] < min_score)):
             return None
         self._depth = min(2 * self._depth, self.generation.count)
-        more, self.dense, self.lexical = self._again(self._depth, self.allowed)
+        more, self.vectors, self.lexical = self._again(self._depth, self.allowed)
         self.place = 0
         self.ranking = self.ranking.extended(more)
         return self.ranking
@@ -336,12 +355,12 @@ class _Source:
             return None
         return self._again(k, Evaluation(allowed, bitmaps.count_bits(allowed)))[0]
 
-    def _again(self, depth: int, allowed: Evaluation | None) -> tuple[_Ranking, Hits | None, _Lexical | None]:
+    def _again(self, depth: int, allowed: Evaluation | None) -> tuple[_Ranking, Mapping[str, Hits], _Lexical | None]:
         options = replace(self.options, depth=depth)
         generation, query = self.generation, self.query
-        dense = _dense(generation, [query], options, allowed) if options.mode != "lexical" else None
+        vectors = _vectors(generation, [query], options, allowed)
         lexical = _lexical(generation, query, options, allowed)
-        return _rank(generation, query, options, dense, 0, lexical), dense, lexical
+        return _rank(generation, query, options, vectors, 0, lexical), vectors, lexical
 
 
 def _leg_size(options: SearchOptions, generation: Generation) -> int:
@@ -356,43 +375,81 @@ def _leg_size(options: SearchOptions, generation: Generation) -> int:
     return max(1, min(wanted, generation.count))
 
 
-def _dense(
-    generation: Generation, queries: Sequence[Query], options: SearchOptions, allowed: Evaluation | None
-) -> Hits | None:
-    if options.space is None or options.space not in generation.spaces:
-        return None
-    index = dense_index(generation, options.space)
+def _vectors(
+    generation: Generation,
+    queries: Sequence[Query],
+    options: SearchOptions,
+    allowed: Evaluation | None,
+    clock: _Clock | None = None,
+) -> dict[str, Hits]:
+    """Run the legs that compare vectors, for all queries at once."""
+    out: dict[str, Hits] = {}
     size = _leg_size(options, generation)
-    ids = np.full((len(queries), size), -1, dtype=np.int64)
+    if options.space is not None and options.space in generation.spaces:
+        index = dense_index(generation, options.space)
+
+        def dense(places: list[int], bitmap: BitmapArray | None) -> Hits:
+            return index.search_page(
+                np.stack([queries[i].vector for i in places]),  # type: ignore[misc]
+                size,
+                # Only a page of a plain dense list begins where another call's page ended.
+                first=options.k if options.mode == "dense" and options.offset and not options.stages.ordered else size,
+                allowed=bitmap,
+                effort=options.effort,
+                recall=options.recall,
+                threads=options.threads,
+            )
+
+        able = [query.vector is not None for query in queries]
+        out["dense"] = _gathered(len(queries), size, _groups(generation, queries, options, allowed, able), dense)
+    if clock is not None:
+        clock.lap("dense")
+    leg = options.tokens.leg
+    if leg is not None:
+        tokens = token_index(generation, leg)
+
+        def late(places: list[int], bitmap: BitmapArray | None) -> Hits:
+            asked = as_ragged([queries[i].tokens[leg] for i in places])
+            return tokens.search(asked, size, allowed=bitmap, threads=options.threads)
+
+        able = [leg in query.tokens for query in queries]
+        out["tokens"] = _gathered(len(queries), size, _groups(generation, queries, options, allowed, able), late)
+        if clock is not None:
+            clock.lap("tokens")
+    return {name: found for name, found in out.items() if found.cost.plan}
+
+
+def _gathered(
+    queries: int,
+    size: int,
+    groups: Sequence[tuple[list[int], BitmapArray | None]],
+    search: Callable[[list[int], BitmapArray | None], Hits],
+) -> Hits:
+    """Search each group of queries; without one the plan is empty."""
+    ids = np.full((queries, size), -1, dtype=np.int64)
     scores = np.full(ids.shape, -np.inf, dtype=np.float32)
-    counts = np.zeros(len(queries), dtype=np.int64)
+    counts = np.zeros(queries, dtype=np.int64)
     costs: list[SearchCost] = []
-    for places, bitmap in _groups(generation, queries, options, allowed):
-        vectors = np.stack([queries[i].vector for i in places])  # type: ignore[misc]
-        found = index.search_page(
-            vectors,
-            size,
-            # Only a page of a plain dense list begins where another call's page ended.
-            first=options.k if options.mode == "dense" and options.offset and not options.stages.ordered else size,
-            allowed=bitmap,
-            effort=options.effort,
-            recall=options.recall,
-            threads=options.threads,
-        )
+    for places, bitmap in groups:
+        found = search(places, bitmap)
         ids[places], scores[places], counts[places] = found.ids, found.scores, found.counts
         costs.append(found.cost)
-    return Hits(ids, scores, counts, costs[0]) if costs else None
+    return Hits(ids, scores, counts, costs[0] if costs else SearchCost(plan=""))
 
 
 def _groups(
-    generation: Generation, queries: Sequence[Query], options: SearchOptions, allowed: Evaluation | None
+    generation: Generation,
+    queries: Sequence[Query],
+    options: SearchOptions,
+    allowed: Evaluation | None,
+    able: Sequence[bool],
 ) -> list[tuple[list[int], BitmapArray | None]]:
-    """Group queries that may see the same rows: ``-word``, ``+word`` and phrases bind the dense leg of a hybrid too."""
+    """Group queries that may see the same rows: ``-word``, ``+word`` and phrases bind every leg of a hybrid."""
     shared = None if allowed is None else allowed.bitmap
     together: list[int] = []
     out: list[tuple[list[int], BitmapArray | None]] = []
     for i, query in enumerate(queries):
-        if query.vector is None:
+        if not able[i]:
             continue
         condition = None
         if options.mode == "hybrid" and query.text is not None:
@@ -416,7 +473,7 @@ class _Lexical:
 def _lexical(
     generation: Generation, query: Query, options: SearchOptions, allowed: Evaluation | None
 ) -> _Lexical | None:
-    if options.mode == "dense" or query.text is None:
+    if options.mode in _VECTOR_LEGS or query.text is None:
         return None
     started = time.perf_counter()
 
@@ -434,20 +491,20 @@ def _rank(
     generation: Generation,
     query: Query,
     options: SearchOptions,
-    dense: Hits | None,
+    vectors: Mapping[str, Hits],
     i: int,
     lexical: _Lexical | None,
 ) -> _Ranking:
     found: dict[str, tuple[IdArray, FloatArray]] = {}
-    if dense is not None:
-        count = int(dense.counts[i])
-        found["dense"] = (dense.ids[i, :count], dense.scores[i, :count])
+    for name, hits in vectors.items():
+        count = int(hits.counts[i])
+        found[name] = (hits.ids[i, :count], hits.scores[i, :count])
     if lexical is not None:
         found["lexical"] = (lexical.rows, lexical.scores)
     if options.mode == "hybrid":
         return _fused(generation, query, options, found)
     ((leg, (rows, scores)),) = (
-        found.items() if found else (("dense", (np.zeros(0, np.int64), np.zeros(0, np.float32))),)
+        found.items() if found else ((options.mode, (np.zeros(0, np.int64), np.zeros(0, np.float32))),)
     )
     return _Ranking(rows, scores, {leg: _Leg(scores, np.arange(1, len(rows) + 1))})
 
@@ -458,11 +515,15 @@ def _fused(
     options: SearchOptions,
     found: Mapping[str, tuple[IdArray, FloatArray]],
 ) -> _Ranking:
-    candidates = np.unique(np.concatenate([rows for rows, _ in found.values()]))
+    none = np.zeros(0, dtype=np.int64)
+    candidates = np.unique(np.concatenate([none, *(rows for rows, _ in found.values())]))
     raw: dict[str, FloatArray] = {}
-    # Both legs score every candidate, so a record that one leg ranked low is not taken for one it never saw.
+    # Every leg scores every candidate, so a record that one leg ranked low is not taken for one it never saw.
     if "dense" in found and query.vector is not None and options.space is not None:
         raw["dense"] = dense_index(generation, options.space).score_ids(query.vector, candidates)
+    leg = options.tokens.leg
+    if "tokens" in found and leg is not None and leg in query.tokens:
+        raw["tokens"] = token_index(generation, leg).score_ids(query.tokens[leg], candidates)
     if "lexical" in found and query.text is not None:
         raw["lexical"] = generation.lexical.score_rows(query.text, candidates, syntax=options.syntax)
     places = {leg: fusion.ranks(candidates, found[leg][0]) for leg in raw}
@@ -487,24 +548,33 @@ def _page(ranking: _Ranking, options: SearchOptions) -> list[Entry]:
     ]
 
 
+def _leg_plan(name: str, found: Hits, i: int) -> LegPlan:
+    cost = found.cost
+    details = {"distances": cost.distances, "bytes_read": cost.bytes_read, "exact": cost.plan.startswith("scan")}
+    return LegPlan(name, cost.plan, int(found.counts[i]), cost.seconds, {**details, **cost.details})
+
+
 def _plan(
     source: _Source, seconds: Mapping[str, float], stages: tuple[StagePlan, ...], more_warnings: Sequence[str]
 ) -> Plan:
     generation, options, query, allowed = source.generation, source.options, source.query, source.allowed
-    dense, lexical, i = source.dense, source.lexical, source.place
+    dense, lexical, i = source.vectors.get("dense"), source.lexical, source.place
     legs: list[LegPlan] = []
     warnings = [] if allowed is None else list(allowed.warnings)
-    if options.mode != "lexical" and query.vector is None:
+    if options.space is not None and query.vector is None:
         warnings.append("the query has no token that the encoder knows, so the dense leg found nothing")
     if dense is not None:
-        cost = dense.cost
-        details = {"distances": cost.distances, "bytes_read": cost.bytes_read, "exact": cost.plan.startswith("scan")}
-        legs.append(LegPlan("dense", cost.plan, int(dense.counts[i]), cost.seconds, {**details, **cost.details}))
+        legs.append(_leg_plan("dense", dense, i))
         problem = None if options.space is None else dense_index(generation, options.space).problem
         if problem is not None:
             warnings.append(f"every vector was compared, since the graph is out of use: {problem}")
     elif options.space is not None and options.space not in generation.spaces:
         warnings.append("no vectors are stored yet, so the dense leg found nothing")
+    leg = options.tokens.leg
+    if leg is not None and leg not in query.tokens:
+        warnings.append("the query has no token that counts, so the token leg found nothing")
+    if "tokens" in source.vectors:
+        legs.append(_leg_plan("tokens", source.vectors["tokens"], i))
     if lexical is not None:
         legs.append(LegPlan("lexical", "postings", len(lexical.rows), lexical.seconds))
     fused = None
@@ -512,7 +582,7 @@ def _plan(
         fused = {"method": options.fusion, "weights": dict(options.weights), "depth": options.depth}
     return Plan(
         mode=options.mode,
-        space=options.space,
+        space=options.space or leg,
         generation=generation.number,
         records=generation.count,
         allowed=None if allowed is None else allowed.count,

@@ -7,7 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from orthant.collection.spaces import SpaceDefinition, check_encoder, embed_canaries, require_canaries
+from orthant.collection.spaces import (
+    AnyEncoder,
+    SpaceDefinition,
+    SpaceKind,
+    check_encoder,
+    embed_canaries,
+    require_canaries,
+)
 from orthant.collection.storage.store import Store
 from orthant.encoders.api.specs import is_api_spec, require_trusted_host
 from orthant.errors import EncoderMismatchError, InputError, NotFoundError, message
@@ -17,7 +24,14 @@ __all__ = ["SpaceEncoders", "define_space"]
 
 
 def define_space(
-    name: str, encoder: Encoder | None, *, dim: int | None, metric: Metric, loadable: str | None = None
+    name: str,
+    encoder: AnyEncoder | None,
+    *,
+    dim: int | None,
+    metric: Metric,
+    loadable: str | None = None,
+    kind: SpaceKind = "dense",
+    dtype: str = "float32",
 ) -> tuple[SpaceDefinition, FloatArray]:
     """Return a checked definition and its canary vectors.
 
@@ -25,7 +39,7 @@ def define_space(
     ----------
     name : str
         Name of the space.
-    encoder : Encoder or None
+    encoder : Encoder, TokenEncoder or None
         What makes its vectors; None when the user brings them.
     dim : int, optional
         Values per vector, without an encoder.
@@ -33,6 +47,10 @@ def define_space(
         Score of the space.
     loadable : str, optional
         Name by which the encoder can be loaded again.
+    kind : {"dense", "tokens"}, default "dense"
+        One vector per record, or one per token.
+    dtype : {"float32", "float16"}, default "float32"
+        How a value is stored; the latter for tokens only.
 
     Returns
     -------
@@ -42,10 +60,10 @@ def define_space(
         No rows without an encoder.
     """
     if encoder is None:
-        definition = SpaceDefinition(name, dim if dim is not None else 0, metric).validated()
+        definition = SpaceDefinition(name, dim if dim is not None else 0, metric, dtype, kind=kind).validated()
         return definition, np.zeros((0, definition.dim), dtype=np.float32)
-    definition = SpaceDefinition(name, encoder.dim, metric, "float32", loadable, encoder.fingerprint)
-    return definition.validated(), embed_canaries(encoder)
+    definition = SpaceDefinition(name, encoder.dim, metric, dtype, loadable, encoder.fingerprint, kind)
+    return definition.validated(), embed_canaries(encoder, kind)
 
 
 class SpaceEncoders:
@@ -62,17 +80,17 @@ class SpaceEncoders:
     def __init__(self, store: Store, canaries: Literal["raise", "warn"]) -> None:
         self._store = store
         self._canaries = canaries
-        self._known: dict[str, Encoder] = {}
+        self._known: dict[str, Any] = {}
         self._loadable: dict[str, str | None] = {}
 
-    def adopt(self, name: str, encoder: Encoder, *, loadable: str | None = None) -> None:
+    def adopt(self, name: str, encoder: AnyEncoder, *, loadable: str | None = None) -> None:
         """Use an encoder for a space, after checking it against what is stored.
 
         Parameters
         ----------
         name : str
             The space; it need not exist yet.
-        encoder : Encoder
+        encoder : Encoder or TokenEncoder
             The encoder.
         loadable : str, optional
             Name by which it can be loaded again.
@@ -127,7 +145,7 @@ class SpaceEncoders:
         space = self._store.generation.spaces.get(name)
         return name in self._known or (space is not None and space.definition.encoder is not None)
 
-    def given(self, name: str) -> Encoder | None:
+    def given(self, name: str) -> Any | None:
         """Return the encoder in use for a space, without loading one.
 
         Parameters
@@ -137,12 +155,12 @@ class SpaceEncoders:
 
         Returns
         -------
-        Encoder or None
+        Encoder, TokenEncoder or None
             None when none was given or loaded yet.
         """
         return self._known.get(name)
 
-    def require(self, name: str) -> Encoder:
+    def require(self, name: str) -> Any:
         """Return the encoder of a space, loading it by its stored name where needed.
 
         Parameters
@@ -152,7 +170,7 @@ class SpaceEncoders:
 
         Returns
         -------
-        Encoder
+        Encoder, or TokenEncoder for a space of tokens
             Checked against fingerprint and canaries.
 
         Raises
@@ -174,32 +192,38 @@ class SpaceEncoders:
                 message(
                     f"a text for space {name!r}, which has no encoder at hand",
                     "a vector" + (f", or the encoder {stored}" if stored else ", or an encoder"),
-                    "pass vector=..., open with encoder='static' (or another), or search with mode='lexical'",
+                    "pass vector=..., open with encoder='static' (or another), or search with mode='lexical'"
+                    if name == "default"
+                    else f"call use_encoder({name!r}, ...) first, or bring vectors",
                 )
             )
         require_trusted_host(definition.encoder)
-        encoder, loadable = load(definition.encoder)
+        encoder, loadable = load(definition.encoder, definition.kind)
         self.adopt(name, encoder, loadable=loadable)
         return self._known[name]
 
 
-def load(spec: str | Encoder | Any) -> tuple[Encoder, str | None]:
+def load(spec: str | Encoder | Any, kind: SpaceKind = "dense") -> tuple[Any, str | None]:
     """Return an encoder from a name, a folder or an object.
 
     Parameters
     ----------
     spec : str, Encoder or sentence-transformers model
         As in :func:`orthant.open`.
+    kind : {"dense", "tokens"}, default "dense"
+        What the space holds.
 
     Returns
     -------
-    encoder : Encoder
+    encoder : Encoder or TokenEncoder
         Ready to use.
     loadable : str or None
         The name, or the line of an encoder behind an API, when it was given so; a folder may be elsewhere tomorrow, so
         its path is not kept.
     """
-    from orthant.encoders.registry import encoder_names, load_encoder
+    from orthant.encoders.registry import encoder_names, load_encoder, load_token_encoder
 
+    if kind == "tokens":
+        return load_token_encoder(spec), spec if isinstance(spec, str) and spec in encoder_names() else None
     named = spec if isinstance(spec, str) and (spec in encoder_names() or is_api_spec(spec)) else None
     return load_encoder(spec), named

@@ -24,7 +24,7 @@ from orthant.datasets.sources.rows import (
     stack_vectors,
 )
 from orthant.errors import DimensionError, InputError, message
-from orthant.types import FloatArray
+from orthant.types import FloatArray, Ragged
 from orthant.validate import as_vectors
 
 __all__ = ["IdRule", "RecordReader", "RecordSchema", "Records"]
@@ -44,9 +44,9 @@ class Records:
         What is embedded and searched; None where a record has no text.
     metadata : list of dict, length n
         JSON values by field.
-    vectors : dict of str to ndarray of shape (n, d), float32; or None
-        By space. A row of NaN throughout means that the record has no vector there; a space of which no record in
-        the batch has a vector may be absent.
+    vectors : dict of str to ndarray of shape (n, d), float32, or to Ragged of n rows; or None
+        By space. A row of NaN throughout means that the record has no vector there, a row of no length in a Ragged
+        that it has no tokens; a space of which no record in the batch has a vector may be absent.
 
     Raises
     ------
@@ -63,7 +63,7 @@ class Records:
     ids: list[str]
     texts: list[str | None]
     metadata: list[dict[str, Any]]
-    vectors: dict[str, FloatArray] | None = None
+    vectors: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         lengths = {"texts": len(self.texts), "metadata": len(self.metadata)}
@@ -90,6 +90,8 @@ class Records:
             The mask.
         """
         X = (self.vectors or {}).get(space)
+        if isinstance(X, Ragged):
+            return np.diff(X.offsets) > 0
         if X is None or X.shape[1] == 0:
             return np.zeros(len(self), dtype=np.bool_)
         # Vectors are finite, so the first component tells.

@@ -70,6 +70,7 @@ def add_documents(
     encoder: str | None,
     metric: str | None,
     settings: dict[str, Any],
+    tokens: Mapping[str, Any] | None = None,
     json: bool,
 ) -> None:
     """Index documents and print what was done.
@@ -84,10 +85,13 @@ def add_documents(
         As for ``orthant.open``.
     settings : dict
         As for ``Collection.add_documents``.
+    tokens : mapping, optional
+        The model, space and dtype of token vectors.
     json : bool
         Print one JSON object.
     """
     from orthant.cli.output import note, print_json
+    from orthant.cli.spaces.tokens import with_tokens
     from orthant.collection.documents.ingestion import Settings
     from orthant.collection.opening import open
     from orthant.collection.storage.creating import DATABASE_NAME
@@ -101,6 +105,8 @@ def add_documents(
         find_documents(sources)
     shown = sys.stderr.isatty()
     with open(collection, encoder=encoder, metric=metric) as opened:  # type: ignore[arg-type]
+        if tokens is not None:
+            with_tokens(opened, **tokens)
         report = opened.add_documents(sources, **settings, progress=shown)
         count, spaces = len(opened), opened.spaces
     notes = _notes(report, meaning=bool(spaces))

@@ -194,8 +194,8 @@ def _rewrite(store: Store, now: Generation, records: Found) -> dict[str, int]:
     texts, metadata = [records[row][1] for row in rows], [records[row][2] for row in rows]
     prepared = prepare_batch(ids, texts, metadata, {}, spaces={}, encoders=None)
     for name, space in now.spaces.items():
-        present, X = space.vectors_of(np.array(rows, dtype=np.int64))
-        if present.any():
-            prepared.batch.vectors[name] = (np.flatnonzero(present), X)
+        positions, X = space.stored(np.array(rows, dtype=np.int64))
+        if len(positions):
+            prepared.batch.vectors[name] = (positions, X)
     store.commit(prepared.batch)
     return {key: now.next_row + i for i, key in enumerate(ids)}

@@ -10,7 +10,13 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from orthant.collection.columns.where import And
-from orthant.collection.insight.causes import dense_details, failed_clauses, lexical_details, passing_part
+from orthant.collection.insight.causes import (
+    dense_details,
+    failed_clauses,
+    lexical_details,
+    passing_part,
+    token_details,
+)
 from orthant.collection.insight.outcome import Change, Step, WhyNot
 from orthant.collection.insight.wording import say
 from orthant.collection.results import Hit, SearchResult
@@ -87,8 +93,8 @@ class _Inquiry:
         """Return every ranked candidate of a search, before ``min_score`` and page."""
         reach = options.offset + options.k
         if options.mode == "hybrid":
-            reach = 2 * options.depth
-        elif options.mode == "lexical":
+            reach = len(options.weights) * options.depth
+        elif options.mode in ("lexical", "tokens"):
             reach = self.now.count
         return self._search(replace(options, offset=0, k=max(1, reach), min_score=None))
 
@@ -185,7 +191,7 @@ class _Inquiry:
 
     def _try_weights(self, result: SearchResult, end: int) -> None:
         """Try the weights nearest to the present ones that bring the record in front of the page's end."""
-        if len(result[0].legs) < 2:
+        if set(result[0].legs) != {"dense", "lexical"}:
             return
         legs = {n: np.array([hit.legs[n].normalized or 0.0 for hit in result]) for n in ("dense", "lexical")}
         own = [hit.id for hit in result].index(self.id)
@@ -205,7 +211,7 @@ class _Inquiry:
         size = options.depth if options.mode == "hybrid" else options.offset + options.k
         lost: dict[str, str] = {}
         true_ranks: list[int] = []
-        if options.mode != "dense" and self.query.text is not None:
+        if options.mode in ("lexical", "hybrid") and self.query.text is not None:
             words = lexical_details(self.now, self.query, options, self.row, self.text, size=size)
             self.steps.append(Step("lexical", words["lost"] is None, words))
             lost["lexical"] = words["lost"] or "later"
@@ -213,7 +219,12 @@ class _Inquiry:
             if words["lost"] == "condition":
                 self._try(syntax="plain")
                 return self._end("condition")
-        if options.mode != "lexical":
+        if options.tokens.leg is not None:
+            tokens = token_details(self.now, self.query, options, self.row)
+            self.steps.append(Step("tokens", False, tokens))
+            lost["tokens"] = tokens["lost"]
+            true_ranks += [tokens["true_rank"]] if "true_rank" in tokens else []
+        if options.space is not None:
             vector = dense_details(self.now, self.query, options, self.row, size=min(size, self.now.count))
             self.steps.append(Step("dense", vector["lost"] is None, vector))
             lost["dense"] = vector["lost"] or "later"
@@ -227,7 +238,7 @@ class _Inquiry:
                 self._try(depth=nearest)
             elif not self._try(k=nearest - options.offset):
                 self._try(k=nearest - options.offset, recall=1.0)
-        return self._end(stage or lost.get("dense") or lost["lexical"])
+        return self._end(stage or lost.get("dense") or lost.get("tokens") or lost["lexical"])
 
     def _try_dense(self, vector: dict[str, Any]) -> None:
         if vector["lost"] not in ("beam", "codes"):

@@ -145,7 +145,7 @@ def _spaces(
     spaces: dict[str, SpaceState] = {}
     numbers: dict[str, int] = {}
     for name, old in then.spaces.items():
-        folder = SegmentFolder(store.path / "vectors" / name, old.definition.dim, store.files)
+        folder = SegmentFolder(store.path / "vectors" / name, old.definition.dim, store.files, old.definition.dtype)
         state = SpaceState(old.definition, old.canaries, folder)
         number = store.next_segment(name)
         if name in now.spaces:
