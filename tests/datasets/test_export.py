@@ -341,7 +341,7 @@ def manifest(folder, change):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda m: m.update(format=2), StoreVersionError),
+        (lambda m: m.update(format=3), StoreVersionError),
         (lambda m: m.update(kind="other"), StoreCorruptedError),
         (lambda m: m.pop("spaces"), StoreCorruptedError),
         (lambda m: m["files"].pop("records.jsonl"), StoreCorruptedError),
