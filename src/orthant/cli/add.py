@@ -76,9 +76,10 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         from orthant.cli.documents.adding import add_documents, refuse_with_documents, refuse_without_documents
         from orthant.cli.output import progress_bar
-        from orthant.cli.spaces.tokens import token_options, with_tokens
+        from orthant.cli.spaces.tokens import ready_for_texts, token_options
         from orthant.collection.opening import open
         from orthant.collection.storage.store import DATABASE_NAME
+        from orthant.datasets.vector_files import is_vector_file
         from orthant.validate import check_choice
 
         settings: dict[str, Any] = {
@@ -113,8 +114,8 @@ def register(app: typer.Typer) -> None:
             open(collection, encoder=encoder, metric=metric) as opened,  # type: ignore[arg-type]
             opened.bulk(),
         ):
-            if late is not None:
-                with_tokens(opened, **late)
+            if late is not None or not all(map(is_vector_file, sources)):
+                ready_for_texts(opened, late)
             vectors = {"space": space, "id_prefix": id_prefix, "batch_size": batch_size}
             reports = _add_all(opened, sources, scans, settings, vectors)
             count, notes = len(opened), _notes(opened)

@@ -70,7 +70,7 @@ def register(app: typer.Typer) -> None:
                 with_tokens(opened, tokens, space=space if is_tokens(opened, space) else None)
             if token_weight is not None:
                 told["weights"] = token_weights(opened, fusion_settings(dense_weight, fusion), token_weight)
-            _check_space(opened, mode, space, given=encoder is not None)
+            _check_space(opened, mode, space, given=encoder is not None or token_weight is not None)
             if similar_to:
                 result = opened.similar(similar_to, recall=recall, **shared)  # type: ignore[arg-type]
             else:

@@ -176,10 +176,14 @@ def prepare_batch(
                 message(
                     f"texts for space {name!r}, whose encoder {definition.fingerprint} is not at hand",
                     "that encoder, or vectors",
-                    f"open with encoder=..., or pass vectors={{{name!r}: [None, ...]}} to store none on purpose",
+                    f"{_way_to_encoder(name)}, or pass vectors={{{name!r}: [None, ...]}} to store none on purpose",
                 )
             )
     return prepared
+
+
+def _way_to_encoder(space: str) -> str:
+    return "open with encoder=..." if space == "default" else f"call use_encoder({space!r}, ...)"
 
 
 def _as_list(values: Any, name: str, expected: str) -> list[Any]:

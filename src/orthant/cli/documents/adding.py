@@ -91,7 +91,7 @@ def add_documents(
         Print one JSON object.
     """
     from orthant.cli.output import note, print_json
-    from orthant.cli.spaces.tokens import with_tokens
+    from orthant.cli.spaces.tokens import ready_for_texts
     from orthant.collection.documents.ingestion import Settings
     from orthant.collection.opening import open
     from orthant.collection.storage.creating import DATABASE_NAME
@@ -105,8 +105,7 @@ def add_documents(
         find_documents(sources)
     shown = sys.stderr.isatty()
     with open(collection, encoder=encoder, metric=metric) as opened:  # type: ignore[arg-type]
-        if tokens is not None:
-            with_tokens(opened, **tokens)
+        ready_for_texts(opened, tokens)
         report = opened.add_documents(sources, **settings, progress=shown)
         count, spaces = len(opened), opened.spaces
     notes = _notes(report, meaning=bool(spaces))

@@ -10,7 +10,7 @@ from orthant.errors import EncoderMismatchError, InputError, message
 if TYPE_CHECKING:
     from orthant.collection.collection import Collection
 
-__all__ = ["is_tokens", "token_options", "token_weights", "with_tokens", "without_model"]
+__all__ = ["is_tokens", "ready_for_texts", "token_options", "token_weights", "with_tokens", "without_model"]
 
 
 def with_tokens(
@@ -132,6 +132,29 @@ def token_options(model: str | None, space: str | None, dtype: str | None) -> di
         if value is not None:
             raise InputError(message(f"{option} without --tokens", "both", f"add it, or leave {option} out"))
     return None
+
+
+def ready_for_texts(opened: Collection, late: Mapping[str, Any] | None) -> None:
+    """Make a collection's spaces of tokens ready for texts to be added, or say what is lacking.
+
+    Parameters
+    ----------
+    opened : Collection
+        The collection.
+    late : mapping or None
+        What ``token_options`` returned.
+
+    Raises
+    ------
+    InputError
+        A space of tokens whose model was not named.
+    """
+    if late is not None:
+        with_tokens(opened, **late)
+    lacking = without_model(opened)
+    if lacking is not None:
+        given = f"texts for the token vectors of space {lacking!r}, whose model is not at hand"
+        raise InputError(message(given, "that model", "name its folder with --tokens"))
 
 
 def token_weights(opened: Collection, told: Mapping[str, Any], weight: float) -> dict[str, float]:

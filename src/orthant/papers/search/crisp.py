@@ -201,8 +201,7 @@ PAPER = Paper(
                 "with 4 vectors per query and 8 per document of 48 tokens: with k-means in the forward pass; beside "
                 "the same model trained on every token and reduced afterwards (k-means, its twin; k-means of unit "
                 "length; Ward's clusters, which sentence-transformers has; first, last, or spaced tokens), and models "
-                "trained on their first tokens and on random groups. Not shown at this scale: random groups, close to "
-                "the mean that MiniLM was made for, are as good."
+                "trained on their first tokens and on random groups."
             ),
             data="real",
             run=_clusters_in_training,
