@@ -1,6 +1,6 @@
 """Spaces of a collection on the command line.
 
-Options enter; spaces and encoders of an opened collection come of them.
+Options enter; spaces of an opened collection, and their encoders, leave.
 Never reads a source.
 Start with `tokens`.
 """

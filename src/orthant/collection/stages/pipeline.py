@@ -152,7 +152,7 @@ def prepare(
         Candidates per leg.
     read : callable
         Gives the records of rows.
-    bind : callable, optional
+    bind : callable of ndarray of shape (m,), int64, optional
         Gives the stored tokens of rows, where the reranker compares these.
 
     Returns
