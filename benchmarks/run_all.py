@@ -10,6 +10,7 @@ SCRIPTS = (
     "where_bitmap.py",
     "collection_speed.py",
     "cold_start.py",
+    "collection_rivals.py",
     "static_encoder.py",
     "retrieval.py",
     "hybrid_weights.py",

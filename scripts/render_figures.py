@@ -288,11 +288,24 @@ def training_rows(record: dict[str, Any]) -> Iterator[Row]:
             )
 
 
+def rivals_rows(record: dict[str, Any]) -> Iterator[Row]:
+    """One row per column: every store, and the place of a collection among those that offer it."""
+    from orthant.cli.bench.collection import store_table
+
+    (_, *names, _), lines = store_table(record)
+    label = f"Stores, {record['settings']['records']:,} records"
+    for title, *figures, place in lines:
+        shown = ", ".join(f"{name} {figure}" for name, figure in zip(names, figures, strict=True))
+        met = bool(place) and int(place.split()[0]) <= record["targets"]["place"]
+        yield Row(f"{label}: {title}", shown, _target(f"first or second, is {place}", met=met), "collection_rivals.py")
+
+
 SOURCES = {
     "ann": ann_rows,
     "two_threads": two_threads_rows,
     "filtered": filtered_rows,
     "collection_speed": collection_rows,
+    "collection_rivals": rivals_rows,
     "where_bitmap": where_rows,
     "static_encoder": encoder_rows,
     "hybrid_weights": hybrid_rows,

@@ -225,12 +225,14 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class SparseEncoder(Protocol):
-    """Turns items into sparse rows over a vocabulary."""
+    """Turns items into weighted terms of a vocabulary: ``dim`` terms, whose names are told where they are known."""
 
+    dim: int
     fingerprint: str
+    vocabulary: Sequence[str] | None
 
     def encode_sparse(self, items: Sequence[Any], *, role: Role = "document", batch_size: int = 64) -> Any:
-        """Return a SciPy CSR matrix of shape (n, vocabulary)."""
+        """Return a SciPy CSR matrix of shape (n, dim): finite weights of 0 or more, each term once per row."""
         ...
 
 

@@ -60,3 +60,4 @@ def test_what_makes_no_sense_is_refused(refused, files, tmp_path, monkeypatch):
     refused("bench", "ann", *files, "--metric", "hamming", says=["hamming", "cosine"])
     refused("bench", "filtered", *files, "--selectivity", "7", says=["selectivity"])
     refused("bench", "ann", "--vectors", tmp_path / "none.npy", "--queries", tmp_path / "none.npy", says=["none.npy"])
+    refused("bench", "collection", "--rivals", "pinecone", says=["pinecone", "lancedb"])

@@ -48,6 +48,23 @@ class FakeEncoder:
         return X, EncodeReport(items=len(items), truncated_tokens=cut)
 
 
+class FakeSparseEncoder:
+    """Gives every word a term and a weight by its hash; equal texts get equal weights on every machine."""
+
+    dim = 997
+    fingerprint = "fake-sparse:997"
+    vocabulary = None
+
+    def encode_sparse(self, items: Any, *, role: str = "document", batch_size: int = 64) -> Any:
+        from orthant.encoders.sparse.rows import as_sparse_rows
+
+        rows = []
+        for item in items:
+            hashes = [zlib.crc32(word.encode()) for word in re.findall(r"\w+", item.lower())]
+            rows.append({code % self.dim: 0.5 + code % 7 for code in hashes})
+        return as_sparse_rows(rows, dim=self.dim).to_csr()
+
+
 WORDS = (
     *("amber", "basin", "cedar", "delta", "ember", "fjord", "grove", "harbor"),
     *("inlet", "juniper", "kelp", "lagoon", "meadow", "nectar", "orchid", "pebble"),

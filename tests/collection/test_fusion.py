@@ -41,7 +41,7 @@ def test_ranks_are_places_in_the_legs_list():
 def test_weights_are_checked_and_sum_to_one():
     assert check_weights({"dense": 2, "lexical": 6}) == {"dense": 0.25, "lexical": 0.75}
     assert sum(check_weights(None).values()) == pytest.approx(1)
-    for bad in ({"dense": -1}, {"dense": 0, "lexical": 0}, {"sparse": 1}, 3):
+    for bad in ({"dense": -1}, {"dense": 0, "lexical": 0}, {"colour": 1}, {"sparse": -1}, 3):
         with pytest.raises(InputError):
             check_weights(bad)
     fused = weighted_sum({"dense": np.array([1.0, 0.0]), "lexical": np.array([0.0, 1.0])}, check_weights({"dense": 1}))

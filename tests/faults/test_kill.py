@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import orthant
-from collection.fakes import FakeEncoder
+from collection.fakes import FakeEncoder, FakeSparseEncoder, FakeTokenEncoder
 from faults import child
 from faults.verify import check_equal, contents
 from orthant.collection.collection import Collection
@@ -59,7 +59,8 @@ def _kills(tmp_path: Path, count: int, seed: int) -> None:
         allowed = _replayed(lines, model)
         # Every third kill is left for the next child to clean up after; a reader must cope with it as it is.
         read_only = i % 3 == 2 and path.exists()
-        with Collection(path, encoder=FakeEncoder(), read_only=read_only) as collection:
+        spaces = {"terms": FakeSparseEncoder(), "words": FakeTokenEncoder()}
+        with Collection(path, encoder=FakeEncoder(), spaces=spaces, read_only=read_only) as collection:
             found = contents(collection)
             assert found in allowed, f"after kill {i}"
             if not read_only:

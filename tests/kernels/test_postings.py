@@ -140,3 +140,26 @@ def test_bm25_matches_the_bm25s_package():
         query = sorted({int(t) for t in docs[int(rng.integers(300))][:6]})
         ours = kernel.bm25_scores(postings, lengths, query)
         np.testing.assert_allclose(ours, peer.get_scores([str(t) for t in query]), rtol=1e-5, atol=1e-6)
+
+
+@settings(deadline=None)
+@given(st.lists(st.dictionaries(st.integers(0, 9), st.floats(0.125, 8, width=16), max_size=6), min_size=1, max_size=9))
+def test_weights_are_kept_through_every_change(docs):
+    def build_weighted(rows):
+        terms = np.array([term for row in rows for term in sorted(row)], dtype=np.int32)
+        owners = np.repeat(np.arange(len(rows), dtype=np.int32), [len(row) for row in rows])
+        weights = np.array([row[term] for row in rows for term in sorted(row)], dtype=np.float32)
+        return kernel.build_weighted_postings(terms, owners, weights)
+
+    whole = build_weighted(docs)
+    wanted = {term: {i: row[term] for i, row in enumerate(docs) if term in row} for row in docs for term in row}
+    assert as_dict(whole) == wanted and whole.counts.dtype == np.float32
+    cut = len(docs) // 2
+    parts, bases = [build_weighted(docs[:cut]), build_weighted(docs[cut:])], [0, cut]
+    assert as_dict(kernel.join_postings(parts, bases)) == wanted
+    query = {1: 2.0, 4: 0.5, 9: 3.0}
+    scores = np.zeros(len(docs), dtype=np.float32)
+    for term, weight in query.items():
+        kernel.accumulate_products(scores, *kernel.postings_of(whole, term), weight)
+    truth = [sum(weight * row.get(term, 0) for term, weight in query.items()) for row in docs]
+    np.testing.assert_allclose(scores, truth, rtol=1e-6)

@@ -42,6 +42,9 @@ def register(app: typer.Typer) -> None:
             None,
             help="static, minilm, minilm-int8 or a folder; needed once, at the start. Without one: words only.",
         ),
+        sparse: str = typer.Option(
+            None, help="Folder of a sparse (SPLADE) model: texts get weighted terms as well, in the space 'sparse'."
+        ),
         metric: str = typer.Option(None, help="cosine (default), dot or l2, when the collection is made."),
         space: str = typer.Option("default", help="Vector space of a vector file."),
         id_prefix: str = typer.Option(
@@ -75,11 +78,9 @@ def register(app: typer.Typer) -> None:
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.documents.adding import add_documents, refuse_with_documents, refuse_without_documents
-        from orthant.cli.output import progress_bar
-        from orthant.cli.spaces.tokens import ready_for_texts, token_options
-        from orthant.collection.opening import open
+        from orthant.cli.output import sparse_space
+        from orthant.cli.spaces.tokens import token_options
         from orthant.collection.storage.store import DATABASE_NAME
-        from orthant.datasets.vector_files import is_vector_file
         from orthant.validate import check_choice
 
         settings: dict[str, Any] = {
@@ -97,7 +98,16 @@ def register(app: typer.Typer) -> None:
         if documents:
             told |= {"prefix": id_prefix, "batch_size": batch_size}
             refuse_with_documents(settings, space=space, dry_run=dry_run)
-            add_documents(collection, sources, encoder=encoder, metric=metric, settings=told, tokens=late, json=json)
+            add_documents(
+                collection,
+                sources,
+                encoder=encoder,
+                sparse=sparse,
+                metric=metric,
+                settings=told,
+                tokens=late,
+                json=json,
+            )
             return
         refuse_without_documents(told)
         _check_vector_options(sources, space=space, id_prefix=id_prefix)
@@ -109,21 +119,36 @@ def register(app: typer.Typer) -> None:
         if dry_run:
             _show_scans(collection, scans, json=json)
             return
-        with (
-            ExitStack() as bars,
-            open(collection, encoder=encoder, metric=metric) as opened,  # type: ignore[arg-type]
-            opened.bulk(),
-        ):
-            if late is not None or not all(map(is_vector_file, sources)):
-                ready_for_texts(opened, late)
-            vectors = {"space": space, "id_prefix": id_prefix, "batch_size": batch_size}
-            reports = _add_all(opened, sources, scans, settings, vectors)
-            count, notes = len(opened), _notes(opened)
-            # All sources' vectors go into the graph at once, when the two blocks above this one end.
-            bars.enter_context(progress_bar("building the graph", None))
-            began = time.perf_counter()
-        finish_s = time.perf_counter() - began
-        _tell(collection, reports, count, finish_s, notes, json=json)
+        opening = {"encoder": encoder, "metric": metric, "spaces": sparse_space(sparse)}
+        vectors = {"space": space, "id_prefix": id_prefix, "batch_size": batch_size}
+        _write(collection, sources, scans, settings, vectors, opening=opening, late=late, json=json)
+
+
+def _write(
+    collection: str,
+    sources: Sequence[str],
+    scans: Mapping[str, ScanReport | VectorFileInfo],
+    settings: Mapping[str, Any],
+    vectors: Mapping[str, Any],
+    *,
+    opening: Mapping[str, Any],
+    late: Mapping[str, Any] | None,
+    json: bool,
+) -> None:
+    from orthant.cli.output import progress_bar
+    from orthant.cli.spaces.tokens import ready_for_texts
+    from orthant.collection.opening import open
+    from orthant.datasets.vector_files import is_vector_file
+
+    with ExitStack() as bars, open(collection, **opening) as opened, opened.bulk():
+        if late is not None or not all(map(is_vector_file, sources)):
+            ready_for_texts(opened, late)
+        reports = _add_all(opened, sources, scans, settings, vectors)
+        count, notes = len(opened), _notes(opened)
+        # All sources' vectors go into the graph at once, when the two blocks above this one end.
+        bars.enter_context(progress_bar("building the graph", None))
+        began = time.perf_counter()
+    _tell(collection, reports, count, time.perf_counter() - began, notes, json=json)
 
 
 def _tell(
@@ -227,6 +252,8 @@ def _count(scan: ScanReport | VectorFileInfo) -> int:
 def _notes(opened: Collection) -> list[str]:
     """What a user who expects search by meaning should know about a collection without an encoder."""
     spaces = opened.spaces
+    if opened.sparse_spaces and not spaces:
+        return []
     if not spaces:
         return [
             "only words are searchable: no encoder was chosen, and none is ever picked silently. To search by meaning "

@@ -306,15 +306,44 @@ def readable_bytes(count: float) -> str:
     return f"{count:.1f} TB"
 
 
-def fusion_settings(dense_weight: float | None, fusion: str | None) -> dict[str, Any]:
+def sparse_space(spec: str | None) -> dict[str, Any] | None:
+    """Return what ``orthant.open`` takes as ``spaces`` for a sparse model.
+
+    Parameters
+    ----------
+    spec : str or None
+        Folder of the model.
+
+    Returns
+    -------
+    dict or None
+        The encoder of the space ``"sparse"``.
+
+    Raises
+    ------
+    NotFoundError, InputError
+        No folder of a sparse model.
+    """
+    if spec is None:
+        return None
+    from orthant.encoders.registry import load_sparse_encoder
+
+    return {"sparse": load_sparse_encoder(spec)}
+
+
+def fusion_settings(
+    dense_weight: float | None, fusion: str | None, sparse_weight: float | None = None
+) -> dict[str, Any]:
     """Return the arguments of ``Collection.search`` that say how a hybrid search fuses its legs.
 
     Parameters
     ----------
     dense_weight : float or None
-        Share of the dense leg, 0 to 1; the lexical leg gets the rest.
+        Share of the dense leg, 0 to 1; the lexical leg gets what is left.
     fusion : str or None
         ``"minmax"`` or ``"rrf"``.
+    sparse_weight : float, optional
+        Share of the sparse leg; without ``dense_weight`` the others share the rest as they would without it.
 
     Returns
     -------
@@ -332,6 +361,22 @@ def fusion_settings(dense_weight: float | None, fusion: str | None) -> dict[str,
     if dense_weight is not None:
         weight = check_fraction(dense_weight, name="--dense-weight")
         settings["weights"] = {"dense": weight, "lexical": round(1.0 - weight, 12)}
+    if sparse_weight is not None:
+        settings["weights"] = _with_sparse(settings.get("weights"), sparse_weight)
     if fusion is not None:
         settings["fusion"] = check_choice(fusion, ("minmax", "rrf"), name="--fusion")
     return settings
+
+
+def _with_sparse(weights: Mapping[str, float] | None, sparse_weight: float) -> dict[str, float]:
+    from orthant.collection.fusion import DEFAULT_WEIGHTS
+    from orthant.validate import check_fraction
+
+    share = check_fraction(sparse_weight, name="--sparse-weight")
+    if weights is None:
+        rest = {leg: round(weight * (1.0 - share), 12) for leg, weight in DEFAULT_WEIGHTS.items()}
+        return {**rest, "sparse": share}
+    if weights["dense"] + share > 1.0:
+        given = f"--dense-weight {weights['dense']} and --sparse-weight {share}"
+        raise InputError(message(given, "at most 1 together", "lower one of them"))
+    return {"dense": weights["dense"], "lexical": round(1.0 - weights["dense"] - share, 12), "sparse": share}

@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
             None, help='Text; "a phrase", prefix*, +must and -not concern the words. Not with --similar-to.'
         ),
         k: int = typer.Option(5, "-k", "--k", help="Hits wanted."),
-        mode: str = typer.Option(None, help="dense, lexical, hybrid or tokens; default: the richest possible."),
+        mode: str = typer.Option(None, help="dense, lexical, sparse, tokens or hybrid; default: hybrid if possible."),
         where: str = typer.Option(None, help='Filter as JSON, such as \'{"year": {"gte": 2000}}\'.'),
         space: str = typer.Option("default", help="Space of vectors, or of tokens."),
         offset: int = typer.Option(0, help="Hits to skip."),
@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
         effort: int = typer.Option(None, help="Instead of --recall: candidates that a graph search keeps."),
         syntax: str = typer.Option(None, help="operators (default), or plain: punctuation means nothing."),
         dense_weight: float = typer.Option(None, help="Weight of the dense leg in hybrid search; default 0.4."),
+        sparse_weight: float = typer.Option(None, help="Weight of the sparse leg in hybrid search; default 0: none."),
         fusion: str = typer.Option(None, help="minmax (default) or rrf, for hybrid search."),
         group_by: str = typer.Option(None, help="Field whose values gather hits; -k counts groups then."),
         per_group: int = typer.Option(None, help="Hits of each group; default 3."),
@@ -51,25 +52,27 @@ def register(app: typer.Typer) -> None:
         token_weight: float = typer.Option(None, help="Weight of a token leg in hybrid search; none by default."),
         rerank: str = typer.Option(None, help="tokens, or tokens:SPACE: order the first 50 by stored token vectors."),
         encoder: str = typer.Option(None, help="Needed where the collection was made with an encoder from a folder."),
+        sparse: str = typer.Option(None, help="Folder of the sparse model, for --mode sparse and --sparse-weight."),
         explain: bool = typer.Option(False, "--explain", help="Show matched words and metadata of every hit."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.hits import print_hits
-        from orthant.cli.output import fusion_settings, parse_json_object, print_json
+        from orthant.cli.output import fusion_settings, parse_json_object, print_json, sparse_space
         from orthant.cli.spaces.tokens import is_tokens, token_weights, with_tokens
         from orthant.collection.opening import open
 
         condition = parse_json_object(where, name="--where")
         shared = {"k": k, "where": condition, "space": space, "offset": offset, "min_score": min_score}
         stages = {"group_by": group_by, "per_group": per_group, "facets": facet or None, "diversity": diversity}
-        told = {**fusion_settings(dense_weight, fusion), "effort": effort, "syntax": syntax, "mode": mode, **stages}
+        legs = fusion_settings(dense_weight, fusion, sparse_weight)
+        told = {**legs, "effort": effort, "syntax": syntax, "mode": mode, **stages}
         told |= {"rerank": rerank, **({} if token_weight is None else {"weights": {}})}
         asked = _asked(query, similar_to, told)
-        with open(collection, encoder=encoder, read_only=True) as opened:
+        with open(collection, encoder=encoder, read_only=True, spaces=sparse_space(sparse)) as opened:
             if tokens is not None:
                 with_tokens(opened, tokens, space=space if is_tokens(opened, space) else None)
             if token_weight is not None:
-                told["weights"] = token_weights(opened, fusion_settings(dense_weight, fusion), token_weight)
+                told["weights"] = token_weights(opened, legs, token_weight)
             _check_space(opened, mode, space, given=encoder is not None or token_weight is not None)
             if similar_to:
                 result = opened.similar(similar_to, recall=recall, **shared)  # type: ignore[arg-type]

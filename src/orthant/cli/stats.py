@@ -62,6 +62,7 @@ def _show(found: CollectionStats) -> None:
     ]  # fmt: skip
     columns = ("space", "dim#", "metric!", "vectors#", "without#", "bytes#", "dead#", "encoder")
     print_table("Vector spaces" if spaces else "No vector space: only words are searchable.", columns, spaces)
+    _show_sparse(found)
     graphs = [
         (name, f"{g['rows']:,}", f"{g['tail']:,}", f"{g['dead']:,}", readable_bytes(g["bytes"]),
          _calibration(g["calibration"]))
@@ -82,6 +83,22 @@ def _show(found: CollectionStats) -> None:
     print_table("Metadata fields" if fields else "No metadata.", titles, fields)
     for repaired in found.repairs:
         note(f"repaired on opening: {repaired}")
+
+
+def _show_sparse(found: CollectionStats) -> None:
+    from orthant.cli.output import note, print_table, readable_bytes
+
+    weighted = [
+        (name, f"{s['dim']:,}", f"{s['vectors']:,}", f"{s['without_vector']:,}", f"{s['weights']:,}",
+         readable_bytes(s["bytes"]), _digest(s["fingerprint"] or "none: weights given"))
+        for name, s in found.sparse.items()
+    ]  # fmt: skip
+    if weighted:
+        headings = ("space", "terms#", "vectors#", "without#", "weights#", "bytes#", "encoder")
+        print_table("Sparse spaces", headings, weighted)
+    for name, s in found.sparse.items():
+        if s["problem"]:
+            note(f"sparse space {name!r} cannot be searched: {s['problem']}")
 
 
 def _calibration(measured: Any) -> str:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from orthant.collection.columns.table import Columns, check_fields
 from orthant.collection.ingest import by_space, check_ids, prepare_batch
+from orthant.collection.spaces import SpaceDefinition
 from orthant.datasets.record_batches import Records
 from orthant.datasets.records import read_records, scan_records
 from orthant.datasets.sources.tables import import_arrow
@@ -280,9 +281,10 @@ class Rehearsal:
         InputError
             Anything that is not acceptable.
         """
-        given = by_space(given_vectors(batch), "default")
+        given, _ = by_space(given_vectors(batch), "default")
         for definition, _ in self._collection._missing_space(given):
-            self._spaces.setdefault(definition.name, definition)
+            if isinstance(definition, SpaceDefinition):
+                self._spaces.setdefault(definition.name, definition)
         prepared = prepare_batch(batch.ids, batch.texts, batch.metadata, given, spaces=self._spaces, encoders=None)
         columns = Columns.empty().with_batch(np.arange(len(batch)), prepared.batch.metadata)
         check_fields(self._fields, columns.names)

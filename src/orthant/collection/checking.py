@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.sparse.checking import check_space
 from orthant.collection.storage import derived, graphs, maintenance, merging, tables
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.segments import BLOCK_BYTES, SegmentState
@@ -122,6 +123,8 @@ def _check(store: Store, encoder_of: Callable[[str], Encoder] | None, *, repair:
     for name, space in store.generation.spaces.items():
         _check_space(store, name, space, report, encoder_of)
     _check_graphs(store, report, repair=repair)
+    for name in store.generation.sparse if rows is not None else ():
+        _check_sparse(store, name, rows, report, encoder_of)
     return report
 
 
@@ -232,6 +235,20 @@ def _check_space(
     if space.definition.fingerprint is None and space.slots:
         report.notes.append(
             f"space {name!r} holds vectors brought by the user: if a segment were damaged they could not be made again"
+        )
+
+
+def _check_sparse(
+    store: Store, name: str, rows: Any, report: CheckReport, encoder_of: Callable[[str], Any] | None
+) -> None:
+    vectors, finding = check_space(store, name, rows, encoder_of)
+    report.vectors += vectors
+    if finding is not None:
+        where = f"sparse vectors of space {name!r} in store.sqlite"
+        report.problems.append(Problem(where, finding.what, finding.repairable, finding.repaired))
+    if store.generation.sparse[name].definition.fingerprint is None and vectors:
+        report.notes.append(
+            f"sparse space {name!r} holds weights brought by the user: damaged ones could not be made again"
         )
 
 

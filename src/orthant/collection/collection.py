@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,12 @@ from orthant.collection.reading import DEFAULT_SPACE, CollectionReader, Where
 from orthant.collection.results import FinishReport
 from orthant.collection.snapshots.methods import SnapshotMethods
 from orthant.collection.space_encoders import define_space, load
-from orthant.collection.spaces import SpaceDefinition, SpaceKind, check_encoder, embed_canaries
+from orthant.collection.spaces import SpaceDefinition, SpaceKind
+from orthant.collection.sparse.ingest import canaries_of, define_any, weigh_batch
+from orthant.collection.sparse.state import SparseDefinition
 from orthant.errors import InputError, message
-from orthant.types import Encoder, FloatArray, Metric
-from orthant.validate import check_choice, check_metric
+from orthant.types import Encoder, Metric, SparseEncoder
+from orthant.validate import check_choice
 
 if TYPE_CHECKING:
     from orthant.collection.adding import AddReport
@@ -42,7 +44,7 @@ class Collection(CollectionReader, ForeignMethods, DocumentMethods, SnapshotMeth
     ----------
     path : str or Path
         The folder.
-    encoder, metric, read_only, canaries
+    encoder, metric, read_only, canaries, spaces
         As in :func:`orthant.open`.
     files : FileLayer, optional
         Replaces how files are written; for tests of faults.
@@ -54,34 +56,35 @@ class Collection(CollectionReader, ForeignMethods, DocumentMethods, SnapshotMeth
         self,
         name: str,
         *,
-        encoder: str | Encoder | Any | None = None,
+        encoder: str | Encoder | SparseEncoder | Any | None = None,
         dim: int | None = None,
         metric: Metric | None = None,
-        kind: SpaceKind = "dense",
+        kind: SpaceKind | Literal["sparse"] | None = None,
         dtype: Literal["float32", "float16"] = "float32",
-    ) -> SpaceDefinition:
-        """Add a space; records written from now on get a vector, or token vectors, in it.
+    ) -> SpaceDefinition | SparseDefinition:
+        """Add a space; records written from now on get a vector, token vectors, or weighted terms, in it.
 
         Parameters
         ----------
         name : str
             1 to 64 letters, digits, ``_``, ``-`` or ``.``.
-        encoder : str, Encoder, TokenEncoder or sentence-transformers model, optional
+        encoder : str, Encoder, TokenEncoder, SparseEncoder or sentence-transformers model, optional
             Encodes texts for this space; for tokens the folder of a late-interaction model, or an object with
             ``encode_tokens``. Without one, pass ``dim`` and bring vectors.
         dim : int, optional
-            Values per vector; taken from the encoder when there is one.
+            Values per vector, or terms of the vocabulary; taken from the encoder when there is one.
         metric : {"cosine", "dot", "l2"}, optional
-            Score of the space, default ``"cosine"``. Tokens are compared by MaxSim, a sum of dot products.
-        kind : {"dense", "tokens"}, default "dense"
-            One vector per record, or one per token: ``search(mode="tokens")``, ``rerank="tokens"``, or a leg of a
-            hybrid search. Tokens take dozens of vectors per record.
+            Score of a vector space, default ``"cosine"``. A sparse space has the dot product, and tokens MaxSim, a sum
+            of dot products.
+        kind : {"dense", "tokens", "sparse"}, optional
+            One vector per record; one per token, for ``search(mode="tokens")``, ``rerank="tokens"`` or a leg of a
+            hybrid search, dozens per record; or weighted terms. Default: sparse for such an encoder, else dense.
         dtype : {"float32", "float16"}, default "float32"
             How tokens are stored; ``"float16"`` takes half the bytes and three digits.
 
         Returns
         -------
-        SpaceDefinition
+        SpaceDefinition or SparseDefinition
             Stored and immutable.
 
         Raises
@@ -93,25 +96,29 @@ class Collection(CollectionReader, ForeignMethods, DocumentMethods, SnapshotMeth
             raise InputError(
                 message("both or neither of encoder and dim", "exactly one of them", "pass encoder=... or dim=...")
             )
-        check_choice(kind, get_args(SpaceKind), name="kind")
-        if kind == "tokens" and name == DEFAULT_SPACE:
-            raise InputError(message(f"tokens in the space {name!r}", "another name", "call it 'tokens', for example"))
-        loaded, loadable = (None, None) if encoder is None else load(encoder, kind)
-        score = check_metric(("dot" if kind == "tokens" else "cosine") if metric is None else metric)
-        definition, canaries = define_space(
-            name, loaded, dim=dim, metric=score, loadable=loadable, kind=kind, dtype=dtype
-        )
+        if kind == "tokens":
+            if name == DEFAULT_SPACE:
+                raise InputError(message(f"tokens in the space {name!r}", "another name", "call it 'tokens'"))
+            loaded, loadable = (None, None) if encoder is None else load(encoder, kind="tokens")
+            definition: Any
+            definition, canaries = define_space(
+                name, loaded, dim=dim, metric=metric or "dot", loadable=loadable, kind=kind, dtype=dtype
+            )
+        else:
+            check_choice(dtype, ("float32",), name="dtype")
+            loaded, loadable = (None, None) if encoder is None else load(encoder, sparse=kind != "dense")
+            definition, canaries = define_any(name, loaded, dim=dim, metric=metric, kind=kind, loadable=loadable)
         self._store.create_space(definition, canaries)
         if loaded is not None:
             self._encoders.adopt(name, loaded, loadable=loadable)
         return definition
 
-    def adopt_space(self, definition: SpaceDefinition) -> None:
+    def adopt_space(self, definition: SpaceDefinition | SparseDefinition) -> None:
         """Add a space as another collection defined it; used when vectors are imported with their definition.
 
         Parameters
         ----------
-        definition : SpaceDefinition
+        definition : SpaceDefinition or SparseDefinition
             Name, dimension, metric and fingerprint.
 
         Raises
@@ -120,12 +127,7 @@ class Collection(CollectionReader, ForeignMethods, DocumentMethods, SnapshotMeth
             The name is taken.
         """
         encoder = self._encoders.given(definition.name)
-        if encoder is not None:
-            check_encoder(definition, encoder)
-            canaries = embed_canaries(encoder, definition.kind)
-        else:
-            canaries = np.zeros((0, definition.dim), dtype=np.float32)
-        self._store.create_space(definition, canaries)
+        self._store.create_space(definition, canaries_of(definition, encoder))
 
     # ---- writing ------------------------------------------------------------------------------------------------
 
@@ -152,7 +154,9 @@ class Collection(CollectionReader, ForeignMethods, DocumentMethods, SnapshotMeth
             JSON objects; ``where`` filters see their fields, nested ones as ``"a.b"``.
         vectors : array-like of shape (n, dim), or mapping of space name to such, optional
             Used instead of encoding. A list may hold None for records without a vector. Float64, other strides and
-            integer dtypes are converted. For a space of tokens: a matrix of shape (tokens, dim) per record.
+            integer dtypes are converted. For a space of tokens: a matrix of shape (tokens, dim) per record. A sparse
+            space takes a SciPy sparse matrix, or a list of ``{term: weight}``, ``{"indices": [...], "values": [...]}``
+            or None.
         progress : bool, default False
             Show a bar while encoding, and while a graph is built.
 
@@ -191,24 +195,29 @@ class Collection(CollectionReader, ForeignMethods, DocumentMethods, SnapshotMeth
         """Do what ``upsert`` does, and remove further records in the same commit; ``replaced`` counts those too."""
         started = time.perf_counter()
         with self._store.writer():
-            given = by_space(vectors, DEFAULT_SPACE)
+            weighted = {*self._store.generation.sparse, *self._encoders.sparse_names()}
+            given, terms = by_space(vectors, DEFAULT_SPACE, sparse=weighted)
             # A space that this call needs is made by the same commit, so a refused call leaves no trace of it.
             fresh = self._missing_space(given)
-            spaces = self.spaces | {definition.name: definition for definition, _ in fresh}
-            able = [name for name in spaces if texts is not None and name not in given and self._encoders.at_hand(name)]
-            encoders = {name: self._encoders.require(name) for name in able}
+            made: dict[str, Any] = {definition.name: definition for definition, _ in fresh}
+            spaces = self.spaces | {n: one for n, one in made.items() if isinstance(one, SpaceDefinition)}
+            sparse = self.sparse_spaces | {n: one for n, one in made.items() if isinstance(one, SparseDefinition)}
+            able = [name for name in (*spaces, *sparse) if texts is not None and self._encoders.at_hand(name)]
+            encoders = {name: self._encoders.require(name) for name in able if name not in given and name not in terms}
             prepared = prepare_batch(ids, texts, metadata, given, spaces=spaces, encoders=encoders, progress=progress)
+            weigh_batch(prepared, terms, spaces=sparse, encoders=encoders, encode=texts is not None)
             checked = time.perf_counter()
             commit = self._store.commit(prepared.batch, remove_ids=remove_ids, spaces=fresh, progress=progress)
             ended = time.perf_counter()
         count = len(prepared.batch.ids)
-        written = {name: len(np.unique(positions)) for name, (positions, _) in prepared.batch.vectors.items()}
+        brought = {**prepared.batch.vectors, **prepared.batch.sparse}
+        written = {name: len(np.unique(positions)) for name, (positions, _) in brought.items()}
         encode = prepared.seconds.get("encode", 0.0)
         return UpsertReport(
             records=count,
             replaced=commit.removed,
             vectors=written,
-            without_vector={name: count - written.get(name, 0) for name in spaces},
+            without_vector={name: count - written.get(name, 0) for name in (*spaces, *sparse)},
             truncated_items=prepared.truncated_items,
             truncated_tokens=prepared.truncated_tokens,
             generation=commit.generation,
@@ -357,14 +366,16 @@ class Collection(CollectionReader, ForeignMethods, DocumentMethods, SnapshotMeth
             advance=advance,
         )
 
-    def _missing_space(self, vectors: Mapping[str, Any]) -> list[tuple[SpaceDefinition, FloatArray]]:
-        if DEFAULT_SPACE in self._store.generation.spaces:
-            return []
+    def _missing_space(self, vectors: Mapping[str, Any]) -> list[tuple[Any, Any]]:
         metric: Metric = self._metric or "cosine"
+        named = [name for name in self._encoders.without_space() if name != DEFAULT_SPACE]
+        fresh: list[tuple[Any, Any]] = [self._encoders.define(name, metric="cosine") for name in named]
+        if DEFAULT_SPACE in self._store.generation.spaces:
+            return fresh
         if self._encoders.given(DEFAULT_SPACE) is not None:
-            return [self._encoders.define(DEFAULT_SPACE, metric=metric)]
+            return [self._encoders.define(DEFAULT_SPACE, metric=metric), *fresh]
         dim = leading_dim(vectors[DEFAULT_SPACE]) if DEFAULT_SPACE in vectors else None
-        return [] if dim is None else [define_space(DEFAULT_SPACE, None, dim=dim, metric=metric)]
+        return fresh if dim is None else [define_space(DEFAULT_SPACE, None, dim=dim, metric=metric), *fresh]
 
     def delete(self, ids: Sequence[str] | None = None, *, where: Where | None = None) -> int:
         """Remove records by id or by filter; durable on return.

@@ -15,11 +15,23 @@ from orthant.measures import rescaling
 from orthant.types import FloatArray, IdArray
 from orthant.validate import check_fraction
 
-__all__ = ["DEFAULT_WEIGHTS", "RRF_CONSTANT", "check_weights", "min_max", "ranks", "reciprocal_ranks", "weighted_sum"]
+__all__ = [
+    "DEFAULT_WEIGHTS",
+    "LEGS",
+    "RRF_CONSTANT",
+    "check_weights",
+    "min_max",
+    "ranks",
+    "reciprocal_ranks",
+    "weighted_sum",
+]
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {"dense": 0.4, "lexical": 0.6}
 """Weights of the legs: the shipped encoder beats BM25 with them on most sets of ``benchmarks/hybrid_weights.py``; a
 stronger encoder deserves more."""
+
+LEGS = ("dense", "lexical", "sparse")
+"""Legs that a weight can be given to. The last takes part only where it has one: no default was measured for it."""
 
 RRF_CONSTANT = 60
 """The k of reciprocal rank fusion (Cormack, Clarke and Buettcher, 2009)."""
@@ -33,14 +45,15 @@ def check_weights(
     Parameters
     ----------
     weights : mapping of str to float, optional
-        Non-negative weights by leg; a leg left out gets 0. None takes the defaults.
+        Non-negative weights by leg: ``"dense"``, ``"lexical"``, ``"tokens"`` and ``"sparse"``; a leg left out gets 0.
+        None takes the defaults.
     legs : sequence of str, default ("dense", "lexical")
-        The legs that run.
+        The legs that take part whatever their weight.
 
     Returns
     -------
     dict of str to float
-        Every leg, sum 1.
+        The legs that take part, sum 1; sparse where it has a weight above 0.
 
     Raises
     ------
@@ -50,10 +63,12 @@ def check_weights(
     if weights is None:
         # Beside words, tokens weigh what one vector does.
         return {leg: DEFAULT_WEIGHTS.get(leg, DEFAULT_WEIGHTS["dense"]) for leg in legs}
-    if not isinstance(weights, Mapping) or set(weights) - set(legs):
-        known = " and ".join(repr(leg) for leg in legs)
-        raise InputError(message(f"weights={weights!r}", f"a mapping with the keys {known}", "name only these legs"))
-    given = {leg: check_fraction(weights.get(leg, 0.0), name=f"weights[{leg!r}]", high=1e9) for leg in legs}
+    known = [*legs, *(leg for leg in LEGS if leg not in legs)]
+    if not isinstance(weights, Mapping) or set(weights) - set(known):
+        expected = f"a mapping with the keys {', '.join(map(repr, known))}"
+        raise InputError(message(f"weights={weights!r}", expected, "name only these legs"))
+    given = {leg: check_fraction(weights.get(leg, 0.0), name=f"weights[{leg!r}]", high=1e9) for leg in known}
+    given = {leg: value for leg, value in given.items() if value or leg in legs}
     total = sum(given.values())
     if total <= 0:
         raise InputError(message(f"weights={weights!r}", "at least one weight above 0", "raise one of them"))

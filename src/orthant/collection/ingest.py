@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -268,8 +268,10 @@ def _no_text(name: str) -> str:
     )
 
 
-def by_space(vectors: VectorInput | None, default_space: str) -> dict[str, Any]:
-    """Return vectors by space, each an array or a list.
+def by_space(
+    vectors: VectorInput | None, default_space: str, *, sparse: Container[str] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return vectors by space, each an array or a list, and apart from them those of sparse spaces as they are.
 
     Parameters
     ----------
@@ -277,11 +279,15 @@ def by_space(vectors: VectorInput | None, default_space: str) -> dict[str, Any]:
         What the user passed.
     default_space : str
         Where a bare array belongs.
+    sparse : container of str
+        Names of the sparse spaces.
 
     Returns
     -------
-    dict of str to (array-like or list)
+    dense : dict of str to (array-like or list)
         Empty without vectors.
+    sparse : dict of str to object
+        Unchecked.
 
     Raises
     ------
@@ -289,12 +295,16 @@ def by_space(vectors: VectorInput | None, default_space: str) -> dict[str, Any]:
         Neither arrays nor sequences.
     """
     if vectors is None:
-        return {}
+        return {}, {}
     given = dict(vectors) if isinstance(vectors, Mapping) else {default_space: vectors}
-    return {name: _as_rows(values, f"vectors[{name!r}]") for name, values in given.items()}
+    weighted = {name: given.pop(name) for name in list(given) if name in sparse}
+    return {name: _as_rows(values, f"vectors[{name!r}]") for name, values in given.items()}, weighted
 
 
 def _as_rows(values: Any, name: str) -> Any:
+    if hasattr(values, "tocsr"):
+        way = "add a sparse space with add_space('sparse', dim=..., kind='sparse') and pass vectors={'sparse': ...}"
+        raise InputError(message(f"{name} as a sparse matrix", "a matrix of shape (n, d) for a vector space", way))
     values = as_array(values, name=name)
     if isinstance(values, Ragged):
         return values

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from orthant.collection.collection import Collection
-from orthant.types import Encoder, Metric
+from orthant.types import Encoder, Metric, SparseEncoder
 
 __all__ = ["open"]
 
@@ -19,6 +20,7 @@ def open(
     read_only: bool = False,
     canaries: Literal["raise", "warn"] = "raise",
     snapshot: str | None = None,
+    spaces: Mapping[str, str | Encoder | SparseEncoder | Any] | None = None,
 ) -> Collection:
     """Open a collection's folder, or make one; use it as a context manager.
 
@@ -43,6 +45,10 @@ def open(
     snapshot : str, optional
         Open the state that ``Collection.snapshot`` kept under this name instead; always read-only. Any number of
         processes may, while a writer goes on.
+    spaces : mapping of str to encoder, optional
+        Encoders of further spaces by name, such as ``{"sparse": "path/of/a/splade/model"}``: of vectors, or sparse ones
+        of weighted terms. A space that does not exist is made by the first write. On reopening, an encoder that was
+        given by a folder or as an object must be given again, as that of the default space.
 
     Returns
     -------
@@ -72,6 +78,11 @@ def open(
         from orthant.collection.snapshots.manifest import folder_of
 
         return Collection(
-            folder_of(Path(path), snapshot), encoder=encoder, metric=metric, read_only=True, canaries=canaries
+            folder_of(Path(path), snapshot),
+            encoder=encoder,
+            metric=metric,
+            read_only=True,
+            canaries=canaries,
+            spaces=spaces,
         )
-    return Collection(path, encoder=encoder, metric=metric, read_only=read_only, canaries=canaries)
+    return Collection(path, encoder=encoder, metric=metric, read_only=read_only, canaries=canaries, spaces=spaces)

@@ -18,14 +18,25 @@ from orthant.errors import InputError, NotFoundError, message
 from orthant.types import FloatArray
 from orthant.validate import as_array, as_vectors, check_choice, check_count, check_fraction
 
-__all__ = ["DEFAULT_DEPTH", "check_options", "check_space", "choose_mode", "encode_queries", "split_queries"]
+__all__ = [
+    "DEFAULT_DEPTH",
+    "check_options",
+    "check_space",
+    "choose_mode",
+    "encode_queries",
+    "needs_dense",
+    "split_queries",
+]
 
 DEFAULT_DEPTH = 200
 """Candidates per leg of a hybrid search."""
 
 
 def split_queries(
-    queries: Sequence[str | npt.ArrayLike | None], vectors: Sequence[npt.ArrayLike] | npt.ArrayLike | None
+    queries: Sequence[str | npt.ArrayLike | None],
+    vectors: Sequence[npt.ArrayLike] | npt.ArrayLike | None,
+    *,
+    sparse: bool = False,
 ) -> tuple[list[str | None], FloatArray | None]:
     """Separate texts from vectors.
 
@@ -35,6 +46,8 @@ def split_queries(
         All texts or all vectors; None where only ``vectors`` count.
     vectors : array-like of shape (q, dim), optional
         Query vectors.
+    sparse : bool, default False
+        There are sparse vectors too, so that a query may have nothing else.
 
     Returns
     -------
@@ -67,7 +80,7 @@ def split_queries(
         [as_array(x, name="a query vector") for x in vectors] if isinstance(vectors, list) else vectors
     )
     if given is None:
-        if any(text is None for text in texts):
+        if not sparse and any(text is None for text in texts):
             raise InputError(message("no query", "a text or a vector", "pass query='...' or vector=[...]"))
         return texts, None
     Q = as_vectors(given, name="query vector")
@@ -110,6 +123,8 @@ def choose_mode(
     *,
     default: str,
     vectors: bool = True,
+    sparse: bool = False,
+    weights: Mapping[str, float] | None = None,
 ) -> Mode:
     """Return the mode asked for, or the richest one that is possible.
 
@@ -129,6 +144,10 @@ def choose_mode(
         Name of the space that is meant when none is named.
     vectors : bool, default True
         Whether the search has a dense leg where its mode has one.
+    sparse : bool, default False
+        The sparse leg takes part.
+    weights : mapping, optional
+        With a sparse leg, a hybrid search needs the dense one only where it has a weight.
 
     Returns
     -------
@@ -148,10 +167,12 @@ def choose_mode(
     has_vector = not vectors or given is not None or (has_text and encoders.at_hand(space))
     if mode in ("lexical", "hybrid") and not has_text:
         raise InputError(message(f"mode={mode!r} without a text", "a text query", "pass query='...'"))
-    if mode in ("dense", "hybrid") and not has_vector:
+    if mode is None and sparse:
+        mode = "hybrid" if has_text else "sparse"
+    if not has_vector and (mode == "dense" or (mode == "hybrid" and needs_dense(weights))):
         encoders.require(space)
-    if mode == "lexical" and space != default:
-        raise InputError(message(f"space={space!r} with mode='lexical'", "a dense leg for it", "leave it out"))
+    if mode in ("lexical", "sparse") and space != default:
+        raise InputError(message(f"space={space!r} with mode={mode!r}", "a dense leg for it", "leave it out"))
     if mode is not None:
         return mode
     if space != default and not has_vector:
@@ -160,6 +181,22 @@ def choose_mode(
     if has_text and has_vector:
         return "hybrid"
     return "dense" if has_vector else "lexical"
+
+
+def needs_dense(weights: Mapping[str, float] | None) -> bool:
+    """Return whether a hybrid search cannot do without the dense leg.
+
+    Parameters
+    ----------
+    weights : mapping or None
+        As in ``Collection.search``.
+
+    Returns
+    -------
+    bool
+        False where the sparse leg has a weight and the dense one none.
+    """
+    return not (isinstance(weights, Mapping) and weights.get("sparse") and not weights.get("dense"))
 
 
 def check_options(
@@ -181,6 +218,8 @@ def check_options(
     include_text: bool,
     syntax: str | None,
     stages: StageOptions,
+    dense: bool = True,
+    sparse_space: str | None = None,
     tokens: TokenSettings | None = None,
 ) -> SearchOptions:
     """Check a search's settings; one that could have no effect is refused.
@@ -195,6 +234,10 @@ def check_options(
         As in ``Collection.search``; ``method`` is its ``fusion``.
     stages : StageOptions
         What happens after retrieval.
+    dense : bool, default True
+        A hybrid search has a dense leg.
+    sparse_space : str, optional
+        Space of the sparse leg, where there is one.
     tokens : TokenSettings, optional
         Which spaces of tokens are searched.
 
@@ -219,16 +262,17 @@ def check_options(
     idle = [name for name, value in fused.items() if value is not None]
     if mode != "hybrid" and idle:
         raise InputError(message(f"{idle[0]}= with mode={mode!r}", "mode='hybrid' for it", "leave it out"))
-    if mode in ("dense", "tokens") and syntax is not None:
+    if mode in ("dense", "sparse", "tokens") and syntax is not None:
         raise InputError(message(f"syntax= with mode={mode!r}", "a lexical leg for it", "leave it out"))
     idle = [name for name, value in (("recall", recall), ("effort", effort), ("threads", threads)) if value is not None]
-    if mode == "lexical" and idle:
-        raise InputError(message(f"{idle[0]}= with mode='lexical'", "a dense leg for it", "leave it out"))
+    dense = dense and mode in ("dense", "hybrid")
+    if not dense and tokens.leg is None and idle:
+        raise InputError(message(f"{idle[0]}= with mode={mode!r}", "a dense leg for it", "leave it out"))
     if recall is not None and effort is not None:
         raise InputError(message("recall= and effort=", "one of them", "ask for a recall, or set the effort yourself"))
     options = SearchOptions(
         mode=mode,
-        space=None if mode in ("lexical", "tokens") or not tokens.vectors else space,
+        space=space if dense and tokens.vectors else None,
         k=check_count(k, name="k"),
         offset=check_count(offset, name="offset", minimum=0),
         predicate=None if where is None else parse_where(where),
@@ -244,6 +288,7 @@ def check_options(
         include_text=include_text,
         syntax=check_choice(syntax or "operators", ("operators", "plain"), name="syntax"),  # type: ignore[arg-type]
         stages=stages,
+        sparse_space=sparse_space,
         tokens=tokens,
     )
     _check_reach(options, records)
@@ -253,11 +298,10 @@ def check_options(
 def _check_reach(options: SearchOptions, records: int) -> None:
     """Refuse a page behind the end of the list that the settings allow."""
     stages, end = options.stages, min(options.offset + options.k, records)
-    count = len(options.weights)
-    both, told = count * options.depth, {1: "one leg", 2: "two legs", 3: "three legs"}.get(count, f"{count} legs")
+    both = options.reach
     if options.mode == "hybrid" and stages.reranker is not None and min(stages.rerank_depth, records) > both:
         given = f"rerank_depth={stages.rerank_depth} with depth={options.depth}"
-        raise InputError(message(given, f"at most {both}, all that {told} can bring", "raise depth"))
+        raise InputError(message(given, f"at most {both}, all that its legs can bring", "raise depth"))
     if stages.group_by is not None:
         return
     wanted = f"offset + k = {options.offset + options.k}"
@@ -266,7 +310,7 @@ def _check_reach(options: SearchOptions, records: int) -> None:
         raise InputError(message(given, f"at most {most}, all that is reranked", "raise rerank_depth"))
     if options.mode == "hybrid" and end > both:
         given = f"{wanted} with depth={options.depth}"
-        raise InputError(message(given, f"at most {both}, all that {told} can bring", "raise depth"))
+        raise InputError(message(given, f"at most {both}, all that its legs can bring", "raise depth"))
     if options.mode != "hybrid" and stages.closed and stages.reranker is None and end > options.depth:
         given = f"{wanted} with diversity= and depth={options.depth}"
         raise InputError(message(given, f"at most {options.depth}, all that are compared", "raise depth"))
@@ -310,7 +354,7 @@ def encode_queries(
     NotFoundError
         No such space.
     """
-    if mode in ("lexical", "tokens") or (definition is not None and definition.kind == "tokens"):
+    if mode in ("lexical", "sparse", "tokens"):
         return [Query(text, None) for text in texts]
     if definition is None and encoders.given(space) is None and space != "default":
         raise NotFoundError(message(f"space {space!r}", "an existing space", "add it with add_space"))

@@ -17,12 +17,23 @@ from orthant.collection.documents.methods import DocumentReading
 from orthant.collection.duplicates.methods import CleaningMethods
 from orthant.collection.ingest import check_ids
 from orthant.collection.insight.asking import Insight, Observer
-from orthant.collection.querying import check_options, check_space, choose_mode, encode_queries, split_queries
+from orthant.collection.querying import (
+    check_options,
+    check_space,
+    choose_mode,
+    encode_queries,
+    needs_dense,
+    split_queries,
+)
 from orthant.collection.results import Record, SearchResult
 from orthant.collection.searching import Mode, Query, SearchOptions, execute
+from orthant.collection.snapshots.exporting import ExportReading
 from orthant.collection.snapshots.methods import SnapshotReading
-from orthant.collection.space_encoders import SpaceEncoders, load
+from orthant.collection.space_encoders import SpaceEncoders, named_encoders
 from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.sparse.leg import question, wanted
+from orthant.collection.sparse.state import SparseDefinition
+from orthant.collection.sparse.tables import fetch_vectors
 from orthant.collection.stages.by_example import SearchByExample
 from orthant.collection.stages.options import StageOptions, check_stages
 from orthant.collection.storage import tables
@@ -30,6 +41,7 @@ from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
 from orthant.collection.tokens.methods import TokenReading
 from orthant.collection.tokens.queries import as_matrices
+from orthant.encoders.sparse.rows import SparseVector
 from orthant.errors import InputError, NotFoundError, message
 from orthant.kernels import bitmaps
 from orthant.types import BitmapArray, Encoder, FloatArray, Metric, Ragged, Reranker
@@ -38,7 +50,6 @@ from orthant.validate import check_choice, check_count, check_metric
 if TYPE_CHECKING:
     from orthant.collection.statistics import CollectionStats
     from orthant.collection.storage.files import FileLayer
-    from orthant.collection.transfer import ExportReport
 
 __all__ = ["DEFAULT_SPACE", "CollectionReader", "Where"]
 
@@ -48,14 +59,16 @@ DEFAULT_SPACE = "default"
 Where = Mapping[str, Any]
 
 
-class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReading, SnapshotReading, TokenReading):
+class CollectionReader(
+    ExportReading, SearchByExample, Insight, CleaningMethods, DocumentReading, SnapshotReading, TokenReading
+):
     """The reading half of :class:`Collection`, which is what :func:`orthant.open` returns.
 
     Parameters
     ----------
     path : str or Path
         The folder.
-    encoder, metric, read_only, canaries
+    encoder, metric, read_only, canaries, spaces
         As in :func:`orthant.open`.
     files : FileLayer, optional
         Replaces how files are written; for tests of faults.
@@ -69,20 +82,21 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
         metric: Metric | None = None,
         read_only: bool = False,
         canaries: Literal["raise", "warn"] = "raise",
+        spaces: Mapping[str, Any] | None = None,
         files: FileLayer | None = None,
     ) -> None:
         self.path = Path(path)
         self._metric = None if metric is None else check_metric(metric)
         check_choice(canaries, ("raise", "warn"), name="canaries")
-        given, loadable = (None, None) if encoder is None else load(encoder)
+        given = named_encoders(spaces, DEFAULT_SPACE, encoder)
         self._store = Store(self.path, read_only=read_only, files=files)
         self._encoders = SpaceEncoders(self._store, canaries)
         # Called after every search with its queries, options, results and seconds.
         self._observers: tuple[Observer, ...] = ()
         try:
             self._require_metric()
-            if given is not None:
-                self._encoders.adopt(DEFAULT_SPACE, given, loadable=loadable)
+            for name, (loaded, loadable) in given.items():
+                self._encoders.adopt(name, loaded, loadable=loadable)
         except BaseException:
             self._store.close()
             raise
@@ -131,6 +145,11 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
     def spaces(self) -> dict[str, SpaceDefinition]:
         """Definitions of the vector spaces by name."""
         return {name: space.definition for name, space in self._store.refreshed().spaces.items()}
+
+    @property
+    def sparse_spaces(self) -> dict[str, SparseDefinition]:
+        """Definitions of the spaces of weighted terms by name."""
+        return {name: space.definition for name, space in self._store.refreshed().sparse.items()}
 
     def _ids_of(self, connection: sqlite3.Connection, bitmap: BitmapArray) -> list[str]:
         rows = bitmaps.to_rows(bitmap).tolist()
@@ -184,11 +203,15 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
         rows = tables.find_rows(connection, database, wanted)
         found = tables.fetch_records(connection, database, rows.tolist())
         held: dict[int, dict[str, FloatArray]] = {row: {} for row in found}
+        sparse: dict[int, dict[str, SparseVector]] = {row: {} for row in found}
         for name, space in generation.spaces.items() if vectors else ():
             present, X = space.tokens_of(rows) if space.definition.kind == "tokens" else space.vectors_of(rows)
             for i, row in enumerate(rows[present].tolist()):
                 held[row][name] = X[int(np.flatnonzero(present)[i])] if isinstance(X, Ragged) else X[i]
-        by_id = {found[row][0]: Record(*found[row], held[row]) for row in found}
+        for name in generation.sparse if vectors else ():
+            for row, vector in fetch_vectors(connection, database, name, rows.tolist()).items():
+                sparse[row][name] = vector
+        by_id = {found[row][0]: Record(*found[row], held[row], sparse[row]) for row in found}
         tables.require_absent(connection, database, (key for key in wanted if key not in by_id))
         return by_id
 
@@ -253,6 +276,8 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
         where: Where | None = None,
         vector: npt.ArrayLike | None = None,
         space: str = DEFAULT_SPACE,
+        sparse_vector: Any | None = None,
+        sparse_space: str | None = None,
         offset: int = 0,
         min_score: float | None = None,
         weights: Mapping[str, float] | None = None,
@@ -281,9 +306,10 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
             a phrase, ``word*`` is a prefix, ``-word`` excludes and ``+word`` requires; these concern the lexical leg.
         k : int, default 10
             Hits wanted; fewer come back when fewer match.
-        mode : {"dense", "lexical", "hybrid", "tokens"}, optional
-            Default: hybrid when both a text and a way to a vector are at hand, else what is possible; ``"tokens"``
-            for a space of tokens, whose records are compared token by token (MaxSim), exactly.
+        mode : {"dense", "lexical", "sparse", "tokens", "hybrid"}, optional
+            ``"sparse"``: by the weighted terms of a sparse space; ``"tokens"``: token by token (MaxSim), exactly, which
+            is the default for a space of tokens. Else: hybrid when both a text and a way to a vector are at hand, or
+            what is possible.
         where : mapping, optional
             Only records that match, such as ``{"year": {"gte": 1900}, "genre": {"in": ["novel", "memoir"]}}``. The
             filter comes first: every hit satisfies it.
@@ -291,14 +317,18 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
             Query vector, used instead of encoding ``query``.
         space : str, default "default"
             Space to search, of vectors or of tokens.
+        sparse_vector : mapping, optional
+            The query's weighted terms, ``{term: weight}`` or ``{"indices", "values"}``, instead of encoding ``query``.
+        sparse_space : str, optional
+            Sparse space to search; default the only one.
         offset : int, default 0
             Hits to skip. Pages of one generation never overlap; a hybrid list ends where both legs' candidates end.
         min_score : float, optional
             Drop hits below it: a cosine, dot product or minus squared distance (dense), a BM25 score (lexical), or a
             fused score in [0, 1] (hybrid; not comparable between queries).
         weights : mapping, optional
-            Weights of ``"dense"`` and ``"lexical"`` in hybrid search; default 0.4 and 0.6. ``"tokens"`` above 0 adds
-            the space of tokens as a leg, or replaces the dense one where that is left out.
+            Weights of ``"dense"``, ``"lexical"``, ``"sparse"`` and ``"tokens"`` in hybrid search; default 0.4, 0.6 and
+            none: the latter two take part where they have a weight.
         fusion : {"minmax", "rrf"}, optional
             Weighted min-max of the legs' scores (default), or reciprocal rank fusion.
         depth : int, optional
@@ -365,6 +395,8 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
             where=where,
             vectors=None if vector is None else [vector],
             space=space,
+            sparse_vectors=None if sparse_vector is None else [sparse_vector],
+            sparse_space=sparse_space,
             offset=offset,
             min_score=min_score,
             weights=weights,
@@ -394,6 +426,8 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
         where: Where | None = None,
         vectors: Sequence[npt.ArrayLike] | npt.ArrayLike | None = None,
         space: str = DEFAULT_SPACE,
+        sparse_vectors: Any | None = None,
+        sparse_space: str | None = None,
         offset: int = 0,
         min_score: float | None = None,
         weights: Mapping[str, float] | None = None,
@@ -425,6 +459,10 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
             As in :meth:`search`.
         vectors : array-like of shape (q, dim), optional
             Query vectors, used instead of encoding.
+        sparse_vectors : sequence of mappings, or SciPy sparse matrix of shape (q, dim), optional
+            The queries' weighted terms, used instead of encoding.
+        sparse_space : str, optional
+            As in :meth:`search`.
 
         Returns
         -------
@@ -453,6 +491,7 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
             vectors,
             mode=mode,
             space=space,
+            sparse=(sparse_vectors, sparse_space),
             k=k,
             where=where,
             offset=offset,
@@ -484,31 +523,52 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
         space: str,
         k: int,
         stages: StageOptions | None = None,
+        sparse: tuple[Any, str | None] = (None, None),
         **settings: Any,
     ) -> tuple[list[Query], SearchOptions | None]:
         """Check what a search was given; no options where there is no query."""
+        weights, (terms, sparse_space) = settings.get("weights"), sparse
         matrices = as_matrices(queries)
-        texts, given = split_queries(queries, vectors) if matrices is None else ([None] * len(matrices), None)
+        texts, given = (
+            split_queries(queries, vectors, sparse=terms is not None)
+            if matrices is None
+            else ([None] * len(matrices), None)
+        )
         if not texts:
             return [], None
         now = self._store.refreshed()
         check_space(space, now.spaces, default=DEFAULT_SPACE)
         stages = check_stages(k=k, space=space) if stages is None else stages
+        alone = given is None and all(text is None for text in texts)
+        asks = wanted(mode, weights, terms, sparse_space, alone=alone)
         # Diversity uses the space even where only words are searched.
         unused = DEFAULT_SPACE if stages.diversity is None else space
         tokens = self._token_settings(mode, space, stages, settings)
-        wanted = mode
+        intended = mode
         if tokens.leg is not None and mode is None:
-            wanted = "tokens" if tokens.leg == space else "hybrid"
-        chosen = choose_mode(wanted, texts, given, space, self._encoders, default=unused, vectors=tokens.vectors)
+            intended = "tokens" if tokens.leg == space else "hybrid"
+        chosen = choose_mode(
+            intended,
+            texts,
+            given,
+            space,
+            self._encoders,
+            default=unused,
+            vectors=tokens.vectors,
+            sparse=asks,
+            weights=weights,
+        )
+        asked = None
+        if asks:
+            asked = question(texts, terms, space=sparse_space, spaces=now.sparse, encoders=self._encoders)
+            settings["sparse_space"] = asked.space
+        settings["dense"] = given is not None or needs_dense(weights) or self._encoders.at_hand(space)
         options = check_options(chosen, records=now.count, space=space, k=k, stages=stages, tokens=tokens, **settings)
         definition = None if space not in now.spaces else now.spaces[space].definition
-        ready = [Query(text, None) for text in texts]
-        if options.space is not None:
-            ready = encode_queries(
-                texts, given, mode=chosen, space=space, definition=definition, encoders=self._encoders
-            )
-        return self._with_tokens(ready, texts, matrices, tokens), options
+        legs: Mode = chosen if options.space is not None else "lexical"
+        ready = encode_queries(texts, given, mode=legs, space=space, definition=definition, encoders=self._encoders)
+        ready = self._with_tokens(ready, texts, matrices, tokens)
+        return ready if asked is None else asked.added_to(ready), options
 
     # ---- figures and files ---------------------------------------------------------------------------------------
 
@@ -523,64 +583,3 @@ class CollectionReader(SearchByExample, Insight, CleaningMethods, DocumentReadin
         from orthant.collection.statistics import collect
 
         return collect(self._store)
-
-    def export(
-        self, path: str | Path, *, format: Literal["folder", "parquet", "archive"] | None = None
-    ) -> ExportReport:
-        """Write every record with its vectors to JSONL + .npy, to one Parquet file, or to one archive.
-
-        Parameters
-        ----------
-        path : str or Path
-            A new folder, or a file ending in ``.parquet`` or ``.zip``.
-        format : {"folder", "parquet", "archive"}, optional
-            Default: by the path's ending. An archive is the folder in one ``.zip`` file, checksums included.
-
-        Returns
-        -------
-        ExportReport
-            Counts and path.
-
-        Raises
-        ------
-        InputError
-            The target exists.
-        MissingExtraError
-            Parquet without pyarrow.
-        """
-        from orthant.collection.transfer import export
-
-        return export(self._store, Path(path), format=format)
-
-    def to_arrow(self, where: Where | None = None, *, vectors: bool = True) -> Any:
-        """Return records as an Arrow table, for Polars, pandas, DuckDB or anything that speaks Arrow.
-
-        Parameters
-        ----------
-        where : mapping, optional
-            A where-expression; None takes every record.
-        vectors : bool, default True
-            Take the vectors along; without them the table is small.
-
-        Returns
-        -------
-        pyarrow.Table
-            As of one commit, in insertion order: ``id`` and ``text`` (string), ``metadata`` (JSON text), and
-            ``vector_NAME`` per space, fixed-size lists of float32, null where a record has none. It has
-            ``__arrow_c_stream__``, so others take it without a copy.
-
-        Raises
-        ------
-        FilterError
-            A malformed filter.
-        MissingExtraError
-            pyarrow is not installed.
-
-        Notes
-        -----
-        Everything lies in memory: 4 bytes per value of a vector, and the texts. For files use :meth:`export`.
-        ``add(table, metadata_field="metadata", vector_field={"default": "vector_default"})`` reads it back.
-        """
-        from orthant.collection.transfer import to_arrow
-
-        return to_arrow(self._store, where=where, vectors=vectors)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orthant.collection.tokens.alignment import TokenMatch
+from orthant.encoders.sparse.rows import SparseVector
 from orthant.types import FloatArray
 
 if TYPE_CHECKING:
@@ -40,12 +41,15 @@ class Record:
         Its metadata.
     vectors : dict of str to ndarray of shape (dim,), float32
         Its vectors by space, where they were asked for; of a space of tokens a matrix of shape (tokens, dim).
+    sparse : dict of str to SparseVector
+        Its weighted terms by sparse space, where vectors were asked for.
     """
 
     id: str
     text: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     vectors: dict[str, FloatArray] = field(default_factory=dict)
+    sparse: dict[str, SparseVector] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,8 @@ class LegScore:
     Attributes
     ----------
     score : float or None
-        Raw score of the leg: cosine, dot product, minus squared distance, MaxSim, or BM25. None where the leg has none,
-        such as a record without a vector.
+        Raw score of the leg: cosine, dot product, minus squared distance, MaxSim, or BM25; of the sparse leg a dot
+        product, 0 without a shared term. None where the leg has none, such as a record without a vector.
     rank : int or None
         1 for the leg's best; None beyond the leg's candidates.
     normalized : float or None
@@ -116,8 +120,8 @@ class Hit:
     id : str
         The record's id.
     score : float
-        Dense: the metric's score. Tokens: MaxSim. Lexical: BM25. Hybrid: the fused score in [0, 1], comparable within
-        one query only. After reranking: the reranker's score.
+        Dense: the metric's score. Tokens: MaxSim. Lexical: BM25. Sparse: a dot product. Hybrid: the fused score in
+        [0, 1], comparable within one query only. After reranking: the reranker's score.
     rank : int
         1 for the best of the whole result, counted through all pages. With ``group_by``: the rank of its group.
     text : str or None
@@ -167,7 +171,7 @@ class LegPlan:
     Attributes
     ----------
     name : str
-        ``"dense"``, ``"tokens"`` or ``"lexical"``.
+        ``"dense"``, ``"tokens"``, ``"lexical"`` or ``"sparse"``.
     method : str
         How it looked, such as ``"scan"`` or ``"postings"``.
     candidates : int
@@ -220,7 +224,7 @@ class Plan:
     Attributes
     ----------
     mode : str
-        ``"dense"``, ``"lexical"``, ``"tokens"`` or ``"hybrid"``.
+        ``"dense"``, ``"lexical"``, ``"sparse"``, ``"tokens"`` or ``"hybrid"``.
     space : str or None
         The vector space searched.
     generation : int

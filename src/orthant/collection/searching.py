@@ -14,7 +14,9 @@ from orthant.collection import fusion
 from orthant.collection.columns.table import Evaluation
 from orthant.collection.columns.where import Predicate
 from orthant.collection.dense import dense_index
+from orthant.collection.legs.vectors import VECTOR_LEGS, leg_size, vector_legs
 from orthant.collection.results import Group, LegPlan, LegScore, Plan, SearchResult, StagePlan
+from orthant.collection.sparse.leg import found_rows, search_leg
 from orthant.collection.stages.facets import Facet, facets_of
 from orthant.collection.stages.options import StageOptions
 from orthant.collection.stages.pipeline import Arrangement, arrange, prepare
@@ -25,15 +27,13 @@ from orthant.collection.tokens.explaining import alignments
 from orthant.collection.tokens.index import token_index
 from orthant.collection.tokens.queries import TokenSettings
 from orthant.collection.tokens.reranking import BoundTokens, StoredTokens
+from orthant.encoders.sparse.rows import SparseVector
 from orthant.kernels import bitmaps
-from orthant.types import BitmapArray, FloatArray, Hits, IdArray, SearchCost
-from orthant.validate import as_ragged
+from orthant.types import BitmapArray, FloatArray, Hits, IdArray
 
 __all__ = ["Mode", "Query", "SearchOptions", "execute"]
 
-_VECTOR_LEGS = ("dense", "tokens")
-
-Mode = Literal["dense", "lexical", "hybrid", "tokens"]
+Mode = Literal["dense", "lexical", "sparse", "tokens", "hybrid"]
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,13 @@ class Query:
         For the dense leg.
     tokens : mapping of str to ndarray of shape (t, dim), float32
         By space of tokens; absent where the query has none that counts.
+    sparse : SparseVector or None
+        For the sparse leg.
     """
 
     text: str | None
     vector: FloatArray | None
+    sparse: SparseVector | None = None
     tokens: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
@@ -76,7 +79,13 @@ class SearchOptions:
     include_text: bool
     syntax: Literal["operators", "plain"]
     stages: StageOptions
+    sparse_space: str | None = None
     tokens: TokenSettings = field(default_factory=TokenSettings)
+
+    @property
+    def reach(self) -> int:
+        """The most candidates that the legs of a hybrid search can bring."""
+        return self.depth * (1 + sum(one is not None for one in (self.space, self.sparse_space, self.tokens.leg)))
 
 
 @dataclass(frozen=True)
@@ -162,17 +171,16 @@ def _execute(
     if options.predicate is not None:
         allowed = generation.columns.evaluate(options.predicate, live=generation.live)
         clock.lap("filter")
-    vectors = _vectors(generation, queries, options, allowed, clock)
+    vectors = vector_legs(generation, queries, options, allowed, lap=clock.lap)
     out: list[Callable[[], SearchResult]] = []
     counted: _Counted = {}
     for i, query in enumerate(queries):
-        lexical = _lexical(generation, query, options, allowed)
-        clock.lap("lexical")
-        ranking = _rank(generation, query, options, vectors, i, lexical)
+        postings = _postings(generation, query, options, allowed, clock)
+        ranking = _rank(generation, query, options, vectors, i, postings)
         clock.lap("fuse")
-        source = _Source(generation, query, options, allowed, ranking, vectors, lexical, i)
+        source = _Source(generation, query, options, allowed, ranking, vectors, postings, i)
         out.append(_answer(store, connection, source, clock, counted))
-        clock = clock.fresh(keep=("encode", "filter", *_VECTOR_LEGS))
+        clock = clock.fresh(keep=("encode", "filter", *VECTOR_LEGS))
     return out
 
 
@@ -307,7 +315,7 @@ class _Source:
         allowed: Evaluation | None,
         ranking: _Ranking,
         vectors: Mapping[str, Hits],
-        lexical: _Lexical | None,
+        postings: Mapping[str, _Found],
         place: int,
     ) -> None:
         self.generation = generation
@@ -316,7 +324,7 @@ class _Source:
         self.allowed = allowed
         self.ranking = ranking
         self.vectors = vectors
-        self.lexical = lexical
+        self.postings = postings
         self.place = place
         self._depth = options.depth
 
@@ -326,9 +334,11 @@ class _Source:
         return self.generation.live if self.allowed is None else self.allowed.bitmap
 
     def matched(self) -> BitmapArray:
-        """Return all rows that match: filter, words of a lexical search, conditions on words of a hybrid one."""
+        """Return all rows that match: filter, words or terms of the one leg, conditions on words of a hybrid search."""
         generation, text, rows = self.generation, self.query.text, self.everything
-        if self.options.mode in _VECTOR_LEGS or text is None:
+        if self.options.mode == "sparse":
+            return found_rows(generation, self.options.sparse_space, self.query.sparse, rows)
+        if self.options.mode in VECTOR_LEGS or text is None:
             return rows
         if self.options.mode == "lexical":
             return generation.lexical.found(text, allowed=rows & generation.live, syntax=self.options.syntax)
@@ -344,7 +354,7 @@ class _Source:
         if not hybrid and (len(scores) < self._depth or (min_score is not None and scores[-1] < min_score)):
             return None
         self._depth = min(2 * self._depth, self.generation.count)
-        more, self.vectors, self.lexical = self._again(self._depth, self.allowed)
+        more, self.vectors, self.postings = self._again(self._depth, self.allowed)
         self.place = 0
         self.ranking = self.ranking.extended(more)
         return self.ranking
@@ -355,136 +365,48 @@ class _Source:
             return None
         return self._again(k, Evaluation(allowed, bitmaps.count_bits(allowed)))[0]
 
-    def _again(self, depth: int, allowed: Evaluation | None) -> tuple[_Ranking, Mapping[str, Hits], _Lexical | None]:
+    def _again(
+        self, depth: int, allowed: Evaluation | None
+    ) -> tuple[_Ranking, Mapping[str, Hits], Mapping[str, _Found]]:
         options = replace(self.options, depth=depth)
-        generation, query = self.generation, self.query
-        vectors = _vectors(generation, [query], options, allowed)
-        lexical = _lexical(generation, query, options, allowed)
-        return _rank(generation, query, options, vectors, 0, lexical), vectors, lexical
-
-
-def _leg_size(options: SearchOptions, generation: Generation) -> int:
-    if options.mode == "hybrid":
-        wanted = options.depth
-    elif options.stages.ordered:
-        # The same candidates for every page, so that pages fit together.
-        wanted = options.stages.window(options.depth)
-    else:
-        wanted = options.offset + options.k
-    # Room for more hits than there are records would only cost memory.
-    return max(1, min(wanted, generation.count))
-
-
-def _vectors(
-    generation: Generation,
-    queries: Sequence[Query],
-    options: SearchOptions,
-    allowed: Evaluation | None,
-    clock: _Clock | None = None,
-) -> dict[str, Hits]:
-    """Run the legs that compare vectors, for all queries at once."""
-    out: dict[str, Hits] = {}
-    size = _leg_size(options, generation)
-    if options.space is not None and options.space in generation.spaces:
-        index = dense_index(generation, options.space)
-
-        def dense(places: list[int], bitmap: BitmapArray | None) -> Hits:
-            return index.search_page(
-                np.stack([queries[i].vector for i in places]),  # type: ignore[misc]
-                size,
-                # Only a page of a plain dense list begins where another call's page ended.
-                first=options.k if options.mode == "dense" and options.offset and not options.stages.ordered else size,
-                allowed=bitmap,
-                effort=options.effort,
-                recall=options.recall,
-                threads=options.threads,
-            )
-
-        able = [query.vector is not None for query in queries]
-        out["dense"] = _gathered(len(queries), size, _groups(generation, queries, options, allowed, able), dense)
-    if clock is not None:
-        clock.lap("dense")
-    leg = options.tokens.leg
-    if leg is not None:
-        tokens = token_index(generation, leg)
-
-        def late(places: list[int], bitmap: BitmapArray | None) -> Hits:
-            asked = as_ragged([queries[i].tokens[leg] for i in places])
-            return tokens.search(asked, size, allowed=bitmap, threads=options.threads)
-
-        able = [leg in query.tokens for query in queries]
-        out["tokens"] = _gathered(len(queries), size, _groups(generation, queries, options, allowed, able), late)
-        if clock is not None:
-            clock.lap("tokens")
-    return {name: found for name, found in out.items() if found.cost.plan}
-
-
-def _gathered(
-    queries: int,
-    size: int,
-    groups: Sequence[tuple[list[int], BitmapArray | None]],
-    search: Callable[[list[int], BitmapArray | None], Hits],
-) -> Hits:
-    """Search each group of queries; without one the plan is empty."""
-    ids = np.full((queries, size), -1, dtype=np.int64)
-    scores = np.full(ids.shape, -np.inf, dtype=np.float32)
-    counts = np.zeros(queries, dtype=np.int64)
-    costs: list[SearchCost] = []
-    for places, bitmap in groups:
-        found = search(places, bitmap)
-        ids[places], scores[places], counts[places] = found.ids, found.scores, found.counts
-        costs.append(found.cost)
-    return Hits(ids, scores, counts, costs[0] if costs else SearchCost(plan=""))
-
-
-def _groups(
-    generation: Generation,
-    queries: Sequence[Query],
-    options: SearchOptions,
-    allowed: Evaluation | None,
-    able: Sequence[bool],
-) -> list[tuple[list[int], BitmapArray | None]]:
-    """Group queries that may see the same rows: ``-word``, ``+word`` and phrases bind every leg of a hybrid."""
-    shared = None if allowed is None else allowed.bitmap
-    together: list[int] = []
-    out: list[tuple[list[int], BitmapArray | None]] = []
-    for i, query in enumerate(queries):
-        if not able[i]:
-            continue
-        condition = None
-        if options.mode == "hybrid" and query.text is not None:
-            condition = generation.lexical.matching(query.text, syntax=options.syntax)
-        if condition is None:
-            together.append(i)
-        else:
-            words = len(generation.live)
-            condition = bitmaps.resize(condition, words)
-            out.append(([i], condition if shared is None else condition & bitmaps.resize(shared, words)))
-    return [(together, shared), *out] if together else out
+        generation, query, clock = self.generation, self.query, _Clock({})
+        vectors = vector_legs(generation, [query], options, allowed)
+        postings = _postings(generation, query, options, allowed, clock)
+        return _rank(generation, query, options, vectors, 0, postings), vectors, postings
 
 
 @dataclass(frozen=True)
-class _Lexical:
+class _Found:
+    """What a leg over posting lists brought."""
+
     rows: IdArray
     scores: FloatArray
     seconds: float
 
 
-def _lexical(
-    generation: Generation, query: Query, options: SearchOptions, allowed: Evaluation | None
-) -> _Lexical | None:
-    if options.mode in _VECTOR_LEGS or query.text is None:
-        return None
-    started = time.perf_counter()
-
-    rows, scores = generation.lexical.search(
-        query.text,
-        k=_leg_size(options, generation),
-        allowed=None if allowed is None else allowed.bitmap,
-        live=generation.live,
-        syntax=options.syntax,
-    )
-    return _Lexical(rows, scores, time.perf_counter() - started)
+def _postings(
+    generation: Generation, query: Query, options: SearchOptions, allowed: Evaluation | None, clock: _Clock
+) -> dict[str, _Found]:
+    """Run the legs over posting lists: words, and weighted terms."""
+    out: dict[str, _Found] = {}
+    size, bitmap = leg_size(options, generation), None if allowed is None else allowed.bitmap
+    if options.mode in ("lexical", "hybrid") and query.text is not None:
+        started = time.perf_counter()
+        rows, scores = generation.lexical.search(
+            query.text, k=size, allowed=bitmap, live=generation.live, syntax=options.syntax
+        )
+        out["lexical"] = _Found(rows, scores, time.perf_counter() - started)
+    clock.lap("lexical")
+    if options.sparse_space is not None and query.sparse is not None:
+        started = time.perf_counter()
+        condition = None
+        if options.mode == "hybrid" and query.text is not None:
+            condition = generation.lexical.matching(query.text, syntax=options.syntax)
+        space = options.sparse_space
+        rows, scores = search_leg(generation, space, query.sparse, k=size, allowed=bitmap, condition=condition)
+        out["sparse"] = _Found(rows, scores, time.perf_counter() - started)
+        clock.lap("sparse")
+    return out
 
 
 def _rank(
@@ -493,14 +415,13 @@ def _rank(
     options: SearchOptions,
     vectors: Mapping[str, Hits],
     i: int,
-    lexical: _Lexical | None,
+    postings: Mapping[str, _Found],
 ) -> _Ranking:
     found: dict[str, tuple[IdArray, FloatArray]] = {}
     for name, hits in vectors.items():
         count = int(hits.counts[i])
         found[name] = (hits.ids[i, :count], hits.scores[i, :count])
-    if lexical is not None:
-        found["lexical"] = (lexical.rows, lexical.scores)
+    found |= {leg: (brought.rows, brought.scores) for leg, brought in postings.items()}
     if options.mode == "hybrid":
         return _fused(generation, query, options, found)
     ((leg, (rows, scores)),) = (
@@ -526,11 +447,13 @@ def _fused(
         raw["tokens"] = token_index(generation, leg).score_ids(query.tokens[leg], candidates)
     if "lexical" in found and query.text is not None:
         raw["lexical"] = generation.lexical.score_rows(query.text, candidates, syntax=options.syntax)
+    if "sparse" in found and query.sparse is not None and options.sparse_space is not None:
+        raw["sparse"] = generation.sparse[options.sparse_space].index.score_rows(query.sparse, candidates)
     places = {leg: fusion.ranks(candidates, found[leg][0]) for leg in raw}
     if options.fusion == "rrf":
         parts = {leg: fusion.reciprocal_ranks(places[leg]) for leg in raw}
     else:
-        parts = {leg: fusion.min_max(raw[leg], low=0.0 if leg == "lexical" else None) for leg in raw}
+        parts = {leg: fusion.min_max(raw[leg], low=None if leg == "dense" else 0.0) for leg in raw}
     fused = fusion.weighted_sum(parts, options.weights) if parts else np.zeros(0, np.float32)
     order = np.lexsort((candidates, -fused))
     legs = {leg: _Leg(raw[leg][order], places[leg][order], parts[leg][order], options.weights[leg]) for leg in raw}
@@ -558,7 +481,7 @@ def _plan(
     source: _Source, seconds: Mapping[str, float], stages: tuple[StagePlan, ...], more_warnings: Sequence[str]
 ) -> Plan:
     generation, options, query, allowed = source.generation, source.options, source.query, source.allowed
-    dense, lexical, i = source.vectors.get("dense"), source.lexical, source.place
+    dense, i = source.vectors.get("dense"), source.place
     legs: list[LegPlan] = []
     warnings = [] if allowed is None else list(allowed.warnings)
     if options.space is not None and query.vector is None:
@@ -570,19 +493,22 @@ def _plan(
             warnings.append(f"every vector was compared, since the graph is out of use: {problem}")
     elif options.space is not None and options.space not in generation.spaces:
         warnings.append("no vectors are stored yet, so the dense leg found nothing")
-    leg = options.tokens.leg
-    if leg is not None and leg not in query.tokens:
+    late = options.tokens.leg
+    if late is not None and late not in query.tokens:
         warnings.append("the query has no token that counts, so the token leg found nothing")
     if "tokens" in source.vectors:
         legs.append(_leg_plan("tokens", source.vectors["tokens"], i))
-    if lexical is not None:
-        legs.append(LegPlan("lexical", "postings", len(lexical.rows), lexical.seconds))
+    if options.sparse_space is not None and query.sparse is None:
+        warnings.append("the query has no weighted term, so the sparse leg found nothing")
+    for leg, found in source.postings.items():
+        told = {"space": options.sparse_space, "terms": len(query.sparse or ())} if leg == "sparse" else {}
+        legs.append(LegPlan(leg, "postings", len(found.rows), found.seconds, told))
     fused = None
     if options.mode == "hybrid":
         fused = {"method": options.fusion, "weights": dict(options.weights), "depth": options.depth}
     return Plan(
         mode=options.mode,
-        space=options.space or leg,
+        space=options.space or late,
         generation=generation.number,
         records=generation.count,
         allowed=None if allowed is None else allowed.count,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from orthant.encoders.fingerprint import difference
 from orthant.errors import EncoderMismatchError, InputError, message
-from orthant.types import Encoder, FloatArray, Metric, TokenEncoder
+from orthant.types import Encoder, FloatArray, Metric, SparseEncoder, TokenEncoder
 from orthant.validate import check_choice, check_count, check_metric
 
 __all__ = [
@@ -23,10 +24,12 @@ __all__ = [
     "check_encoder",
     "embed_canaries",
     "require_dense",
+    "require_name",
+    "token_canary_cosine",
 ]
 
 SpaceKind = Literal["dense", "tokens"]
-AnyEncoder = Encoder | TokenEncoder
+AnyEncoder = Encoder | TokenEncoder | SparseEncoder
 
 CANARY_TEXTS = (
     "The lighthouse keeper wrote down the height of every wave.",
@@ -85,14 +88,7 @@ class SpaceDefinition:
         InputError
             A name, dimension, metric, kind or dtype that is not acceptable.
         """
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise InputError(
-                message(
-                    f"space name {self.name!r}",
-                    "1 to 64 letters, digits, '_', '-' or '.', not beginning with '-' or '.'",
-                    "choose such a name",
-                )
-            )
+        require_name(self.name)
         check_metric(self.metric)
         check_choice(self.kind, get_args(SpaceKind), name="kind")
         check_choice(self.dtype, ("float32", "float16") if self.kind == "tokens" else ("float32",), name="dtype")
@@ -156,14 +152,37 @@ def require_dense(definition: SpaceDefinition) -> None:
         raise InputError(message(given, "a space with one vector per record", "search tokens with mode='tokens'"))
 
 
-def check_encoder(definition: SpaceDefinition, encoder: AnyEncoder) -> None:
+def require_name(name: Any) -> None:
+    """Refuse what cannot name a space.
+
+    Parameters
+    ----------
+    name : object
+        What was given.
+
+    Raises
+    ------
+    InputError
+        Not 1 to 64 letters, digits, ``_``, ``-`` or ``.``, or beginning with one of the latter two.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InputError(
+            message(
+                f"space name {name!r}",
+                "1 to 64 letters, digits, '_', '-' or '.', not beginning with '-' or '.'",
+                "choose such a name",
+            )
+        )
+
+
+def check_encoder(definition: Any, encoder: Any) -> None:
     """Refuse an encoder other than the one the space was made with.
 
     Parameters
     ----------
-    definition : SpaceDefinition
+    definition : SpaceDefinition or SparseDefinition
         The stored space.
-    encoder : Encoder or TokenEncoder
+    encoder : Encoder, TokenEncoder or SparseEncoder
         The one given now.
 
     Raises
@@ -239,17 +258,39 @@ def canary_cosine(encoder: AnyEncoder, stored: FloatArray, kind: SpaceKind = "de
     return float(cosines.min())
 
 
-def require_canaries(definition: SpaceDefinition, encoder: AnyEncoder, stored: FloatArray) -> str | None:
+def token_canary_cosine(encoder: TokenEncoder, stored: FloatArray) -> float:
+    """Return the smallest cosine between stored canaries of a space of tokens and the same texts encoded now.
+
+    Parameters
+    ----------
+    encoder : TokenEncoder
+        The encoder about to be used.
+    stored : ndarray of shape (6, dim), float32
+        Means of what it gave when the space was made.
+
+    Returns
+    -------
+    float
+        As ``canary_cosine``.
+    """
+    return canary_cosine(encoder, stored, "tokens")
+
+
+def require_canaries(
+    definition: Any, encoder: Any, stored: Any, *, cosine_of: Callable[[Any, Any], float] = canary_cosine
+) -> str | None:
     """Compare the encoder with the stored canaries.
 
     Parameters
     ----------
-    definition : SpaceDefinition
+    definition : SpaceDefinition or SparseDefinition
         The stored space.
-    encoder : Encoder or TokenEncoder
+    encoder : Encoder, TokenEncoder or SparseEncoder
         The encoder about to be used.
-    stored : ndarray of shape (6, dim), float32
+    stored : ndarray of shape (6, dim), float32, or SparseRows
         Canary vectors from the space's making; empty skips the comparison.
+    cosine_of : callable, default canary_cosine
+        Compares the encoder with them, by the kind of the space.
 
     Returns
     -------
@@ -258,7 +299,7 @@ def require_canaries(definition: SpaceDefinition, encoder: AnyEncoder, stored: F
     """
     if not len(stored):
         return None
-    cosine = canary_cosine(encoder, stored, definition.kind)
+    cosine = cosine_of(encoder, stored)
     if cosine >= _MINIMUM_CANARY_COSINE:
         return None
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,9 @@ class CollectionStats:
         the problem.
     fields : dict of str to dict
         Per metadata field: types with counts, distinct values, smallest and largest.
+    sparse : dict of str to dict
+        Per sparse space: definition, vectors, weights, bytes of the posting lists, and ``problem`` where stored vectors
+        are damaged.
     lexical : dict
         Documents, terms, postings and bytes of the lexical leg.
     bytes : dict of str to int
@@ -57,6 +60,7 @@ class CollectionStats:
     bytes: dict[str, int]
     tail: dict[str, int]
     repairs: list[str]
+    sparse: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain, JSON-ready values.
@@ -101,6 +105,17 @@ def collect(store: Store) -> CollectionStats:
             }
         fields = {name: _plain(stats) for name, stats in generation.columns.fields(generation.live).items()}
         lexical = _plain(generation.lexical.statistics())
+        sparse = {
+            name: {
+                **asdict(state.definition),
+                "vectors": len(state.index),
+                "without_vector": generation.count - len(state.index),
+                "weights": state.index.weights,
+                "bytes": state.index.memory_bytes,
+                "problem": state.problem,
+            }
+            for name, state in generation.sparse.items()
+        }
         saved_number, saved_next_row, _ = store.saved
         tail = {"added": generation.next_row - saved_next_row, "commits": generation.number - saved_number}
         number, count = generation.number, generation.count
@@ -110,7 +125,9 @@ def collect(store: Store) -> CollectionStats:
         "derived": folder_bytes(store.path / "derived"),
     }
     sizes["total"] = sum(sizes.values())
-    return CollectionStats(str(store.path), number, count, spaces, fields, lexical, sizes, tail, list(store.repairs))
+    return CollectionStats(
+        str(store.path), number, count, spaces, fields, lexical, sizes, tail, list(store.repairs), sparse
+    )
 
 
 def _graph(generation: Generation, name: str, live: int) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from orthant.collection.adding import given_vectors
 from orthant.collection.columns.where import Predicate, parse_where
 from orthant.collection.snapshots.archive import is_archive, unpacked, write_archive
 from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.sparse.state import SparseDefinition
+from orthant.collection.sparse.tables import fetch_vectors
 from orthant.collection.storage import tables
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.segments import SegmentMissingError
@@ -148,7 +150,14 @@ def stored_batches(store: Store, *, predicate: Predicate | None = None, vectors:
                 whole[present] = X
                 matrices[name] = whole
             ids, texts, metadata = (list(column) for column in zip(*(found[row] for row in part.tolist()), strict=True))
-            yield Records(ids, texts, metadata, matrices)
+            terms = {name: _terms(store, connection, name, part.tolist()) for name in generation.sparse if vectors}
+            yield Records(ids, texts, metadata, matrices, terms or None)
+
+
+def _terms(store: Store, connection: sqlite3.Connection, name: str, rows: list[int]) -> list[dict[str, Any] | None]:
+    found = fetch_vectors(connection, store.database, name, rows)
+    plain = {row: {"indices": v.indices.tolist(), "values": v.values.tolist()} for row, v in found.items()}
+    return [plain.get(row) for row in rows]
 
 
 def export(store: Store, path: Path, *, format: Literal["folder", "parquet", "archive"] | None) -> ExportReport:
@@ -173,9 +182,17 @@ def export(store: Store, path: Path, *, format: Literal["folder", "parquet", "ar
     if path.exists() and (path.is_file() or any(path.iterdir())):
         raise InputError(message(f"{path}, which exists", "a new path", "choose another, or delete it first"))
     spaces = {name: asdict(space.definition) for name, space in store.refreshed().spaces.items()}
-    write = {"parquet": write_parquet, "archive": write_archive}.get(chosen, write_export)
-    count = write(path, stored_batches(store), spaces=spaces, details={"source": "orthant collection"})
-    return ExportReport(str(path), chosen, count, spaces)
+    sparse = {name: asdict(state.definition) for name, state in store.refreshed().sparse.items()}
+    details = {"source": "orthant collection"}
+    if chosen == "parquet":
+        if sparse:
+            given = f"a Parquet export of weighted terms (space {next(iter(sparse))!r})"
+            raise InputError(message(given, "a folder or an archive", "write to a path without .parquet"))
+        count = write_parquet(path, stored_batches(store), spaces=spaces, details=details)
+    else:
+        write = write_archive if chosen == "archive" else write_export
+        count = write(path, stored_batches(store), spaces=spaces, sparse=sparse, details=details)
+    return ExportReport(str(path), chosen, count, spaces | sparse)
 
 
 def to_arrow(store: Store, *, where: Mapping[str, Any] | None, vectors: bool) -> Any:
@@ -227,6 +244,7 @@ def import_export(collection: Collection, path: Path, *, vectors: bool, progress
     source = read_export(path)
     if vectors:
         _match_spaces(collection, {name: _definition(name, space) for name, space in source.spaces.items()})
+        _match_sparse(collection, {name: _sparse_definition(name, space) for name, space in source.sparse.items()})
     replaced, records = 0, 0
     counts: dict[str, int] = {}
     with collection.bulk(progress=progress):
@@ -235,6 +253,7 @@ def import_export(collection: Collection, path: Path, *, vectors: bool, progress
             if given is not None:
                 # A space that no record of this batch has must not be encoded anew either.
                 given |= {name: [None] * len(batch) for name in source.spaces if name not in given}
+                given |= {name: (batch.sparse or {}).get(name, [None] * len(batch)) for name in source.sparse}
             report = collection.upsert(
                 batch.ids, texts=batch.texts, metadata=batch.metadata, vectors=given, progress=progress
             )
@@ -248,6 +267,25 @@ def import_export(collection: Collection, path: Path, *, vectors: bool, progress
 def _definition(name: str, space: Any) -> SpaceDefinition:
     known = {key: space[key] for key in SpaceDefinition.__dataclass_fields__ if key in space}
     return SpaceDefinition(**{**known, "name": name}).validated()
+
+
+def _sparse_definition(name: str, space: Any) -> SparseDefinition:
+    known = {key: space[key] for key in SparseDefinition.__dataclass_fields__ if key in space}
+    return SparseDefinition(**{**known, "name": name}).validated()
+
+
+def _match_sparse(collection: Collection, wanted: dict[str, SparseDefinition]) -> None:
+    held = collection.sparse_spaces
+    for name, definition in wanted.items():
+        if name not in held:
+            collection.adopt_space(definition)
+        elif (held[name].dim, held[name].fingerprint) != (definition.dim, definition.fingerprint):
+            raise EncoderMismatchError(
+                f"Got an export whose sparse space {name!r} has {definition.dim} terms by {definition.fingerprint}; "
+                f"expected {held[name].dim} by {held[name].fingerprint}, as stored. Import into a new collection, or "
+                "pass vectors=False (on the command line --encode-again) to encode the texts with this collection's "
+                "encoder."
+            )
 
 
 def _match_spaces(collection: Collection, wanted: dict[str, SpaceDefinition]) -> None:

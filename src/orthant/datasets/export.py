@@ -19,13 +19,14 @@ from urllib.parse import quote
 
 import numpy as np
 
-from orthant.datasets.record_batches import Records
+from orthant.datasets.record_batches import Records, described
 from orthant.datasets.sources.rows import check_encodable, clean_metadata
 from orthant.datasets.sources.tables import import_arrow
+from orthant.datasets.sparse_files import SparseWriter
 from orthant.datasets.vector_files import NpyWriter, replaced_on_success
 from orthant.errors import DimensionError, InputError, NotFoundError, StoreError, message
 from orthant.types import FloatArray, Ragged
-from orthant.validate import as_ragged, as_vectors, check_choice, check_count
+from orthant.validate import as_vectors, check_choice, check_count
 
 __all__ = [
     "EXPORT_FORMAT",
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 EXPORT_FORMAT = 2
+"""The newest form. Only an export with tokens or weighted terms has it; all releases know the first."""
 _FIRST_FORMAT = 1
 EXPORT_KIND = "orthant.export"
 MANIFEST = "export.json"
@@ -185,15 +187,6 @@ def _is_tokens(definition: Mapping[str, Any]) -> bool:
     return definition.get("kind") == "tokens"
 
 
-def _space_tokens(records: Records, space: str, dim: int) -> tuple[np.ndarray[Any, Any], FloatArray]:
-    """Return how many tokens each record has in the space, and all of them, checked."""
-    X = (records.vectors or {}).get(space)
-    if X is None:
-        return np.zeros(len(records), dtype=np.int64), np.zeros((0, dim), dtype=np.float32)
-    tokens = as_ragged(X, dim=dim, name=f"tokens of space {space!r}")
-    return np.diff(tokens.offsets), tokens.values
-
-
 def _format(spaces: Mapping[str, Mapping[str, Any]]) -> int:
     """Return the oldest format that can tell what is exported, so that older releases read what they can."""
     return EXPORT_FORMAT if any(map(_is_tokens, spaces.values())) else _FIRST_FORMAT
@@ -225,13 +218,7 @@ def _peeled(
         yield first
         yield from iterator
 
-    return chained(), _check_spaces({name: _described(X) for name, X in (first.vectors or {}).items()})
-
-
-def _described(X: FloatArray | Ragged) -> dict[str, Any]:
-    if isinstance(X, Ragged):
-        return {"dim": int(X.values.shape[1]), "kind": "tokens"}
-    return {"dim": int(X.shape[1])}
+    return chained(), _check_spaces({name: described(X) for name, X in (first.vectors or {}).items()})
 
 
 def _refuse_unknown_spaces(records: Records, spaces: Mapping[str, Any]) -> None:
@@ -366,7 +353,7 @@ def _arrow_batch(records: Records, schema: Any, spaces: Mapping[str, Mapping[str
     ]
     for name, space in spaces.items():
         if _is_tokens(space):
-            counts, X = _space_tokens(records, name, space["dim"])
+            counts, X = records.tokens(name, space["dim"])
             offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
             tokens = pa.FixedSizeListArray.from_arrays(pa.array(X.reshape(-1)), space["dim"])
             arrays.append(pa.ListArray.from_arrays(offsets, tokens))
@@ -388,6 +375,7 @@ def write_export(
     batches: Iterable[Records],
     *,
     spaces: Mapping[str, Mapping[str, Any]] | None = None,
+    sparse: Mapping[str, Mapping[str, Any]] | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> int:
     r"""Write records and vectors as a folder that any program can read and ``read_export`` can verify.
@@ -404,6 +392,8 @@ def write_export(
     spaces : mapping of str to mapping, optional
         Definition per space with at least ``dim``; further JSON values (metric, fingerprint) are kept. Left out,
         taken from the first batch.
+    sparse : mapping of str to mapping, optional
+        Definition per space of weighted terms, with at least ``dim``.
     details : mapping, optional
         JSON values to keep with the export.
 
@@ -423,10 +413,13 @@ def write_export(
     StoreError
         The disk refused; nothing is left of the attempt.
 
-    Notes ----- ``records.jsonl`` has one ``{"_id", "text", "metadata"}`` per line; ``vectors/NAME.npy`` the float32
-    rows of the records that have one, in the order of ``records.jsonl``; ``vectors/NAME.ids.jsonl`` the id of each row
-    as a JSON string, once per token in a space of tokens; ``export.json``, written last, the counts, definitions and
-    SHA-256 sums. The folder is made aside and renamed, so a folder under the final name is whole.
+    Notes
+    -----
+    ``records.jsonl`` has one ``{"_id", "text", "metadata"}`` per line; ``vectors/NAME.npy`` the float32 rows of the
+    records that have one, in the order of ``records.jsonl``; ``vectors/NAME.ids.jsonl`` the id of each row as a JSON
+    string, once per token in a space of tokens; ``sparse/NAME.jsonl`` an ``{"_id", "indices", "values"}`` per record
+    with weighted terms; ``export.json``, written last, the counts, definitions and SHA-256 sums. The folder is made
+    aside and renamed, so a folder under the final name is whole.
 
     Examples
     --------
@@ -449,7 +442,7 @@ def write_export(
         temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
         try:
             temporary.mkdir()
-            count = _write_folder(temporary, stream, defined, kept)
+            count = _write_folder(temporary, stream, defined, _check_spaces(sparse), kept)
             if folder.exists():
                 folder.rmdir()
             os.replace(temporary, folder)
@@ -460,9 +453,15 @@ def write_export(
 
 
 def _write_folder(
-    folder: Path, batches: Iterable[Records], spaces: dict[str, dict[str, Any]], details: dict[str, Any]
+    folder: Path,
+    batches: Iterable[Records],
+    spaces: dict[str, dict[str, Any]],
+    sparse: dict[str, dict[str, Any]],
+    details: dict[str, Any],
 ) -> int:
     count = 0
+    if sparse:
+        (folder / "sparse").mkdir()
     (folder / "vectors").mkdir()
     stems = _file_stems(spaces)
     with contextlib.ExitStack() as stack:
@@ -472,28 +471,36 @@ def _write_folder(
 
         lines = create(RECORDS)
         files = {name: (create(f"vectors/{stem}.npy"), create(f"vectors/{stem}.ids.jsonl")) for name, stem in stems}
+        terms = {name: SparseWriter(create(f"sparse/{stem}.jsonl"), name) for name, stem in _file_stems(sparse)}
         writers = {name: NpyWriter(files[name][0], spaces[name]["dim"]) for name in files}
         for records in batches:
             _refuse_unknown_spaces(records, spaces)
             lines.writelines(_lines(records, "nested"))
             for name, writer in writers.items():
-                several = _is_tokens(spaces[name])
-                counts, X = (_space_tokens if several else _space_matrix)(records, name, writer.dim)
+                of_tokens = _is_tokens(spaces[name])
+                rows_of, X = records.tokens(name, writer.dim) if of_tokens else _space_matrix(records, name, writer.dim)
                 writer.append(X)
                 named = (_json(key) + b"\n" for key in records.ids)
-                files[name][1].writelines(line * int(n) for line, n in zip(named, counts, strict=True) if n)
+                files[name][1].writelines(line * int(n) for line, n in zip(named, rows_of, strict=True) if n)
+            for one in terms.values():
+                one.append(records)
             count += len(records)
         for writer in writers.values():
             writer.finish()
-        for handle in (lines, *(handle for pair in files.values() for handle in pair)):
+        weighted = (one.handle for one in terms.values())
+        for handle in (lines, *(handle for pair in files.values() for handle in pair), *weighted):
             handle.flush()
             os.fsync(handle.fileno())
-    manifest = _manifest(folder, count, {name: writer.count for name, writer in writers.items()}, spaces, details)
+    counts = {name: writer.count for name, writer in writers.items()}
+    told = {name: {"count": terms[name].count, "file": f"sparse/{stem}.jsonl"} for name, stem in _file_stems(sparse)}
+    told = {name: {**entry, "definition": sparse[name]} for name, entry in told.items()}
+    manifest = _manifest(folder, count, counts, spaces, told, details)
     with open(folder / MANIFEST, "wb") as handle:
         handle.write(json.dumps(manifest, ensure_ascii=False, indent=2).encode() + b"\n")
         handle.flush()
         os.fsync(handle.fileno())
-    _sync_folder(folder / "vectors")
+    for part in ("vectors", *(("sparse",) if sparse else ())):
+        _sync_folder(folder / part)
     _sync_folder(folder)
     return count
 
@@ -514,13 +521,19 @@ def _file_stems(spaces: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _manifest(
-    folder: Path, count: int, counts: Mapping[str, int], spaces: Mapping[str, Any], details: Mapping[str, Any]
+    folder: Path,
+    count: int,
+    counts: Mapping[str, int],
+    spaces: Mapping[str, Any],
+    sparse: Mapping[str, Any],
+    details: Mapping[str, Any],
 ) -> dict[str, Any]:
     stems = _file_stems(spaces)
     names = [RECORDS, *(f"vectors/{stem}{ending}" for _, stem in stems for ending in (".npy", ".ids.jsonl"))]
+    names += [entry["file"] for entry in sparse.values()]
     manifest: dict[str, Any] = {
         "kind": EXPORT_KIND,
-        "format": _format(spaces),
+        "format": EXPORT_FORMAT if sparse else _format(spaces),
         "records": count,
         "spaces": {
             name: {
@@ -531,6 +544,7 @@ def _manifest(
             }
             for name, stem in stems
         },
+        **({"sparse": dict(sparse)} if sparse else {}),
         "files": {
             name: {"bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)} for name in names
         },

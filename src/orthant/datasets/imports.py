@@ -24,6 +24,7 @@ from orthant.datasets.record_batches import Records
 from orthant.datasets.records import read_records
 from orthant.datasets.sources.rows import place_vectors
 from orthant.datasets.sources.tables import import_arrow
+from orthant.datasets.sparse_files import SparseReader
 from orthant.datasets.vector_files import read_vectors
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError, StoreVersionError, message
 from orthant.types import Ragged
@@ -48,6 +49,8 @@ class Export:
         Vectors per space; None where only reading can tell (Parquet).
     details : dict
         What was kept with it.
+    sparse : dict of str to dict
+        Definition per space of weighted terms, with ``dim``.
     """
 
     path: Path
@@ -56,6 +59,7 @@ class Export:
     counts: Mapping[str, int | None]
     details: Mapping[str, Any]
     _batches: Callable[[int], Iterator[Records]] = field(repr=False)
+    sparse: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def batches(self, batch_size: int = 4096) -> Iterator[Records]:
         """Yield the records with their vectors, in the order they were written.
@@ -163,6 +167,8 @@ def _open_folder(folder: Path, verify: bool) -> Export:
         files = manifest["files"]
         # Every file that will be read must be among those whose name, size and sum are checked.
         needed = {RECORDS, *(space[kind] for space in spaces.values() for kind in ("vectors", "ids"))}
+        terms = manifest.get("sparse", {})
+        needed |= {space["file"] for space in terms.values()}
         for name in sorted(needed | files.keys()):
             _check_file(folder, name, files[name], verify)
     except (KeyError, TypeError, AttributeError) as error:
@@ -174,6 +180,7 @@ def _open_folder(folder: Path, verify: bool) -> Export:
         {name: space["count"] for name, space in spaces.items()},
         manifest["details"],
         lambda batch_size: _folder_batches(folder, manifest, batch_size),
+        {name: space["definition"] for name, space in terms.items()},
     )
 
 
@@ -238,6 +245,7 @@ def _folder_batches(folder: Path, manifest: Mapping[str, Any], batch_size: int) 
     count = 0
     try:
         spaces = {name: _SpaceRows(folder, space) for name, space in manifest["spaces"].items()}
+        terms = {name: SparseReader(folder, space) for name, space in manifest.get("sparse", {}).items()}
         stream = read_records(
             folder / RECORDS, id_field="_id", text_fields="text", metadata_field="metadata", batch_size=batch_size
         )
@@ -245,9 +253,12 @@ def _folder_batches(folder: Path, manifest: Mapping[str, Any], batch_size: int) 
             found = {name: rows.take(records.ids) for name, rows in spaces.items()}
             vectors = {name: X for name, X in found.items() if X is not None}
             count += len(records)
-            yield Records(records.ids, records.texts, records.metadata, vectors if spaces else None)
+            sparse = {name: one.take(records.ids) for name, one in terms.items()} or None
+            yield Records(records.ids, records.texts, records.metadata, vectors if spaces else None, sparse)
         for rows in spaces.values():
             rows.finish()
+        for reader in terms.values():
+            reader.finish()
     except (ValueError, NotFoundError, OSError) as error:
         raise StoreCorruptedError(str(error)) from error
     if count != manifest["records"]:

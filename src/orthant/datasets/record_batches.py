@@ -25,9 +25,9 @@ from orthant.datasets.sources.rows import (
 )
 from orthant.errors import DimensionError, InputError, message
 from orthant.types import FloatArray, Ragged
-from orthant.validate import as_vectors
+from orthant.validate import as_ragged, as_vectors
 
-__all__ = ["IdRule", "RecordReader", "RecordSchema", "Records"]
+__all__ = ["IdRule", "RecordReader", "RecordSchema", "Records", "described"]
 
 IdRule = Literal["field", "hash", "number"]
 
@@ -47,6 +47,8 @@ class Records:
     vectors : dict of str to ndarray of shape (n, d), float32, or to Ragged of n rows; or None
         By space. A row of NaN throughout means that the record has no vector there, a row of no length in a Ragged
         that it has no tokens; a space of which no record in the batch has a vector may be absent.
+    sparse : dict of str to list of (mapping or None), length n; or None
+        By sparse space: ``indices`` and ``values`` of each record's weighted terms, None where it has none.
 
     Raises
     ------
@@ -64,10 +66,12 @@ class Records:
     texts: list[str | None]
     metadata: list[dict[str, Any]]
     vectors: Mapping[str, Any] | None = None
+    sparse: dict[str, list[dict[str, Any] | None]] | None = None
 
     def __post_init__(self) -> None:
         lengths = {"texts": len(self.texts), "metadata": len(self.metadata)}
         lengths |= {f"vectors[{space!r}]": len(X) for space, X in (self.vectors or {}).items()}
+        lengths |= {f"sparse[{space!r}]": len(rows) for space, rows in (self.sparse or {}).items()}
         for name, length in lengths.items():
             if length != len(self.ids):
                 raise InputError(message(f"{length} {name} for {len(self.ids)} ids", "one per id", "align the columns"))
@@ -96,6 +100,52 @@ class Records:
             return np.zeros(len(self), dtype=np.bool_)
         # Vectors are finite, so the first component tells.
         return ~np.isnan(X[:, 0])
+
+    def tokens(self, space: str, dim: int) -> tuple[npt.NDArray[np.int64], FloatArray]:
+        """Return how many tokens each record has in a space, and all of them, checked.
+
+        Parameters
+        ----------
+        space : str
+            Name of the space; one that is absent holds none.
+        dim : int
+            Values per token.
+
+        Returns
+        -------
+        counts : ndarray of shape (n,), int64
+            Tokens of each record.
+        X : ndarray of shape (T, dim), float32
+            One behind the other.
+
+        Raises
+        ------
+        InputError
+            No sets of finite vectors of that dimension.
+        """
+        X = (self.vectors or {}).get(space)
+        if X is None:
+            return np.zeros(len(self), dtype=np.int64), np.zeros((0, dim), dtype=np.float32)
+        tokens = as_ragged(X, dim=dim, name=f"tokens of space {space!r}")
+        return np.diff(tokens.offsets), tokens.values
+
+
+def described(X: FloatArray | Ragged) -> dict[str, Any]:
+    """Return what the vectors of a batch tell about their space.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), float32, or Ragged of n rows
+        Of one space.
+
+    Returns
+    -------
+    dict
+        ``dim``, and ``kind`` for tokens.
+    """
+    if isinstance(X, Ragged):
+        return {"dim": int(X.values.shape[1]), "kind": "tokens"}
+    return {"dim": int(X.shape[1])}
 
 
 @dataclass(frozen=True)

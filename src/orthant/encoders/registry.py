@@ -12,11 +12,20 @@ from typing import Any, cast
 from orthant.encoders.api.specs import api_encoder, is_api_spec
 from orthant.encoders.model2vec import Model2VecEncoder, is_model2vec
 from orthant.encoders.sentence_transformers import SentenceTransformerEncoder, is_sentence_transformer
+from orthant.encoders.sparse.folder import is_sparse_folder
+from orthant.encoders.sparse.sentence_transformers import SentenceTransformerSparseEncoder, is_sparse_model
 from orthant.encoders.transformer import TransformerEncoder
 from orthant.errors import InputError, NotFoundError, message
-from orthant.types import Encoder, TokenEncoder
+from orthant.types import Encoder, SparseEncoder, TokenEncoder
 
-__all__ = ["encoder_names", "load_encoder", "load_token_encoder", "register_encoder_name"]
+__all__ = [
+    "encoder_names",
+    "is_sparse_spec",
+    "load_encoder",
+    "load_sparse_encoder",
+    "load_token_encoder",
+    "register_encoder_name",
+]
 
 Loader = Callable[[], Encoder]
 
@@ -144,6 +153,8 @@ def load_encoder(spec: Any) -> Encoder:
         raise InputError(message(given, "a name, a folder or an encoder object", "pass encoder='static' to begin"))
     if isinstance(spec, Encoder):
         return spec
+    if is_sparse_spec(spec):
+        raise _sparse_refused(f"a {type(spec).__name__}")
     if is_sentence_transformer(spec):
         return cast("Encoder", SentenceTransformerEncoder(spec))
     if is_model2vec(spec):
@@ -161,6 +172,90 @@ def load_encoder(spec: Any) -> Encoder:
             f"a {type(spec).__name__} as an encoder",
             "a name, a folder, a model object, or dim, fingerprint, max_tokens, encode and encode_with_report",
             f"pass one of {encoder_names()} to begin",
+        )
+    )
+
+
+def is_sparse_spec(spec: Any) -> bool:
+    """Return whether ``load_sparse_encoder`` is meant for something; nothing is loaded to find out.
+
+    Parameters
+    ----------
+    spec : object
+        Whatever was given as an encoder.
+
+    Returns
+    -------
+    bool
+        True for a sparse encoder, a ``SparseEncoder`` object, or the folder of a saved one.
+
+    Examples
+    --------
+    >>> is_sparse_spec("static")
+    False
+    """
+    if isinstance(spec, (str, os.PathLike)):
+        if spec in encoder_names() or is_api_spec(spec) or not os.fspath(spec):
+            return False
+        folder = Path(os.fspath(spec)).expanduser()
+        return folder.is_dir() and is_sparse_folder(folder)
+    if isinstance(spec, type):
+        return False
+    return is_sparse_model(spec) or callable(getattr(spec, "encode_sparse", None))
+
+
+def load_sparse_encoder(spec: Any) -> SparseEncoder:
+    """Turn a folder or a model object into an encoder of weighted terms; nothing is ever downloaded or guessed.
+
+    Parameters
+    ----------
+    spec : str, Path, SparseEncoder or model object
+        - a folder that sentence-transformers' ``SparseEncoder`` saved, run without torch;
+        - a ``SparseEncoder`` object of that library, which is wrapped;
+        - an encoder with ``dim``, ``fingerprint``, ``vocabulary`` and ``encode_sparse``, which comes back as it is.
+
+    Returns
+    -------
+    SparseEncoder
+        Ready to encode.
+
+    Raises
+    ------
+    NotFoundError
+        The folder does not exist.
+    InputError
+        Something that gives no weighted terms.
+
+    Examples
+    --------
+    >>> load_sparse_encoder("no/such/folder")
+    Traceback (most recent call last):
+    orthant.errors.NotFoundError: Got no folder no/such/folder; expected a saved sparse model. Check the path.
+    """
+    if isinstance(spec, (str, os.PathLike)):
+        from orthant.encoders.sparse.splade import SpladeEncoder
+
+        return SpladeEncoder.load(Path(os.fspath(spec)).expanduser())
+    if isinstance(spec, SparseEncoder) and not isinstance(spec, type):
+        return spec
+    if is_sparse_model(spec):
+        return cast("SparseEncoder", SentenceTransformerSparseEncoder(spec))
+    raise InputError(
+        message(
+            f"a {type(spec).__name__} as an encoder of weighted terms",
+            "a folder of a sparse model, or an object with dim, fingerprint, vocabulary and encode_sparse",
+            "wrap a function: orthant.encoders.CallableSparseEncoder(function, dim=..., name='my-model')",
+        )
+    )
+
+
+def _sparse_refused(given: str) -> InputError:
+    return InputError(
+        message(
+            f"{given} with a sparse model, which gives no vectors",
+            "an encoder of vectors",
+            "give it to a space of its own: open(..., spaces={'sparse': ...}) or add_space('sparse', encoder=...), "
+            "or load it with load_sparse_encoder",
         )
     )
 
@@ -231,6 +326,8 @@ def _load_path(spec: str | os.PathLike[str]) -> Encoder:
         raise _unknown(text, is_name=isinstance(spec, str) and not any(mark in text for mark in ("/", "\\", "~")))
     if not folder.is_dir():
         raise InputError(message(f"the file {text}", "the folder of a model", "pass the folder it lies in"))
+    if is_sparse_folder(folder):
+        raise _sparse_refused(f"the folder {text}")
     kind = _folder_kind(folder)
     if kind == "transformer":
         return TransformerEncoder.load(folder)

@@ -20,7 +20,12 @@ from orthant.errors import DimensionError, InputError, message
 from orthant.types import EncodeReport, FloatArray, Role
 from orthant.validate import as_texts, as_vectors, check_choice, check_count
 
-__all__ = ["SentenceTransformerEncoder", "is_sentence_transformer"]
+__all__ = [
+    "SentenceTransformerEncoder",
+    "StateTensors",
+    "is_sentence_transformer",
+    "tokenizer_hash",
+]
 
 _DIMENSION_METHODS = ("get_embedding_dimension", "get_sentence_embedding_dimension")
 _COUNT_BLOCK = 1024
@@ -43,11 +48,20 @@ def is_sentence_transformer(model: Any) -> bool:
     return not isinstance(model, type) and callable(getattr(model, "encode", None)) and tells
 
 
-class _StateTensors(Mapping[str, npt.NDArray[Any]]):
-    """Floating-point tensors of a ``state_dict`` by canonical name, brought to the CPU one at a time."""
+class StateTensors(Mapping[str, npt.NDArray[Any]]):
+    """Tensors of a ``state_dict`` by canonical name, brought to the CPU one at a time.
 
-    def __init__(self, state: Mapping[str, Any]) -> None:
-        pairs = ((canonical_tensor_name(name), tensor) for name, tensor in state.items() if hasattr(tensor, "shape"))
+    Parameters
+    ----------
+    state : mapping of str to tensor
+        What the model's ``state_dict`` returned.
+    whole : bool, default False
+        Keep every tensor under its own name, the heads that no pooling reads included.
+    """
+
+    def __init__(self, state: Mapping[str, Any], *, whole: bool = False) -> None:
+        shaped = ((name, tensor) for name, tensor in state.items() if hasattr(tensor, "shape"))
+        pairs = ((name if whole else canonical_tensor_name(name), tensor) for name, tensor in shaped)
         self._tensors = {name: tensor for name, tensor in pairs if name is not None}
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
@@ -139,8 +153,8 @@ class SentenceTransformerEncoder:
             Fingerprint(
                 name=_architecture(model, modules),
                 revision=self._revision,
-                weight_hash=digest_tensors(_StateTensors(state())) if callable(state) else "",
-                tokenizer_hash=_tokenizer_hash(model),
+                weight_hash=digest_tensors(StateTensors(state())) if callable(state) else "",
+                tokenizer_hash=tokenizer_hash(model),
                 pooling=_pooling(modules),
                 prompt=prompt_label(query, document),
                 normalization="l2" if _is_normalized(model) else "none",
@@ -353,7 +367,19 @@ def _special_tokens(tokenizer: Any) -> int:
     return int(counter()) if callable(counter) else 0
 
 
-def _tokenizer_hash(model: Any) -> str:
+def tokenizer_hash(model: Any) -> str:
+    """Digest the tokenizer of a model, as that of its saved folder is digested.
+
+    Parameters
+    ----------
+    model : object
+        With or without a ``tokenizer``.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits; empty without a tokenizer of the tokenizers package.
+    """
     backend = getattr(getattr(model, "tokenizer", None), "backend_tokenizer", None)
     return hash_tokenizer_text(backend.to_str()) if backend is not None else ""
 

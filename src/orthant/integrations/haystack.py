@@ -317,7 +317,10 @@ class OrthantDocumentStore:
             [record.id for record in whole],
             texts=[record.text for record in whole],
             metadata=[{**record.metadata, **meta} for record in whole],
-            vectors={name: [record.vectors.get(name) for record in whole] for name in self.collection.spaces},
+            vectors={
+                **{name: [record.vectors.get(name) for record in whole] for name in self.collection.spaces},
+                **{name: [record.sparse.get(name) for record in whole] for name in self.collection.sparse_spaces},
+            },
         )
         return len(whole)
 

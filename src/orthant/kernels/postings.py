@@ -1,9 +1,9 @@
 """Posting lists as flat arrays: building, joining, and BM25 over them.
 
 A set of posting lists is four arrays: ``terms`` (t,) int32 ascending, ``indptr`` (t + 1,) int64, ``docs`` (p,) int32
-and ``counts`` (p,) unsigned. List i belongs to ``terms[i]`` and is ``docs[indptr[i]:indptr[i + 1]]``, ascending, each
-document once. Everything is NumPy: one gather and one scatter per list already meets the time a query may take, and
-so a first answer never waits for a compiler.
+and ``counts`` (p,), unsigned for occurrences and float32 for weights. List i belongs to
+``terms[i]`` and is ``docs[indptr[i]:indptr[i + 1]]``, ascending, each document once. Everything is NumPy: one gather
+and one scatter per list already meets the time a query may take, and so a first answer never waits for a compiler.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from orthant.types import FloatArray
 __all__ = [
     "Postings",
     "accumulate_bm25",
+    "accumulate_products",
     "bm25_scores",
     "build_postings",
+    "build_weighted_postings",
     "drop_documents",
     "find_phrase",
     "inverse_document_frequency",
@@ -49,8 +51,8 @@ class Postings(NamedTuple):
         Where each list starts and ends.
     docs : ndarray of shape (p,), int32
         Document numbers, ascending within a list.
-    counts : ndarray of shape (p,), uint8, uint16 or uint32
-        How often the term occurs in the document.
+    counts : ndarray of shape (p,), uint8, uint16, uint32 or float32
+        How often the term occurs in the document, or its weight there.
     """
 
     terms: IntArray
@@ -98,6 +100,39 @@ def build_postings(terms: IntArray, docs: IntArray) -> Postings:
     first = np.flatnonzero(np.concatenate(([True], owners[1:] != owners[:-1])))
     indptr = np.append(first, len(owners)).astype(np.int64, copy=False)
     return Postings(owners[first], indptr, (keys & _LOW32).astype(np.int32), _narrow(counts))
+
+
+def build_weighted_postings(terms: IntArray, docs: IntArray, weights: FloatArray) -> Postings:
+    """Return the posting lists of weighted terms.
+
+    Parameters
+    ----------
+    terms : ndarray of shape (T,), int32
+        Non-negative term numbers; a term occurs once per document.
+    docs : ndarray of shape (T,), int32
+        Document number of each, ascending.
+    weights : ndarray of shape (T,), float32
+        Its weight there.
+
+    Returns
+    -------
+    Postings
+        One list per distinct term, with float32 ``counts``.
+
+    Notes
+    -----
+    Cost: one stable sort of T int32 keys.
+    """
+    order = np.argsort(terms, kind="stable")
+    owners = terms[order]
+    first = np.flatnonzero(np.concatenate((np.ones(min(1, len(owners)), dtype=bool), owners[1:] != owners[:-1])))
+    indptr = np.append(first, len(owners)).astype(np.int64, copy=False)
+    return Postings(
+        owners[first].astype(np.int32, copy=False),
+        indptr,
+        docs[order].astype(np.int32, copy=False),
+        weights[order].astype(np.float32, copy=False),
+    )
 
 
 def drop_documents(postings: Postings, numbers: IntArray) -> Postings:
@@ -328,6 +363,22 @@ def accumulate_bm25(scores: FloatArray, docs: IntArray, counts: IntArray, norm: 
     part *= np.float32(weight)
     # Each document occurs once in a list, so a buffered fancy add loses nothing.
     scores[docs] += part
+
+
+def accumulate_products(scores: FloatArray, docs: IntArray, weights: FloatArray, weight: float) -> None:
+    """Add one term's part of a dot product to the scores in place.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n,), float32
+        Changed.
+    docs, weights : ndarray of shape (m,)
+        The term's posting list.
+    weight : float
+        The term's weight in the query.
+    """
+    # Each document occurs once in a list, so a buffered fancy add loses nothing.
+    scores[docs] += weights * np.float32(weight)
 
 
 def bm25_scores(

@@ -466,3 +466,27 @@ def test_words_that_a_writer_is_just_numbering_are_not_looked_up():
     vocabulary = Lexical.empty().with_batch([1], ["fox"])._vocabulary
     known = vocabulary.word_number("fox")
     assert vocabulary.terms_of_words([known, 10**6]) == vocabulary.terms_of_words([known])
+
+
+def test_one_query_is_planned_once_and_never_taken_for_another(monkeypatch):
+    from orthant.collection.lexical import index as module
+
+    planned: list[int] = []
+    real = module.make_plan
+
+    def counting(*given, **settings):
+        planned.append(1)
+        return real(*given, **settings)
+
+    monkeypatch.setattr(module, "make_plan", counting)
+    first = Lexical.empty().with_batch(list(range(len(TEXTS))), TEXTS)
+    rows, scores = first.search("fox -red", k=3)
+    first.matching("fox -red")
+    np.testing.assert_array_equal(first.score_rows("fox -red", rows), scores)
+    assert len(planned) == 1
+    first.search("fox -red", k=3, syntax="plain")
+    assert len(planned) == 2
+    # A later state of the index is another object, and keeps no plan of this one.
+    before = len(first.search("fox", k=9)[0])
+    later = first.with_batch([100], ["a fox"])
+    assert len(later.search("fox", k=9)[0]) == before + 1 and len(first.search("fox", k=9)[0]) == before

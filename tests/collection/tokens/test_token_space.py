@@ -247,3 +247,25 @@ def test_statistics_count_records_and_tokens(tmp_path):
         assert space["tokens"] == sum(len(text.split()) for key, text in texts.items() if key != "r0")
         assert space["dead_slots"] == len(texts["r0"].split())
     assert set(" ".join(texts.values()).split()) <= set(WORDS)
+
+
+def test_open_takes_a_model_of_tokens_by_the_name_of_its_space(tmp_path):
+    with orthant.open(tmp_path / "c", spaces={"late": FakeTokenEncoder()}) as collection:
+        collection.upsert(["a", "b"], texts=["amber harbor", "kelp"])
+        assert collection.spaces["late"].kind == "tokens"
+    with orthant.open(tmp_path / "c", spaces={"late": FakeTokenEncoder()}) as collection:
+        assert collection.search("amber", mode="tokens").ids == ["a", "b"]
+
+
+def test_tokens_and_weighted_terms_are_legs_of_one_search(tmp_path):
+    pytest.importorskip("scipy")
+    collection, texts = filled(tmp_path / "c")
+    with collection:
+        collection.add_space("terms", dim=4, kind="sparse")
+        collection.upsert(["both"], texts=[QUERY], vectors={"terms": [{0: 1.0}]})
+        weights = {"dense": 1, "lexical": 1, "sparse": 1, "tokens": 1}
+        result = collection.search(QUERY, weights=weights, sparse_vector={0: 2.0})
+        assert set(result[0].legs) == {"dense", "lexical", "sparse", "tokens"}
+        assert result[0].id == "both" and result[0].score == pytest.approx(1, abs=1e-6)
+        assert collection.search(QUERY, weights=weights, sparse_vector={0: 2.0}, depth=2, k=8).plan.fusion["depth"] == 2
+    assert len(texts) == 60

@@ -16,7 +16,7 @@ __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb ``bench`` with ``ann`` and ``filtered``.
+    """Add the verb ``bench`` with ``ann``, ``filtered`` and ``collection``.
 
     Parameters
     ----------
@@ -25,9 +25,9 @@ def register(app: typer.Typer) -> None:
     """
     import typer
 
-    from orthant.cli.bench import ann, filtered
+    from orthant.cli.bench import ann, collection, filtered
 
-    bench = typer.Typer(help="Measure indexes against tuned peers, offline.", no_args_is_help=True)
+    bench = typer.Typer(help="Measure indexes and collections against tuned peers, offline.", no_args_is_help=True)
     app.add_typer(bench, name="bench")
-    for verb in (ann, filtered):
+    for verb in (ann, filtered, collection):
         verb.register(bench)

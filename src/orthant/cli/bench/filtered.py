@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import typer
 
-__all__ = ["register"]
+__all__ = ["register", "write_result"]
 
 
 def register(bench: typer.Typer) -> None:
@@ -48,21 +48,32 @@ def register(bench: typer.Typer) -> None:
             )
         result["context"]["data"]["files_sha256"] = None if name is None else data_files_hash(name)
         if out is not None:
-            _write(result, out)
+            write_result(result, out, "filtered.json")
         if json:
             print_json(result)
         else:
             _show(result)
 
 
-def _write(result: Mapping[str, Any], folder: Path) -> None:
+def write_result(result: Mapping[str, Any], folder: Path, name: str) -> None:
+    """Write a report as JSON and say where.
+
+    Parameters
+    ----------
+    result : mapping
+        The report; no NaN in it.
+    folder : Path
+        Made where it is missing.
+    name : str
+        Of the file; one that exists is replaced.
+    """
     import json
 
     from orthant.artifact import write_bytes_atomically
     from orthant.cli.output import note
 
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "filtered.json"
+    path = folder / name
     write_bytes_atomically(path, (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
     note(f"wrote {path}")
 

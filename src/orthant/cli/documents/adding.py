@@ -68,6 +68,7 @@ def add_documents(
     sources: Sequence[str],
     *,
     encoder: str | None,
+    sparse: str | None,
     metric: str | None,
     settings: dict[str, Any],
     tokens: Mapping[str, Any] | None = None,
@@ -83,6 +84,8 @@ def add_documents(
         Files and folders.
     encoder, metric : str or None
         As for ``orthant.open``.
+    sparse : str or None
+        Folder of a sparse model, for the space ``"sparse"``.
     settings : dict
         As for ``Collection.add_documents``.
     tokens : mapping, optional
@@ -90,7 +93,7 @@ def add_documents(
     json : bool
         Print one JSON object.
     """
-    from orthant.cli.output import note, print_json
+    from orthant.cli.output import note, print_json, sparse_space
     from orthant.cli.spaces.tokens import ready_for_texts
     from orthant.collection.documents.ingestion import Settings
     from orthant.collection.opening import open
@@ -104,11 +107,12 @@ def add_documents(
         Settings.checked(**{**defaults, "max_bytes": None, "batch_size": 2048, **settings})
         find_documents(sources)
     shown = sys.stderr.isatty()
-    with open(collection, encoder=encoder, metric=metric) as opened:  # type: ignore[arg-type]
+    weighted = sparse_space(sparse)
+    with open(collection, encoder=encoder, metric=metric, spaces=weighted) as opened:  # type: ignore[arg-type]
         ready_for_texts(opened, tokens)
         report = opened.add_documents(sources, **settings, progress=shown)
         count, spaces = len(opened), opened.spaces
-    notes = _notes(report, meaning=bool(spaces))
+    notes = _notes(report, meaning=bool(spaces) or sparse is not None)
     if json:
         print_json({"collection": collection, "records": count, "documents": report.to_dict(), "notes": notes})
         return

@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
         query: str = typer.Argument(help="The text that was searched for."),
         record_id: str = typer.Argument(metavar="ID", help="Id of the record that was expected."),
         k: int = typer.Option(5, "-k", "--k", help="Hits wanted."),
-        mode: str = typer.Option(None, help="dense, lexical or hybrid; default: the richest possible."),
+        mode: str = typer.Option(None, help="dense, lexical, sparse or hybrid; default: the richest without sparse."),
         where: str = typer.Option(None, help='Filter as JSON, such as \'{"year": {"gte": 2000}}\'.'),
         space: str = typer.Option("default", help="Vector space."),
         offset: int = typer.Option(0, help="Hits to skip."),
@@ -39,15 +39,17 @@ def register(app: typer.Typer) -> None:
         depth: int = typer.Option(None, help="Candidates per leg of a hybrid search; default 200."),
         syntax: str = typer.Option(None, help="operators (default), or plain: punctuation means nothing."),
         dense_weight: float = typer.Option(None, help="Weight of the dense leg in hybrid search; default 0.4."),
+        sparse_weight: float = typer.Option(None, help="Weight of the sparse leg in hybrid search; default 0: none."),
         fusion: str = typer.Option(None, help="minmax (default) or rrf, for hybrid search."),
         encoder: str = typer.Option(None, help="Needed where the collection was made with an encoder from a folder."),
+        sparse: str = typer.Option(None, help="Folder of the sparse model, for --mode sparse and --sparse-weight."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
-        from orthant.cli.output import fusion_settings, parse_json_object, print_json
+        from orthant.cli.output import fusion_settings, parse_json_object, print_json, sparse_space
         from orthant.collection.opening import open
 
         condition = parse_json_object(where, name="--where")
-        with open(collection, encoder=encoder, read_only=True) as opened:
+        with open(collection, encoder=encoder, read_only=True, spaces=sparse_space(sparse)) as opened:
             why = opened.why_not(
                 query,
                 record_id,
@@ -61,7 +63,7 @@ def register(app: typer.Typer) -> None:
                 effort=effort,
                 depth=depth,
                 syntax=syntax,  # type: ignore[arg-type]
-                **fusion_settings(dense_weight, fusion),
+                **fusion_settings(dense_weight, fusion, sparse_weight),
             )
         if json:
             print_json({"query": query, **why.to_dict()})

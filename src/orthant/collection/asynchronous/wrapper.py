@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
@@ -246,6 +246,7 @@ def open_async(
     read_only: bool = False,
     canaries: Literal["raise", "warn"] = "raise",
     snapshot: str | None = None,
+    spaces: Mapping[str, Any] | None = None,
     concurrency: int | None = None,
     max_waiting: int | None = None,
 ) -> AsyncCollection:
@@ -256,7 +257,7 @@ def open_async(
 
     Parameters
     ----------
-    path, encoder, metric, read_only, canaries, snapshot
+    path, encoder, metric, read_only, canaries, snapshot, spaces
         As in :func:`orthant.open`.
     concurrency : int, optional
         Reads at the same time, default the number of CPUs, at most 8. Too few leave CPUs idle, too many share them.
@@ -292,6 +293,7 @@ def open_async(
             read_only=read_only,
             canaries=canaries,
             snapshot=snapshot,
+            spaces=spaces,
         ),
         concurrency=concurrency,
         max_waiting=max_waiting,

@@ -91,14 +91,15 @@ def measure(collection: Collection) -> Measure:
 
 def _window(encoder: Any) -> int | None:
     told = getattr(encoder, "document_tokens", None)
-    if told is not None or encoder.max_tokens is None:
+    window = getattr(encoder, "max_tokens", None)
+    if told is not None or window is None:
         return told
-    return max(1, int(encoder.max_tokens) - _SPECIAL_TOKENS)
+    return max(1, int(window) - _SPECIAL_TOKENS)
 
 
 def _definitions(collection: Collection) -> dict[str, str | None]:
     """Fingerprints of the encoders by space, the space that the next write would make included."""
-    held = {name: definition.fingerprint for name, definition in collection.spaces.items()}
+    held = {name: one.fingerprint for name, one in (collection.spaces | collection.sparse_spaces).items()}
     return held | {definition.name: definition.fingerprint for definition, _ in collection._missing_space({})}
 
 

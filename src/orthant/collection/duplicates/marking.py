@@ -9,9 +9,11 @@ import numpy as np
 
 from orthant.collection.columns.where import parse_where
 from orthant.collection.ingest import prepare_batch
+from orthant.collection.sparse.tables import fetch_vectors
 from orthant.collection.storage import tables
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
+from orthant.encoders.sparse.rows import SparseRows
 from orthant.errors import InputError, message
 from orthant.kernels import bitmaps
 
@@ -197,5 +199,11 @@ def _rewrite(store: Store, now: Generation, records: Found) -> dict[str, int]:
         positions, X = space.stored(np.array(rows, dtype=np.int64))
         if len(positions):
             prepared.batch.vectors[name] = (positions, X)
+    with store.database.reading() as connection:
+        for name, state in now.sparse.items():
+            kept = fetch_vectors(connection, store.database, name, rows)
+            places = np.array([i for i, row in enumerate(rows) if row in kept], dtype=np.int64)
+            vectors = SparseRows.of([kept[rows[i]] for i in places.tolist()], state.definition.dim)
+            prepared.batch.sparse[name] = (places, vectors)
     store.commit(prepared.batch)
     return {key: now.next_row + i for i, key in enumerate(ids)}

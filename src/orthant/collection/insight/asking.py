@@ -41,6 +41,7 @@ class Insight:
             space: str,
             k: int,
             stages: StageOptions | None = None,
+            sparse: tuple[Any, str | None] = (None, None),
             **settings: Any,
         ) -> tuple[list[Query], SearchOptions | None]: ...
 
@@ -54,6 +55,8 @@ class Insight:
         where: Mapping[str, Any] | None = None,
         vector: npt.ArrayLike | None = None,
         space: str = "default",
+        sparse_vector: Any | None = None,
+        sparse_space: str | None = None,
         offset: int = 0,
         min_score: float | None = None,
         weights: Mapping[str, float] | None = None,
@@ -72,7 +75,9 @@ class Insight:
             As in ``search``.
         record_id : str
             The record that was expected.
-        k, mode, where, vector, space, offset, min_score, weights, fusion, depth, recall, effort, threads, syntax
+        k, mode, where, vector, space, sparse_vector, sparse_space, offset, min_score
+            As in ``search``.
+        weights, fusion, depth, recall, effort, threads, syntax
             As in ``search``, whose other arguments do not decide what is found.
 
         Returns
@@ -99,6 +104,7 @@ class Insight:
             None if vector is None else [vector],
             mode=mode,
             space=space,
+            sparse=(None if sparse_vector is None else [sparse_vector], sparse_space),
             k=k,
             where=where,
             offset=offset,

@@ -12,6 +12,7 @@ from orthant.collection.dense import DenseIndex, dense_index
 from orthant.collection.insight.outcome import FailedClause
 from orthant.collection.lexical.analysis import Clause
 from orthant.collection.searching import Query, SearchOptions
+from orthant.collection.sparse.leg import search_leg
 from orthant.collection.storage.generation import Generation
 from orthant.collection.tokens.index import token_index
 from orthant.kernels import bitmaps
@@ -24,6 +25,7 @@ __all__ = [
     "failed_clauses",
     "lexical_details",
     "passing_part",
+    "sparse_details",
     "spell_clause",
     "token_details",
 ]
@@ -295,6 +297,53 @@ def lexical_details(
     rank = int(place[0]) + 1
     lost = None if rank <= size else "depth"
     return {**details, "lost": lost, "score": float(scores[place[0]]), "rank": rank, "size": size}
+
+
+def sparse_details(
+    generation: Generation, query: Query, options: SearchOptions, row: int, *, size: int
+) -> dict[str, Any]:
+    """Say what the sparse leg makes of a record.
+
+    Parameters
+    ----------
+    generation : Generation
+        What the search sees.
+    query : Query
+        The query.
+    options : SearchOptions
+        The search's settings.
+    row : int
+        The record's row.
+    size : int
+        How many candidates the leg brings.
+
+    Returns
+    -------
+    dict
+        ``lost``: None when the leg brings it, else ``"no-query-terms"``, ``"no-terms"`` (the record has no vector in
+        the space), ``"terms"`` (it shares none with the query) or ``"depth"``. With a shared term also ``score``,
+        ``rank`` and ``size``.
+    """
+    space = options.sparse_space or ""
+    if query.sparse is None:
+        return {"lost": "no-query-terms", "space": space}
+    index = generation.sparse[space].index
+    if not index.has_rows(np.array([row], dtype=np.int64))[0]:
+        return {"lost": "no-terms", "space": space}
+    rows, scores = search_leg(
+        generation,
+        space,
+        query.sparse,
+        k=max(1, generation.count),
+        allowed=allowed_rows(generation, query, options),
+        condition=None,
+    )
+    place = np.flatnonzero(rows == row)
+    if not len(place):
+        return {"lost": "terms", "space": space}
+    rank = int(place[0]) + 1
+    lost = None if rank <= size else "depth"
+    return {"lost": lost, "space": space, "score": float(scores[place[0]]), "rank": rank, "size": size}
 
 
 def spell_clause(clause: Clause, text: str, generation: Generation) -> str:

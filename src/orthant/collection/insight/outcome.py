@@ -17,9 +17,12 @@ STAGES: Mapping[str, str] = {
     "no-query-vector": "the query itself has no vector",
     "no-text": "there is no text to look for words in",
     "words": "the text has none of the query's words",
+    "no-query-terms": "the query itself has no weighted term",
+    "no-terms": "it has no weighted terms in the sparse space",
+    "terms": "it shares no weighted term with the query",
     "beam": "the walk over the graph did not come by it",
     "codes": "the walk came by it, and its compressed vector ranked it too low",
-    "depth": "both legs rank it below the candidates that are fused",
+    "depth": "every leg ranks it below the candidates that are fused",
     "fusion": "a leg ranks it high enough, the fused list does not",
     "min_score": "its score is below `min_score`",
     "page": "its rank is not on the page",
@@ -69,7 +72,8 @@ class Step:
     Attributes
     ----------
     name : str
-        ``"record"``, ``"filter"``, ``"conditions"``, ``"dense"``, ``"lexical"`` or ``"ranking"``.
+        ``"record"``, ``"filter"``, ``"conditions"``, ``"dense"``, ``"lexical"``, ``"sparse"`` or
+        ``"ranking"``.
     passed : bool
         Whether the record came through.
     details : dict

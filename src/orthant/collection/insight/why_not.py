@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -15,6 +15,7 @@ from orthant.collection.insight.causes import (
     failed_clauses,
     lexical_details,
     passing_part,
+    sparse_details,
     token_details,
 )
 from orthant.collection.insight.outcome import Change, Step, WhyNot
@@ -25,6 +26,7 @@ from orthant.collection.storage import tables
 from orthant.collection.storage.database import Database
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
+from orthant.types import FloatArray
 
 __all__ = ["explain"]
 
@@ -93,8 +95,8 @@ class _Inquiry:
         """Return every ranked candidate of a search, before ``min_score`` and page."""
         reach = options.offset + options.k
         if options.mode == "hybrid":
-            reach = len(options.weights) * options.depth
-        elif options.mode in ("lexical", "tokens"):
+            reach = options.reach
+        elif options.mode in ("lexical", "sparse", "tokens"):
             reach = self.now.count
         return self._search(replace(options, offset=0, k=max(1, reach), min_score=None))
 
@@ -193,13 +195,14 @@ class _Inquiry:
         """Try the weights nearest to the present ones that bring the record in front of the page's end."""
         if set(result[0].legs) != {"dense", "lexical"}:
             return
-        legs = {n: np.array([hit.legs[n].normalized or 0.0 for hit in result]) for n in ("dense", "lexical")}
+        names = list(result[0].legs)
+        legs = np.array([[hit.legs[name].normalized or 0.0 for name in names] for hit in result])
         own = [hit.id for hit in result].index(self.id)
-        now = self.options.weights["dense"]
-        for dense in sorted(np.linspace(0.0, 1.0, _WEIGHTS).tolist(), key=lambda weight: abs(weight - now)):
-            scores = dense * legs["dense"] + (1.0 - dense) * legs["lexical"]
+        now = np.array([self.options.weights[name] for name in names])
+        for weights_of in _weights_near(now):
+            scores = legs @ weights_of
             if np.count_nonzero(scores > scores[own]) < end:
-                weights = {"dense": round(dense, 6), "lexical": round(1.0 - dense, 6)}
+                weights = {name: round(value, 6) for name, value in zip(names, weights_of.tolist(), strict=True)}
                 before = len(self.changes)
                 if self._try(weights=weights) and "k" not in self.changes[before:][0].settings:
                     return
@@ -219,6 +222,11 @@ class _Inquiry:
             if words["lost"] == "condition":
                 self._try(syntax="plain")
                 return self._end("condition")
+        if options.sparse_space is not None:
+            terms = sparse_details(self.now, self.query, options, self.row, size=size)
+            self.steps.append(Step("sparse", terms["lost"] is None, terms))
+            lost["sparse"] = terms["lost"] or "later"
+            true_ranks += [terms["rank"]] if "rank" in terms else []
         if options.tokens.leg is not None:
             tokens = token_details(self.now, self.query, options, self.row)
             self.steps.append(Step("tokens", False, tokens))
@@ -230,15 +238,16 @@ class _Inquiry:
             lost["dense"] = vector["lost"] or "later"
             true_ranks += [vector["true_rank"]] if "true_rank" in vector else []
             self._try_dense(vector)
-        stage = next((lost[leg] for leg in ("dense", "lexical") if lost.get(leg) in ("beam", "codes", "later")), None)
+        told = [lost[leg] for leg in ("dense", "tokens", "lexical", "sparse") if leg in lost]
+        stage = next((reason for reason in told if reason in ("beam", "codes", "later")), None)
         if stage is None and "depth" in lost.values():
             stage = "depth" if options.mode == "hybrid" else "page"
             nearest = min(true_ranks)
             if options.mode == "hybrid":
                 self._try(depth=nearest)
-            elif not self._try(k=nearest - options.offset):
+            elif not self._try(k=nearest - options.offset) and options.space is not None:
                 self._try(k=nearest - options.offset, recall=1.0)
-        return self._end(stage or lost.get("dense") or lost.get("tokens") or lost["lexical"])
+        return self._end(stage or told[0])
 
     def _try_dense(self, vector: dict[str, Any]) -> None:
         if vector["lost"] not in ("beam", "codes"):
@@ -263,6 +272,18 @@ class _Inquiry:
             generation=self.now.number,
         )
         return replace(why, sentence=say(why, self.options, **more))
+
+
+def _weights_near(now: FloatArray) -> Iterator[FloatArray]:
+    """Yield weights of legs, the nearest to the present ones first: one leg changes, the others share the rest."""
+    tried: list[tuple[float, FloatArray]] = []
+    # With two legs the second adds nothing to the first.
+    for leg in range(len(now) if len(now) > 2 else 1):
+        others = np.delete(now, leg)
+        shares = others / others.sum() if others.sum() > 0 else np.full(len(others), 1.0 / len(others))
+        for weight in np.linspace(0.0, 1.0, _WEIGHTS).tolist():
+            tried.append((abs(weight - float(now[leg])), np.insert((1.0 - weight) * shares, leg, weight)))
+    yield from (weights for _, weights in sorted(tried, key=lambda pair: pair[0]))
 
 
 def _said(hit: Hit) -> dict[str, Any]:

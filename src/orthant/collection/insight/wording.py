@@ -66,13 +66,13 @@ def _words(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) 
 def _lexical_too(why: WhyNot) -> str:
     words = _details(why, "lexical")
     if not words:
-        return ""
+        return _sparse_too(why)
     said = {
         "no-text": "it has no text either",
         "words": f"it has none of the query's words ({', '.join(words['lacks'])})",
         "depth": f"by its words it is at rank {words.get('rank')} of {words.get('size')} looked at",
     }
-    return f"; {said[words['lost']]}" if words["lost"] in said else ""
+    return (f"; {said[words['lost']]}" if words["lost"] in said else "") + _sparse_too(why)
 
 
 def _no_vector(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) -> str:
@@ -81,6 +81,26 @@ def _no_vector(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClaus
 
 def _no_query_vector(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) -> str:
     return f"cannot be compared: the query has no token that the encoder knows{_lexical_too(why)}"
+
+
+def _sparse_too(why: WhyNot) -> str:
+    terms = _details(why, "sparse")
+    said = {
+        "no-query-terms": "the query has no weighted term",
+        "no-terms": f"it has no weighted terms in space {terms.get('space')!r}",
+        "terms": "it shares no weighted term with the query",
+        "depth": f"by its weighted terms it is at rank {terms.get('rank')} of {terms.get('size')} looked at",
+    }
+    return f"; {said[terms['lost']]}" if terms.get("lost") in said else ""
+
+
+def _terms(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) -> str:
+    space = _details(why, "sparse")["space"]
+    if why.stage == "no-terms":
+        return f"has no weighted terms in space {space!r}: it was written without them, or the encoder knew none"
+    if why.stage == "no-query-terms":
+        return "cannot be compared: the query has no weighted term"
+    return f"shares no weighted term with the query in space {space!r}, so the sparse leg did not bring it"
 
 
 def _lost_in_graph(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) -> str:
@@ -97,7 +117,8 @@ def _depth(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) 
     near = ""
     if "true_rank" in dense:
         near = f": by its vector it is at rank {dense['true_rank']:,}, score {dense['score']:.4g}"
-    return f"is not among the {options.depth:,} candidates of either leg{near}{_lexical_too(why)}"
+    legs = "either leg" if options.reach == 2 * options.depth else "any leg"
+    return f"is not among the {options.depth:,} candidates of {legs}{near}{_lexical_too(why)}"
 
 
 def _fusion(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) -> str:
@@ -117,7 +138,7 @@ def _page_end(options: SearchOptions) -> str:
 def _page(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) -> str:
     if why.rank is not None:
         return f"is at rank {why.rank} with score {why.score:.4g}, {_page_end(options)}"
-    dense, words = _details(why, "dense"), _details(why, "lexical")
+    dense, words = _details(why, "dense"), _details(why, "lexical") or _details(why, "sparse")
     rank, score = dense.get("true_rank", words.get("rank")), dense.get("score", words.get("score"))
     return f"is at rank {rank:,} with score {score:.4g}, {_page_end(options)}"
 
@@ -136,6 +157,9 @@ _REASONS = {
     "no-query-vector": _no_query_vector,
     "no-text": _no_text,
     "words": _words,
+    "no-query-terms": _terms,
+    "no-terms": _terms,
+    "terms": _terms,
     "beam": _lost_in_graph,
     "codes": _lost_in_graph,
     "depth": _depth,

@@ -24,13 +24,25 @@ from orthant.kernels.postings import (
 )
 from orthant.types import IdArray
 
-__all__ = ["CHUNK_ARRAYS", "Documents", "build_documents", "join_chunks", "rebuild_chunk"]
+__all__ = [
+    "CHUNK_ARRAYS",
+    "Documents",
+    "build_documents",
+    "join_chunks",
+    "locate",
+    "rebuild_chunk",
+    "with_chunk",
+    "without_rows",
+]
 
 CHUNK_ARRAYS = ("rows", "lengths", "offsets", "tokens", "terms", "indptr", "docs", "counts")
 IntArray = npt.NDArray[Any]
 _NO_TERM = -1
 # Reading chosen documents costs about this many times more per word than reading all in order.
 _NARROW = 6
+_FAN_OUT = 4
+_SMALLEST = 64
+_MAX_DEAD = 0.5
 
 
 class _Numbering(dict[str, int]):
@@ -227,7 +239,8 @@ class Documents(Mapping[str, IntArray]):
     Parameters
     ----------
     arrays : mapping of str to ndarray
-        The arrays of ``CHUNK_ARRAYS``. A mapping that checks a stored array on first access raises from here.
+        The arrays of ``CHUNK_ARRAYS``; without ``offsets`` and ``tokens`` where only posting lists are kept. A mapping
+        that checks a stored array on first access raises from here.
     """
 
     def __init__(self, arrays: Mapping[str, IntArray]) -> None:
@@ -239,11 +252,11 @@ class Documents(Mapping[str, IntArray]):
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names."""
-        return iter(CHUNK_ARRAYS)
+        return iter(self._arrays)
 
     def __len__(self) -> int:
         """Return the number of arrays."""
-        return len(CHUNK_ARRAYS)
+        return len(self._arrays)
 
     @cached_property
     def postings(self) -> Postings:
@@ -382,14 +395,11 @@ def join_chunks(chunks: Sequence[Chunk]) -> Chunk:
     bases = [0, *itertools.accumulate(sizes[:-1])]
     joined = join_postings([Postings(p["terms"], p["indptr"], p["docs"], p["counts"]) for p in parts], bases)
     lengths = np.concatenate([part["lengths"] for part in parts])
-    spans = np.concatenate([np.diff(part["offsets"]) for part in parts])
-    arrays = {
-        "rows": np.concatenate([part["rows"] for part in parts]),
-        "lengths": lengths,
-        "offsets": np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(spans, dtype=np.int64))),
-        "tokens": np.concatenate([part["tokens"] for part in parts]),
-        **joined._asdict(),
-    }
+    arrays = {"rows": np.concatenate([part["rows"] for part in parts]), "lengths": lengths}
+    if "tokens" in parts[0]:
+        arrays["offsets"] = _offsets(np.concatenate([np.diff(part["offsets"]) for part in parts]))
+        arrays["tokens"] = np.concatenate([part["tokens"] for part in parts])
+    arrays |= joined._asdict()
     return Chunk(Documents(_in_row_order(arrays)), None, len(lengths), int(lengths.sum(dtype=np.int64)))
 
 
@@ -399,14 +409,16 @@ def _live_arrays(chunk: Chunk) -> Mapping[str, IntArray]:
         return documents
     keep = ~chunk.dead
     numbers = np.where(keep, np.cumsum(keep) - 1, -1).astype(np.int32)
-    spans = np.diff(documents["offsets"])
-    return {
-        "rows": documents["rows"][keep],
-        "lengths": documents["lengths"][keep],
-        "offsets": np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(spans[keep], dtype=np.int64))),
-        "tokens": documents["tokens"][np.repeat(keep, spans)],
-        **drop_documents(documents.postings, numbers)._asdict(),
-    }
+    kept = {"rows": documents["rows"][keep], "lengths": documents["lengths"][keep]}
+    if "tokens" in documents:
+        spans = np.diff(documents["offsets"])
+        kept["offsets"] = _offsets(spans[keep])
+        kept["tokens"] = documents["tokens"][np.repeat(keep, spans)]
+    return kept | drop_documents(documents.postings, numbers)._asdict()
+
+
+def _offsets(spans: IntArray) -> IntArray:
+    return np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(spans, dtype=np.int64)))
 
 
 def _in_row_order(arrays: dict[str, IntArray]) -> dict[str, IntArray]:
@@ -416,17 +428,97 @@ def _in_row_order(arrays: dict[str, IntArray]) -> dict[str, IntArray]:
     order = np.argsort(rows)
     numbers = np.empty(len(rows), dtype=np.int32)
     numbers[order] = np.arange(len(rows), dtype=np.int32)
-    spans = np.diff(arrays["offsets"])[order]
-    offsets = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(spans, dtype=np.int64)))
-    source = np.repeat(arrays["offsets"][order] - offsets[:-1], spans) + np.arange(int(offsets[-1]))
     postings = Postings(arrays["terms"], arrays["indptr"], arrays["docs"], arrays["counts"])
-    return {
-        "rows": rows[order],
-        "lengths": arrays["lengths"][order],
-        "offsets": offsets,
-        "tokens": arrays["tokens"][source],
-        **renumber_documents(postings, numbers)._asdict(),
-    }
+    out = {"rows": rows[order], "lengths": arrays["lengths"][order]}
+    if "tokens" in arrays:
+        spans = np.diff(arrays["offsets"])[order]
+        offsets = _offsets(spans)
+        source = np.repeat(arrays["offsets"][order] - offsets[:-1], spans) + np.arange(int(offsets[-1]))
+        out |= {"offsets": offsets, "tokens": arrays["tokens"][source]}
+    return out | renumber_documents(postings, numbers)._asdict()
+
+
+def locate(chunks: Sequence[Chunk], rows: IdArray) -> tuple[IntArray, IntArray]:
+    """Return where each row's live document is.
+
+    Parameters
+    ----------
+    chunks : sequence of Chunk
+        All documents.
+    rows : ndarray of shape (n,), int64
+        Rows, known or not.
+
+    Returns
+    -------
+    owners, numbers : ndarray of shape (n,), int64
+        Chunk and document number, -1 where no live document is.
+    """
+    owners = np.full(len(rows), -1, dtype=np.int64)
+    numbers = np.full(len(rows), -1, dtype=np.int64)
+    for i, chunk in enumerate(chunks):
+        found = chunk.find(rows)
+        here = found >= 0
+        owners[here] = i
+        numbers[here] = found[here]
+    return owners, numbers
+
+
+def with_chunk(chunks: Sequence[Chunk], fresh: Chunk) -> list[Chunk]:
+    """Return the chunks with one more, joined where several of like size have gathered.
+
+    Parameters
+    ----------
+    chunks : sequence of Chunk
+        Those that exist.
+    fresh : Chunk
+        The new one.
+
+    Returns
+    -------
+    list of Chunk
+        A posting is copied a number of times that grows with the logarithm of all documents.
+    """
+    out = [*chunks, fresh]
+    while True:
+        level = _level(out[-1])
+        start = len(out)
+        while start and _level(out[start - 1]) <= level:
+            start -= 1
+        if len(out) - start < _FAN_OUT:
+            return out
+        out[start:] = [join_chunks(out[start:])]
+
+
+def _level(chunk: Chunk) -> int:
+    level = 0
+    size = chunk.live // _SMALLEST
+    while size >= _FAN_OUT:
+        size //= _FAN_OUT
+        level += 1
+    return level
+
+
+def without_rows(chunks: Sequence[Chunk], owners: IntArray, numbers: IntArray) -> list[Chunk]:
+    """Return the chunks with some documents dead; one that is mostly dead is written anew.
+
+    Parameters
+    ----------
+    chunks : sequence of Chunk
+        Those that exist.
+    owners, numbers : ndarray of shape (n,), int64
+        Chunk and number of each document that goes, none of them -1.
+
+    Returns
+    -------
+    list of Chunk
+        As many as before.
+    """
+    out = list(chunks)
+    for i in np.unique(owners).tolist():
+        chunk = out[i].without(numbers[owners == i])
+        total = len(chunk.documents.rows)
+        out[i] = join_chunks([chunk]) if total - chunk.live > _MAX_DEAD * total else chunk
+    return out
 
 
 def rebuild_chunk(chunk: Chunk, old: Vocabulary, new: Vocabulary) -> Chunk:

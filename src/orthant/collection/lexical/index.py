@@ -17,7 +17,10 @@ from orthant.collection.lexical.chunks import (
     Vocabulary,
     build_documents,
     join_chunks,
+    locate,
     rebuild_chunk,
+    with_chunk,
+    without_rows,
 )
 from orthant.collection.lexical.figures import LexicalStatistics, stored_analyzer
 from orthant.collection.lexical.file import read_arrays, write_arrays
@@ -39,9 +42,6 @@ from orthant.validate import as_ids, as_texts, check_count, check_fraction
 __all__ = ["Lexical", "LexicalStatistics"]
 
 _FORMAT = 1
-_FAN_OUT = 4
-_SMALLEST = 64
-_MAX_DEAD = 0.5
 
 
 class Lexical:
@@ -98,6 +98,7 @@ class Lexical:
         length = sum(chunk.length for chunk in chunks)
         self._average = length / self._count if self._count else 0.0
         self._norms: dict[int, FloatArray] = {}
+        self._latest: tuple[tuple[str, str], QueryPlan] | None = None
 
     @classmethod
     def empty(cls, *, analyzer: Analyzer | None = None, k1: float = 1.2, b: float = 0.75) -> Lexical:
@@ -195,15 +196,8 @@ class Lexical:
             raise InputError(
                 message(f"{len(taken)} row(s) already indexed, first {taken[0]}", "new rows", "remove them first")
             )
-        chunks = [*self._chunks, build_documents(ids, texts, self.analyzer, self._vocabulary)]
-        while True:
-            level = _level(chunks[-1])
-            start = len(chunks)
-            while start and _level(chunks[start - 1]) <= level:
-                start -= 1
-            if len(chunks) - start < _FAN_OUT:
-                return self._replaced(chunks)
-            chunks[start:] = [join_chunks(chunks[start:])]
+        fresh = build_documents(ids, texts, self.analyzer, self._vocabulary)
+        return self._replaced(with_chunk(self._chunks, fresh))
 
     def without(self, rows: npt.ArrayLike) -> Lexical:
         """Return the index with some documents removed.
@@ -232,12 +226,7 @@ class Lexical:
             raise NotFoundError(
                 message(f"{len(absent)} row(s) not indexed, first {absent[0]}", "indexed rows", "check the rows")
             )
-        chunks = list(self._chunks)
-        for i in np.unique(owners):
-            chunk = chunks[i].without(numbers[owners == i])
-            total = len(chunk.documents.rows)
-            chunks[i] = join_chunks([chunk]) if total - chunk.live > _MAX_DEAD * total else chunk
-        return self._replaced(chunks)
+        return self._replaced(without_rows(self._chunks, owners, numbers))
 
     def compacted(self, live: BitmapArray | npt.ArrayLike | None = None) -> Lexical:
         """Return an index of one chunk, without dead documents and without words that only they had.
@@ -540,14 +529,7 @@ class Lexical:
 
     def _locate(self, rows: IdArray) -> tuple[IntArray, IntArray]:
         """Return chunk and document number of each row, -1 where no live document is."""
-        owners = np.full(len(rows), -1, dtype=np.int64)
-        numbers = np.full(len(rows), -1, dtype=np.int64)
-        for i, chunk in enumerate(self._chunks):
-            found = chunk.find(rows)
-            here = found >= 0
-            owners[here] = i
-            numbers[here] = found[here]
-        return owners, numbers
+        return locate(self._chunks, rows)
 
     def _norm(self, i: int) -> FloatArray:
         norm = self._norms.get(i)
@@ -559,8 +541,12 @@ class Lexical:
     def _plan(self, query: str, syntax: str) -> QueryPlan:
         if not isinstance(query, str):
             raise InputError(message(f"a query of type {type(query).__name__}", "str", "pass the query's text"))
-        clauses = parse_query(query, self.analyzer, syntax=syntax)
-        return make_plan(clauses, self._vocabulary, self._chunks, count=self._count)
+        latest = self._latest  # Read once and assigned whole: threads with different queries only miss.
+        if latest is None or latest[0] != (query, syntax):
+            clauses = parse_query(query, self.analyzer, syntax=syntax)
+            latest = (query, syntax), make_plan(clauses, self._vocabulary, self._chunks, count=self._count)
+            self._latest = latest
+        return latest[1]
 
     def _score_chunk(self, i: int, plan: QueryPlan, bitmaps: Sequence[BitmapArray]) -> FloatArray | None:
         """Return the scores of a chunk's documents, 0 for those that may not be returned; None when all are 0."""
@@ -584,12 +570,3 @@ class Lexical:
         if fits is not None:
             scores *= fits
         return scores
-
-
-def _level(chunk: Chunk) -> int:
-    level = 0
-    size = chunk.live // _SMALLEST
-    while size >= _FAN_OUT:
-        size //= _FAN_OUT
-        level += 1
-    return level

@@ -58,6 +58,7 @@ def write_archive(
     batches: Iterable[Records],
     *,
     spaces: Mapping[str, Mapping[str, Any]] | None = None,
+    sparse: Mapping[str, Mapping[str, Any]] | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> int:
     """Write records with their vectors to one file, which appears under its name only when it is whole.
@@ -70,6 +71,8 @@ def write_archive(
         What to write.
     spaces : mapping of str to mapping, optional
         Definitions of the spaces.
+    sparse : mapping of str to mapping, optional
+        Definitions of the spaces of weighted terms.
     details : mapping, optional
         Kept with it.
 
@@ -92,7 +95,7 @@ def write_archive(
     try:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
             folder, partial = Path(scratch) / "export", Path(scratch) / "archive"
-            count = write_export(folder, batches, spaces=spaces, details=details)
+            count = write_export(folder, batches, spaces=spaces, sparse=sparse, details=details)
             with open(partial, "xb") as handle:
                 with zipfile.ZipFile(handle, "w") as archive:
                     for file in sorted(file for file in folder.rglob("*") if file.is_file()):

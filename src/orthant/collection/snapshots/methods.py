@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from orthant.collection.spaces import SpaceDefinition, check_encoder
+from orthant.collection.spaces import check_encoder
 
 if TYPE_CHECKING:
     from orthant.collection.snapshots.manifest import SnapshotInfo
@@ -102,7 +102,7 @@ class SnapshotMethods:
 
         return restore(self._store, name, approve=self._approve_space)
 
-    def _approve_space(self, definition: SpaceDefinition) -> None:
+    def _approve_space(self, definition: Any) -> None:
         encoder = self._encoders.given(definition.name)
         if encoder is not None:
             check_encoder(definition, encoder)

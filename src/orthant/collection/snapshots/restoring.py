@@ -17,7 +17,7 @@ from typing import Any
 from orthant.collection.checking import check
 from orthant.collection.snapshots.making import disk_errors
 from orthant.collection.snapshots.manifest import SnapshotInfo, database_is_sound, folder_of, read_info
-from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.sparse import tables as sparse_tables
 from orthant.collection.storage import graphs, tables
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.segments import HEADER_BYTES, Extent, SegmentFolder, SegmentState
@@ -55,7 +55,7 @@ class RestoreReport:
     generation: int
 
 
-def restore(store: Store, name: str, *, approve: Callable[[SpaceDefinition], None]) -> RestoreReport:
+def restore(store: Store, name: str, *, approve: Callable[[Any], None]) -> RestoreReport:
     """Make a snapshot's state the collection's; durable on return, and the snapshot stays.
 
     Parameters
@@ -83,7 +83,8 @@ def restore(store: Store, name: str, *, approve: Callable[[SpaceDefinition], Non
         info = _verified(store, folder_of(store.path, name))
         source = Store(folder_of(store.path, name), read_only=True, files=store.files)
         try:
-            for space in source.generation.spaces.values():
+            spaces: dict[str, Any] = {**source.generation.spaces, **source.generation.sparse}
+            for space in spaces.values():
                 approve(space.definition)
             return _commit(store, now, source, info)
         finally:
@@ -176,6 +177,7 @@ def _publish(store: Store, following: Generation, source: Store, numbers: Mappin
         nonlocal counts
         with source.database.reading() as theirs:
             counts = _replace_records(connection, theirs)
+            sparse_tables.copy_from(connection, theirs.execute, following.sparse)
         for table in ("spaces", "segments", "extents", "removed"):
             connection.execute(f"DELETE FROM {table}")
         for name, space in following.spaces.items():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from orthant.collection.columns.table import Columns
 from orthant.collection.lexical.index import Lexical
 from orthant.collection.storage.generation import Generation
+from orthant.encoders.sparse.rows import SparseRows
 from orthant.kernels import bitmaps
 from orthant.types import BitmapArray, FloatArray, IdArray
 
@@ -30,6 +31,8 @@ class Batch:
     vectors : dict of str to (ndarray, ndarray)
         Per space, positions of shape (m,) within the batch, ascending, and vectors of shape (m, dim). A record with
         several vectors stands once for each.
+    sparse : dict of str to (ndarray, SparseRows)
+        Per sparse space, positions in the same way, and m rows.
     """
 
     ids: list[str]
@@ -37,6 +40,7 @@ class Batch:
     metadata: list[dict]
     encoded: list[str]
     vectors: dict[str, tuple[IdArray, FloatArray]] = field(default_factory=dict)
+    sparse: dict[str, tuple[IdArray, SparseRows]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ DATABASE_FORMAT = 2
 """Newest schema that is read; a reader refuses a file whose ``minimum_reader`` is above it."""
 
 _FIRST_FORMAT = 1
-"""What a collection begins as; it becomes 2 with its first space of tokens."""
+"""What a collection begins as; it becomes 2 with its first space of tokens or of weighted terms."""
 
 _APPLICATION_ID = 0x4F525448
 

@@ -20,9 +20,12 @@ import numpy as np
 
 from orthant.collection.columns.table import Columns
 from orthant.collection.lexical.index import Lexical
+from orthant.collection.sparse.index import WeightedIndex
+from orthant.collection.sparse.state import SparseDefinition, SparseState
 from orthant.collection.storage.creating import SNAPSHOTS
 from orthant.collection.storage.files import FileLayer
 from orthant.collection.storage.generation import Generation
+from orthant.encoders.sparse.rows import SparseRows
 from orthant.errors import OrthantError, StoreCorruptedError, message
 
 __all__ = [
@@ -40,6 +43,7 @@ __all__ = [
 _FORMAT = 1
 _MANIFEST = "manifest.json"
 _PARTS = ("columns", "lexical", "live")
+_SPARSE = "sparse."
 _HEAD = struct.Struct("<QI")
 _NAME = re.compile(r"[0-9]{12,18}")
 
@@ -85,7 +89,8 @@ def load(path: Path, *, at_least: int, at_most: int) -> Generation | None:
     Returns
     -------
     Generation or None
-        Without spaces; None when everything must be rebuilt.
+        Without vector spaces, and with nothing but the posting lists of sparse ones; None when everything must be
+        rebuilt.
     """
     for number, folder in _folders(path):
         if at_least <= number <= at_most:
@@ -106,14 +111,24 @@ def _load_one(folder: Path, number: int) -> Generation:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(folder / _MANIFEST) from error
     data = (folder / "live").read_bytes()
-    if not sound or len(data) != 8 * words or set(files) != set(_PARTS):
+    sparse = {name for name in files if name.startswith(_SPARSE)}
+    if not sound or len(data) != 8 * words or set(files) - sparse != set(_PARTS):
         raise _damaged(folder)
     live = np.frombuffer(data, dtype="<u8").astype(np.uint64)
     # Every byte is compared now: a search could only report what is found later, while now it is rebuilt.
     for name, wanted in files.items():
         if _file_crc(folder / name) != wanted:
             raise _damaged(folder / name)
-    return Generation(number, next_row, live, Columns.load(folder / "columns"), Lexical.load(folder / "lexical"), {})
+    columns, lexical = Columns.load(folder / "columns"), Lexical.load(folder / "lexical")
+    states = {name[len(_SPARSE) :]: _load_sparse(folder / name) for name in sorted(sparse)}
+    return Generation(number, next_row, live, columns, lexical, {}, states)
+
+
+def _load_sparse(path: Path) -> SparseState:
+    index = WeightedIndex.load(path)
+    # Definition and canaries are read from the records' database, whatever was saved.
+    definition = SparseDefinition(path.name[len(_SPARSE) :], index.dim)
+    return SparseState(definition, SparseRows.of([], index.dim), index)
 
 
 def _file_crc(path: Path) -> int:
@@ -159,13 +174,16 @@ def save(path: Path, generation: Generation, files: FileLayer) -> None:
     files.make_folder(fresh)
     generation.columns.save(fresh / "columns")
     generation.lexical.save(fresh / "lexical")
+    sound = {f"{_SPARSE}{name}": state.index for name, state in generation.sparse.items() if state.problem is None}
+    for name, index in sound.items():
+        index.save(fresh / name)
     (fresh / "live").write_bytes(generation.live.astype("<u8").tobytes())
     record = {
         "format": _FORMAT,
         "generation": generation.number,
         "next_row": generation.next_row,
         "words": len(generation.live),
-        "files": {name: _file_crc(fresh / name) for name in _PARTS},
+        "files": {name: _file_crc(fresh / name) for name in (*_PARTS, *sound)},
     }
     (fresh / _MANIFEST).write_text(json.dumps({**record, "crc": _manifest_crc(record)}))
     # No write here needs to be durable before another: whatever a power cut leaves, the manifest's checksums tell.

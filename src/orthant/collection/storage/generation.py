@@ -17,6 +17,7 @@ import numpy as np
 from orthant.collection.columns.table import Columns
 from orthant.collection.lexical.index import Lexical
 from orthant.collection.spaces import SpaceDefinition, require_dense
+from orthant.collection.sparse.state import SparseState
 from orthant.collection.storage.graphs import SpaceGraph
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState
 from orthant.index.flat import Flat
@@ -448,6 +449,8 @@ class Generation:
         Texts as postings.
     spaces : mapping of str to SpaceState
         Vector spaces by name.
+    sparse : mapping of str to SparseState
+        Spaces of weighted terms by name; no name is in both.
     """
 
     number: int
@@ -456,6 +459,7 @@ class Generation:
     columns: Columns
     lexical: Lexical
     spaces: Mapping[str, SpaceState]
+    sparse: Mapping[str, SparseState] = field(default_factory=dict)
     _indexes: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property

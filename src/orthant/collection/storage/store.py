@@ -13,13 +13,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from orthant.collection.columns.table import Columns
 from orthant.collection.lexical.index import Lexical
 from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.sparse import state as sparse_state
+from orthant.collection.sparse import tables as sparse_tables
 from orthant.collection.storage import derived, graphs, maintenance, merging, tables
 from orthant.collection.storage.batch import Batch, Commit, derive
 from orthant.collection.storage.creating import DATABASE_NAME, MANIFEST_NAME, create, require_new
@@ -27,11 +29,12 @@ from orthant.collection.storage.database import Database, closed_error
 from orthant.collection.storage.files import FileLayer, storage_error
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.lock import WriterLock
+from orthant.collection.storage.new_spaces import AnyDefinition, insert_space, require_free, with_spaces
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentMissingError, SegmentState
 from orthant.errors import InputError, NotFoundError, OrthantError, StoreCorruptedError, StoreReadOnlyError, message
 from orthant.kernels import bitmaps
 from orthant.threads import run_both
-from orthant.types import FloatArray, IdArray
+from orthant.types import IdArray
 
 __all__ = ["DATABASE_NAME", "Store"]
 
@@ -136,7 +139,9 @@ class Store:
             ages = {"at_least": meta.restored_at, "at_most": meta.generation}
             graph = graphs.newest(self.path, space.definition, known=space.graph, **ages)
             found[name] = space if graph is space.graph else replace(space, graph=graph)
-        generation = Generation(meta.generation, meta.next_row, live, columns, lexical, found)
+        whole = {name: state.index for name, state in start.sparse.items() if state.problem is None}
+        sparse = sparse_tables.read_states(connection, self.database, whole, gone=gone, first_row=start.next_row)
+        generation = Generation(meta.generation, meta.next_row, live, columns, lexical, found, sparse)
         if generation.count != meta.records:
             raise self.database.corrupted(f"{generation.count} records where {meta.records} were committed")
         return generation
@@ -294,15 +299,15 @@ class Store:
         if line not in self.repairs[-100:]:
             self.repairs.append(line)
 
-    def create_space(self, definition: SpaceDefinition, canaries: FloatArray) -> None:
-        """Add a vector space, durable on return.
+    def create_space(self, definition: AnyDefinition, canaries: Any) -> None:
+        """Add a space, durable on return.
 
         Parameters
         ----------
-        definition : SpaceDefinition
+        definition : SpaceDefinition or SparseDefinition
             Checked.
-        canaries : ndarray of shape (c, dim), float32
-            Canary vectors, or none.
+        canaries : ndarray of shape (c, dim), float32, or SparseRows
+            What the encoder made of the canary texts, or none.
 
         Raises
         ------
@@ -310,16 +315,9 @@ class Store:
             The name is taken.
         """
         with self.writer() as now:
-            if definition.name in now.spaces:
-                raise InputError(
-                    message(f"space {definition.name!r}, which exists", "a new name", "use it, or choose another name")
-                )
-            following = replace(self._with_spaces(now, [(definition, canaries)]), number=now.number + 1)
-            self.publish(following, lambda connection: tables.insert_space(connection, definition, canaries))
-
-    def _with_spaces(self, now: Generation, more: Sequence[tuple[SpaceDefinition, FloatArray]]) -> Generation:
-        fresh = {definition.name: SpaceState(definition, X, self._folder(definition)) for definition, X in more}
-        return replace(now, spaces={**now.spaces, **fresh}, _indexes={})
+            require_free(now, definition.name)
+            following = replace(with_spaces(now, [(definition, canaries)], self._folder), number=now.number + 1)
+            self.publish(following, lambda connection: insert_space(connection, definition, canaries))
 
     def publish(self, following: Generation, write: Callable[[sqlite3.Connection], None]) -> None:
         """Commit a prepared generation and make it the current one; the caller holds the writer's place.
@@ -341,6 +339,7 @@ class Store:
                         generation=following.number,
                         next_row=following.next_row,
                         records=following.count,
+                        **sparse_tables.counters(following.sparse),
                     )
             except BaseException:
                 for space in following.spaces.values():
@@ -358,7 +357,7 @@ class Store:
         batch: Batch | None = None,
         *,
         remove_ids: Sequence[str] = (),
-        spaces: Sequence[tuple[SpaceDefinition, FloatArray]] = (),
+        spaces: Sequence[tuple[AnyDefinition, Any]] = (),
         progress: bool = False,
     ) -> Commit:
         """Replace or add records, or remove some; durable on return.
@@ -369,8 +368,8 @@ class Store:
             Records to write; an id that exists is replaced.
         remove_ids : sequence of str
             Ids to remove; absent ones are ignored.
-        spaces : sequence of (SpaceDefinition, ndarray)
-            Spaces to make on the way, with their canaries.
+        spaces : sequence of (SpaceDefinition or SparseDefinition, canaries)
+            Spaces to make on the way.
         progress : bool, default False
             Show when a graph is built on the way.
 
@@ -390,17 +389,21 @@ class Store:
             if not batch.ids and not len(gone):
                 return Commit(now.number, 0, 0)
             try:
-                following, changes = self._prepare(self._with_spaces(now, spaces) if spaces else now, batch, gone)
+                base = with_spaces(now, spaces, self._folder) if spaces else now
+                following, changes = self._prepare(base, batch, gone)
             except OSError as error:
                 raise storage_error(error, self.path, "write") from error
 
             def write(connection: sqlite3.Connection) -> None:
                 for definition, canaries in spaces:
-                    tables.insert_space(connection, definition, canaries)
+                    insert_space(connection, definition, canaries)
                 tables.remove_rows(connection, gone, following.number)
+                sparse_tables.remove_rows(connection, now.sparse, gone)
                 tables.insert_records(connection, now.next_row, batch.ids, batch.texts, batch.encoded)
                 for name, (changed, extents) in changes.items():
                     tables.insert_extents(connection, name, changed, extents)
+                for name, (positions, vectors) in batch.sparse.items():
+                    sparse_tables.insert_vectors(connection, name, now.next_row + positions, vectors)
 
             self.publish(following, write)
             for name, (changed, extents) in changes.items():
@@ -481,7 +484,8 @@ class Store:
             lambda: derive(now, batch, rows, gone),
             threads=1 if len(rows) < _WORTH_A_THREAD else None,
         )
-        following = Generation(now.number + 1, now.next_row + len(rows), live, columns, lexical, spaces)
+        sparse = sparse_state.follow(now.sparse, batch.sparse, rows, gone)
+        following = Generation(now.number + 1, now.next_row + len(rows), live, columns, lexical, spaces, sparse)
         return following, changes
 
     def _write_vectors(
@@ -532,7 +536,9 @@ class Store:
         with self.writer() as now:
             if self.saved[0] == now.number:
                 return
-            compact = replace(now, columns=now.columns.compacted(now.live), lexical=now.lexical.compacted(now.live))
+            columns, lexical = now.columns.compacted(now.live), now.lexical.compacted(now.live)
+            sparse = sparse_state.compacted(now.sparse, now.live)
+            compact = replace(now, columns=columns, lexical=lexical, sparse=sparse)
             try:
                 derived.save(self.path, compact, self.files)
             except OSError as error:

@@ -47,7 +47,7 @@ class TokenReading:
         if space not in spaces:
             known = ", ".join(spaces) or "none"
             raise NotFoundError(message(f"space {space!r}", f"one of: {known}", "add it with add_space"))
-        loaded, loadable = load(encoder, spaces[space].kind)
+        loaded, loadable = load(encoder, sparse=True, kind=spaces[space].kind)
         me._encoders.adopt(space, loaded, loadable=loadable)
 
     def _token_settings(

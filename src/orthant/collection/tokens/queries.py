@@ -63,15 +63,17 @@ def token_space(name: str | None, spaces: Mapping[str, SpaceDefinition]) -> str:
     NotFoundError
         No such space of tokens.
     InputError
-        Several, and none is named.
+        There is none, or several and none is named.
     """
     held = [key for key, definition in spaces.items() if definition.kind == "tokens"]
     if name is not None and name in held:
         return name
-    if name is not None or not held:
-        given = "no space of tokens" if name is None else f"{name!r} as a space of tokens"
+    way = "add one with add_space(name, encoder=..., kind='tokens')"
+    if name is not None:
         known = f"one of: {', '.join(held)}" if held else "a space of tokens"
-        raise NotFoundError(message(given, known, "add one with add_space(name, encoder=..., kind='tokens')"))
+        raise NotFoundError(message(f"{name!r} as a space of tokens", known, way))
+    if not held:
+        raise InputError(message("a search by tokens where no space of tokens is", "a space of tokens", way))
     if len(held) > 1:
         raise InputError(message(f"{len(held)} spaces of tokens ({', '.join(held)})", "one", "name it with space=..."))
     return held[0]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -30,14 +31,27 @@ class EngineProcess:
         What the worker needs; JSON.
     environment : mapping of str to str, optional
         Further variables, such as those that switch instruction sets off.
+    module : str, default "orthant.evaluation.ann.worker"
+        What the process runs.
+    python : str, optional
+        Another interpreter, such as that of an environment with libraries that this one lacks. It is shown this
+        package and nothing else of this environment. It needs NumPy.
     """
 
-    def __init__(self, spec: Mapping[str, Any], *, environment: Mapping[str, str] | None = None) -> None:
-        variables = {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
+    def __init__(
+        self,
+        spec: Mapping[str, Any],
+        *,
+        environment: Mapping[str, str] | None = None,
+        module: str = "orthant.evaluation.ann.worker",
+        python: str | None = None,
+    ) -> None:
+        paths = [part for part in sys.path if part] if python is None else [str(Path(__file__).resolve().parents[3])]
+        variables = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         # A pool that spins between two calls would steal time from whoever is measured next.
         variables |= {"OMP_WAIT_POLICY": "PASSIVE", "TF_CPP_MIN_LOG_LEVEL": "3", **(environment or {})}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "orthant.evaluation.ann.worker"],
+            [python or sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -73,18 +87,29 @@ class EngineProcess:
         EngineFailedError
             No answer in time, an error in the worker, or its end.
         """
-        line = json.dumps({"do": verb, **(request or {})}).encode() + b"\n"
-        pipe = self._process.stdin
         try:
-            if pipe is not None:
-                pipe.write(line)
-                pipe.flush()
+            self.send(verb, request)
             answer = json.loads(self._line(time.monotonic() + timeout_s, verb))
         except (BrokenPipeError, ValueError) as error:
             raise self._failed(f"its process ended during {verb!r}") from error
         if "error" in answer:
             raise self._failed(answer["error"])
         return answer
+
+    def send(self, verb: str, request: Mapping[str, Any] | None = None) -> None:
+        """Send one request and do not wait: what it does may be cut short by `close`.
+
+        Parameters
+        ----------
+        verb : str
+            Method of the worker.
+        request : mapping, optional
+            Arguments of the method; JSON.
+        """
+        pipe = self._process.stdin
+        if pipe is not None:
+            pipe.write(json.dumps({"do": verb, **(request or {})}).encode() + b"\n")
+            pipe.flush()
 
     def _line(self, deadline: float, verb: str) -> bytes:
         """One line of its answers; what it says on standard error is drained meanwhile, or its pipe would fill."""

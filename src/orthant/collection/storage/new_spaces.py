@@ -1,0 +1,86 @@
+"""Spaces on their way in: into the next generation, and into the tables of their kind."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.sparse import state as sparse_state
+from orthant.collection.sparse import tables as sparse_tables
+from orthant.collection.sparse.state import SparseDefinition
+from orthant.collection.storage import tables
+from orthant.collection.storage.generation import Generation, SpaceState
+from orthant.collection.storage.segments import SegmentFolder
+from orthant.errors import InputError, message
+
+__all__ = ["AnyDefinition", "insert_space", "require_free", "with_spaces"]
+
+AnyDefinition = SpaceDefinition | SparseDefinition
+
+
+def require_free(now: Generation, name: str) -> None:
+    """Refuse the name of a space that exists, whatever its kind.
+
+    Parameters
+    ----------
+    now : Generation
+        The current one.
+    name : str
+        The new name.
+
+    Raises
+    ------
+    InputError
+        It is taken.
+    """
+    if name in now.spaces or name in now.sparse:
+        raise InputError(message(f"space {name!r}, which exists", "a new name", "use it, or choose another name"))
+
+
+def with_spaces(
+    now: Generation, more: Sequence[tuple[AnyDefinition, Any]], folder: Callable[[SpaceDefinition], SegmentFolder]
+) -> Generation:
+    """Return a generation with more spaces, all of them empty.
+
+    Parameters
+    ----------
+    now : Generation
+        The current one.
+    more : sequence of (SpaceDefinition or SparseDefinition, canaries)
+        The new ones.
+    folder : callable
+        Gives the segment folder of a definition.
+
+    Returns
+    -------
+    Generation
+        With the same number.
+    """
+    spaces, sparse = dict(now.spaces), dict(now.sparse)
+    for definition, canaries in more:
+        if isinstance(definition, SparseDefinition):
+            sparse[definition.name] = sparse_state.empty(definition, canaries)
+        else:
+            spaces[definition.name] = SpaceState(definition, canaries, folder(definition))
+    return replace(now, spaces=spaces, sparse=sparse, _indexes={})
+
+
+def insert_space(connection: sqlite3.Connection, definition: AnyDefinition, canaries: Any) -> None:
+    """Insert a space of either kind.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        The writer's, inside a transaction.
+    definition : SpaceDefinition or SparseDefinition
+        The definition.
+    canaries : ndarray of shape (c, dim), float32, or SparseRows
+        What the encoder made of the canary texts, or none.
+    """
+    if isinstance(definition, SparseDefinition):
+        sparse_tables.insert_space(connection, definition, canaries)
+    else:
+        tables.insert_space(connection, definition, canaries)
