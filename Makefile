@@ -52,8 +52,8 @@ slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m "slow or not slow"
 
 lint: $(VENV)/.test
-	$(BIN)/ruff check src tests benchmarks scripts
-	$(BIN)/ruff format --check src tests benchmarks scripts
+	$(BIN)/ruff check src tests benchmarks scripts examples
+	$(BIN)/ruff format --check src tests benchmarks scripts examples
 	$(BIN)/mypy
 
 setup: $(VENV)/.test

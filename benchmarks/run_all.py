@@ -14,6 +14,7 @@ SCRIPTS = (
     "static_encoder.py",
     "retrieval.py",
     "hybrid_weights.py",
+    "fusion_weights.py",
     "ann.py",
     "two_threads.py",
     "filtered.py",

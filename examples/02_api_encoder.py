@@ -34,7 +34,8 @@ class StandIn(BaseHTTPRequestHandler):
     model = orthant.load_encoder("static")
     fails_on, other_weights = None, False
 
-    def do_POST(self):
+    def do_POST(self) -> None:
+        """Answer a request for vectors."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if StandIn.fails_on in body["input"]:
             StandIn.fails_on = None
@@ -44,18 +45,20 @@ class StandIn(BaseHTTPRequestHandler):
         data = [{"index": i, "embedding": row.tolist()} for i, row in enumerate(vectors)]
         return self.reply(200, {"data": data, "usage": {"prompt_tokens": sum(len(t.split()) for t in body["input"])}})
 
-    def reply(self, status, answer):
+    def reply(self, status: int, answer: dict) -> None:
+        """Send JSON."""
         payload = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(payload)))
         self.end_headers()
         self.wfile.write(payload)
 
-    def log_message(self, *arguments):
-        pass
+    def log_message(self, *arguments: object) -> None:
+        """Keep quiet."""
 
 
 def main(folder: Path, url: str) -> None:
+    """Index through a server that stumbles, resume, and notice other weights."""
     spec = f"openai:stand-in?url={url}&max_batch=2&parallel=1"
     encoder = ApiEncoder("openai", "stand-in", url=url, cache=folder / "vectors", price=0.02, max_batch=2, parallel=1)
     estimate = encoder.estimate(NOTES)

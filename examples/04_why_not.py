@@ -27,6 +27,7 @@ CASES = (
 
 
 def main(folder: Path) -> None:
+    """Ask about one record per cause."""
     documents = read_python_documentation(PACKAGES, processes=1).documents
     with orthant.open(folder / "docs.orthant", encoder="static") as docs:
         docs.upsert(

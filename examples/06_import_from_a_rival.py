@@ -11,12 +11,14 @@ import zipfile
 from pathlib import Path
 
 import orthant
+from orthant.collection.importers.report import ForeignReport
 from orthant.errors import EncoderMismatchError, InputError
 
 SOURCES = Path(__file__).resolve().parents[1] / "tests" / "fixtures" / "foreign"
 
 
-def told(report):
+def told(report: ForeignReport) -> None:
+    """Print what came along and what did not."""
     print(f"{report.kind} {report.table}: {report.records} of {report.found} records, vectors {report.vectors}")
     for reason, count in report.converted.items():
         print(f"  changed: {reason}: {count}")
@@ -24,7 +26,8 @@ def told(report):
         print(f"  not carried: {reason}: {count} (such as {', '.join(report.examples[reason])})")
 
 
-def main(folder):
+def main(folder: Path) -> None:
+    """Move a Chroma folder and an hnswlib file in."""
     chroma = folder / "chroma"
     with zipfile.ZipFile(SOURCES / "chroma.zip") as archive:
         archive.extractall(chroma)

@@ -51,7 +51,7 @@ def main() -> None:
 
             report = notes.restore("before-cleaning")
             print(f"restored: {report.brought_back} records came back, {report.removed} went")
-            assert len(notes) == len(ids) and notes.check().ok
+            print(f"checked: {len(notes)} records, {'sound' if notes.check().ok else 'damaged'}")
 
             notes.delete(where={"number": {"lt": 30}, "topic": "kitchen"})
             print(f"cleaned as it was meant: {len(notes)} records")

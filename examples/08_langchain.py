@@ -25,12 +25,14 @@ NOTES = [
 
 
 def show(title: str, documents: list[Document]) -> None:
+    """Print a heading and documents."""
     print(f"\n{title}")
     for document in documents:
         print(f"  {document.metadata['year']} {document.metadata['kind']:<12} {document.page_content}")
 
 
 def journey(folder: Path) -> None:
+    """Search, filter, vary and chain."""
     documents = [Document(page_content=text, metadata={"kind": kind, "year": year}) for text, kind, year in NOTES]
     store = OrthantVectorStore.from_documents(documents, None, path=folder, encoder="static", mode="hybrid")
 

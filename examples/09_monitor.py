@@ -20,6 +20,7 @@ WINDOW = 60
 
 
 def main(folder: Path) -> None:
+    """Watch steady traffic, then a change of topic, then a loss of records."""
     rng = random.Random(5)
     documents = read_python_documentation(PACKAGES, processes=1).documents
     with orthant.open(folder / "docs.orthant", encoder="static") as docs:

@@ -34,3 +34,9 @@ def test_a_record_in_the_result_exits_with_zero(run, built):
 def test_wrong_settings_are_refused(refused, built):
     refused("why-not", built, "red kite", "kite", "--mode", "dense", "--depth", "9", says=("depth",))
     refused("why-not", built, " ", "kite", says=("empty query",))
+
+
+def test_stages_behind_the_ranking(run, built):
+    ran = run("why-not", built, "red kite", "bread", "-k", "1", "--group-by", "no_such_field", "--json")
+    assert ran.code == 1 and ran.json["stage"] == "groups"
+    assert ran.json["changes"][0]["settings"] == {"groups": ran.json["changes"][0]["rank"]}

@@ -52,6 +52,9 @@ def _show(found: CollectionStats) -> None:
     ]
     if found.spaces:
         pairs.append(("search", ", ".join(f"{name}: {space['plan']}" for name, space in found.spaces.items())))
+    if found.fusion is not None:
+        weights = ", ".join(f"{leg} {weight:.2f}" for leg, weight in found.fusion["weights"].items())
+        pairs.append(("fusion", f"{found.fusion['fusion']}, {weights} ({found.fusion['source']})"))
     if found.tail["added"]:
         pairs.append(("unsaved", f"{found.tail['added']:,} records that the next open reads again"))
     print_pairs(pairs, title=f"Collection {found.path}")

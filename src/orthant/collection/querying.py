@@ -13,6 +13,7 @@ from orthant.collection.searching import Mode, Query, SearchOptions
 from orthant.collection.space_encoders import SpaceEncoders
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.stages.options import StageOptions
+from orthant.collection.storage.fusion_setting import StoredFusion
 from orthant.collection.tokens.queries import TokenSettings
 from orthant.errors import InputError, NotFoundError, message
 from orthant.types import FloatArray
@@ -220,6 +221,7 @@ def check_options(
     stages: StageOptions,
     dense: bool = True,
     sparse_space: str | None = None,
+    stored: StoredFusion | None = None,
     tokens: TokenSettings | None = None,
 ) -> SearchOptions:
     """Check a search's settings; one that could have no effect is refused.
@@ -238,6 +240,8 @@ def check_options(
         A hybrid search has a dense leg.
     sparse_space : str, optional
         Space of the sparse leg, where there is one.
+    stored : StoredFusion, optional
+        The collection's own fusion, for what the call leaves open.
     tokens : TokenSettings, optional
         Which spaces of tokens are searched.
 
@@ -270,6 +274,10 @@ def check_options(
         raise InputError(message(f"{idle[0]}= with mode={mode!r}", "a dense leg for it", "leave it out"))
     if recall is not None and effort is not None:
         raise InputError(message("recall= and effort=", "one of them", "ask for a recall, or set the effort yourself"))
+    fused_by = check_choice(method or ("minmax" if stored is None else stored.method), ("minmax", "rrf"), name="fusion")
+    if weights is None and stored is not None and stored.method == fused_by and tokens.leg is None:
+        # Weights of one method say nothing about the other's, and those of other legs nothing about tokens.
+        weights = stored.weights
     options = SearchOptions(
         mode=mode,
         space=space if dense and tokens.vectors else None,
@@ -278,7 +286,7 @@ def check_options(
         predicate=None if where is None else parse_where(where),
         where=where,
         depth=DEFAULT_DEPTH if depth is None else check_count(depth, name="depth"),
-        fusion=check_choice(method or "minmax", ("minmax", "rrf"), name="fusion"),  # type: ignore[arg-type]
+        fusion=fused_by,  # type: ignore[arg-type]
         weights=fusion.check_weights(weights, legs=legs if mode == "hybrid" else ("dense", "lexical")),
         min_score=None if min_score is None else check_fraction(min_score, name="min_score", low=-1e30, high=1e30),
         recall=None if recall is None else check_fraction(recall, name="recall"),

@@ -328,9 +328,9 @@ class CollectionReader(
             fused score in [0, 1] (hybrid; not comparable between queries).
         weights : mapping, optional
             Weights of ``"dense"``, ``"lexical"``, ``"sparse"`` and ``"tokens"`` in hybrid search; default 0.4, 0.6 and
-            none: the latter two take part where they have a weight.
+            none (the latter two take part where they have a weight), or what ``set_fusion`` or ``tune_fusion`` stored.
         fusion : {"minmax", "rrf"}, optional
-            Weighted min-max of the legs' scores (default), or reciprocal rank fusion.
+            Weighted min-max of the legs' scores (default, unless another is stored), or reciprocal rank fusion.
         depth : int, optional
             Candidates per leg before fusion, default 200. More finds more and costs more; fewer than half of
             ``offset + k`` is refused.
@@ -563,7 +563,10 @@ class CollectionReader(
             asked = question(texts, terms, space=sparse_space, spaces=now.sparse, encoders=self._encoders)
             settings["sparse_space"] = asked.space
         settings["dense"] = given is not None or needs_dense(weights) or self._encoders.at_hand(space)
-        options = check_options(chosen, records=now.count, space=space, k=k, stages=stages, tokens=tokens, **settings)
+        fused = now.fusion
+        options = check_options(
+            chosen, records=now.count, space=space, k=k, stages=stages, stored=fused, tokens=tokens, **settings
+        )
         definition = None if space not in now.spaces else now.spaces[space].definition
         legs: Mode = chosen if options.space is not None else "lexical"
         ready = encode_queries(texts, given, mode=legs, space=space, definition=definition, encoders=self._encoders)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ from orthant.encoders.sparse.rows import SparseVector
 from orthant.kernels import bitmaps
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray
 
-__all__ = ["Mode", "Query", "SearchOptions", "execute"]
+__all__ = ["Mode", "Query", "SearchOptions", "execute", "rank_queries"]
 
 Mode = Literal["dense", "lexical", "sparse", "tokens", "hybrid"]
 
@@ -157,6 +157,32 @@ def execute(
 
     # A reranker may take seconds, for which no read transaction should stay open.
     return [finish() for finish in store.read(run)]
+
+
+def rank_queries(generation: Generation, queries: Sequence[Query], options: SearchOptions) -> Iterator[_Ranking]:
+    """Rank every candidate of some queries as a search would, without stages, pages and records.
+
+    Parameters
+    ----------
+    generation : Generation
+        What is seen.
+    queries : sequence of Query
+        Checked queries.
+    options : SearchOptions
+        Shared by all queries.
+
+    Yields
+    ------
+    ranking
+        ``rows`` and ``scores`` of shape (m,), best first, and per leg in ``legs`` its ``scores``, ``ranks`` (0 for a
+        row that the leg did not bring) and, in hybrid search, ``normalized``, all of shape (m,).
+    """
+    allowed = None
+    if options.predicate is not None:
+        allowed = generation.columns.evaluate(options.predicate, live=generation.live)
+    vectors, clock = vector_legs(generation, queries, options, allowed), _Clock({})
+    for i, query in enumerate(queries):
+        yield _rank(generation, query, options, vectors, i, _postings(generation, query, options, allowed, clock))
 
 
 def _execute(

@@ -49,6 +49,8 @@ class CollectionStats:
         Records that the next open replays because derived files do not hold them yet.
     repairs : list of str
         What opening and writing had to mend in this process.
+    fusion : dict or None
+        Stored ``fusion`` and ``weights`` of hybrid search, and where they came from; None for the default.
     """
 
     path: str
@@ -61,6 +63,7 @@ class CollectionStats:
     tail: dict[str, int]
     repairs: list[str]
     sparse: dict[str, dict[str, Any]] = field(default_factory=dict)
+    fusion: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain, JSON-ready values.
@@ -119,6 +122,7 @@ def collect(store: Store) -> CollectionStats:
         saved_number, saved_next_row, _ = store.saved
         tail = {"added": generation.next_row - saved_next_row, "commits": generation.number - saved_number}
         number, count = generation.number, generation.count
+        fused = None if generation.fusion is None else generation.fusion.to_dict()
     sizes = {
         "records": sum(file.stat().st_size for file in store.path.glob(f"{DATABASE_NAME}*")),
         "vectors": folder_bytes(store.path / "vectors"),
@@ -126,7 +130,7 @@ def collect(store: Store) -> CollectionStats:
     }
     sizes["total"] = sum(sizes.values())
     return CollectionStats(
-        str(store.path), number, count, spaces, fields, lexical, sizes, tail, list(store.repairs), sparse
+        str(store.path), number, count, spaces, fields, lexical, sizes, tail, list(store.repairs), sparse, fused
     )
 
 

@@ -237,7 +237,7 @@ def test_a_graph_is_searched_where_there_is_one_and_its_recall_is_measured(tmp_p
         assert collection.duplicates(threshold=0.99, where={"n": {"gte": 250}}).method == "scan"
         # A graph that forgets the last neighbours is told by the sample.
         plain = near.searched_pairs
-        monkeypatch.setattr(near, "searched_pairs", lambda *a: tuple(side[::2] for side in plain(*a)))
+        monkeypatch.setattr(near, "searched_pairs", lambda *a, **more: tuple(side[::2] for side in plain(*a)))
         assert collection.duplicates(threshold=0.99).recall.share == 0.5
 
 

@@ -11,7 +11,7 @@ import orthant
 from collection.fake_graph import FakeGraph
 from collection.fakes import FakeEncoder, naive_scores, text_of
 from orthant.collection.collection import Collection
-from orthant.collection.insight import why_not as inquiry
+from orthant.collection.insight import trying
 from orthant.collection.insight.outcome import STAGES
 from orthant.collection.storage import graphs, merging
 from orthant.errors import FilterError, InputError
@@ -210,14 +210,14 @@ def test_what_a_real_graph_misses_is_explained(tmp_path, monkeypatch):
 
 def test_everything_is_asked_of_one_commit(notes, monkeypatch):
     seen = []
-    run = inquiry.execute
+    run = trying.execute
 
     def execute(store, *rest, **more):
         notes.upsert([f"meanwhile{len(seen)}"], texts=["A csv file to load, which came meanwhile."])
         seen.append(run(store, *rest, **more))
         return seen[-1]
 
-    monkeypatch.setattr(inquiry, "execute", execute)
+    monkeypatch.setattr(trying, "execute", execute)
     why = notes.why_not(QUERY, "sql", k=1)
     notes.delete([f"meanwhile{i}" for i in range(len(seen))])
     assert len(seen) > 1 and {result[0].plan.generation for result in seen} == {why.generation}

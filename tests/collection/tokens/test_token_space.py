@@ -269,3 +269,11 @@ def test_tokens_and_weighted_terms_are_legs_of_one_search(tmp_path):
         assert result[0].id == "both" and result[0].score == pytest.approx(1, abs=1e-6)
         assert collection.search(QUERY, weights=weights, sparse_vector={0: 2.0}, depth=2, k=8).plan.fusion["depth"] == 2
     assert len(texts) == 60
+
+
+def test_why_not_knows_the_rerank_by_stored_tokens(tmp_path):
+    collection, _ = filled(tmp_path / "c")
+    with collection:
+        order = collection.search(QUERY, mode="dense", rerank="tokens", k=20, rerank_depth=20).ids
+        why = collection.why_not(QUERY, order[12], mode="dense", rerank="tokens", rerank_depth=20, k=3)
+        assert why.stage != "found" and why.changes and why.changes[0].rank == 13

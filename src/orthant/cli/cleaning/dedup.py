@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ def register(app: typer.Typer) -> None:
         field: str = typer.Option("duplicate_of", help="Metadata field of the mark."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
-        from orthant.cli.output import parse_json_object, print_json, progress_bar
+        from orthant.cli.output import parse_json_object, print_json
         from orthant.collection.opening import open
 
         action = _action(mark=mark, unmark=unmark, delete=delete)
@@ -64,8 +65,7 @@ def register(app: typer.Typer) -> None:
             if action == "unmark":
                 _unmarked(opened, options, field=field, json=json)
                 return
-            with progress_bar("comparing", None):
-                report = opened.duplicates(**options)
+            report = opened.duplicates(**options, progress=sys.stderr.isatty())
             done = _act(report, action, field)
             if json:
                 print_json({**report.to_dict(), "action": action, "changed": done})

@@ -41,6 +41,10 @@ def register(app: typer.Typer) -> None:
         dense_weight: float = typer.Option(None, help="Weight of the dense leg in hybrid search; default 0.4."),
         sparse_weight: float = typer.Option(None, help="Weight of the sparse leg in hybrid search; default 0: none."),
         fusion: str = typer.Option(None, help="minmax (default) or rrf, for hybrid search."),
+        diversity: float = typer.Option(None, help="From 0 to 1: prefer hits unlike those above them."),
+        group_by: str = typer.Option(None, help="Field whose values gather hits."),
+        groups: int = typer.Option(None, help="Groups wanted; default -k."),
+        per_group: int = typer.Option(None, help="Hits of each group; default 3."),
         encoder: str = typer.Option(None, help="Needed where the collection was made with an encoder from a folder."),
         sparse: str = typer.Option(None, help="Folder of the sparse model, for --mode sparse and --sparse-weight."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
@@ -63,6 +67,10 @@ def register(app: typer.Typer) -> None:
                 effort=effort,
                 depth=depth,
                 syntax=syntax,  # type: ignore[arg-type]
+                diversity=diversity,
+                group_by=group_by,
+                groups=groups,
+                per_group=per_group,
                 **fusion_settings(dense_weight, fusion, sparse_weight),
             )
         if json:

@@ -13,7 +13,7 @@ import numpy as np
 from orthant.collection.dense import dense_index
 from orthant.collection.duplicates import near
 from orthant.collection.duplicates.groups import RULES, Keep, Linkage, grouped, keep_order
-from orthant.collection.duplicates.minhash import candidates, choose_bands, signatures
+from orthant.collection.duplicates.minhash import PERMUTATIONS, candidates, choose_bands, signatures
 from orthant.collection.duplicates.near import PairRecall
 from orthant.collection.duplicates.report import DuplicateGroup, DuplicatePair, DuplicateReport
 from orthant.collection.duplicates.selecting import Compared, select
@@ -29,6 +29,7 @@ from orthant.collection.results import Record
 from orthant.collection.storage import merging, tables
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
+from orthant.encoders.progress import progress_bar
 from orthant.errors import InputError, NotFoundError, message
 from orthant.kernels import bitmaps
 from orthant.types import FloatArray, IdArray
@@ -59,6 +60,7 @@ class _Wish:
     width: int | None
     linkage: Linkage
     seed: int
+    progress: bool = False
 
 
 def find_duplicates(
@@ -75,6 +77,7 @@ def find_duplicates(
     shingle: int | None,
     linkage: Linkage,
     seed: int,
+    progress: bool = False,
 ) -> DuplicateReport:
     """Look for near-duplicates; the parameters are those of ``Collection.duplicates``.
 
@@ -82,7 +85,7 @@ def find_duplicates(
     ----------
     store : Store
         The collection's store.
-    by, threshold, labelled, space, where, exact, keep, order_field, shingle, linkage, seed
+    by, threshold, labelled, space, where, exact, keep, order_field, shingle, linkage, seed, progress
         As for ``Collection.duplicates``.
 
     Returns
@@ -117,6 +120,7 @@ def find_duplicates(
         width=None if by == "vectors" else check_count(_WIDTH if shingle is None else shingle, name="shingle"),
         linkage=linkage,
         seed=check_count(seed, name="seed", minimum=0),
+        progress=bool(progress),
     )
     report = store.read(lambda connection, now: _find(connection, store, now, wish))
     report.seconds = time.perf_counter() - began
@@ -227,7 +231,8 @@ def _look(compared: Compared, wish: _Wish) -> tuple[str, SimilarityHistogram]:
         chosen = np.arange(n)
         if n > _LOOKED_AT:
             chosen = np.sort(np.random.default_rng(wish.seed).choice(n, size=_LOOKED_AT, replace=False))
-        best = near.best_cosines(compared.X, chosen)
+        with progress_bar(len(chosen), shown=wish.progress, label="comparing") as advance:
+            best = near.best_cosines(compared.X, chosen, advance=advance)
     elif compared.sets is not None:
         method = "shingles" if wish.exact else "minhash"
         left, right = _text_pairs(compared, _LEAST_SIMILAR, wish)
@@ -246,8 +251,11 @@ def _text_pairs(compared: Compared, threshold: float, wish: _Wish) -> tuple[IdAr
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     sets = compared.sets.take(compared.firsts)
     if wish.exact:
-        return jaccard_pairs(sets, threshold)
-    left, right = candidates(signatures(sets, seed=wish.seed), choose_bands(threshold))
+        with progress_bar(len(sets), shown=wish.progress, label="comparing") as advance:
+            return jaccard_pairs(sets, threshold, advance=advance)
+    with progress_bar(PERMUTATIONS, shown=wish.progress, label="hashing") as advance:
+        marks = signatures(sets, seed=wish.seed, advance=advance)
+    left, right = candidates(marks, choose_bands(threshold))
     alike = jaccard(sets, left, right) >= threshold
     return left[alike], right[alike]
 
@@ -260,9 +268,10 @@ def _pairs(
     if wish.by == "vectors" and compared.X is not None and wish.space is not None:
         X, limit = compared.X[compared.firsts], limits["vectors"]
         search = None if wish.exact else _graph_search(now, compared, wish.space)
-        if search is None:
-            return "scan", whole, *near.cosine_pairs(X, limit)
-        left, right = near.searched_pairs(X, limit, search)
+        with progress_bar(len(X), shown=wish.progress, label="comparing") as advance:
+            if search is None:
+                return "scan", whole, *near.cosine_pairs(X, limit, advance=advance)
+            left, right = near.searched_pairs(X, limit, search, advance=advance)
         return "graph", near.measure_recall(X, limit, left, right, seed=wish.seed), left, right
     left, right = _text_pairs(compared, limits["text"], wish)
     if compared.X is not None:

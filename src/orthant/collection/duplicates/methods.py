@@ -34,6 +34,7 @@ class CleaningMethods:
         shingle: int | None = None,
         linkage: Linkage = "kept",
         seed: int = 0,
+        progress: bool = False,
     ) -> DuplicateReport:
         """Look for records that are nearly the same, by their vectors, their words, or both; nothing is changed.
 
@@ -67,6 +68,8 @@ class CleaningMethods:
             ``"kept"`` groups only what reaches the threshold with the kept record; ``"components"`` follows chains.
         seed : int, default 0
             Of the hash functions, the samples and the bootstrap.
+        progress : bool, default False
+            Show a bar of the records that were compared.
 
         Returns
         -------
@@ -101,6 +104,7 @@ class CleaningMethods:
             shingle=shingle,
             linkage=linkage,
             seed=seed,
+            progress=progress,
         )
 
     def clusters(

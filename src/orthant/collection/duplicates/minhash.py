@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -71,7 +73,13 @@ def choose_bands(threshold: float, *, permutations: int = PERMUTATIONS) -> Bands
     return Bands((permutations, 1))
 
 
-def signatures(sets: ShingleSets, *, permutations: int = PERMUTATIONS, seed: int = 0) -> npt.NDArray[np.uint32]:
+def signatures(
+    sets: ShingleSets,
+    *,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+    advance: Callable[[float], None] | None = None,
+) -> npt.NDArray[np.uint32]:
     """Return MinHash signatures: two sets agree in each value with the probability of their Jaccard similarity.
 
     Parameters
@@ -82,6 +90,8 @@ def signatures(sets: ShingleSets, *, permutations: int = PERMUTATIONS, seed: int
         Values per signature. Fewer need smaller bands, and so bring more strangers together.
     seed : int, default 0
         Of the hash functions.
+    advance : callable of float, optional
+        Told how many further hash functions are done.
 
     Returns
     -------
@@ -104,6 +114,8 @@ def signatures(sets: ShingleSets, *, permutations: int = PERMUTATIONS, seed: int
     for i, (factor, shift) in enumerate(zip(factors, shifts, strict=True)):
         values = ((mixed * factor + shift) >> np.uint64(32)).astype(np.uint32)
         out[:, i] = np.minimum.reduceat(values, sets.offsets[:-1]) if len(sets) else 0
+        if advance is not None:
+            advance(1)
     return out
 
 

@@ -22,6 +22,7 @@ _LAST_K = 400
 _DIGITS = 9
 
 Search = Callable[[FloatArray, int], IdArray]
+Advance = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,9 @@ def cosines(X: FloatArray, left: IdArray, right: IdArray) -> npt.NDArray[np.floa
     return np.round(out, _DIGITS)
 
 
-def cosine_pairs(X: FloatArray, threshold: float, *, rows: IdArray | None = None) -> tuple[IdArray, IdArray]:
+def cosine_pairs(
+    X: FloatArray, threshold: float, *, rows: IdArray | None = None, advance: Advance | None = None
+) -> tuple[IdArray, IdArray]:
     """Return all pairs of rows with at least a cosine, by comparing every pair.
 
     Parameters
@@ -96,6 +99,8 @@ def cosine_pairs(X: FloatArray, threshold: float, *, rows: IdArray | None = None
         Least cosine.
     rows : ndarray of shape (m,), int64, optional
         Only pairs with one of these rows; each is compared with all.
+    advance : callable of float, optional
+        Told how many further rows are done.
 
     Returns
     -------
@@ -126,10 +131,14 @@ def cosine_pairs(X: FloatArray, threshold: float, *, rows: IdArray | None = None
             keys.append(np.minimum(i, j) * n + np.maximum(i, j))
             total += len(i)
             _check_total(total)
+        if advance is not None:
+            advance(len(mine))
     return _sure(X, _joined(keys), threshold)
 
 
-def searched_pairs(X: FloatArray, threshold: float, search: Search) -> tuple[IdArray, IdArray]:
+def searched_pairs(
+    X: FloatArray, threshold: float, search: Search, *, advance: Advance | None = None
+) -> tuple[IdArray, IdArray]:
     """Return pairs of rows with at least a cosine, as a search for the neighbours of each row finds them.
 
     Parameters
@@ -140,6 +149,8 @@ def searched_pairs(X: FloatArray, threshold: float, search: Search) -> tuple[IdA
         Least cosine.
     search : callable of (ndarray of shape (q, d), int)
         Returns positions of the nearest rows, shape (q, k), best first, -1 for none.
+    advance : callable of float, optional
+        Told how many further rows are done.
 
     Returns
     -------
@@ -165,6 +176,8 @@ def searched_pairs(X: FloatArray, threshold: float, search: Search) -> tuple[IdA
             counts = np.bincount(np.searchsorted(mine, i[near]), minlength=len(mine))
             full.append(mine[counts >= k - 1])
             keys.append(np.unique(np.minimum(i, j)[near] * n + np.maximum(i, j)[near]))
+            if advance is not None and k == _FIRST_K:
+                advance(len(mine))
         _check_total(sum(map(len, keys)))
         waiting, k = np.concatenate(full), 4 * k
     joined = _joined(keys)
@@ -215,7 +228,7 @@ def _wilson(share: float, count: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def best_cosines(X: FloatArray, rows: IdArray) -> npt.NDArray[np.float64]:
+def best_cosines(X: FloatArray, rows: IdArray, *, advance: Advance | None = None) -> npt.NDArray[np.float64]:
     """Return the cosine of some rows with the nearest other row.
 
     Parameters
@@ -224,6 +237,8 @@ def best_cosines(X: FloatArray, rows: IdArray) -> npt.NDArray[np.float64]:
         At least two rows that are not zero.
     rows : ndarray of shape (m,), int64
         Positions.
+    advance : callable of float, optional
+        Told how many further rows are done.
 
     Returns
     -------
@@ -239,6 +254,8 @@ def best_cosines(X: FloatArray, rows: IdArray) -> npt.NDArray[np.float64]:
             inside = np.flatnonzero((mine >= b) & (mine < b + _TILE))
             products[inside, mine[inside] - b] = -1
             out[a : a + len(mine)] = np.maximum(out[a : a + len(mine)], products.max(axis=1))
+        if advance is not None:
+            advance(len(mine))
     return np.minimum(out, 1.0)
 
 

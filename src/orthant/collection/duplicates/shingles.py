@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -156,7 +156,9 @@ def jaccard(sets: ShingleSets, left: IdArray, right: IdArray) -> npt.NDArray[np.
     return out
 
 
-def jaccard_pairs(sets: ShingleSets, threshold: float) -> tuple[IdArray, IdArray]:
+def jaccard_pairs(
+    sets: ShingleSets, threshold: float, *, advance: Callable[[float], None] | None = None
+) -> tuple[IdArray, IdArray]:
     """Return all pairs of texts that reach a similarity, by comparing every pair that shares a shingle.
 
     Parameters
@@ -165,6 +167,8 @@ def jaccard_pairs(sets: ShingleSets, threshold: float) -> tuple[IdArray, IdArray
         The sets.
     threshold : float
         Least Jaccard similarity, above 0.
+    advance : callable of float, optional
+        Told how many further texts are done.
 
     Returns
     -------
@@ -183,5 +187,7 @@ def jaccard_pairs(sets: ShingleSets, threshold: float) -> tuple[IdArray, IdArray
         joined = sets.sizes[left] + sets.sizes[right] - block.data
         chosen = (left < right) & (block.data / np.maximum(joined, 1) >= threshold)
         found.append((left[chosen], right[chosen]))
+        if advance is not None:
+            advance(min(_ROWS_AT_ONCE, len(sets) - begin))
     empty = np.zeros(0, np.int64)
     return np.concatenate([empty, *(a for a, _ in found)]), np.concatenate([empty, *(b for _, b in found)])

@@ -66,6 +66,12 @@ class Insight:
         effort: int | None = None,
         threads: int | None = None,
         syntax: Literal["operators", "plain"] | None = None,
+        rerank: Any | None = None,
+        rerank_depth: int | None = None,
+        diversity: float | None = None,
+        group_by: str | None = None,
+        groups: int | None = None,
+        per_group: int | None = None,
     ) -> WhyNot:
         """Say why a search does not return a record, and what would bring it in.
 
@@ -78,6 +84,8 @@ class Insight:
         k, mode, where, vector, space, sparse_vector, sparse_space, offset, min_score
             As in ``search``.
         weights, fusion, depth, recall, effort, threads, syntax
+            As in ``search``.
+        rerank, rerank_depth, diversity, group_by, groups, per_group
             As in ``search``, whose other arguments do not decide what is found.
 
         Returns
@@ -94,11 +102,23 @@ class Insight:
         -----
         Every ``change`` was searched for on the same commit, so its rank is measured. Cost: a few searches; where no
         leg brings the record also one pass over the vectors, and where a graph missed it up to a dozen searches of it.
+        With stages behind the ranking a search up to each of them; a reranker reads the same candidates once.
         """
         from orthant.collection.ingest import check_ids
         from orthant.collection.insight.why_not import explain
+        from orthant.collection.stages.options import check_stages
 
         (wanted,) = check_ids([record_id])
+        stages = check_stages(
+            k=k,
+            space=space,
+            rerank=rerank,
+            rerank_depth=rerank_depth,
+            diversity=diversity,
+            group_by=group_by,
+            groups=groups,
+            per_group=per_group,
+        )
         ready, options = self._prepared(
             [query],
             None if vector is None else [vector],
@@ -118,6 +138,7 @@ class Insight:
             explain=False,
             include_text=False,
             syntax=syntax,
+            stages=stages,
         )
         if options is None:
             raise InputError(message("no query", "a text or a vector", "pass query='...' or vector=[...]"))

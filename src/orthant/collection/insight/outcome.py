@@ -24,7 +24,12 @@ STAGES: Mapping[str, str] = {
     "codes": "the walk came by it, and its compressed vector ranked it too low",
     "depth": "every leg ranks it below the candidates that are fused",
     "fusion": "a leg ranks it high enough, the fused list does not",
+    "rerank-depth": "it is ranked below the candidates that the reranker reads",
+    "rerank": "the reranker ranks it below the page",
     "min_score": "its score is below `min_score`",
+    "diversity": "hits that are more relevant or less alike are preferred to it",
+    "group": "its group is shown with enough better hits",
+    "groups": "its group is not among those shown",
     "page": "its rank is not on the page",
     "later": "what comes after ranking took it out",
 }
@@ -72,8 +77,8 @@ class Step:
     Attributes
     ----------
     name : str
-        ``"record"``, ``"filter"``, ``"conditions"``, ``"dense"``, ``"lexical"``, ``"sparse"`` or
-        ``"ranking"``.
+        ``"record"``, ``"filter"``, ``"conditions"``, ``"dense"``, ``"lexical"``, ``"sparse"``, ``"ranking"``,
+        ``"rerank"``, ``"min_score"``, ``"diversity"`` or ``"group"``.
     passed : bool
         Whether the record came through.
     details : dict

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 
 from orthant.collection.columns.where import And
+from orthant.collection.insight.behind import drop_behind, said
 from orthant.collection.insight.causes import (
     dense_details,
     failed_clauses,
     lexical_details,
-    passing_part,
     sparse_details,
     token_details,
 )
-from orthant.collection.insight.outcome import Change, Step, WhyNot
+from orthant.collection.insight.outcome import Step, WhyNot
+from orthant.collection.insight.trying import Pinned, Trying
 from orthant.collection.insight.wording import say
 from orthant.collection.results import Hit, SearchResult
-from orthant.collection.searching import Query, SearchOptions, execute
+from orthant.collection.searching import Query, SearchOptions
 from orthant.collection.storage import tables
-from orthant.collection.storage.database import Database
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
 from orthant.types import FloatArray
@@ -31,22 +31,6 @@ from orthant.types import FloatArray
 __all__ = ["explain"]
 
 _WEIGHTS = 41
-_T = TypeVar("_T")
-
-
-class _Pinned:
-    """A store that shows one commit only, so that every search of an inquiry sees the same records."""
-
-    def __init__(self, database: Database, connection: sqlite3.Connection, generation: Generation) -> None:
-        self.database = database
-        self.generation = generation
-        self._connection = connection
-
-    def read(self, function: Callable[[sqlite3.Connection, Generation], _T]) -> _T:
-        return function(self._connection, self.generation)
-
-    def refreshed(self) -> Generation:
-        return self.generation
 
 
 def explain(store: Store, query: Query, options: SearchOptions, record_id: str) -> WhyNot:
@@ -70,76 +54,13 @@ def explain(store: Store, query: Query, options: SearchOptions, record_id: str) 
     """
 
     def run(connection: sqlite3.Connection, generation: Generation) -> WhyNot:
-        pinned = _Pinned(store.database, connection, generation)
+        pinned = Pinned(store.database, connection, generation)
         return _Inquiry(pinned, query, replace(options, explain=False, include_text=False), record_id).run()
 
     return store.read(run)
 
 
-class _Inquiry:
-    def __init__(self, store: _Pinned, query: Query, options: SearchOptions, record_id: str) -> None:
-        self.store = store
-        self.now = store.generation
-        self.query = query
-        self.options = options
-        self.id = record_id
-        self.steps: list[Step] = []
-        self.changes: list[Change] = []
-
-    # ---- searches -------------------------------------------------------------------------------------------------
-
-    def _search(self, options: SearchOptions) -> SearchResult:
-        return execute(cast(Store, self.store), [self.query], options, encode_seconds=0.0)[0]
-
-    def _whole(self, options: SearchOptions) -> SearchResult:
-        """Return every ranked candidate of a search, before ``min_score`` and page."""
-        reach = options.offset + options.k
-        if options.mode == "hybrid":
-            reach = options.reach
-        elif options.mode in ("lexical", "sparse", "tokens"):
-            reach = self.now.count
-        return self._search(replace(options, offset=0, k=max(1, reach), min_score=None))
-
-    def _hit(self, result: SearchResult) -> Hit | None:
-        return next((hit for hit in result if hit.id == self.id), None)
-
-    def _try(self, **settings: Any) -> bool:
-        """Search with other settings; keep them, with a longer page where it takes one, if the record comes in."""
-        options, settings = self._with(self.options, settings), dict(settings)
-        found = self._hit(self._search(options))
-        if found is None:
-            ranked = self._hit(self._whole(options))
-            if ranked is None:
-                return False
-            if options.min_score is not None and ranked.score < options.min_score:
-                settings["min_score"] = ranked.score
-            if ranked.rank <= options.offset:
-                settings["offset"] = 0
-            # A first page that begins at the top and ends at the record.
-            start = settings.get("offset", options.offset)
-            if ranked.rank > start + options.k:
-                settings["k"] = ranked.rank - start
-            found = self._hit(self._search(self._with(self.options, settings)))
-            if found is None:
-                return False
-        if not any(change.settings == settings for change in self.changes):
-            self.changes.append(Change(settings, found.rank))
-        return True
-
-    def _with(self, options: SearchOptions, settings: dict[str, Any]) -> SearchOptions:
-        changed = dict(settings)
-        if "where" in changed:
-            kept = None if self.options.predicate is None else self._kept_filter()
-            changed["predicate"] = kept
-        if "recall" in changed:
-            changed["effort"] = None
-        elif "effort" in changed:
-            changed["recall"] = None
-        return replace(options, **changed)
-
-    def _kept_filter(self) -> Any:
-        return passing_part(self.options.predicate, self.now, self.row)  # type: ignore[arg-type]
-
+class _Inquiry(Trying):
     # ---- stages ---------------------------------------------------------------------------------------------------
 
     def run(self) -> WhyNot:
@@ -151,33 +72,36 @@ class _Inquiry:
         self.text, metadata = self.store.read(
             lambda connection, _: tables.fetch_records(connection, self.store.database, [self.row])[self.row][1:]
         )
-        hit = self._hit(self._search(self.options))
+        hit = self.hit(self.search(self.options))
         if hit is not None:
-            self.steps.append(Step("ranking", True, _said(hit)))
+            self.steps.append(Step("ranking", True, said(hit)))
             return self._end("found", hit)
         if self.options.predicate is not None:
             failed = failed_clauses(self.options.predicate, self.now, self.row, metadata)
             self.steps.append(Step("filter", not failed, {"failed": [clause.to_dict() for clause in failed]}))
             if failed:
-                kept = self._kept_filter()
-                self._try(where=None if kept is None or kept == And(()) else kept.to_json())
+                kept = self.kept_filter()
+                self.attempt(where=None if kept is None or kept == And(()) else kept.to_json())
                 return self._end("filter", failed=failed)
+        if self.options.stages.ordered:
+            behind = drop_behind(self)
+            return self._unranked() if behind is None else self._end(*behind)
         return self._ranked() or self._unranked()
 
     def _ranked(self) -> WhyNot | None:
         """Look for the record among the ranked candidates that the page leaves out."""
-        result = self._whole(self.options)
-        hit = self._hit(result)
+        result = self.base(self.options)
+        hit = self.hit(result)
         if hit is None:
             return None
         options, kept = self.options, True
         if options.min_score is not None:
             kept = hit.score >= options.min_score
         on_page = options.offset < hit.rank <= options.offset + options.k
-        details = {**_said(hit), "offset": options.offset, "k": options.k, "min_score": options.min_score}
+        details = {**said(hit), "offset": options.offset, "k": options.k, "min_score": options.min_score}
         self.steps.append(Step("ranking", False, details))
         if not kept:
-            self._try(min_score=hit.score)
+            self.attempt(min_score=hit.score)
             return self._end("min_score", hit)
         if on_page:
             return self._end("later", hit)
@@ -186,9 +110,9 @@ class _Inquiry:
         if options.mode == "hybrid" and hit.rank > end:
             self._try_weights(result, end)
         if hit.rank <= options.offset:
-            self._try(offset=0)
+            self.attempt(offset=0)
         else:
-            self._try(k=hit.rank - options.offset)
+            self.attempt(k=hit.rank - options.offset)
         return self._end("fusion" if pushed_out and hit.rank > end else "page", hit)
 
     def _try_weights(self, result: SearchResult, end: int) -> None:
@@ -204,7 +128,7 @@ class _Inquiry:
             if np.count_nonzero(scores > scores[own]) < end:
                 weights = {name: round(value, 6) for name, value in zip(names, weights_of.tolist(), strict=True)}
                 before = len(self.changes)
-                if self._try(weights=weights) and "k" not in self.changes[before:][0].settings:
+                if self.attempt(weights=weights) and "k" not in self.changes[before:][0].settings:
                     return
                 del self.changes[before:]
 
@@ -212,6 +136,8 @@ class _Inquiry:
         """Say why no leg brings the record, and what would make one bring it."""
         options = self.options
         size = options.depth if options.mode == "hybrid" else options.offset + options.k
+        if options.mode != "hybrid" and options.stages.ordered:
+            size = self.window(options)
         lost: dict[str, str] = {}
         true_ranks: list[int] = []
         if options.mode in ("lexical", "hybrid") and self.query.text is not None:
@@ -220,7 +146,7 @@ class _Inquiry:
             lost["lexical"] = words["lost"] or "later"
             true_ranks += [words["rank"]] if "rank" in words else []
             if words["lost"] == "condition":
-                self._try(syntax="plain")
+                self.attempt(syntax="plain")
                 return self._end("condition")
         if options.sparse_space is not None:
             terms = sparse_details(self.now, self.query, options, self.row, size=size)
@@ -241,23 +167,26 @@ class _Inquiry:
         told = [lost[leg] for leg in ("dense", "tokens", "lexical", "sparse") if leg in lost]
         stage = next((reason for reason in told if reason in ("beam", "codes", "later")), None)
         if stage is None and "depth" in lost.values():
-            stage = "depth" if options.mode == "hybrid" else "page"
             nearest = min(true_ranks)
-            if options.mode == "hybrid":
-                self._try(depth=nearest)
-            elif not self._try(k=nearest - options.offset) and options.space is not None:
-                self._try(k=nearest - options.offset, recall=1.0)
+            stage = "depth" if options.mode == "hybrid" or options.stages.ordered else "page"
+            if options.mode != "hybrid" and options.stages.reranker is not None:
+                stage = "rerank-depth"
+                self.attempt(rerank_depth=nearest)
+            elif stage == "depth":
+                self.attempt(depth=nearest)
+            elif not self.attempt(k=nearest - options.offset) and options.space is not None:
+                self.attempt(k=nearest - options.offset, recall=1.0)
         return self._end(stage or told[0])
 
     def _try_dense(self, vector: dict[str, Any]) -> None:
         if vector["lost"] not in ("beam", "codes"):
             return
         if vector["effort_needed"] is not None:
-            self._try(effort=vector["effort_needed"])
+            self.attempt(effort=vector["effort_needed"])
         for recall in (0.99, 0.999):
-            if (self.options.recall or 0.0) < recall and self._try(recall=recall):
+            if (self.options.recall or 0.0) < recall and self.attempt(recall=recall):
                 return
-        self._try(recall=1.0)
+        self.attempt(recall=1.0)
 
     def _end(self, stage: str, hit: Hit | None = None, **more: Any) -> WhyNot:
         why = WhyNot(
@@ -284,11 +213,3 @@ def _weights_near(now: FloatArray) -> Iterator[FloatArray]:
         for weight in np.linspace(0.0, 1.0, _WEIGHTS).tolist():
             tried.append((abs(weight - float(now[leg])), np.insert((1.0 - weight) * shares, leg, weight)))
     yield from (weights for _, weights in sorted(tried, key=lambda pair: pair[0]))
-
-
-def _said(hit: Hit) -> dict[str, Any]:
-    return {
-        "rank": hit.rank,
-        "score": hit.score,
-        "legs": {name: {"score": leg.score, "rank": leg.rank} for name, leg in hit.legs.items()},
-    }

@@ -117,7 +117,9 @@ def _depth(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) 
     near = ""
     if "true_rank" in dense:
         near = f": by its vector it is at rank {dense['true_rank']:,}, score {dense['score']:.4g}"
-    legs = "either leg" if options.reach == 2 * options.depth else "any leg"
+    legs = f"the {options.mode} leg"
+    if options.mode == "hybrid":
+        legs = "either leg" if options.reach == 2 * options.depth else "any leg"
     return f"is not among the {options.depth:,} candidates of {legs}{near}{_lexical_too(why)}"
 
 
@@ -143,6 +145,43 @@ def _page(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) -
     return f"is at rank {rank:,} with score {score:.4g}, {_page_end(options)}"
 
 
+def _rerank_depth(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) -> str:
+    dense, words = _details(why, "dense"), _details(why, "lexical")
+    rank = why.rank if why.rank is not None else dense.get("true_rank", words.get("rank"))
+    return f"is ranked {rank:,} by the search, and only the first {options.stages.rerank_depth:,} are reranked"
+
+
+def _rerank(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) -> str:
+    step = _details(why, "rerank")
+    moved = f"from rank {step['before']} to {step['rank']} (score {step['score']:.4g})"
+    return f"is moved by the reranker {moved}, {_page_end(options)}"
+
+
+def _diversity(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) -> str:
+    step = _details(why, "diversity")
+    moved = f"from rank {step['before']} to {step['rank']}"
+    return (
+        f"is moved by diversity={options.stages.diversity:g} {moved}, being like hits before it, {_page_end(options)}"
+    )
+
+
+def _group(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) -> str:
+    step = _details(why, "group")
+    return (
+        f"is hit {step['place']:,} of its group {step['group']!r}, at rank {step['rank']}, "
+        f"and {options.stages.per_group} of each group are shown"
+    )
+
+
+def _groups(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) -> str:
+    step = _details(why, "group")
+    first = options.offset + 1
+    own = (
+        "is a group of its own" if step["group"] is None else f"is hit {step['place']:,} of its group {step['group']!r}"
+    )
+    return f"{own}, at rank {step['rank']:,}, and groups {first} to {options.offset + options.stages.groups} are shown"
+
+
 def _later(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) -> str:
     at = "" if why.rank is None else f" at rank {why.rank} with score {why.score:.4g}"
     return f"is among the candidates{at}, and what follows the ranking took it out"
@@ -164,7 +203,12 @@ _REASONS = {
     "codes": _lost_in_graph,
     "depth": _depth,
     "fusion": _fusion,
+    "rerank-depth": _rerank_depth,
+    "rerank": _rerank,
     "min_score": _min_score,
+    "diversity": _diversity,
+    "group": _group,
+    "groups": _groups,
     "page": _page,
     "later": _later,
 }

@@ -19,6 +19,7 @@ from orthant.collection.snapshots.making import disk_errors
 from orthant.collection.snapshots.manifest import SnapshotInfo, database_is_sound, folder_of, read_info
 from orthant.collection.sparse import tables as sparse_tables
 from orthant.collection.storage import graphs, tables
+from orthant.collection.storage.fusion_setting import write_fusion
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.segments import HEADER_BYTES, Extent, SegmentFolder, SegmentState
 from orthant.collection.storage.store import Store
@@ -186,6 +187,7 @@ def _publish(store: Store, following: Generation, source: Store, numbers: Mappin
             tables.insert_extents(connection, name, space.states, extents)
         for name, number in numbers.items():
             tables.set_next_segment(connection, name, number)
+        write_fusion(connection, following.fusion)
         mark = following.number
         tables.set_meta(connection, generation=mark, purged_through=mark, restored_at=mark)
 

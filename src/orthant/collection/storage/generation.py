@@ -18,6 +18,7 @@ from orthant.collection.columns.table import Columns
 from orthant.collection.lexical.index import Lexical
 from orthant.collection.spaces import SpaceDefinition, require_dense
 from orthant.collection.sparse.state import SparseState
+from orthant.collection.storage.fusion_setting import StoredFusion
 from orthant.collection.storage.graphs import SpaceGraph
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState
 from orthant.index.flat import Flat
@@ -451,6 +452,8 @@ class Generation:
         Vector spaces by name.
     sparse : mapping of str to SparseState
         Spaces of weighted terms by name; no name is in both.
+    fusion : StoredFusion or None
+        How hybrid searches fuse their legs where a call does not say; None for the default.
     """
 
     number: int
@@ -460,6 +463,7 @@ class Generation:
     lexical: Lexical
     spaces: Mapping[str, SpaceState]
     sparse: Mapping[str, SparseState] = field(default_factory=dict)
+    fusion: StoredFusion | None = None
     _indexes: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property

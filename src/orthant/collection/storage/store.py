@@ -27,6 +27,7 @@ from orthant.collection.storage.batch import Batch, Commit, derive
 from orthant.collection.storage.creating import DATABASE_NAME, MANIFEST_NAME, create, require_new
 from orthant.collection.storage.database import Database, closed_error
 from orthant.collection.storage.files import FileLayer, storage_error
+from orthant.collection.storage.fusion_setting import read_fusion
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.lock import WriterLock
 from orthant.collection.storage.new_spaces import AnyDefinition, insert_space, require_free, with_spaces
@@ -141,7 +142,8 @@ class Store:
             found[name] = space if graph is space.graph else replace(space, graph=graph)
         whole = {name: state.index for name, state in start.sparse.items() if state.problem is None}
         sparse = sparse_tables.read_states(connection, self.database, whole, gone=gone, first_row=start.next_row)
-        generation = Generation(meta.generation, meta.next_row, live, columns, lexical, found, sparse)
+        fused = read_fusion(connection, self.database)
+        generation = Generation(meta.generation, meta.next_row, live, columns, lexical, found, sparse, fused)
         if generation.count != meta.records:
             raise self.database.corrupted(f"{generation.count} records where {meta.records} were committed")
         return generation
@@ -485,7 +487,8 @@ class Store:
             threads=1 if len(rows) < _WORTH_A_THREAD else None,
         )
         sparse = sparse_state.follow(now.sparse, batch.sparse, rows, gone)
-        following = Generation(now.number + 1, now.next_row + len(rows), live, columns, lexical, spaces, sparse)
+        next_row = now.next_row + len(rows)
+        following = Generation(now.number + 1, next_row, live, columns, lexical, spaces, sparse, now.fusion)
         return following, changes
 
     def _write_vectors(
