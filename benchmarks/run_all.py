@@ -18,6 +18,7 @@ SCRIPTS = (
     "ann.py",
     "two_threads.py",
     "filtered.py",
+    "query_aware.py",
     "hnsw_study.py",
     "training.py",
 )

@@ -12,18 +12,39 @@ from contracts.package import SOURCE, modules
 from orthant.artifact import ARTIFACT_CLASSES, load_artifact, write_artifact
 from orthant.encoders.static import StaticEncoder
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError
-from orthant.quantization import LVQ, SQ8, ProductQuantizer, ResidualQuantizer
-from orthant.transforms import Layer, LeanVec, Network, Reduction
+from orthant.quantization import ITQ, LVQ, SQ8, ProductQuantizer, RaBitQ, RecurrentBinary, ResidualQuantizer, SignCodes
+from orthant.transforms import (
+    DriftCompensator,
+    GapAlignment,
+    Layer,
+    LeanVec,
+    LowRankMap,
+    MeanShift,
+    Network,
+    Procrustes,
+    Reduction,
+    RelativeRepresentation,
+)
 
-X = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
+X = np.random.default_rng(0).standard_normal((100, 8)).astype(np.float32)
 MADE = {
+    "quantization.itq": lambda: ITQ().fit(X),
     "quantization.lvq": lambda: LVQ().fit(X),
     "quantization.product": lambda: ProductQuantizer(m=2, bits=4).fit(X),
+    "quantization.rabitq": lambda: RaBitQ().fit(X),
+    "quantization.recurrent_binary": lambda: RecurrentBinary().fit(X),
     "quantization.residual": lambda: ResidualQuantizer(levels=2, bits=4).fit(X),
+    "quantization.sign_codes": lambda: SignCodes().fit(X),
     "quantization.sq8": lambda: SQ8().fit(X),
+    "transform.drift": lambda: DriftCompensator().fit(X + 1, X),
+    "transform.gap_alignment": lambda: GapAlignment().fit(X + 1, X),
     "transform.leanvec": lambda: LeanVec(dim=3).fit(X),
+    "transform.low_rank_map": lambda: LowRankMap().fit(X, X[:, :3]),
+    "transform.mean_shift": lambda: MeanShift().fit(X, X + 1),
     "transform.network": lambda: Network([Layer("tanh")]),
+    "transform.procrustes": lambda: Procrustes(scale=True).fit(X, X[:, ::-1]),
     "transform.reduction": lambda: Reduction(dim=3).fit(X),
+    "transform.relative": lambda: RelativeRepresentation(space="target").fit(X, X[:, :3]),
 }
 
 
@@ -42,7 +63,9 @@ def test_tables_come_back_as_encoders():
 
 
 def test_every_kind_that_is_written_has_a_class():
-    pattern = re.compile(r'^_?KIND = "((?:transform|quantization|encoder|head|codebook)\.[a-z0-9_.]+)"$', re.M)
+    pattern = re.compile(
+        r'^(?:_?KIND|    _kind) = "((?:transform|quantization|encoder|head|codebook)\.[a-z0-9_.]+)"$', re.M
+    )
     written = {kind for path in modules().values() for kind in pattern.findall(path.read_text(encoding="utf-8"))}
     # An exported transformer is no artefact of arrays; load_encoder reads it.
     assert set(ARTIFACT_CLASSES) == written - {"encoder.onnx"}

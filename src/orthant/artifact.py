@@ -34,13 +34,19 @@ ARTIFACT_CLASSES = {
     "quantization.lvq": "orthant.quantization.lvq.LVQ",
     "quantization.product": "orthant.quantization.product.ProductQuantizer",
     "quantization.rabitq": "orthant.quantization.binary.rabitq.RaBitQ",
-    "quantization.recurrent-binary": "orthant.quantization.binary.recurrent.RecurrentBinary",
+    "quantization.recurrent_binary": "orthant.quantization.binary.recurrent.RecurrentBinary",
     "quantization.residual": "orthant.quantization.residual.ResidualQuantizer",
-    "quantization.sign-codes": "orthant.quantization.binary.signs.SignCodes",
+    "quantization.sign_codes": "orthant.quantization.binary.signs.SignCodes",
     "quantization.sq8": "orthant.quantization.scalar.SQ8",
+    "transform.drift": "orthant.transforms.alignment.drift.DriftCompensator",
+    "transform.gap_alignment": "orthant.transforms.alignment.gap.GapAlignment",
     "transform.leanvec": "orthant.transforms.leanvec.LeanVec",
+    "transform.low_rank_map": "orthant.transforms.alignment.low_rank.LowRankMap",
+    "transform.mean_shift": "orthant.transforms.alignment.mean_shift.MeanShift",
     "transform.network": "orthant.transforms.network.Network",
+    "transform.procrustes": "orthant.transforms.alignment.procrustes.Procrustes",
     "transform.reduction": "orthant.transforms.reduction.Reduction",
+    "transform.relative": "orthant.transforms.alignment.relative.RelativeRepresentation",
 }
 """Which class loads which kind. Names, so that nothing is imported before it is asked for."""
 

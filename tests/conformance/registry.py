@@ -38,7 +38,16 @@ from orthant.quantization import (
     ResidualQuantizer,
     SignCodes,
 )
-from orthant.transforms import LeanVec, Reduction
+from orthant.transforms import (
+    DriftCompensator,
+    GapAlignment,
+    LeanVec,
+    LowRankMap,
+    MeanShift,
+    Procrustes,
+    Reduction,
+    RelativeRepresentation,
+)
 
 TEXTS = tuple(
     f"{who} {what} the {thing} number {i}"
@@ -132,6 +141,19 @@ for metric in ("dot", "cosine", "l2"):
         f"leanvec-{metric}",
         lambda dim, metric=metric: LeanVec(dim=max(1, dim // 2), metric=metric, center=metric != "dot"),
     )
+FEW_DIMS = (1, 2, 3, 8, 33, 64, 130)
+for name, make_map in {
+    "mean-shift": MeanShift,
+    "drift": DriftCompensator,
+    "gap-alignment": lambda: GapAlignment(strength=1.0),
+    "procrustes": Procrustes,
+    "procrustes-whitened": lambda: Procrustes(whiten=True, scale=True),
+    "low-rank-map": LowRankMap,
+    "low-rank-map-given": lambda: LowRankMap(rank=1, ridge=0.1),
+    "relative": RelativeRepresentation,
+    "relative-target": lambda: RelativeRepresentation(space="target", selection="spread"),
+}.items():
+    register_transform(name, lambda dim, make_map=make_map: make_map(), needs_targets=True, dims=FEW_DIMS)
 register_quantizer("sq8", lambda dim: SQ8())
 register_quantizer("sq8-quantiles", lambda dim: SQ8(coverage=0.999), dims=(*range(1, 131, 9), 64, 65, 130))
 for bits, residual_bits in ((8, 0), (4, 0), (4, 4), (4, 8), (8, 4), (8, 8)):

@@ -18,6 +18,14 @@ def clustered(n, dim=48, *, clusters=40, seed=0, spread=1.0, rank=16):
     return X.astype(np.float32), label
 
 
+def outside(n, seed, dim=48):
+    """Queries from few directions that the data hardly have: their neighbours lie far from each other."""
+    fixed = np.random.default_rng(7)
+    mixing, offset = fixed.standard_normal((4, dim)), 2.0 * fixed.standard_normal(dim)
+    rng = np.random.default_rng(seed)
+    return (offset + rng.standard_normal((n, 4)) @ mixing + 0.05 * rng.standard_normal((n, dim))).astype(np.float32)
+
+
 def flat_of(X, ids=None, metric="cosine"):
     out = Flat(X.shape[1], metric)
     out.add(X, ids)

@@ -116,11 +116,106 @@ def test_partial_fit_equals_one_fit(tmp_path):
         LeanVec().partial_fit(X)
 
 
+def shifted_pair(n: int, m: int, dim: int, shift: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Rows with one spectrum in one eigenbasis; that of the queries is rotated by some positions."""
+    rng = np.random.default_rng(seed)
+    basis = np.linalg.qr(rng.standard_normal((dim, dim)))[0]
+    spread = np.arange(1, dim + 1) ** -0.5
+    X = (rng.standard_normal((n, dim)) * spread) @ basis.T
+    Q = (rng.standard_normal((m, dim)) * np.roll(spread, shift)) @ basis.T
+    return X.astype(np.float32), Q.astype(np.float32)
+
+
+MODES = ("es", "fw", "es+fw")
+
+
+def test_learning_from_queries_finds_candidates_that_the_data_alone_do_not():
+    X, Q = shifted_pair(3000, 1500, 96, shift=24)
+    learned, held = Q[:1200], Q[1200:]
+    truth = nearest(held @ X.T)
+    kept, loss = {}, {}
+    for mode in ("id", *MODES):
+        made = LeanVec(dim=24, mode=mode).fit(X, queries=learned)
+        kept[mode] = overlap_of_candidates(nearest(made.transform_queries(held) @ made.transform(X).T, 50), truth)
+        loss[mode] = made.loss_
+    assert min(kept[mode] for mode in MODES) >= kept["id"] + 0.25
+    assert loss["es+fw"] <= loss["es"] * 1.001 and loss["fw"] < 0.6 * loss["id"]
+    # The switch: the data in place of the queries.
+    ablated = LeanVec(dim=24, mode="es+fw").fit(X, queries=X[:1200])
+    found = nearest(ablated.transform_queries(held) @ ablated.transform(X).T, 50)
+    assert overlap_of_candidates(found, truth) <= kept["id"] + 0.05
+
+
+def test_queries_like_the_data_change_little():
+    X, Q = shifted_pair(3000, 1500, 96, shift=0)
+    truth = nearest(Q[1200:] @ X.T)
+    kept = []
+    for mode in ("id", *MODES):
+        made = LeanVec(dim=24, mode=mode).fit(X, queries=Q[:1200])
+        kept.append(overlap_of_candidates(nearest(made.transform_queries(Q[1200:]) @ made.transform(X).T, 50), truth))
+    assert max(kept) - min(kept) <= 0.03
+
+
+def test_eigen_search_is_never_worse_than_the_data_and_finds_the_best_mixture():
+    X, Q = shifted_pair(2000, 800, 40, shift=10)
+    k_x, k_q = (part.T.astype(float) @ part / len(part) for part in (X, Q))
+    made = LeanVec(dim=10, mode="es").fit(X, queries=Q)
+    np.testing.assert_array_equal(made.components_x_, made.components_q_)
+    np.testing.assert_allclose(made.components_x_ @ made.components_x_.T, np.eye(10), atol=1e-6)
+    assert 0 < made.beta_ < 1
+    x, q = k_x / np.trace(k_x), k_q / np.trace(k_q)
+    losses = []
+    for beta in np.linspace(0, 1, 101):
+        kept = np.linalg.eigh((1 - beta) * x + beta * q)[1][:, ::-1][:, :10].T
+        losses.append(leanvec_loss(kept, kept, k_x, k_q) / (k_x * k_q).sum())
+    assert made.loss_ <= min(losses) * 1.01
+    # Neither unit changes the mixture.
+    scaled = LeanVec(dim=10, mode="es").fit(X, queries=50 * Q)
+    np.testing.assert_allclose(scaled.components_x_, made.components_x_, atol=1e-5)
+
+
+def test_frank_wolfe_descends_within_the_hull_and_notes_its_way():
+    X, Q = shifted_pair(2000, 800, 40, shift=10)
+    made = LeanVec(dim=10, mode="fw").fit(X, queries=Q)
+    for part in (made.components_x_, made.components_q_):
+        assert np.linalg.norm(part, 2) <= 1 + 1e-5
+    assert np.abs(made.components_x_ - made.components_q_).max() > 0.01
+    assert made.loss_curve_[0] == pytest.approx(LeanVec(dim=10).fit(X, queries=Q).loss_, rel=1e-3)
+    assert made.loss_ == pytest.approx(made.loss_curve_.min(), rel=1e-3)
+    assert made.beta_ is None and LeanVec(dim=10, mode="es+fw").fit(X, queries=Q).beta_ is not None
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("metric", ["dot", "cosine"])
+def test_learned_projections_in_parts_and_saved(mode, metric, tmp_path):
+    X, Q = data(offset=1.0), data(80, seed=6)[:, ::-1].copy()
+    settings = {"dim": 5, "mode": mode, "metric": metric, "center": True}
+    whole, parts = LeanVec(**settings).fit(X, queries=Q), LeanVec(**settings)
+    parts.partial_fit(X[:100], queries=Q[:10])
+    parts.partial_fit(X[100:], queries=Q[10:])
+    # Whether a step is the last may hang on rounding.
+    assert parts.loss_ == pytest.approx(whole.loss_, rel=2e-2)
+    whole.save(tmp_path / "saved")
+    back = LeanVec.load(tmp_path / "saved")
+    np.testing.assert_array_equal(back.transform_queries(Q), whole.transform_queries(Q))
+    np.testing.assert_array_equal(back.loss_curve_, whole.loss_curve_)
+    assert back.mode == mode and back.beta_ == whole.beta_
+    full = LeanVec(**settings | {"dim": 20}).fit(X, queries=Q)
+    seen = full.transform_queries(Q) @ full.transform(X).T
+    a, b = (part / np.linalg.norm(part, axis=1, keepdims=True) if metric == "cosine" else part for part in (X, Q))
+    np.testing.assert_allclose(seen + full.query_offsets(Q)[:, None], b @ a.T, atol=2e-2 * np.abs(b @ a.T).max())
+
+
 def test_refusals():
     X = data()
-    for mode in ("ood-fw", "ood-es", "ood-es-fw"):
-        with pytest.raises(InputError, match="not part of this release"):
+    for mode in ("es", "fw", "es+fw"):
+        with pytest.raises(InputError, match="without queries"):
             LeanVec(dim=3, mode=mode).fit(X)
+        with pytest.raises(InputError, match="without queries"):
+            LeanVec(dim=3, mode=mode).partial_fit(X)
+        if mode != "es":
+            with pytest.raises(InputError, match="one projection for both sides"):
+                LeanVec(dim=3, mode=mode, metric="l2").fit(X, queries=X)
     for wrong in ({"mode": "pca"}, {"metric": "ip"}, {"dim": 21}, {"dim": 0}):
         with pytest.raises(InputError):
             LeanVec(**({"dim": 3} | wrong)).fit(X)

@@ -43,7 +43,7 @@ def application() -> typer.Typer:
     from orthant.cli.insight import monitor, why_not
     from orthant.cli.learning import export_encoder, train
     from orthant.cli.snapshots import snapshot
-    from orthant.cli.tuning import tune_fusion
+    from orthant.cli.tuning import tune, tune_fusion
 
     app = typer.Typer(
         name="orthant",
@@ -68,7 +68,7 @@ def application() -> typer.Typer:
         pass
 
     collections = (demo, add, search, why_not, monitor, evaluate, stats, check, dedup, exporting, importing, snapshot)
-    for verb in (*collections, tune_fusion, train, export_encoder, doctor, warmup, papers, reproduce, bench):
+    for verb in (*collections, tune, tune_fusion, train, export_encoder, doctor, warmup, papers, reproduce, bench):
         verb.register(app)
     return app
 

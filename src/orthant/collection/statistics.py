@@ -34,8 +34,8 @@ class CollectionStats:
         Per space: definition, live vectors (of tokens: records that have some, and ``tokens``), dead slots, bytes on
         disk, dead share; ``plan``, how it is searched (``"scan"``, ``"graph"`` or ``"graph+tail"``), and ``graph``:
         rows, dead rows among them, rows of the scanned ``tail``, bytes, the generation it was made of, its calibrated
-        recall table, and ``problem`` where its file cannot be used. Without a graph, ``graph`` is None, or holds only
-        the problem.
+        recall table, ``tuning``, what learning from queries brought, and ``problem`` where its file cannot be used.
+        Without a graph, ``graph`` is None, or holds only the problem.
     fields : dict of str to dict
         Per metadata field: types with counts, distinct values, smallest and largest.
     sparse : dict of str to dict
@@ -144,7 +144,8 @@ def _graph(generation: Generation, name: str, live: int) -> dict[str, Any]:
         missing = "not built yet: call finish, or let a writer close" if live > merging.BREAK_EVEN else None
         problem = index.problem or missing
         return {"plan": "scan", "graph": None if problem is None else {"problem": problem}}
-    calibration = index.graph.stats().details.get("calibration")
+    told = index.graph.stats().details
+    calibration, tuning = told.get("calibration"), told.get("tuning")
     return {
         "plan": "graph" if index.tail is None else "graph+tail",
         "graph": {
@@ -154,6 +155,7 @@ def _graph(generation: Generation, name: str, live: int) -> dict[str, Any]:
             "bytes": space.graph.bytes,
             "generation": space.graph.number,
             "calibration": calibration.as_dict() if hasattr(calibration, "as_dict") else calibration,
+            "tuning": tuning,
             "problem": space.graph.problem,
         },
     }

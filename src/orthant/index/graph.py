@@ -11,13 +11,14 @@ import numpy.typing as npt
 
 from orthant.errors import InputError, StoreCorruptedError, message
 from orthant.index.flat import Flat
-from orthant.index.graph_reading import GraphReading
+from orthant.index.graph_tuning import GraphTuning
 from orthant.index.ordering import Order
 from orthant.index.vamana import files
 from orthant.index.vamana.building import Settings, drop, extend, make_state, needs_mending
 from orthant.index.vamana.calibration import Calibration
 from orthant.index.vamana.estimate import estimate_memory
 from orthant.index.vamana.inputs import as_piece, as_pieces, check_new, check_settings
+from orthant.index.vamana.query_tuning import QueryTuning
 from orthant.index.vamana.state import State
 from orthant.types import BitmapArray, FloatArray, IdArray, Metric
 from orthant.validate import as_ids, as_vectors, check_count
@@ -30,7 +31,7 @@ _COPY_ROWS, _COPY_SHARE = 512, 50
 Searches need not wait then; for smaller additions the copy would cost more than the addition."""
 
 
-class Graph(GraphReading):
+class Graph(GraphTuning):
     """Approximate nearest neighbours by walking a graph of neighbours, re-ranked by full vectors.
 
     Use it from some ten thousand vectors on. Below ``scan_below`` vectors it compares them all and is exact; where
@@ -64,11 +65,15 @@ class Graph(GraphReading):
         Of the rotation and the order. Equal data, settings and seed give equal bytes on any number of threads.
     scan_below : int, default 2048
         Vectors below which everything is compared.
+    queries : array-like of shape (q, dim), optional
+        A sample of the queries to come, at least 64 distinct ones, better some thousands: the graph is made to suit
+        them (``tune``) as soon as there is one, and where vectors are reduced, the reduction learns from them if others
+        of them find more by it. Worth it where queries are unlike the vectors, such as questions against passages.
 
     Raises
     ------
     InputError
-        A parameter outside its range.
+        A parameter outside its range, or too few queries.
 
     Notes
     -----
@@ -105,9 +110,12 @@ class Graph(GraphReading):
         order: Order | npt.ArrayLike = "random",
         seed: int = 0,
         scan_below: int = 2048,
+        queries: npt.ArrayLike | None = None,
     ) -> None:
         settings = check_settings(degree, beam, alpha, reduced_dim, sketch, order, seed, scan_below)
         super().__init__(dim, metric, settings)
+        if queries is not None:
+            self._sample = self._sampled(queries)
 
     @classmethod
     def over(
@@ -160,10 +168,13 @@ class Graph(GraphReading):
             out._flat = Flat.over([(p.X, p.ids) for p in pieces], dim=dim, metric=metric, live=live)
             return out
         out._state = make_state(
-            pieces, out._settings, metric=out._metric, own=False, threads=threads, progress=progress
-        )
+            pieces, out._settings, metric=out._metric, own=False, threads=threads, progress=progress,
+            queries=out._parts_of_queries(),
+        )  # fmt: skip
         out._flat = None
         out._warn_if_unsound(threads)
+        if out._sample is not None:
+            out._tune(out._state, out._sample, threads)
         return out
 
     def extended(
@@ -218,7 +229,7 @@ class Graph(GraphReading):
             out = Graph(self._dim, self._metric)
             out._settings, out._fixed, out._flat, out._state = self._settings, True, None, state
             out._next_id = max(self._next_id, *(int(p.ids.max(initial=-1)) + 1 for p in pieces), 0)
-            out._calibration = self._calibration
+            out._calibration, out._sample, out._tuning = self._calibration, self._sample, self._tuning
         return out
 
     def add(self, X: npt.ArrayLike, ids: npt.ArrayLike | None = None, *, threads: int | None = None) -> IdArray:
@@ -277,7 +288,11 @@ class Graph(GraphReading):
         old = flat.reconstruct(flat.ids())
         ids = np.concatenate([flat.ids(), given])
         piece = as_piece(np.concatenate([old, matrix]), ids, self._metric)
-        state = make_state([piece], self._settings, metric=self._metric, own=True, threads=threads)
+        state = make_state(
+            [piece], self._settings, metric=self._metric, own=True, threads=threads, queries=self._parts_of_queries()
+        )
+        if self._sample is not None:
+            self._tune(state, self._sample, threads)
         with self._lock.writing():
             self._state, self._flat = state, None
             self._forget()
@@ -385,11 +400,11 @@ class Graph(GraphReading):
         if (Path(path) / files.FLAT).is_dir():
             flat = Flat.load(Path(path) / files.FLAT, mmap=mmap)
             settings, saved = files.read_settings(path)
-            out = cls._made(flat.dim, flat.metric, settings, saved)
+            out = cls._made(path, flat.dim, flat.metric, settings, saved)
             out._flat = flat
             return out
         state, saved = files.read_graph(path, mmap=mmap, vectors=True)
-        out = cls._made(state.space.dim, state.space.metric, files.settings_of(saved), saved)
+        out = cls._made(path, state.space.dim, state.space.metric, files.settings_of(saved), saved)
         out._flat, out._state = None, state
         return out
 
@@ -428,7 +443,7 @@ class Graph(GraphReading):
             Blocks that do not fit.
         """
         state, saved = files.read_graph(path, mmap=mmap, vectors=False)
-        out = cls._made(state.space.dim, state.space.metric, files.settings_of(saved), saved)
+        out = cls._made(path, state.space.dim, state.space.metric, files.settings_of(saved), saved)
         out._flat, out._state, out._fixed = None, state, True
         known = np.zeros(state.used, dtype=bool)
         for piece in as_pieces(blocks, out._dim, out._metric, live):
@@ -445,9 +460,12 @@ class Graph(GraphReading):
         return out
 
     @classmethod
-    def _made(cls, dim: int, metric: Metric, settings: Settings, saved: dict[str, Any]) -> Graph:
+    def _made(cls, path: str | Path, dim: int, metric: Metric, settings: Settings, saved: dict[str, Any]) -> Graph:
         out = cls(dim, metric)
+        out._sample = files.read_queries(path)
         try:
+            if saved.get("tuning") is not None:
+                out._tuning = QueryTuning.from_dict(saved["tuning"])
             out._settings, out._next_id = settings, int(saved["next_id"])
             if saved["calibration"] is not None:
                 out._calibration = Calibration.from_dict(saved["calibration"])

@@ -21,6 +21,8 @@ from orthant.index.vamana.calibration import KS, Calibration, measure
 from orthant.index.vamana.checking import problems
 from orthant.index.vamana.exact import block_set
 from orthant.index.vamana.planner import make_filter
+from orthant.index.vamana.query_sample import QuerySample
+from orthant.index.vamana.query_tuning import QueryTuning
 from orthant.index.vamana.searching import Request, run
 from orthant.index.vamana.state import State
 from orthant.kernels.warmup import ensure_compiling, is_ready, wait
@@ -65,6 +67,8 @@ class GraphReading:
         self._fixed = False
         self._next_id = 0
         self._calibration: Calibration | None = None
+        self._sample: QuerySample | None = None
+        self._tuning: QueryTuning | None = None
         self._exact: BlockSet | None = None
         self._view: npt.NDArray[np.int64] | None = None
 
@@ -86,6 +90,16 @@ class GraphReading:
     def calibration(self) -> Calibration | None:
         """Recall by effort as last measured; None before."""
         return self._calibration
+
+    @property
+    def tuning(self) -> QueryTuning | None:
+        """What learning from queries brought when it was last done; None before."""
+        return self._tuning
+
+    @property
+    def queries(self) -> FloatArray | None:
+        """Sample queries given before, shape (q, dim), distinct; None without any."""
+        return None if self._sample is None else np.concatenate(self._sample.parts())
 
     def __len__(self) -> int:
         """Return the number of live vectors."""
@@ -221,8 +235,9 @@ class GraphReading:
         Parameters
         ----------
         queries : array-like of shape (q, dim), optional
-            Real queries, a few hundred. Left out, rows of the index stand in, each searched for as if it had not been
-            added. Queries that are unlike the rows need more effort than rows suggest: give them when you have them.
+            Real queries, a few hundred. Left out, those that ``tune`` held back; without any, rows of the index stand
+            in, each searched for as if it had not been added. Queries that are unlike the rows need more effort than
+            rows suggest: give them when you have them.
         seed : int, default 0
             Of the choice of rows.
         threads : int, optional
@@ -252,6 +267,8 @@ class GraphReading:
             state = self._state
             if state is None:
                 return None
+            if given is None and self._sample is not None:
+                given = self._sample.held
             wait("graph")
             with self._lock.reading():
                 made = self._measure(state, given, seed, threads)
@@ -457,6 +474,7 @@ class GraphReading:
                 "mapped_code_bytes": mapped,
                 "writable": not self._fixed,
                 "calibration": None if self._calibration is None else self._calibration.as_dict(),
+                "tuning": None if self._tuning is None else self._tuning.as_dict(),
             }
             return IndexStats(
                 kind="Graph",
@@ -510,11 +528,12 @@ class GraphReading:
             state = self._state
             calibration = None if self._calibration is None else self._calibration.as_dict()
             saved = {**files.plain(self._settings), "next_id": self._next_id, "calibration": calibration}
+            saved["tuning"] = None if self._tuning is None else self._tuning.as_dict()
             if state is None:
-                files.write_flat_part(path, self._flat or Flat(self._dim, self._metric), saved)
+                files.write_flat_part(path, self._flat or Flat(self._dim, self._metric), saved, self._sample)
                 return
             if state.dead_count:
                 # What is saved has no dead slots: the copy is mended, not what others search.
                 state = state.copy()
                 drop(state, np.zeros(0, np.int64), self._settings, threads=None, mend=True)
-            files.write_graph(path, state, settings=saved, vectors=vectors)
+            files.write_graph(path, state, settings=saved, vectors=vectors, queries=self._sample)

@@ -1,4 +1,4 @@
-"""Figures computed from arrays: ranking metrics, significance tests, intrinsic dimension, hubness, isotropy.
+"""Figures computed from arrays: ranking metrics, significance tests, the shape of spaces, compatibility of models.
 
 Rankings, judgements and score arrays enter; numbers leave.
 Never encodes, searches or reads a collection.
@@ -12,17 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 _HOMES = {
     "Comparison": "significance",
+    "DriftStatistics": "compatibility",
+    "GainRecovered": "compatibility",
     "Hubness": "shape",
     "Isotropy": "shape",
     "RankingScores": "ranking",
     "SignificanceReport": "significance",
+    "average_compatibility": "compatibility",
+    "average_multimodel_accuracy": "compatibility",
     "average_precision": "ranking",
     "bpref": "ranking",
     "check_metric_name": "ranking",
     "compare_arms": "significance",
+    "counterpart_ranks": "compatibility",
+    "cross_test": "compatibility",
+    "drift_statistics": "compatibility",
     "effect_size": "significance",
+    "gain_recovered": "compatibility",
     "holm": "significance",
     "hubness": "shape",
+    "inequality_rates": "compatibility",
     "isotropy": "shape",
     "kendall": "correlation",
     "local_dimension": "intrinsic",
@@ -44,17 +53,26 @@ _HOMES = {
 
 __all__ = [
     "Comparison",
+    "DriftStatistics",
+    "GainRecovered",
     "Hubness",
     "Isotropy",
     "RankingScores",
     "SignificanceReport",
+    "average_compatibility",
+    "average_multimodel_accuracy",
     "average_precision",
     "bpref",
     "check_metric_name",
     "compare_arms",
+    "counterpart_ranks",
+    "cross_test",
+    "drift_statistics",
     "effect_size",
+    "gain_recovered",
     "holm",
     "hubness",
+    "inequality_rates",
     "isotropy",
     "kendall",
     "local_dimension",
@@ -75,6 +93,17 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from orthant.measures.compatibility import (
+        DriftStatistics,
+        GainRecovered,
+        average_compatibility,
+        average_multimodel_accuracy,
+        counterpart_ranks,
+        cross_test,
+        drift_statistics,
+        gain_recovered,
+        inequality_rates,
+    )
     from orthant.measures.correlation import kendall, pearson, spearman
     from orthant.measures.intrinsic import local_dimension, two_nn_dimension
     from orthant.measures.neighbours import recall_at_k, recall_per_query

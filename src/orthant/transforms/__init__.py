@@ -2,7 +2,7 @@
 
 float32 vectors enter; float32 vectors leave.
 Never trains with torch, never touches a collection.
-Start with `reduction`; `moments` is what every linear transform learns from.
+Start with `reduction`, or with `alignment` for maps between two encoders; `moments` is what reductions learn from.
 """
 
 from __future__ import annotations
@@ -11,18 +11,49 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
+    "AffineMap": "orthant.transforms.alignment.spaces",
+    "DriftCompensator": "orthant.transforms.alignment.drift",
+    "GapAlignment": "orthant.transforms.alignment.gap",
     "LeanVec": "orthant.transforms.leanvec",
     "Layer": "orthant.transforms.layers",
+    "LowRankMap": "orthant.transforms.alignment.low_rank",
+    "MeanShift": "orthant.transforms.alignment.mean_shift",
     "Network": "orthant.transforms.network",
+    "Procrustes": "orthant.transforms.alignment.procrustes",
     "Reduction": "orthant.transforms.reduction",
+    "RelativeRepresentation": "orthant.transforms.alignment.relative",
+    "SpaceMap": "orthant.transforms.alignment.spaces",
     "TokenClusterer": "orthant.transforms.token_clustering",
     "choose_dim": "orthant.transforms.choosing",
     "leanvec_loss": "orthant.transforms.leanvec",
 }
 
-__all__ = ["Layer", "LeanVec", "Network", "Reduction", "TokenClusterer", "choose_dim", "leanvec_loss"]
+__all__ = [
+    "AffineMap",
+    "DriftCompensator",
+    "GapAlignment",
+    "Layer",
+    "LeanVec",
+    "LowRankMap",
+    "MeanShift",
+    "Network",
+    "Procrustes",
+    "Reduction",
+    "RelativeRepresentation",
+    "SpaceMap",
+    "TokenClusterer",
+    "choose_dim",
+    "leanvec_loss",
+]
 
 if TYPE_CHECKING:
+    from orthant.transforms.alignment.drift import DriftCompensator
+    from orthant.transforms.alignment.gap import GapAlignment
+    from orthant.transforms.alignment.low_rank import LowRankMap
+    from orthant.transforms.alignment.mean_shift import MeanShift
+    from orthant.transforms.alignment.procrustes import Procrustes
+    from orthant.transforms.alignment.relative import RelativeRepresentation
+    from orthant.transforms.alignment.spaces import AffineMap, SpaceMap
     from orthant.transforms.choosing import choose_dim
     from orthant.transforms.layers import Layer
     from orthant.transforms.leanvec import LeanVec, leanvec_loss

@@ -14,13 +14,14 @@ from orthant.estimator import Estimator, check_is_fitted
 from orthant.kernels.distances import norms
 from orthant.transforms.choosing import choose_dim, resolve_dim
 from orthant.transforms.moments import SecondMoments, leading_directions
+from orthant.transforms.query_aware import eigen_search, frank_wolfe, moment_loss
 from orthant.types import FloatArray, Metric
 from orthant.validate import as_vectors, check_choice, check_metric
 
 __all__ = ["LeanVec", "leanvec_loss"]
 
 _KIND = "transform.leanvec"
-_MODES = ("id",)
+_MODES = ("id", "es", "fw", "es+fw")
 Float64Array = npt.NDArray[np.float64]
 
 
@@ -61,9 +62,7 @@ def leanvec_loss(A: npt.ArrayLike, B: npt.ArrayLike, K_X: npt.ArrayLike, K_Q: np
     1.0
     """
     a, b, kx, kq = (np.asarray(part, dtype=np.float64) for part in (A, B, K_X, K_Q))
-    queries, database = a @ kq, b @ kx
-    kept = np.sum((queries @ a.T) * (database @ b.T).T)
-    return float(kept + np.sum(kq * kx.T) - 2 * np.sum(queries * database))
+    return moment_loss(a, b, kx, kq)
 
 
 class LeanVec(Estimator):
@@ -78,9 +77,12 @@ class LeanVec(Estimator):
         Dimensions kept, from 1 to d. Too small and candidates miss neighbours whatever the re-ranking, too large and
         traversal reads more than it needs. Left out, the smallest multiple of 32, at most 192, that keeps 99.5 % of the
         true 10 nearest among the best 50 on a sample.
-    mode : {"id"}, default "id"
-        How the projections are found. "id" takes queries to be distributed as the data and needs none: one projection
-        for both sides.
+    mode : {"id", "es", "fw", "es+fw"}, default "id"
+        How the projections are found. "id" takes queries to be distributed as the data and needs none. The others
+        learn from sample queries, and pay where those are unlike the data: "es" searches among mixtures of both second
+        moments for one projection for both sides, in a second; "fw" descends to a projection for each side by
+        Frank-Wolfe steps from that of "id", "es+fw" from that of "es", which ends a little lower and takes several
+        times as long. With l2 only "id" and "es": reduced distances need one projection for both sides.
     metric : {"dot", "cosine", "l2"}, default "dot"
         What the reduced vectors must keep. With cosine, rows are scaled to unit length first. With l2 the
         reduced Euclidean distance is what to rank by.
@@ -94,12 +96,16 @@ class LeanVec(Estimator):
     components_x_ : ndarray of shape (dim, d), float32
         B, for the database; orthonormal rows.
     components_q_ : ndarray of shape (dim, d), float32
-        A, for queries; equal to B in mode "id".
+        A, for queries; equal to B in modes "id" and "es". After Frank-Wolfe steps rows are only about orthonormal.
     mean_ : ndarray of shape (d,), float32
         Subtracted mean; zeros without centring.
     loss_ : float
         ``leanvec_loss`` relative to keeping nothing, from 0 to 1: on the queries where ``fit`` was given some, else on
         the data as their own queries.
+    beta_ : float or None
+        Share of the queries in the mixture that "es" chose, from 0 to 1; None in modes without it.
+    loss_curve_ : ndarray of shape (steps,), float64
+        Loss at the start and after each Frank-Wolfe step, relative to keeping nothing; empty in other modes.
     dim_ : int
         Dimensions kept.
     n_features_in_ : int
@@ -108,13 +114,17 @@ class LeanVec(Estimator):
     Notes
     -----
     ``<q, x> ~ <A q, B x>``. In mode "id" the rows of A = B are the leading eigenvectors of X^T X / n, which minimise
-    ``||X - X B^T B||_F``.
-    Cost: O(n d^2 + d^3) to fit, 16 d^2 bytes; O(d dim) for each vector.
+    ``||X - X B^T B||_F``. The others minimise ``||Q A^T B X^T - Q X^T||_F`` for the queries given: over leading
+    eigenvectors of ``(1 - beta) K_X + beta K_Q`` ("es"), or over all matrices of operator norm at most 1 ("fw").
+    Queries should be a sample of those to come, of some five per dimension; what they were drawn from is what the
+    projections suit.
+    Cost: O(n d^2 + d^3) to fit, some thirty times d^3 with "es", hundreds of steps of O(d^2 dim) with "fw"; 16 d^2
+    bytes; O(d dim) for each vector.
 
     References
     ----------
     Tepper, Bhati, Aguerrebere, Hildebrand, Willke: LeanVec: Searching vectors faster by making them fit.
-    arXiv 2312.16335, TMLR 2024, section 2.
+    arXiv 2312.16335, TMLR 2024, sections 2 and 3.
 
     Examples
     --------
@@ -132,6 +142,8 @@ class LeanVec(Estimator):
     components_q_: FloatArray
     mean_: FloatArray
     loss_: float
+    beta_: float | None
+    loss_curve_: Float64Array
     dim_: int
     n_features_in_: int
 
@@ -153,7 +165,8 @@ class LeanVec(Estimator):
         y : ignored
             Present for pipelines.
         queries : array-like of shape (q, d), optional
-            Mode "id" does not learn from them: they judge (``loss_``), and choose ``dim`` where that is left out.
+            Needed by every mode but "id", which does not learn from them: there they judge (``loss_``), and choose
+            ``dim`` where that is left out. Keep some back to judge by: fewer than d are easily fitted too well.
 
         Returns
         -------
@@ -163,11 +176,13 @@ class LeanVec(Estimator):
         Raises
         ------
         InputError
-            No vectors, NaN or infinity, zero vectors under cosine, more dimensions than there are, or an unknown mode.
+            No vectors, NaN or infinity, zero vectors under cosine, more dimensions than there are, an unknown mode, a
+            mode that needs queries without any, or Frank-Wolfe steps under l2.
         """
         self._check_settings()
         matrix = self._rows(X, None, "vectors", some=True)
         probes = None if queries is None else self._rows(queries, matrix.shape[1], "queries", some=True)
+        self._check_queries(probes is not None)
         dim = self.dim
         if dim is None:
             dim = choose_dim(matrix, queries=probes, metric=self.metric)
@@ -184,7 +199,7 @@ class LeanVec(Estimator):
         y : ignored
             Present for pipelines.
         queries : array-like of shape (q, d), optional
-            Further queries.
+            Further queries. Modes that learn from queries need some by the end of the first call.
 
         Returns
         -------
@@ -204,19 +219,30 @@ class LeanVec(Estimator):
             raise InputError(message("partial_fit on a loaded LeanVec", "one fitted here", "fit on all vectors"))
         matrix = self._rows(X, self.n_features_in_ if known else None, "vectors", some=True)
         probes = None if queries is None else self._rows(queries, matrix.shape[1], "queries", some=True)
+        self._check_queries(probes is not None or (known is not None and known[1].count > 0))
         if known is None:
             self._moments = SecondMoments(matrix.shape[1]), SecondMoments(matrix.shape[1])
         return self._update(matrix, probes, self.dim)
 
     def _check_settings(self) -> None:
         check_metric(self.metric)
-        if isinstance(self.mode, str) and self.mode.startswith("ood"):
+        check_choice(self.mode, _MODES, name="mode")
+        if self.mode in ("fw", "es+fw") and self.metric == "l2":
             raise InputError(
                 message(
-                    f"mode={self.mode!r}", "mode='id'", "the query-aware modes are not part of this release; use 'id'"
+                    f"mode={self.mode!r} with metric='l2'",
+                    "one projection for both sides, as distances of reduced vectors need",
+                    "use mode='es'",
                 )
             )
-        check_choice(self.mode, _MODES, name="mode")
+
+    def _check_queries(self, some: bool) -> None:
+        if self.mode != "id" and not some:
+            raise InputError(
+                message(
+                    f"mode={self.mode!r} without queries", "sample queries to learn from", "pass queries=, or use 'id'"
+                )
+            )
 
     def _rows(self, X: npt.ArrayLike, dim: int | None, name: str, *, some: bool = False) -> FloatArray:
         matrix = as_vectors(X, dim=dim, name=name, nonzero=self.metric == "cosine")
@@ -255,7 +281,14 @@ class LeanVec(Estimator):
         """Return A and B of shape (dim, d); the one place where modes differ; "id" has no use for k_q."""
         directions, energies = leading_directions(k_x)
         kept = directions[: resolve_dim(dim, available=len(k_x), energies=energies, name="LeanVec")]
-        return kept, kept
+        self.beta_, self.loss_curve_ = None, np.zeros(0)
+        if self.mode in ("es", "es+fw"):
+            kept, self.beta_ = eigen_search(k_x, k_q, len(kept))
+        if self.mode in ("id", "es"):
+            return kept, kept
+        a, b, losses = frank_wolfe(k_x, k_q, kept)
+        self.loss_curve_ = np.array(losses)
+        return a, b
 
     def fit_transform(self, X: npt.ArrayLike, y: Any = None, *, queries: npt.ArrayLike | None = None) -> FloatArray:
         """Fit on vectors and return them reduced.
@@ -339,9 +372,14 @@ class LeanVec(Estimator):
             Created if missing.
         """
         check_is_fitted(self)
-        arrays = {"components_x": self.components_x_, "components_q": self.components_q_, "mean": self.mean_}
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "components_x": self.components_x_,
+            "components_q": self.components_q_,
+            "mean": self.mean_,
+            "loss_curve": self.loss_curve_,
+        }
         config = {"dim": self.dim, "mode": self.mode, "metric": self.metric, "center": bool(self.center)}
-        write_artifact(path, kind=_KIND, arrays=arrays, config={**config, "loss": self.loss_})
+        write_artifact(path, kind=_KIND, arrays=arrays, config={**config, "loss": self.loss_, "beta": self.beta_})
 
     @classmethod
     def load(cls, path: str | Path) -> LeanVec:
@@ -361,5 +399,7 @@ class LeanVec(Estimator):
         out = cls(dim=config["dim"], mode=config["mode"], metric=config["metric"], center=config["center"])
         out.components_x_, out.components_q_ = arrays["components_x"], arrays["components_q"]
         out.mean_, out.loss_ = arrays["mean"], float(config["loss"])
+        # Folders from before the query-aware modes have neither.
+        out.beta_, out.loss_curve_ = config.get("beta"), arrays.get("loss_curve", np.zeros(0))
         out.dim_, out.n_features_in_ = out.components_x_.shape
         return out

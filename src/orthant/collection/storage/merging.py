@@ -23,7 +23,18 @@ from orthant.kernels import bitmaps
 if TYPE_CHECKING:
     from orthant.collection.storage.store import Store
 
-__all__ = ["BREAK_EVEN", "after_commit", "at_close", "before_compaction", "drop", "finish", "pending", "settle"]
+__all__ = [
+    "BREAK_EVEN",
+    "after_commit",
+    "at_close",
+    "before_compaction",
+    "build",
+    "drop",
+    "finish",
+    "pending",
+    "publish_index",
+    "settle",
+]
 
 BREAK_EVEN = 20_000
 """Vectors from which a space gets a graph. A scan of 20,000 x 384 float32 reads 31 MB, about two milliseconds on one
@@ -270,17 +281,57 @@ def _merge(
     old = None if anew else space.attached_graph()
     index = None if old is None else _extended(now, space, old, below, clean=clean)
     if index is None:
-        index, calibrated = _built(now, space, below, advance), 0
+        # A damaged file loses the queries it suited; then the graph is calibrated on rows again.
+        known = space.attached_graph()
+        queries = getattr(known, "queries", None)
+        index = build(now, space, below, advance, queries=queries)
+        calibrated = 0 if queries is None else len(index)
     if not calibrated or not calibrated / _CALIBRATED_GROWTH <= len(index) <= calibrated * _CALIBRATED_GROWTH:
-        index.calibrate()
+        _calibrate(index)
         calibrated = len(index)
+    publish_index(store, now, name, index, below=below, calibrated_rows=calibrated)
+
+
+def _calibrate(index: Any) -> None:
+    """Measure recall; a graph that suits sample queries is made to suit them again, since new rows lack their links."""
+    if getattr(index, "queries", None) is None:
+        index.calibrate()
+    else:
+        index.tune()
+
+
+def publish_index(
+    store: Store, now: Generation, name: str, index: Any, *, below: int, calibrated_rows: int
+) -> graphs.SpaceGraph:
+    """Save a graph and let it serve from a generation of its own on.
+
+    Parameters
+    ----------
+    store : Store
+        The writer.
+    now : Generation
+        What the graph was made of.
+    name : str
+        The space.
+    index : Graph
+        What to save.
+    below : int
+        Every live row below it that has a vector is in the graph.
+    calibrated_rows : int
+        Rows it had when it was last calibrated.
+
+    Returns
+    -------
+    SpaceGraph
+        The saved file.
+    """
     saved = graphs.save(
         store.path,
-        space.definition,
+        now.spaces[name].definition,
         index,
         number=now.number,
         below=below,
-        calibrated_rows=calibrated,
+        calibrated_rows=calibrated_rows,
         files=store.files,
     )
     store.publish(_with_graph(now, name, saved), lambda connection: None)
@@ -288,6 +339,7 @@ def _merge(
     # What is searched from now on is the mapped file and the mapped segments, as after opening; the copies that were
     # made on the way are given back.
     store.generation.spaces[name].attached_graph()
+    return saved
 
 
 def _with_graph(now: Generation, name: str, graph: graphs.SpaceGraph | None) -> Generation:
@@ -303,7 +355,29 @@ def _watermark(space: SpaceState, limit: int) -> int:
     return int(late[min(limit, len(late)) - 1]) + 1 if len(late) else first
 
 
-def _built(now: Generation, space: SpaceState, below: int, advance: Callable[[float], None]) -> Any:
+def build(
+    now: Generation, space: SpaceState, below: int, advance: Callable[[float], None], *, queries: Any = None
+) -> Any:
+    """Build a graph over the live rows of a space.
+
+    Parameters
+    ----------
+    now : Generation
+        The current one.
+    space : SpaceState
+        The space.
+    below : int
+        Rows from here on are left out.
+    advance : callable of float
+        Told which share was done since the last call.
+    queries : ndarray of shape (q, dim), float32, optional
+        Queries that it is to suit.
+
+    Returns
+    -------
+    Graph
+        Calibrated where there are queries.
+    """
     blocks, definition = space.blocks(stop_row=below), space.definition
     told = 0.0
 
@@ -320,6 +394,7 @@ def _built(now: Generation, space: SpaceState, below: int, advance: Callable[[fl
         progress=progress,
         # How large a space must be for a graph was decided here.
         scan_below=0,
+        **({} if queries is None else {"queries": queries}),
     )
 
 

@@ -1,6 +1,6 @@
-"""Fusion weights learned from judged queries, and kept with the collection.
+"""Suiting a collection to the queries it gets: weights of its legs, and links of its graphs.
 
-Queries with relevant records enter; a report with held-out figures, and settings of hybrid search, leave.
-Never recommends a gain that a paired test does not carry, and never stores anything unless asked.
-Start with `learning.tune`, then `crossvalidation`.
+Queries, with or without relevant records, enter; reports with held-out figures, settings and graphs leave.
+Never keeps what queries held back do not gain by; weights, only when asked.
+Start with `learning.tune` for weights, with `methods_queries` for graphs.
 """

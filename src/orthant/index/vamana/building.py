@@ -92,7 +92,7 @@ class Piece:
 
 def make_state(
     pieces: Sequence[Piece], settings: Settings, *, metric: Metric, own: bool, threads: int | None,
-    progress: Progress | None = None,
+    progress: Progress | None = None, queries: tuple[FloatArray, FloatArray] | None = None,
 ) -> State:  # fmt: skip
     """Build a graph over vectors.
 
@@ -110,6 +110,8 @@ def make_state(
         Threads.
     progress : callable of (done, total), optional
         Called after each batch.
+    queries : tuple of ndarray of shape (m, dim) and (h, dim), float32, optional
+        Queries for the reduction to learn from, and to judge it by.
 
     Returns
     -------
@@ -125,7 +127,7 @@ def make_state(
         largest = max(float(distances.norms(piece.X).max(initial=0.0)) for piece in pieces) or 1.0
     space = fit_space(
         sample, metric=metric, dims=settings.reduced_dim, bits=8 if dims <= _NARROW else 4, largest=largest,
-        seed=settings.seed,
+        seed=settings.seed, queries=queries,
     )  # fmt: skip
     state = State.empty(space, 2 * settings.degree, total, own=own)
     slots = [_fill(state, piece, threads) for piece in pieces]

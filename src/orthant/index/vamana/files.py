@@ -13,13 +13,24 @@ import numpy as np
 from orthant.index.array_files import damaged, map_array, read_header, verify_file, write_arrays
 from orthant.index.flat import Flat
 from orthant.index.vamana.building import Settings
+from orthant.index.vamana.query_sample import QuerySample
 from orthant.index.vamana.space import Space
 from orthant.index.vamana.state import SLOT_ARRAYS, State, Vectors
 from orthant.kernels import bitmaps
 from orthant.kernels.graph.sketch import SKETCH_BYTES
 from orthant.validate import check_metric
 
-__all__ = ["FLAT", "FORMAT", "plain", "read_graph", "read_settings", "settings_of", "write_flat_part", "write_graph"]
+__all__ = [
+    "FLAT",
+    "FORMAT",
+    "plain",
+    "read_graph",
+    "read_queries",
+    "read_settings",
+    "settings_of",
+    "write_flat_part",
+    "write_graph",
+]
 
 FORMAT = 1
 _KIND = "index.graph"
@@ -36,7 +47,9 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def write_graph(path: str | Path, state: State, *, settings: dict[str, Any], vectors: bool) -> None:
+def write_graph(
+    path: str | Path, state: State, *, settings: dict[str, Any], vectors: bool, queries: QuerySample | None = None
+) -> None:
     """Write a graph without dead slots to a folder.
 
     Parameters
@@ -49,6 +62,8 @@ def write_graph(path: str | Path, state: State, *, settings: dict[str, Any], vec
         What the index wants back.
     vectors : bool
         Whether full vectors are written; only where the room is our own.
+    queries : QuerySample, optional
+        Queries that the graph suits, for when it is built anew.
 
     Raises
     ------
@@ -66,7 +81,10 @@ def write_graph(path: str | Path, state: State, *, settings: dict[str, Any], vec
     arrays["small"] = [np.concatenate(parts)]
     if vectors:
         arrays["vectors"] = _vectors(state)
-    body = {
+    if queries is not None:
+        arrays["queries"] = queries.parts()
+    body: dict[str, Any] = {
+        **_told(queries),
         "settings": settings,
         "used": used,
         "room": state.room,
@@ -78,6 +96,7 @@ def write_graph(path: str | Path, state: State, *, settings: dict[str, Any], vec
             "bits": space.bits,
             "largest": space.largest,
             "kept": space.kept,
+            "query_aware": space.query_aware,
         },
         "sizes": {
             "entries": len(state.entries),
@@ -171,7 +190,7 @@ def _read(folder: Path, body: dict[str, Any], *, mmap: bool, vectors: bool) -> t
         read[name] = map_array(file, _DTYPES[name], shape, mmap=mapped)
     space = Space(
         metric, dim, read["mean"], read.get("basis"), (read["signs"], read["left"], read["right"]),
-        float(about["largest"]), float(about["kept"]), bits,
+        float(about["largest"]), float(about["kept"]), bits, bool(about.get("query_aware", False)),
     )  # fmt: skip
     return _state(space, read, used, int(body["twin_count"])), dict(body["settings"])
 
@@ -269,7 +288,44 @@ def settings_of(saved: dict[str, Any]) -> Settings:
         raise damaged(Path(_HEADER), f"no setting {error.args[0]!r}") from error
 
 
-def write_flat_part(path: str | Path, flat: Flat, saved: dict[str, Any]) -> None:
+def _told(queries: QuerySample | None) -> dict[str, Any]:
+    return {} if queries is None else {"queries": {"learned": list(queries.learned.shape), "held": len(queries.held)}}
+
+
+def read_queries(path: str | Path) -> QuerySample | None:
+    """Read the queries that a saved index suits.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder of either kind of index.
+
+    Returns
+    -------
+    QuerySample or None
+        None where there are none.
+
+    Raises
+    ------
+    StoreCorruptedError
+        They are not what was saved.
+    """
+    folder = Path(path)
+    name = _HEADER if (folder / _HEADER).exists() else _SETTINGS
+    body = read_header(folder / name, kind=_KIND, version=FORMAT)
+    if "queries" not in body:
+        return None
+    try:
+        (learned, dim), held = body["queries"]["learned"], int(body["queries"]["held"])
+        shape = (int(learned) + held, int(dim))
+        file = _verified(folder, body["files"]["queries"], _bytes("vectors", shape))
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(folder / name, "fields that do not fit together") from error
+    rows = map_array(file, _DTYPES["vectors"], shape, mmap=False)
+    return QuerySample(rows[: int(learned)], rows[int(learned) :])
+
+
+def write_flat_part(path: str | Path, flat: Flat, saved: dict[str, Any], queries: QuerySample | None = None) -> None:
     """Write an index that is too small for a graph.
 
     Parameters
@@ -280,10 +336,14 @@ def write_flat_part(path: str | Path, flat: Flat, saved: dict[str, Any]) -> None
         Its vectors.
     saved : dict
         Settings.
+    queries : QuerySample, optional
+        Queries that the graph is to suit once there is one.
     """
     folder = Path(path)
     flat.save(folder / FLAT if not folder.is_file() else folder)
-    write_arrays(folder, header=_SETTINGS, kind=_KIND, version=FORMAT, body={"settings": saved}, arrays={})
+    arrays = {} if queries is None else {"queries": queries.parts()}
+    body = {"settings": saved, **_told(queries)}
+    write_arrays(folder, header=_SETTINGS, kind=_KIND, version=FORMAT, body=body, arrays=arrays)
     (folder / _HEADER).unlink(missing_ok=True)
 
 

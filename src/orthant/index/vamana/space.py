@@ -7,8 +7,9 @@ Whatever the metric, the graph sees squared Euclidean distances of centred vecto
 * dot: over M, with a last dimension ``sqrt(1 - |x / M|^2)`` that gives all vectors unit length; queries get 0 there, so
   that the nearest vector is the one of largest product (Bachrach et al. 2014, "Speeding up the Xbox recommender").
 
-Then the leading principal directions are kept where there are more than ``dims``, and a random rotation spreads what is
-left evenly, which both levels of codes need.
+Then the leading principal directions are kept where there are more than ``dims``, or those of a mixture of data and
+queries (LeanVec, Tepper et al. 2024) where sample queries find more of their neighbours by them; and a random rotation
+spreads what is left evenly, which both levels of codes need.
 """
 
 from __future__ import annotations
@@ -22,13 +23,18 @@ import numpy.typing as npt
 from orthant.kernels.distances import norms as row_norms
 from orthant.kernels.graph import sketch
 from orthant.kernels.rotations import kronecker_factors, rotate_rows
-from orthant.types import FloatArray, Metric
+from orthant.kernels.topk import top_k
+from orthant.transforms.choosing import recall_ceiling
+from orthant.transforms.query_aware import eigen_search
+from orthant.types import FloatArray, IdArray, Metric
 
 __all__ = ["SAMPLE_ROWS", "Space", "fit_space"]
 
 SAMPLE_ROWS = 20_000
 """Rows that the mean and the directions are estimated from: enough for 50 per dimension of the widest encoders here."""
 
+_NEIGHBOURS, _DEPTH = 10, 50
+"""Neighbours that held queries look for, and candidates among which reduced vectors must have them."""
 
 _FARTHEST = 1e6
 """Largest norms from the origin that a vector is encoded at."""
@@ -56,6 +62,8 @@ class Space:
         Share of the variance that the kept dimensions hold; 1 without reduction.
     bits : int
         Bits per dimension of a code row, 8 or 4.
+    query_aware : bool
+        Whether the kept directions were learned from queries too.
     """
 
     metric: Metric
@@ -66,6 +74,7 @@ class Space:
     largest: float
     kept: float
     bits: int = 8
+    query_aware: bool = False
 
     @property
     def dims(self) -> int:
@@ -159,7 +168,10 @@ class Space:
         return out
 
 
-def fit_space(sample: FloatArray, *, metric: Metric, dims: int | None, bits: int, largest: float, seed: int) -> Space:
+def fit_space(
+    sample: FloatArray, *, metric: Metric, dims: int | None, bits: int, largest: float, seed: int,
+    queries: tuple[FloatArray, FloatArray] | None = None,
+) -> Space:  # fmt: skip
     """Fit a space to a sample of the vectors.
 
     Parameters
@@ -176,6 +188,8 @@ def fit_space(sample: FloatArray, *, metric: Metric, dims: int | None, bits: int
         Largest norm of all vectors.
     seed : int
         Of the rotation.
+    queries : tuple of ndarray of shape (m, dim) and (h, dim), float32, optional
+        Queries to learn directions from, where some are left out, and others to judge by.
 
     Returns
     -------
@@ -193,7 +207,34 @@ def fit_space(sample: FloatArray, *, metric: Metric, dims: int | None, bits: int
     if wanted == width:
         return space
     centred = Z.astype(np.float64) - mean
-    energy, vectors = np.linalg.eigh(centred.T @ centred)
+    moment = centred.T @ centred / len(centred)
+    energy, vectors = np.linalg.eigh(moment)
     basis = np.ascontiguousarray(vectors[:, ::-1][:, :wanted].astype(np.float32))
     kept = float(energy[::-1][:wanted].sum() / max(energy.sum(), 1e-300))
-    return replace(space, basis=basis, kept=kept)
+    space = replace(space, basis=basis, kept=kept)
+    return space if queries is None else _with_queries(space, sample, moment, queries)
+
+
+def _with_queries(
+    space: Space, sample: FloatArray, moment: npt.NDArray[np.float64], queries: tuple[FloatArray, FloatArray]
+) -> Space:
+    """Return the space with directions that suit queries too, where held queries find more by them."""
+    learned, held = (space.embed(part, query=True) for part in queries)
+    asked = learned.T.astype(np.float64) @ learned / len(learned)
+    directions, _ = eigen_search(moment, asked, space.dims)
+    kept = float(np.sum((directions @ moment) * directions) / max(np.trace(moment), 1e-300))
+    other = replace(space, basis=np.ascontiguousarray(directions.T, dtype=np.float32), kept=kept, query_aware=True)
+    rows = other.embed(sample)
+    return other if _ceiling(other, rows, held) > _ceiling(space, rows, held) else space
+
+
+def _ceiling(space: Space, rows: FloatArray, held: FloatArray) -> float:
+    """Return the share of true neighbours among the best by reduced vectors, as a walk would order them."""
+    squares = np.einsum("ij,ij->i", rows, rows)
+
+    def nearest(vectors: FloatArray, queries: FloatArray, k: int) -> IdArray:
+        return top_k(2 * (queries @ vectors.T) - squares, min(k, len(vectors)))[0]
+
+    basis = np.eye(rows.shape[1], dtype=np.float32) if space.basis is None else space.basis
+    seen, asked = rows @ basis, held @ basis
+    return recall_ceiling(nearest(seen, asked, _DEPTH), nearest(rows, held, _NEIGHBOURS))

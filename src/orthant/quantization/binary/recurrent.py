@@ -23,7 +23,7 @@ from orthant.validate import as_vectors, check_count
 
 __all__ = ["RecurrentBinary"]
 
-_KIND = "quantization.recurrent-binary"
+_KIND = "quantization.recurrent_binary"
 _RIDGE = 1e-3
 
 

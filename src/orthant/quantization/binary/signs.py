@@ -154,7 +154,7 @@ class SignCodes(_Projected):
     (0, True)
     """
 
-    _kind = "quantization.sign-codes"
+    _kind = "quantization.sign_codes"
 
     def __init__(self, *, dim: int | None = None, bits: int = 2, unit: bool = False, seed: int = 0) -> None:
         self.dim = dim

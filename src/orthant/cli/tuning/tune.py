@@ -1,0 +1,63 @@
+"""``orthant tune``: make the graph of a collection suit its queries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import typer
+
+__all__ = ["register"]
+
+_VECTOR_ENDINGS = (".npy", ".fvecs", ".hdf5", ".h5")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb ``tune``.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The application.
+    """
+    import typer
+
+    @app.command("tune", help="Suit the graph to sample queries. Exit 0: others of them gain; 1: nothing gained.")
+    def tune(
+        collection: str = typer.Argument(help="The collection's folder."),
+        queries: str = typer.Option(
+            help="Sample queries: queries.jsonl (_id, text), a .txt file with one per line, or vectors as .npy."
+        ),
+        space: str = typer.Option("default", help="Vector space."),
+        encoder: str = typer.Option(None, help="Needed where the collection was made with an encoder from a folder."),
+        json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    ) -> None:
+        from orthant.cli.output import print_json
+        from orthant.collection.opening import open
+
+        given = _read(queries)
+        with open(collection, encoder=encoder) as opened:
+            report = opened.tune(given, space=space, progress=True)
+        if json:
+            print_json({"space": space, **report.as_dict()})
+        else:
+            print(report)
+        raise typer.Exit(0 if report.gained else 1)
+
+
+def _read(queries: str) -> Any:
+    from orthant.errors import NotFoundError, message
+
+    path = Path(queries)
+    if not path.is_file():
+        raise NotFoundError(message(f"no file {path}", "a file of queries", "check the path"))
+    if ".npz" in path.name or path.suffix in _VECTOR_ENDINGS:
+        from orthant.datasets.vector_files import read_vectors
+
+        return read_vectors(path)
+    if path.suffix == ".txt":
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    from orthant.evaluation.trec import read_queries
+
+    return list(read_queries(path).values())
