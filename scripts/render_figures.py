@@ -156,13 +156,16 @@ def ann_rows(record: dict[str, Any]) -> Iterator[Row]:
         for one in found["ratios"]:
             level = f"{one['recall']:.2f}"
             wanted = targets.get(one["queries"], {}).get(level)
-            mine = next(e for e in found["results"] if e["engine"] == "orthant" and e["queries"] == one["queries"])[
-                "qps_at"
-            ].get(level)
+            engine = one.get("engine", "orthant")
+            if engine != "orthant" and one["queries"] == "in":
+                continue
+            entries = (e for e in found["results"] if e["engine"] == engine and e["queries"] == one["queries"])
+            mine = next(entries)["qps_at"].get(level)
             speed = "not reached" if mine is None else f"{mine:,.0f} queries/s"
             spread = "" if one["ratio"] is None else f" ({one['ratio_min']:.2f} to {one['ratio_max']:.2f})"
             yield Row(
-                f"{label}, {one['queries']} queries, recall@10 {level}, one thread",
+                f"{label}, {one['queries']} queries, recall@10 {level}, one thread"
+                + ("" if engine == "orthant" else ", suited to other such queries"),
                 f"{speed}, {_times(one['ratio'])} {one['best_peer']}{spread}",
                 "" if wanted is None else _target(f"{wanted} x", met=(one["ratio"] or 0.0) >= wanted),
                 "ann.py",

@@ -44,6 +44,7 @@ def application() -> typer.Typer:
     from orthant.cli.learning import export_encoder, train
     from orthant.cli.snapshots import snapshot
     from orthant.cli.tuning import tune, tune_fusion
+    from orthant.cli.upgrading import upgrade
 
     app = typer.Typer(
         name="orthant",
@@ -61,14 +62,13 @@ def application() -> typer.Typer:
 
     @app.callback()
     def _root(
-        version: bool = typer.Option(
-            False, "--version", callback=show_version, is_eager=True, help="Print the version."
-        ),
+        version: bool = typer.Option(False, "--version", callback=show_version, is_eager=True, help="Print version."),
     ) -> None:
         pass
 
     collections = (demo, add, search, why_not, monitor, evaluate, stats, check, dedup, exporting, importing, snapshot)
-    for verb in (*collections, tune, tune_fusion, train, export_encoder, doctor, warmup, papers, reproduce, bench):
+    changes = (upgrade, tune, tune_fusion, train, export_encoder)
+    for verb in (*collections, *changes, doctor, warmup, papers, reproduce, bench):
         verb.register(app)
     return app
 

@@ -24,6 +24,7 @@ from orthant.collection.sparse.ingest import canaries_of, define_any, weigh_batc
 from orthant.collection.sparse.state import SparseDefinition
 from orthant.collection.tuning.methods import FusionMethods
 from orthant.collection.tuning.methods_queries import QueryMethods
+from orthant.collection.upgrade.methods import UpgradeMethods
 from orthant.errors import InputError, message
 from orthant.types import Encoder, Metric, SparseEncoder
 from orthant.validate import check_choice
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_SPACE", "Collection"]
 
 
-class Collection(CollectionReader, ForeignMethods, DocumentMethods, SnapshotMethods, FusionMethods, QueryMethods):
+class Collection(
+    CollectionReader, ForeignMethods, DocumentMethods, SnapshotMethods, FusionMethods, QueryMethods, UpgradeMethods
+):
     """Documents with metadata and vectors in named spaces; made by :func:`orthant.open`.
 
     Any mix of calls from any threads is safe: a search sees the last commit before it began, and a write is durable

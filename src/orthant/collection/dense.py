@@ -42,7 +42,31 @@ def dense_index(generation: Generation, space: str) -> DenseIndex:
     return generation.kept(("dense", space), lambda: _make(generation, space))
 
 
-def _make(generation: Generation, name: str) -> DenseIndex:
+def _make(generation: Generation, name: str) -> Any:
+    if generation.upgrade.committed and name == generation.upgrade.space and generation.upgrade.mapped is not None:
+        return _bridged(generation, name)
+    return _plain(generation, name)
+
+
+def _bridged(generation: Generation, name: str) -> Any:
+    """Search new and mapped vectors as one; a record may have either or both."""
+    from orthant.collection.upgrade.bridge import BridgedIndex
+
+    mapped = generation.upgrade.mapped or name
+    fresh, older, live = generation.spaces[name], generation.spaces[mapped], generation.live
+    encoded = live & bitmaps.resize(fresh.rows_bitmap(), len(live))
+    return BridgedIndex(
+        _plain(generation, name),
+        _plain(generation, mapped),
+        encoded=encoded,
+        both=encoded & bitmaps.resize(older.rows_bitmap(), len(live)),
+        live=live,
+        dim=fresh.definition.dim,
+        mapped_dim=older.definition.dim,
+    )
+
+
+def _plain(generation: Generation, name: str) -> DenseIndex:
     space = generation.spaces[name]
 
     def flat() -> Flat:

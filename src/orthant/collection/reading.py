@@ -41,6 +41,7 @@ from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
 from orthant.collection.tokens.methods import TokenReading
 from orthant.collection.tokens.queries import as_matrices
+from orthant.collection.upgrade.asking import again_after_cut_over, for_bridge, same_space
 from orthant.encoders.sparse.rows import SparseVector
 from orthant.errors import InputError, NotFoundError, message
 from orthant.kernels import bitmaps
@@ -417,6 +418,7 @@ class CollectionReader(
             facets=facets,
         )[0]
 
+    @again_after_cut_over
     def search_many(
         self,
         queries: Sequence[str | npt.ArrayLike | None],
@@ -569,7 +571,9 @@ class CollectionReader(
         )
         definition = None if space not in now.spaces else now.spaces[space].definition
         legs: Mode = chosen if options.space is not None else "lexical"
-        ready = encode_queries(texts, given, mode=legs, space=space, definition=definition, encoders=self._encoders)
+        with same_space(self._store, now, space):
+            ready = encode_queries(texts, given, mode=legs, space=space, definition=definition, encoders=self._encoders)
+        ready, options = for_bridge(ready, options, now, self._encoders)
         ready = self._with_tokens(ready, texts, matrices, tokens)
         return ready if asked is None else asked.added_to(ready), options
 

@@ -14,7 +14,7 @@ from orthant.collection import fusion
 from orthant.collection.columns.table import Evaluation
 from orthant.collection.columns.where import Predicate
 from orthant.collection.dense import dense_index
-from orthant.collection.legs.vectors import VECTOR_LEGS, leg_size, vector_legs
+from orthant.collection.legs.vectors import VECTOR_LEGS, SpaceChangedError, leg_size, vector_legs
 from orthant.collection.results import Group, LegPlan, LegScore, Plan, SearchResult, StagePlan
 from orthant.collection.sparse.leg import found_rows, search_leg
 from orthant.collection.stages.facets import Facet, facets_of
@@ -31,7 +31,7 @@ from orthant.encoders.sparse.rows import SparseVector
 from orthant.kernels import bitmaps
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray
 
-__all__ = ["Mode", "Query", "SearchOptions", "execute", "rank_queries"]
+__all__ = ["Mode", "Query", "SearchOptions", "SpaceChangedError", "execute", "rank_queries"]
 
 Mode = Literal["dense", "lexical", "sparse", "tokens", "hybrid"]
 
@@ -80,6 +80,7 @@ class SearchOptions:
     syntax: Literal["operators", "plain"]
     stages: StageOptions
     sparse_space: str | None = None
+    fingerprint: str | None = None
     tokens: TokenSettings = field(default_factory=TokenSettings)
 
     @property

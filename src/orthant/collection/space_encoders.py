@@ -76,7 +76,7 @@ def define_space(
     if encoder is None:
         definition = SpaceDefinition(name, dim if dim is not None else 0, metric, dtype, kind=kind).validated()
         return definition, np.zeros((0, definition.dim), dtype=np.float32)
-    definition = SpaceDefinition(name, encoder.dim, metric, dtype, loadable, encoder.fingerprint, kind)
+    definition = SpaceDefinition(name, encoder.dim, metric, dtype, loadable, encoder.fingerprint, kind=kind)
     return definition.validated(), embed_canaries(encoder, kind)
 
 
@@ -263,7 +263,7 @@ class SpaceEncoders:
             True when an encoder was given, or was named at the space's making.
         """
         space = self._space(name)
-        return name in self._known or (space is not None and space.definition.encoder is not None)
+        return self._fits(name) or (space is not None and space.definition.encoder is not None)
 
     def given(self, name: str) -> Any | None:
         """Return the encoder in use for a space, without loading one.
@@ -278,7 +278,28 @@ class SpaceEncoders:
         Encoder, TokenEncoder, SparseEncoder or None
             None when none was given or loaded yet.
         """
-        return self._known.get(name)
+        return self._known[name] if self._fits(name) else None
+
+    def _fits(self, name: str) -> bool:
+        """Whether the encoder in use is still that of the space; an upgrade, maybe of another process, changes it."""
+        if name not in self._known:
+            return False
+        space = self._space(name)
+        return space is None or space.definition.fingerprint == self._known[name].fingerprint
+
+    def renamed(self, names: Mapping[str, str]) -> None:
+        """Follow spaces that got other names.
+
+        Parameters
+        ----------
+        names : mapping of str to str
+            New names by the former ones; every other encoder stays where it is.
+        """
+        moved = {
+            new: (self._known.pop(old), self._loadable.pop(old)) for old, new in names.items() if old in self._known
+        }
+        for name, (encoder, loadable) in moved.items():
+            self._known[name], self._loadable[name] = encoder, loadable
 
     def require(self, name: str) -> Any:
         """Return the encoder of a space, loading it by its stored name where needed.
@@ -300,9 +321,11 @@ class SpaceEncoders:
         NotFoundError
             No such space.
         """
-        if name in self._known:
+        if self._fits(name):
             return self._known[name]
         spaces, space = self._store.generation.spaces, self._space(name)
+        if name in self._known and space is not None and space.definition.encoder is None:
+            check_encoder(space.definition, self._known[name])
         if space is None and spaces:
             raise NotFoundError(message(f"space {name!r}", f"one of: {', '.join(spaces)}", "add it with add_space"))
         definition = None if space is None else space.definition

@@ -65,6 +65,8 @@ class SpaceDefinition:
         Fingerprint of the encoder; None for a space whose vectors the user brings.
     kind : str
         ``"dense"``, one vector per record, or ``"tokens"``, any number of them.
+    folder : str or None
+        Folder of its files where that is not the name: an upgrade gives a space another name and moves no file.
     """
 
     name: str
@@ -74,6 +76,12 @@ class SpaceDefinition:
     encoder: str | None = None
     fingerprint: str | None = None
     kind: SpaceKind = "dense"
+    folder: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Name of the folder, and of the rows in the tables, that hold its vectors."""
+        return self.folder or self.name
 
     def validated(self) -> SpaceDefinition:
         """Return self, or say what cannot be a space.
@@ -105,7 +113,11 @@ class SpaceDefinition:
         str
             Keys sorted.
         """
-        return json.dumps(asdict(self), sort_keys=True)
+        record = asdict(self)
+        if self.folder is None:
+            # As releases without this field wrote it.
+            del record["folder"]
+        return json.dumps(record, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> SpaceDefinition:

@@ -192,6 +192,8 @@ def test_what_tokens_cannot_do_is_said(tmp_path):
         with pytest.raises(InputError, match="mode='tokens'"):
             collection.search("amber", mode="dense", space="tokens")
         with pytest.raises(InputError, match="one vector per token"):
+            collection.upgrade(FakeEncoder(seed=4), space="tokens")
+        with pytest.raises(InputError, match="one vector per token"):
             collection.similar(["r0"], space="tokens")
         with pytest.raises(InputError, match="one vector per token"):
             collection.search("amber", space="tokens", diversity=0.5)

@@ -18,9 +18,13 @@ from orthant.validate import as_ragged
 if TYPE_CHECKING:
     from orthant.collection.searching import Query, SearchOptions
 
-__all__ = ["VECTOR_LEGS", "leg_size", "vector_legs"]
+__all__ = ["VECTOR_LEGS", "SpaceChangedError", "leg_size", "vector_legs"]
 
 VECTOR_LEGS = ("dense", "tokens")
+
+
+class SpaceChangedError(Exception):
+    """The space got another encoder between the encoding of a query and its search: encode it again."""
 
 
 def leg_size(options: SearchOptions, generation: Generation) -> int:
@@ -76,10 +80,17 @@ def vector_legs(
     -------
     dict of str to Hits
         By leg; one that had no query to answer is absent.
+
+    Raises
+    ------
+    SpaceChangedError
+        The space got another encoder since the queries were encoded.
     """
     out: dict[str, Hits] = {}
     size = leg_size(options, generation)
     if options.space is not None and options.space in generation.spaces:
+        if options.fingerprint not in (None, generation.spaces[options.space].definition.fingerprint):
+            raise SpaceChangedError
         index = dense_index(generation, options.space)
 
         def dense(places: list[int], bitmap: BitmapArray | None) -> Hits:

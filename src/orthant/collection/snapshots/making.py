@@ -96,8 +96,8 @@ def _fill(store: Store, now: Generation, fresh: Path) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     store.files.make_folder(fresh)
     _records(store, now, fresh / DATABASE_NAME)
-    for name, space in now.spaces.items():
-        folder = fresh / "vectors" / name
+    for space in now.spaces.values():
+        folder = fresh / "vectors" / space.definition.place
         store.files.make_folder(folder)
         for state in space.states:
             space.folder.map(state)

@@ -147,11 +147,14 @@ def _spaces(
     spaces: dict[str, SpaceState] = {}
     numbers: dict[str, int] = {}
     for name, old in then.spaces.items():
-        folder = SegmentFolder(store.path / "vectors" / name, old.definition.dim, store.files, old.definition.dtype)
+        folder = SegmentFolder(
+            store.path / "vectors" / old.definition.place, old.definition.dim, store.files, old.definition.dtype
+        )
         state = SpaceState(old.definition, old.canaries, folder)
-        number = store.next_segment(name)
-        if name in now.spaces:
-            number = now.spaces[name].folder.first_free(number)
+        place = old.definition.place
+        number, here = store.next_segment(place), now.at(place)
+        if here is not None:
+            number = here.folder.first_free(number)
         store.files.make_folder(folder.folder)
         for view in old.segments:
             held = view.state
@@ -165,9 +168,9 @@ def _spaces(
             number += 1
         for parent in (folder.folder, folder.folder.parent, store.path):
             store.files.sync_folder(parent)
-        spaces[name], numbers[name] = state, number
-    for name in now.spaces.keys() - then.spaces.keys():
-        numbers[name] = store.next_segment(name)
+        spaces[name], numbers[place] = state, number
+    for place in {space.definition.place for space in now.spaces.values()} - numbers.keys():
+        numbers[place] = store.next_segment(place)
     return spaces, numbers
 
 
@@ -181,12 +184,12 @@ def _publish(store: Store, following: Generation, source: Store, numbers: Mappin
             sparse_tables.copy_from(connection, theirs.execute, following.sparse)
         for table in ("spaces", "segments", "extents", "removed"):
             connection.execute(f"DELETE FROM {table}")
-        for name, space in following.spaces.items():
+        for space in following.spaces.values():
             tables.insert_space(connection, space.definition, space.canaries)
             extents = [Extent(view.state.number, 0, view.rows) for view in space.segments]
-            tables.insert_extents(connection, name, space.states, extents)
-        for name, number in numbers.items():
-            tables.set_next_segment(connection, name, number)
+            tables.insert_extents(connection, space.definition.place, space.states, extents)
+        for place, number in numbers.items():
+            tables.set_next_segment(connection, place, number)
         write_fusion(connection, following.fusion)
         mark = following.number
         tables.set_meta(connection, generation=mark, purged_through=mark, restored_at=mark)
@@ -243,13 +246,14 @@ def _settle(store: Store, before: Generation, source: Store) -> None:
         store.repairs.append(f"upkeep after a restore postponed: {error}")
     with suppress(OSError):
         # Whatever stays behind is removed by the next writer that opens the collection.
-        for name, space in before.spaces.items():
-            kept = store.generation.spaces.get(name)
+        for space in before.spaces.values():
+            kept = store.generation.at(space.definition.place)
             numbers = {state.number for state in kept.states} if kept else set()
             for state in space.states:
                 if state.number not in numbers:
                     store.files.remove(space.folder.path(state.number))
-        graphs.remove_stale(store.path, {n: s.graph.number for n, s in store.generation.spaces.items() if s.graph})
+        known = store.generation.spaces.values()
+        graphs.remove_stale(store.path, {s.definition.place: s.graph.number for s in known if s.graph})
 
 
 def _adopt_graph(store: Store, name: str, graph: graphs.SpaceGraph) -> None:

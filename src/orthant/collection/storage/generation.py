@@ -21,6 +21,7 @@ from orthant.collection.sparse.state import SparseState
 from orthant.collection.storage.fusion_setting import StoredFusion
 from orthant.collection.storage.graphs import SpaceGraph
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState
+from orthant.collection.upgrade.state import NO_UPGRADE, UpgradeState
 from orthant.index.flat import Flat
 from orthant.kernels import bitmaps
 from orthant.kernels.distances import inverse_norms
@@ -390,6 +391,17 @@ class SpaceState:
         present, X = self.vectors_of(rows)
         return np.flatnonzero(present), X
 
+    def rows_bitmap(self) -> BitmapArray:
+        """Return the rows that have a stored vector, dead ones included.
+
+        Returns
+        -------
+        ndarray of uint64
+            Bitmap; O(slots).
+        """
+        rows = [view.rows for view in self.segments]
+        return bitmaps.from_rows(np.concatenate(rows) if rows else np.zeros(0, np.int64))
+
     def hold(self) -> None:
         """Map every segment now, so that a compaction cannot take it away from a long read."""
         for view in self.segments:
@@ -454,6 +466,8 @@ class Generation:
         Spaces of weighted terms by name; no name is in both.
     fusion : StoredFusion or None
         How hybrid searches fuse their legs where a call does not say; None for the default.
+    upgrade : UpgradeState
+        The open upgrade of a space, if there is one.
     """
 
     number: int
@@ -464,12 +478,28 @@ class Generation:
     spaces: Mapping[str, SpaceState]
     sparse: Mapping[str, SparseState] = field(default_factory=dict)
     fusion: StoredFusion | None = None
+    upgrade: UpgradeState = NO_UPGRADE
     _indexes: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def count(self) -> int:
         """Number of live records."""
         return bitmaps.count_bits(self.live)
+
+    def at(self, place: str) -> SpaceState | None:
+        """Return the space whose vectors lie at a place, whatever its name.
+
+        Parameters
+        ----------
+        place : str
+            Name of the folder.
+
+        Returns
+        -------
+        SpaceState or None
+            None where there is none.
+        """
+        return next((space for space in self.spaces.values() if space.definition.place == place), None)
 
     def index(self, space: str) -> Flat:
         """Return the exact index of a space, made on first use.

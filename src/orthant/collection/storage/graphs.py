@@ -185,7 +185,7 @@ def newest(
         known = None
     least = at_least - 1 if known is None else known.number
     for name, number, folder in _folders(path):
-        if name == space.name and least < number <= at_most:
+        if name == space.place and least < number <= at_most:
             try:
                 return _describe(folder, number, space)
             except (OrthantError, OSError):
@@ -200,7 +200,7 @@ def _describe(folder: Path, number: int, space: SpaceDefinition) -> SpaceGraph:
         crc = record.pop("crc")
         files = {name: (int(size), int(check)) for name, (size, check) in record["files"].items()}
         told = (record["format"], record["space"], record["dim"], record["metric"], record["generation"])
-        sound = crc == _manifest_crc(record) and told == (_FORMAT, space.name, space.dim, space.metric, number)
+        sound = crc == _manifest_crc(record) and told == (_FORMAT, space.place, space.dim, space.metric, number)
         counts = (record["below"], record["rows"], record["calibrated_rows"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(folder / _MANIFEST, "no manifest") from error
@@ -243,7 +243,7 @@ def save(
     SpaceGraph
         The saved file.
     """
-    target = _root(path) / f"graph.{space.name}.{number:012d}"
+    target = _root(path) / f"graph.{space.place}.{number:012d}"
     fresh = target.with_name(f"{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     _remove(target)
@@ -252,7 +252,7 @@ def save(
     parts = {file.relative_to(fresh).as_posix(): _size_and_crc(file) for file in _files_in(fresh)}
     record = {
         "format": _FORMAT,
-        "space": space.name,
+        "space": space.place,
         "dim": space.dim,
         "metric": space.metric,
         "generation": number,
@@ -293,7 +293,7 @@ def adopt(path: Path, space: SpaceDefinition, graph: SpaceGraph, *, number: int,
     SpaceGraph
         The new file.
     """
-    target = _root(path) / f"graph.{space.name}.{number:012d}"
+    target = _root(path) / f"graph.{space.place}.{number:012d}"
     fresh = target.with_name(f"{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     _remove(target)
@@ -320,7 +320,7 @@ def keep_only(path: Path, space: str, number: int) -> None:
     path : Path
         The collection's folder.
     space : str
-        Name of the space.
+        Place of the space.
     number : int
         The generation to keep; -1 keeps none.
     """
@@ -367,7 +367,7 @@ def damaged(path: Path, spaces: Iterable[SpaceDefinition]) -> list[tuple[SpaceDe
     list of (SpaceDefinition, Path, str)
         Space, folder and what is wrong; empty when all are sound.
     """
-    known = {space.name: space for space in spaces}
+    known = {space.place: space for space in spaces}
     out = []
     for name, number, folder in _folders(path):
         if name in known:

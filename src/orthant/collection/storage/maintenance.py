@@ -170,11 +170,11 @@ def _live_parts(
 
 
 def _rewrite(store: Store, space: SpaceState, old: Sequence[SegmentView], read: _Reader) -> None:
-    now, name = store.generation, space.definition.name
+    now, name, place = store.generation, space.definition.name, space.definition.place
     gone = {view.state.number for view in old}
     kept = [view for view in space.segments if view.state.number not in gone]
     fresh = replace(space, segments=())
-    first = next_number = space.folder.first_free(store.next_segment(name))
+    first = next_number = space.folder.first_free(store.next_segment(place))
     try:
         for rows, X in _live_parts(now.live, old, read, dim=space.definition.dim):
             changed, extents = space.folder.append(fresh.states, X, rows, next_number=next_number)
@@ -190,10 +190,10 @@ def _rewrite(store: Store, space: SpaceState, old: Sequence[SegmentView], read: 
     spaces = {**now.spaces, name: replace(space, segments=tuple(views))}
 
     def write(connection: sqlite3.Connection) -> None:
-        tables.delete_segments(connection, name, sorted(gone))
+        tables.delete_segments(connection, place, sorted(gone))
         for view in fresh.segments:
-            tables.insert_extents(connection, name, [view.state], [Extent(view.state.number, 0, view.rows)])
-        tables.set_next_segment(connection, name, next_number)
+            tables.insert_extents(connection, place, [view.state], [Extent(view.state.number, 0, view.rows)])
+        tables.set_next_segment(connection, place, next_number)
 
     store.publish(replace(now, number=now.number + 1, spaces=spaces, _indexes={}), write)
     for view in fresh.segments:

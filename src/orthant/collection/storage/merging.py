@@ -124,6 +124,11 @@ def pending(generation: Generation, name: str) -> Pending:
     return Pending(live, graph.rows, live - held, graph.rows - held)
 
 
+def _settled(generation: Generation) -> list[str]:
+    """Return the spaces but those that an upgrade is filling: a graph would miss what comes below its watermark."""
+    return [name for name in generation.spaces if name not in generation.upgrade.filling]
+
+
 def after_commit(store: Store, *, removed: int) -> None:
     """Build or extend the graphs that are due, by at most 32,768 rows each.
 
@@ -139,7 +144,8 @@ def after_commit(store: Store, *, removed: int) -> None:
     A tail of 8,192 rows or 5 % is left to the scan. A backlog that is larger than one step, as after the loss of a
     graph file, is worked off by the commits that follow, or at once by ``finish`` and on ``close``.
     """
-    for name, space in list(store.generation.spaces.items()):
+    for name in _settled(store.generation):
+        space = store.generation.spaces[name]
         if not removed and not _may_be_due(space):
             continue
         lacks = pending(store.generation, name)
@@ -193,7 +199,7 @@ def settle(store: Store) -> None:
     store : Store
         The writer.
     """
-    for name in list(store.generation.spaces):
+    for name in _settled(store.generation):
         lacks = pending(store.generation, name)
         if lacks.exceeds(_TAIL_ROWS, _TAIL_SHARE, _DEAD_SHARE):
             _step(store, name, lacks, limit=None)
@@ -207,7 +213,7 @@ def at_close(store: Store) -> None:
     store : Store
         The writer.
     """
-    for name in list(store.generation.spaces):
+    for name in _settled(store.generation):
         lacks = pending(store.generation, name)
         if lacks.exceeds(_CLOSE_ROWS, _CLOSE_SHARE, _TAIL_SHARE):
             _step(store, name, lacks, limit=None)
@@ -227,7 +233,7 @@ def finish(store: Store) -> dict[str, Pending]:
         Per space, what was merged.
     """
     out = {}
-    for name in list(store.generation.spaces):
+    for name in _settled(store.generation):
         store.generation.spaces[name].attached_graph()
         lacks = out[name] = pending(store.generation, name)
         if lacks.exceeds(0, 0.0, 0.0):
@@ -247,7 +253,7 @@ def drop(store: Store, name: str) -> None:
     """
     with store.writer() as now:
         store.publish(_with_graph(now, name, None), lambda connection: None)
-        graphs.keep_only(store.path, name, -1)
+        graphs.keep_only(store.path, now.spaces[name].definition.place, -1)
 
 
 def _step(store: Store, name: str, lacks: Pending, *, limit: int | None) -> None:
@@ -335,7 +341,7 @@ def publish_index(
         files=store.files,
     )
     store.publish(_with_graph(now, name, saved), lambda connection: None)
-    graphs.keep_only(store.path, name, saved.number)
+    graphs.keep_only(store.path, now.spaces[name].definition.place, saved.number)
     # What is searched from now on is the mapped file and the mapped segments, as after opening; the copies that were
     # made on the way are given back.
     store.generation.spaces[name].attached_graph()

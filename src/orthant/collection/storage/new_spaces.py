@@ -15,8 +15,9 @@ from orthant.collection.storage import tables
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.segments import SegmentFolder
 from orthant.errors import InputError, message
+from orthant.types import FloatArray
 
-__all__ = ["AnyDefinition", "insert_space", "require_free", "with_spaces"]
+__all__ = ["AnyDefinition", "delete_space", "insert_space", "replace_space", "require_free", "with_spaces"]
 
 AnyDefinition = SpaceDefinition | SparseDefinition
 
@@ -84,3 +85,37 @@ def insert_space(connection: sqlite3.Connection, definition: AnyDefinition, cana
         sparse_tables.insert_space(connection, definition, canaries)
     else:
         tables.insert_space(connection, definition, canaries)
+
+
+def replace_space(connection: sqlite3.Connection, definition: SpaceDefinition, canaries: FloatArray) -> None:
+    """Write the definition of a space over that of the same name, if there is one.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        The writer's, inside a transaction.
+    definition : SpaceDefinition
+        The definition.
+    canaries : ndarray of shape (c, dim), float32
+        Canary vectors.
+    """
+    connection.execute("DELETE FROM spaces WHERE name = ?", (definition.name,))
+    tables.insert_space(connection, definition, canaries)
+
+
+def delete_space(connection: sqlite3.Connection, name: str, *, place: str | None) -> None:
+    """Forget a space.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        The writer's, inside a transaction.
+    name : str
+        Its name.
+    place : str or None
+        Where its vectors lie, to forget them as well; None where another name keeps them.
+    """
+    connection.execute("DELETE FROM spaces WHERE name = ?", (name,))
+    if place is not None:
+        connection.execute("DELETE FROM segments WHERE space = ?", (place,))
+        connection.execute("DELETE FROM extents WHERE space = ?", (place,))

@@ -32,6 +32,7 @@ from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.lock import WriterLock
 from orthant.collection.storage.new_spaces import AnyDefinition, insert_space, require_free, with_spaces
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentMissingError, SegmentState
+from orthant.collection.upgrade.state import UpgradeState, changed_upgrade
 from orthant.errors import InputError, NotFoundError, OrthantError, StoreCorruptedError, StoreReadOnlyError, message
 from orthant.kernels import bitmaps
 from orthant.threads import run_both
@@ -142,14 +143,14 @@ class Store:
             found[name] = space if graph is space.graph else replace(space, graph=graph)
         whole = {name: state.index for name, state in start.sparse.items() if state.problem is None}
         sparse = sparse_tables.read_states(connection, self.database, whole, gone=gone, first_row=start.next_row)
-        fused = read_fusion(connection, self.database)
-        generation = Generation(meta.generation, meta.next_row, live, columns, lexical, found, sparse, fused)
+        settings = (read_fusion(connection, self.database), UpgradeState.read(meta.upgrade))
+        generation = Generation(meta.generation, meta.next_row, live, columns, lexical, found, sparse, *settings)
         if generation.count != meta.records:
             raise self.database.corrupted(f"{generation.count} records where {meta.records} were committed")
         return generation
 
     def _folder(self, definition: SpaceDefinition) -> SegmentFolder:
-        return SegmentFolder(self.path / "vectors" / definition.name, definition.dim, self.files, definition.dtype)
+        return SegmentFolder(self.path / "vectors" / definition.place, definition.dim, self.files, definition.dtype)
 
     def _check_head(self, seen: int | None) -> None:
         if seen is not None and seen > self._generation.number:
@@ -280,8 +281,11 @@ class Store:
         try:
             for space in self._generation.spaces.values():
                 self.repairs += space.folder.recover(space.states)
-            self.repairs += derived.remove_leftovers(self.path, self._generation.spaces, self.files)
-            used = {name: space.graph.number for name, space in self._generation.spaces.items() if space.graph}
+            self.repairs += derived.remove_leftovers(
+                self.path, [space.definition.place for space in self._generation.spaces.values()], self.files
+            )
+            known = self._generation.spaces.values()
+            used = {space.definition.place: space.graph.number for space in known if space.graph}
             self.repairs += graphs.remove_stale(self.path, used)
         except OSError as error:
             raise storage_error(error, self.path, "repair") from error
@@ -341,6 +345,7 @@ class Store:
                         generation=following.number,
                         next_row=following.next_row,
                         records=following.count,
+                        **changed_upgrade(self._generation, following),
                         **sparse_tables.counters(following.sparse),
                     )
             except BaseException:
@@ -403,7 +408,7 @@ class Store:
                 sparse_tables.remove_rows(connection, now.sparse, gone)
                 tables.insert_records(connection, now.next_row, batch.ids, batch.texts, batch.encoded)
                 for name, (changed, extents) in changes.items():
-                    tables.insert_extents(connection, name, changed, extents)
+                    tables.insert_extents(connection, following.spaces[name].definition.place, changed, extents)
                 for name, (positions, vectors) in batch.sparse.items():
                     sparse_tables.insert_vectors(connection, name, now.next_row + positions, vectors)
 
@@ -487,8 +492,8 @@ class Store:
             threads=1 if len(rows) < _WORTH_A_THREAD else None,
         )
         sparse = sparse_state.follow(now.sparse, batch.sparse, rows, gone)
-        next_row = now.next_row + len(rows)
-        following = Generation(now.number + 1, next_row, live, columns, lexical, spaces, sparse, now.fusion)
+        made = (columns, lexical, spaces, sparse, now.fusion, now.upgrade)
+        following = Generation(now.number + 1, now.next_row + len(rows), live, *made)
         return following, changes
 
     def _write_vectors(
@@ -501,19 +506,19 @@ class Store:
                 continue
             space = spaces[name]
             changed, extents = space.folder.append(
-                space.states, X, rows[positions], next_number=self.next_segment(name)
+                space.states, X, rows[positions], next_number=self.next_segment(space.definition.place)
             )
             spaces[name] = space.appended(changed, extents)
             changes[name] = (changed, extents)
         return spaces, changes
 
-    def next_segment(self, name: str) -> int:
-        """Return a segment number that the space never used.
+    def next_segment(self, place: str) -> int:
+        """Return a segment number that a space never used.
 
         Parameters
         ----------
-        name : str
-            The space.
+        place : str
+            Where the space's vectors lie.
 
         Returns
         -------
@@ -521,8 +526,8 @@ class Store:
             The number.
         """
         with self.database.reading() as connection:
-            stored = tables.next_segment(connection, name)
-        space = self._generation.spaces.get(name)
+            stored = tables.next_segment(connection, place)
+        space = self._generation.at(place)
         return max([stored, *(state.number + 1 for state in (space.states if space else ()))])
 
     # ---- derived state --------------------------------------------------------------------------------------------

@@ -59,6 +59,8 @@ class Meta:
         Records that exist, so that a scan which lost some is noticed.
     restored_at : int
         The last generation that went back to a snapshot, 0 for never: what was derived before it is of no use.
+    upgrade : str
+        The open upgrade of a space as JSON text; empty where there is none.
     """
 
     generation: int
@@ -66,6 +68,7 @@ class Meta:
     purged_through: int
     records: int
     restored_at: int = 0
+    upgrade: str = ""
 
 
 def read_meta(connection: sqlite3.Connection, database: Database) -> Meta:
@@ -85,8 +88,9 @@ def read_meta(connection: sqlite3.Connection, database: Database) -> Meta:
     """
     found = dict(connection.execute("SELECT key, value FROM meta"))
     try:
-        meta = Meta(*(int(found[name]) for name in ("generation", "next_row", "purged_through", "records")))
-        meta = replace(meta, restored_at=int(found.get("restored_at", 0)))
+        first, row, purged, records = (int(found[k]) for k in ("generation", "next_row", "purged_through", "records"))
+        meta = Meta(first, row, purged, records)
+        meta = replace(meta, restored_at=int(found.get("restored_at", 0)), upgrade=found.get("upgrade", ""))
         _require(database, found.pop("crc") == str(_meta_checksum(found)), "the table of counters")
     except (KeyError, ValueError, TypeError) as error:
         raise database.corrupted("unreadable counters") from error
@@ -116,14 +120,14 @@ def generation_number(connection: sqlite3.Connection, database: Database) -> int
         raise database.corrupted("unreadable counters") from error
 
 
-def set_meta(connection: sqlite3.Connection, **counters: int) -> None:
+def set_meta(connection: sqlite3.Connection, **counters: int | str) -> None:
     """Write counters.
 
     Parameters
     ----------
     connection : sqlite3.Connection
         The writer's, inside a transaction.
-    **counters : int
+    **counters : int or str
         New values.
     """
     put = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
@@ -435,9 +439,8 @@ def read_spaces(
     out: dict[str, SpaceState] = {}
     for name, text, blob, crc in connection.execute("SELECT name, definition, canaries, crc FROM spaces ORDER BY name"):
         _require(database, crc == checksum(name, text, blob), f"definition of space {name!r}")
-        space = known.get(name)
-        if space is None:
-            definition = SpaceDefinition.from_json(text)
+        space, definition = known.get(name), SpaceDefinition.from_json(text)
+        if space is None or space.definition != definition:
             canaries = np.frombuffer(blob, dtype="<f4").reshape(-1, definition.dim)
             space = SpaceState(definition, canaries, folder(definition))
         out[name] = _read_segments(connection, database, space)
@@ -445,7 +448,7 @@ def read_spaces(
 
 
 def _read_segments(connection: sqlite3.Connection, database: Database, space: SpaceState) -> SpaceState:
-    name = space.definition.name
+    name = space.definition.place
     states: list[SegmentState] = []
     query = "SELECT segment, slots, crcs, crc FROM segments WHERE space = ? ORDER BY segment"
     for number, slots, blob, crc in connection.execute(query, (name,)):

@@ -78,6 +78,7 @@ class EngineInfo:
 
 ENGINES: Mapping[str, EngineInfo] = {
     "orthant": EngineInfo("orthant", "orthant", "orthant_engine:OrthantEngine"),
+    "orthant-query-aware": EngineInfo("orthant-query-aware", "orthant", "orthant_engine:QueryAwareEngine"),
     "faiss-pca-sq8-refine": EngineInfo("faiss", "faiss", "faiss_engines:PcaHnsw"),
     "faiss-hnsw-sq8": EngineInfo("faiss", "faiss", "faiss_engines:HnswSq8"),
     "faiss-hnsw": EngineInfo("faiss", "faiss", "faiss_engines:HnswFlat"),

@@ -29,7 +29,7 @@ _BLOCK = 65_536
 
 @dataclass(frozen=True, eq=False)
 class QuerySplit:
-    """Queries of one kind, in two halves that share nothing.
+    """Queries of one kind, in parts that share nothing.
 
     Attributes
     ----------
@@ -37,10 +37,13 @@ class QuerySplit:
         Settings are chosen on these.
     judge : ndarray of shape (j, d), float32
         Figures are measured on these.
+    rest : ndarray of shape (r, d), float32
+        All others: a log that an engine may learn from.
     """
 
     tune: FloatArray
     judge: FloatArray
+    rest: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,9 +129,8 @@ def prepare_inputs(
         order = np.random.default_rng(seed).permutation(len(Q))
         half = min(tune, len(Q) // 2)
         Q = _unit(Q) if metric == "cosine" else Q
-        splits[kind] = QuerySplit(
-            np.ascontiguousarray(Q[order[:half]]), np.ascontiguousarray(Q[order[half : half + judge]])
-        )
+        places = order[:half], order[half : half + judge], order[half + judge :]
+        splits[kind] = QuerySplit(*(np.ascontiguousarray(Q[part]) for part in places))
     path, mapped = _as_file(base, metric, folder)
     digest = hash_data(metric, _hash_rows(mapped), {kind: [one.tune, one.judge] for kind, one in splits.items()})
     return AnnInputs(name, path, mapped, splits, metric, digest)

@@ -107,3 +107,22 @@ class OrthantEngine:
     def mapped_bytes(self) -> int:
         """Return bytes of codes and links in mapped files, as the index reports them."""
         return int(self.index.stats().details.get("mapped_code_bytes", 0))
+
+
+class QueryAwareEngine(OrthantEngine):
+    """The same graph, suited to queries from elsewhere that were logged before; none of them tunes or judges."""
+
+    name = "orthant-query-aware"
+
+    def learn(self, queries: FloatArray, *, threads: int) -> None:
+        """Suit the graph to queries.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (q, d), float32
+            A log of queries.
+        threads : int
+            CPU threads.
+        """
+        if self.kind == "Graph" and len(queries):
+            self.index.tune(queries, threads=threads)

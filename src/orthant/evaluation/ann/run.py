@@ -23,6 +23,7 @@ from orthant.validate import check_count, check_fraction
 
 __all__ = ["run_ann"]
 
+OURS = ("orthant", "orthant-query-aware")
 _PACKAGES = ("faiss-cpu", "scann", "usearch", "hnswlib")
 _TIMED_QUERIES = 300
 # A build that was started is let finish within reason; beyond, the engine is missing.
@@ -105,6 +106,7 @@ def run_ann(
         Neighbours.
     peers : sequence of str
         Libraries or engines, see ``expand_peers``. One that is not installed is listed as missing.
+        ``"orthant-query-aware"`` is Orthant's graph after it was suited to the queries that neither tune nor judge.
     threads : int, default 1
         Threads of a search.
     build_threads : int, optional
@@ -194,6 +196,7 @@ def _judged(inputs: AnnInputs, k: int, folder: Path | None) -> dict[str, Any]:
             digest = hash_data(inputs.data_sha256, kind, half, k)
             truth = ground_truth(inputs.base, Q, k=k, metric=inputs.metric, data_sha256=digest, folder=folder)
             arrays |= {f"{kind}/{half}": Q, f"{kind}/{half}/ids": truth.ids, f"{kind}/{half}/scores": truth.scores}
+        arrays[f"{kind}/rest"] = split.rest
     return arrays
 
 
@@ -295,19 +298,19 @@ def _entries(arm: _Arm, plan: _Plan) -> list[dict[str, Any]]:
 
 
 def _ratios(arms: list[_Arm], plan: _Plan) -> list[dict[str, Any]]:
-    mine = next((arm for arm in arms if arm.name == "orthant"), None)
-    others = [arm for arm in arms if arm.name != "orthant"]
-    if mine is None or not others:
-        return []
+    ours = [arm for arm in arms if arm.name in OURS]
+    others = [arm for arm in arms if arm.name not in OURS]
     out = []
-    for kind in plan.inputs.queries:
-        for target in plan.targets:
-            at = {arm.name: qps_at(arm.recalls[kind], _medians(arm, kind), target) for arm in others}
-            reached = {name: value for name, value in at.items() if value is not None}
-            if not reached:
-                continue
-            best = max(reached, key=lambda name: reached[name])
-            out.append({"queries": kind, "recall": target} | _ratio(mine, _named(others, best), kind, target))
+    for mine in ours if others else ():
+        for kind in plan.inputs.queries:
+            for target in plan.targets:
+                at = {arm.name: qps_at(arm.recalls[kind], _medians(arm, kind), target) for arm in others}
+                reached = {name: value for name, value in at.items() if value is not None}
+                if not reached:
+                    continue
+                best = max(reached, key=lambda name: reached[name])
+                ratio = _ratio(mine, _named(others, best), kind, target)
+                out.append({"engine": mine.name, "queries": kind, "recall": target} | ratio)
     return out
 
 

@@ -1,0 +1,160 @@
+"""What of a new model's gain an upgrade has at 0 to 100 % encoded again, and whether the rehearsal said so before.
+
+Static table to MiniLM, and MiniLM to a MiniLM tuned on medical questions, on four judged sets of at most 4,000 records.
+Maps are learned from half of the records. A collection is made by the old model, rehearsed, carried out, cut over and
+searched at every share; then it is rolled back and compared with what it was. Vectors come from the cache where they
+are there; ``python benchmarks/upgrade.py [--without-trained] [SET ...]``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import orthant
+from orthant.datasets import load_retrieval
+from orthant.evaluation.judged_vectors import encode_judged, shrink
+from orthant.kernels.compile_cache import cache_base
+from orthant.measures import gain_recovered, ndcg
+from orthant.types import EncodeReport
+
+SETS = ("cranfield", "npl", "cosqa", "medquad")
+CHANGES = (("static", "minilm"), ("minilm", "medical-minilm"))
+WAYS = ("joint", "low-rank", "procrustes")
+DOCUMENTS, QUERIES, WINDOW = 4_000, 250, 64
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+RESULT = Path(__file__).parent / "results" / "upgrade.json"
+
+
+class Table:
+    """An encoder that looks its vectors up, so that the benchmark encodes nothing twice."""
+
+    max_tokens = WINDOW
+
+    def __init__(self, name: str, texts: Sequence[str], X: np.ndarray) -> None:
+        self.fingerprint, self.dim = name, X.shape[1]
+        self._rows = dict(zip(texts, np.ascontiguousarray(X, dtype=np.float32), strict=True))
+        # The canary texts of a collection are in no data set.
+        self._other = np.ones(self.dim, dtype=np.float32)
+
+    def encode(self, items: Any, **_: Any) -> np.ndarray:
+        """Return the kept vectors."""
+        return np.stack([self._rows.get(item, self._other) for item in items])
+
+    def encode_with_report(self, items: Any, **_: Any) -> tuple[np.ndarray, EncodeReport]:
+        """Return the same with an empty report."""
+        return self.encode(items), EncodeReport(items=len(items))
+
+
+def tables(name: str, *, trained: bool) -> tuple[Any, dict[str, Table]]:
+    whole: Any = load_retrieval(name)
+    judged = shrink(whole, documents=DOCUMENTS, queries=QUERIES) if len(whole.corpus) > DOCUMENTS else whole
+    found = encode_judged(judged, ("static", "minilm"), progress=print)
+    texts = [document.content for document in judged.corpus] + list(judged.queries.values())
+    out = {key: Table(key, texts, np.concatenate(pair)) for key, pair in found.vectors.items()}
+    kept = Path(os.environ.get("ORTHANT_CACHE") or ".orthant-cache") / "studies" / f"upgrade-{name}-{len(texts)}.npz"
+    folder = cache_base() / "trainings" / "medical-minilm" / "export"
+    if not trained:
+        return judged, out
+    if kept.exists():
+        with np.load(kept) as file:
+            out["medical-minilm"] = Table("medical-minilm", texts, file["X"])
+    elif folder.is_dir():
+        from orthant.encoders.transformer import TransformerEncoder
+
+        print(f"{name}: encoding {len(texts)} texts by medical-minilm")
+        X = TransformerEncoder.load(folder, max_tokens=WINDOW, threads=1).encode(texts)
+        np.savez(kept, X=X)
+        out["medical-minilm"] = Table("medical-minilm", texts, X)
+    return judged, out
+
+
+def figures(collection: Any, judged: Any) -> np.ndarray:
+    results = collection.search_many(list(judged.queries.values()), k=10, mode="dense", include_text=False)
+    run = {q: {hit.id: hit.score for hit in result} for q, result in zip(judged.queries, results, strict=True)}
+    qrels = {q: judged.qrels[q] for q in judged.judged}
+    return ndcg(run, qrels, k=10).values
+
+
+def told(found: Any, mean: float) -> dict[str, Any]:
+    return {
+        "ndcg@10": round(mean, 4),
+        "gain_recovered": round(found.share, 3),
+        "interval": np.round(found.interval, 3).tolist(),
+    }
+
+
+def study(judged: Any, old: Table, new: Table, way: str) -> dict[str, Any]:
+    texts = [document.content for document in judged.corpus]
+    with tempfile.TemporaryDirectory() as folder, orthant.open(folder, encoder=old) as collection:
+        collection.upsert([document.id for document in judged.corpus], texts=texts)
+        before, former = (
+            figures(collection, judged),
+            collection.search_many(list(judged.queries.values()), mode="dense"),
+        )
+        plan = collection.upgrade(new, using=way, pairs=len(texts) // 2)
+        rehearsed = plan.rehearse(judged.queries, judged.qrels)
+        # Another plan, whose map is learned from a random half: that of the rehearsal saw every judged record.
+        plan = collection.upgrade(new, using=way, pairs=len(texts) // 2)
+        plan.run()
+        undisturbed = bool((figures(collection, judged) == before).all())
+        plan.commit()
+        arms = {}
+        for share in SHARES:
+            plan.run(share)
+            arms[f"{share:.2f}"] = figures(collection, judged)
+        after = arms["1.00"]
+        real = {key: (gain_recovered(values, before, after), float(values.mean())) for key, values in arms.items()}
+        plan.rollback()
+        again = collection.search_many(list(judged.queries.values()), mode="dense")
+        same = [[(h.id, h.score) for h in r] for r in former] == [[(h.id, h.score) for h in r] for r in again]
+    inside = {
+        key: bool(rehearsed.shares[key].interval[0] <= one.share <= rehearsed.shares[key].interval[1])
+        for key, (one, _) in real.items()
+    }
+    ends = min(real["0.00"][1], real["1.00"][1])
+    gain = real["1.00"][0]
+    return {
+        "old": round(float(before.mean()), 4),
+        "new": round(float(after.mean()), 4),
+        "gain_interval": np.round(gain.gain_interval, 4).tolist(),
+        "rehearsal": {key: told(one, rehearsed.means[key]) for key, one in rehearsed.shares.items()},
+        "arms": {key: round(value, 4) for key, value in rehearsed.arms.items()},
+        "action": rehearsed.action,
+        "migration": {key: told(one, mean) for key, (one, mean) in real.items()},
+        "migration_within_rehearsed_interval": inside,
+        "lowest_mixed_state_above_worse_end": round(min(mean for _, mean in real.values()) - ends, 4),
+        "answers_unchanged_before_commit": undisturbed,
+        "answers_equal_after_rollback": same,
+    }
+
+
+def main(names: Sequence[str]) -> None:
+    trained = "--without-trained" not in names
+    out: dict[str, Any] = {}
+    for name in [name for name in names if not name.startswith("--")] or SETS:
+        judged, encoders = tables(name, trained=trained)
+        for old, new in CHANGES:
+            if new not in encoders:
+                continue
+            for way in (*WAYS, "drift") if encoders[old].dim == encoders[new].dim else WAYS:
+                found = study(judged, encoders[old], encoders[new], way)
+                out[f"{name}: {old} to {new}, {way}"] = found
+                line = " ".join(f"{one['gain_recovered']:+.2f}" for one in found["migration"].values())
+                first = found["rehearsal"]["0.00"]
+                rehearsed = f"rehearsed {first['gain_recovered']:+.2f} {first['interval']} {found['action']}"
+                print(f"{name} {old}->{new} {way}: {found['old']} {found['new']} | {line} | {rehearsed}", flush=True)
+    context = {"python": platform.python_version(), "machine": platform.machine(), "seed": 0}
+    RESULT.write_text(json.dumps({"results": out, "context": context}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

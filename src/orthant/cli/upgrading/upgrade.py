@@ -1,0 +1,108 @@
+"""``orthant upgrade``: rehearse, run, commit, roll back or release the replacement of an encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import typer
+
+    from orthant.collection.upgrade.plan import UpgradePlan
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb ``upgrade``.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The application.
+    """
+    import typer
+
+    @app.command("upgrade", help="Replace the encoder of a collection; without an action, show where it stands.")
+    def upgrade(
+        collection: str = typer.Argument(help="The collection's folder."),
+        encoder: str = typer.Argument(None, help="The new encoder; left out, the open upgrade is continued."),
+        using: str = typer.Option("auto", help="auto, joint, low-rank, procrustes, drift, relative or reencode."),
+        old: str = typer.Option(None, help="The stored encoder, where it was not given by name at its making."),
+        rehearse: bool = typer.Option(False, "--rehearse", help="Measure on a sample; changes nothing."),
+        queries: str = typer.Option(None, help="With --rehearse: JSONL with _id and text."),
+        qrels: str = typer.Option(None, help="With --rehearse: TSV of query-id, corpus-id, score, with a header."),
+        pairs: int = typer.Option(5000, min=1, help="Records that are encoded for rehearsal and map."),
+        run: bool = typer.Option(False, "--run", help="Make the new vectors; continues what was interrupted."),
+        share: float = typer.Option(None, help="With --run: share of the records to encode again."),
+        pause: float = typer.Option(0.0, min=0.0, help="With --run: seconds of rest after each batch."),
+        accept: bool = typer.Option(False, "--accept-failed", help="Let failed records go without a new vector."),
+        commit: bool = typer.Option(False, "--commit", help="Search with the new encoder from now on."),
+        rollback: bool = typer.Option(False, "--rollback", help="Go back to the old encoder."),
+        release: bool = typer.Option(False, "--release", help="Drop the old vectors; there is no way back then."),
+        decisions: bool = typer.Option(False, "--decisions", help="Print which way suits whom."),
+        json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    ) -> None:
+        from orthant.cli.output import print_json
+        from orthant.collection.opening import open
+        from orthant.collection.upgrade.words import decision_table
+
+        if decisions:
+            print(decision_table())
+            return
+        chosen = {"rehearse": rehearse, "run": run, "commit": commit, "rollback": rollback, "release": release}
+        action = _action(collection, chosen)
+        with open(collection, encoder=old) as opened:
+            plan = opened.upgrade(encoder, using=using, pairs=pairs)  # type: ignore[arg-type]
+            if accept:
+                plan.accept()
+            if action == "rehearse":
+                found: Any = _rehearsed(plan, queries, qrels)
+            elif action == "run":
+                found = plan.run(share, pause_s=pause, progress=True)
+            else:
+                found = plan.status() if action is None else getattr(plan, action)()
+        if json:
+            print_json({"action": action or "status", **found.to_dict()})
+        elif action == "rehearse":
+            print(found)
+        else:
+            _tell(action, found)
+
+
+def _action(collection: str, chosen: dict[str, bool]) -> str | None:
+    from orthant.errors import InputError, message
+
+    # A writable open would make an empty collection of a misspelt name.
+    if not Path(collection).is_dir():
+        raise InputError(message(f"{collection!r}, which is no folder", "a collection", "check the path"))
+    wanted = [name for name, asked in chosen.items() if asked]
+    if len(wanted) > 1:
+        given = " and ".join(f"--{name}" for name in wanted)
+        raise InputError(message(given, "one of them", "run one after another"))
+    return wanted[0] if wanted else None
+
+
+def _rehearsed(plan: UpgradePlan, queries: str | None, qrels: str | None) -> Any:
+    from orthant.errors import InputError, message
+    from orthant.evaluation.trec import read_qrels, read_queries
+
+    if queries is None:
+        raise InputError(message("--rehearse without queries", "a JSONL file with _id and text", "pass --queries FILE"))
+    return plan.rehearse(read_queries(queries), None if qrels is None else read_qrels(qrels), progress=True)
+
+
+def _tell(action: str | None, found: Any) -> None:
+    if action == "run":
+        print(
+            f"Encoded {found.encoded:,} records and mapped {found.mapped:,} vectors in {found.seconds:.1f} s; "
+            f"{found.remaining:,} have no vector of the new encoder ({found.share:.0%} have)."
+        )
+        for key, why in list(found.failed.items())[:10]:
+            print(f"  failed: {key}: {why}")
+        return
+    print(f"{found.space}: {found.old} to {found.new} by {found.using}: {found.phase}.")
+    if found.phase != "closed":
+        print(f"{found.encoded:,} of {found.records:,} records encoded again, {found.mapped:,} mapped.")
+    for key, why in list(found.failed.items())[:10]:
+        print(f"  failed: {key}: {why}")

@@ -1,0 +1,209 @@
+"""Bringing old vectors to the new space without their texts, and scoring them there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from orthant.errors import DimensionError, InputError, message
+from orthant.kernels.distances import norms
+from orthant.types import FloatArray
+
+__all__ = ["JOINT_WEIGHT", "MAPS", "SpaceBridge", "Using", "fit_bridge"]
+
+Using = Literal["auto", "joint", "low-rank", "procrustes", "drift", "relative", "reencode"]
+
+MAPS = ("joint", "low-rank", "procrustes", "relative", "drift")
+"""Ways that encode no record again, the one that is tried first in front."""
+
+JOINT_WEIGHT = 0.5
+"""Share of the old model's own scores under ``"joint"``; chosen on sets that judge no figure of the documentation."""
+
+_LEAST_PAIRS = 16
+
+
+def _unit(X: FloatArray) -> FloatArray:
+    lengths = norms(X)
+    return np.ascontiguousarray(X / np.where(lengths > 0, lengths, 1.0)[:, None], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class SpaceBridge:
+    """Old vectors as the new encoder's queries see them.
+
+    Attributes
+    ----------
+    map : SpaceMap
+        From old vectors to new ones.
+    weight : float
+        Share of the old model's own scores, 0 for none.
+    scales : tuple of float
+        Spread of mapped and of old scores; the two are divided by it before they are added.
+    """
+
+    map: Any
+    weight: float = 0.0
+    scales: tuple[float, float] = (1.0, 1.0)
+
+    def documents(self, X: FloatArray) -> FloatArray:
+        """Return old vectors as they are stored for the new encoder's queries.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, d_old), float32
+            Old vectors.
+
+        Returns
+        -------
+        ndarray of shape (n, d), float32
+            d is that of the new space, and d_old more where the old model's scores take part.
+        """
+        near = _unit(self.map.transform(X))
+        return near if not self.weight else np.concatenate([near, _unit(X)], axis=1)
+
+    def queries(self, fresh: FloatArray, former: FloatArray | None) -> FloatArray:
+        """Return queries that fit :meth:`documents`.
+
+        Parameters
+        ----------
+        fresh : ndarray of shape (q, d_new), float32
+            By the new encoder.
+        former : ndarray of shape (q, d_old), float32, or None
+            By the old one; None leaves its scores out.
+
+        Returns
+        -------
+        ndarray of shape (q, d), float32
+            Weighted parts.
+        """
+        return weighted_queries(fresh, former, self.weight, self.scales)
+
+
+def weighted_queries(
+    fresh: FloatArray, former: FloatArray | None, weight: float, scales: tuple[float, float]
+) -> FloatArray:
+    """Return queries of two encoders as one, so that a product is a weighted sum of the two cosines.
+
+    Parameters
+    ----------
+    fresh : ndarray of shape (q, d_new), float32
+        By the new encoder.
+    former : ndarray of shape (q, d_old), float32, or None
+        By the old one.
+    weight : float
+        Share of the old encoder's scores.
+    scales : tuple of float
+        What either score is divided by.
+
+    Returns
+    -------
+    ndarray of shape (q, d_new + d_old), float32
+        The two parts; ``fresh`` as it is without a weight or a second part.
+    """
+    if not weight or former is None:
+        return fresh
+    parts = [_unit(fresh) * ((1 - weight) / scales[0]), _unit(former) * (weight / scales[1])]
+    return np.ascontiguousarray(np.concatenate(parts, axis=1), dtype=np.float32)
+
+
+def fit_bridge(
+    using: str, old: FloatArray, new: FloatArray, *, source: str | None = None, target: str | None = None
+) -> SpaceBridge:
+    """Learn how old vectors lie in the new space, from texts encoded by both.
+
+    Parameters
+    ----------
+    using : {"joint", "low-rank", "procrustes", "relative", "drift"}
+        The way.
+    old : ndarray of shape (n, d_old), float32
+        Old vectors of some records.
+    new : ndarray of shape (n, d_new), float32
+        The same records by the new encoder.
+    source, target : str, optional
+        Fingerprints of the encoders.
+
+    Returns
+    -------
+    SpaceBridge
+        A fitted one.
+
+    Raises
+    ------
+    InputError
+        Fewer than 16 pairs.
+    DimensionError
+        ``"drift"`` between spaces of different width.
+    """
+    if len(old) < _LEAST_PAIRS:
+        raise InputError(
+            message(
+                f"{len(old)} records with text and vector to learn a map from",
+                f"at least {_LEAST_PAIRS}, better some thousands",
+                "use using='reencode', which needs none",
+            )
+        )
+    if using == "drift" and old.shape[1] != new.shape[1]:
+        raise DimensionError(
+            message(
+                f"using='drift' from {old.shape[1]} to {new.shape[1]} values",
+                "a newer state of the same model, of the same width",
+                "use 'joint', 'low-rank' or 'procrustes'",
+            )
+        )
+    fitted = make_map(using, source=source, target=target).fit(old, new)
+    if using != "joint":
+        return SpaceBridge(fitted)
+    # How far scores spread, by what pairs of different records score.
+    near, unit_new, unit_old = _unit(fitted.transform(old)), _unit(new), _unit(old)
+    shift = len(old) // 2
+    mapped = np.einsum("ij,ij->i", unit_new, np.roll(near, shift, axis=0)).std()
+    own = np.einsum("ij,ij->i", unit_old, np.roll(unit_old, shift, axis=0)).std()
+    return SpaceBridge(fitted, JOINT_WEIGHT, (max(float(mapped), 1e-6), max(float(own), 1e-6)))
+
+
+def make_map(using: str, *, source: str | None = None, target: str | None = None) -> Any:
+    """Return the unfitted map of a way.
+
+    Parameters
+    ----------
+    using : str
+        One of ``MAPS``.
+    source, target : str, optional
+        Fingerprints of the encoders.
+
+    Returns
+    -------
+    SpaceMap
+        From old vectors to new ones.
+    """
+    from orthant import transforms
+
+    ends: dict[str, Any] = {"source": source, "target": target}
+    if using == "procrustes":
+        return transforms.Procrustes(**ends)
+    if using == "drift":
+        return transforms.DriftCompensator(**ends)
+    if using == "relative":
+        return transforms.RelativeRepresentation(space="target", center=True, **ends)
+    return transforms.LowRankMap(**ends)
+
+
+def load_map(using: str, folder: Path) -> Any:
+    """Read the map of a way back.
+
+    Parameters
+    ----------
+    using : str
+        The way.
+    folder : Path
+        What its ``save`` wrote.
+
+    Returns
+    -------
+    SpaceMap
+        A fitted one.
+    """
+    return type(make_map(using)).load(folder)

@@ -1,0 +1,106 @@
+"""What a collection offers for replacing an encoder: the method delegates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orthant.collection.space_encoders import is_sparse, load
+from orthant.collection.spaces import require_dense
+from orthant.errors import InputError, NotFoundError, message
+from orthant.validate import check_choice, check_count
+
+if TYPE_CHECKING:
+    from orthant.collection.space_encoders import SpaceEncoders
+    from orthant.collection.storage.store import Store
+    from orthant.collection.upgrade.maps import Using
+    from orthant.collection.upgrade.plan import UpgradePlan
+    from orthant.types import Encoder
+
+__all__ = ["UpgradeMethods"]
+
+_WAYS = ("auto", "joint", "low-rank", "procrustes", "drift", "relative", "reencode")
+
+
+class UpgradeMethods:
+    """The part of a collection that replaces encoders; see :class:`Collection`."""
+
+    _store: Store
+    _encoders: SpaceEncoders
+
+    def upgrade(
+        self,
+        encoder: str | Encoder | Any | None = None,
+        *,
+        using: Using = "auto",
+        space: str = "default",
+        pairs: int = 5000,
+        seed: int = 0,
+    ) -> UpgradePlan:
+        """Plan the replacement of a space's encoder; nothing changes before ``plan.run``, no answer before ``commit``.
+
+        Parameters
+        ----------
+        encoder : str, Encoder or sentence-transformers model, optional
+            The new one. Left out, the upgrade that is open is continued, if its encoder was given by name.
+        using : {"auto", "joint", "low-rank", "procrustes", "drift", "relative", "reencode"}, default "auto"
+            How records are found that are not encoded again: by old vectors mapped to the new space (``"low-rank"``,
+            ``"procrustes"``, ``"drift"`` or ``"relative"``), by these and the old model's own scores (``"joint"``,
+            which asks both models at each search), or not at all (``"reencode"``: all are encoded before the cut-over).
+            ``"auto"`` takes the one whose vectors find most of the new model's neighbours on a sample.
+        space : str, default "default"
+            The space.
+        pairs : int, default 5000
+            Records that are encoded for rehearsal and map. Too few spoil the map, more cost time.
+        seed : int, default 0
+            Of the sample.
+
+        Returns
+        -------
+        UpgradePlan
+            With ``rehearse``, ``run``, ``commit``, ``rollback`` and ``release``.
+
+        Raises
+        ------
+        InputError
+            Another upgrade is open, the encoder is the space's own, or a sparse one.
+        NotFoundError
+            No such space, or none to continue.
+        """
+        from orthant.collection.upgrade.plan import UpgradePlan
+
+        check_choice(using, _WAYS, name="using")
+        check_count(pairs, name="pairs", minimum=1)
+        now = self._store.refreshed()
+        state = now.upgrade
+        if encoder is None:
+            if not state:
+                raise NotFoundError(message("no encoder, and no open upgrade", "either", "pass the new encoder"))
+            if state.encoder is None:
+                given = f"an open upgrade to {state.fingerprint}, which has no name"
+                raise InputError(message(given, "the encoder itself", "pass it to upgrade()"))
+            encoder, space = state.encoder, state.space
+        loaded, loadable = load(encoder)
+        if is_sparse(loaded):
+            raise InputError(message("a sparse encoder", "one of vectors", "add_space() holds weighted terms"))
+        if state:
+            if state.fingerprint != loaded.fingerprint or state.space != space or using not in ("auto", state.using):
+                raise InputError(
+                    message(
+                        f"a second upgrade while that of space {state.space!r} to {state.fingerprint} by "
+                        f"{state.using!r} is open",
+                        "one at a time",
+                        "continue that one, or end it with release() or rollback()",
+                    )
+                )
+            if self._encoders.given(state.fresh) is None:
+                self._encoders.adopt(state.fresh, loaded, loadable=loadable)
+        elif space not in now.spaces:
+            raise NotFoundError(message(f"space {space!r}", f"one of: {', '.join(now.spaces)}", "check the name"))
+        elif now.spaces[space].definition.kind == "tokens":
+            require_dense(now.spaces[space].definition)
+        elif now.spaces[space].definition.fingerprint == loaded.fingerprint:
+            raise InputError(message("the encoder that the space has", "another one", "there is nothing to upgrade"))
+        elif now.spaces[space].definition.fingerprint is None and using not in ("auto", "reencode"):
+            given = f"using={using!r} for vectors that no encoder made"
+            raise InputError(message(given, "'reencode'", "nothing says how queries of the old space are made"))
+        return UpgradePlan(self, loaded, loadable, using=using, space=space, pairs=pairs, seed=seed)  # type: ignore[arg-type]

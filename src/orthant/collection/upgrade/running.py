@@ -1,0 +1,284 @@
+"""Encoding a collection's records by the new encoder, batch by batch, while it is searched and written to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from orthant.collection.storage import tables
+from orthant.collection.storage.generation import Generation
+from orthant.collection.storage.store import Store
+from orthant.collection.upgrade.cutover import fill, note
+from orthant.collection.upgrade.maps import SpaceBridge
+from orthant.collection.upgrade.state import UpgradeState
+from orthant.errors import DimensionError, NonFiniteError, OrthantError, message
+from orthant.kernels import bitmaps
+from orthant.types import FloatArray, IdArray
+
+__all__ = ["RunReport", "encode_rest", "fill_mapped", "remaining"]
+
+_MAPPED_ROWS = 8192
+_PASSES = np.uint64(16)
+_SCATTER = np.uint64(2_654_435_761)
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a call of ``run`` did.
+
+    Attributes
+    ----------
+    encoded : int
+        Records encoded by this call.
+    mapped : int
+        Old vectors brought to the new space by this call.
+    remaining : int
+        Records with a text that the new encoder has not encoded yet.
+    share : float
+        Of all records with a text or an old vector, those that it has encoded.
+    failed : dict of str to str
+        Records that cannot be encoded, by id, with the reason; the next call tries them again.
+    seconds : float
+        Wall-clock time, pauses included.
+    """
+
+    encoded: int
+    mapped: int
+    remaining: int
+    share: float
+    failed: dict[str, str]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain, JSON-ready values.
+
+        Returns
+        -------
+        dict
+            One key per attribute.
+        """
+        return asdict(self)
+
+
+def remaining(generation: Generation, state: UpgradeState) -> IdArray:
+    """Return the rows that have no vector of the new encoder.
+
+    Parameters
+    ----------
+    generation : Generation
+        The current one.
+    state : UpgradeState
+        The open upgrade.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        Ascending; records without a text among them.
+    """
+    held = bitmaps.resize(generation.spaces[state.fresh].rows_bitmap(), len(generation.live))
+    return bitmaps.to_rows(generation.live & ~held)
+
+
+def fill_mapped(store: Store, state: UpgradeState, bridge: SpaceBridge) -> int:
+    """Bring every old vector that is not there yet to the new space.
+
+    Parameters
+    ----------
+    store : Store
+        The writer.
+    state : UpgradeState
+        The open upgrade, with a mapped space.
+    bridge : SpaceBridge
+        The map.
+
+    Returns
+    -------
+    int
+        Vectors written.
+    """
+    name, count = state.mapped or "", 0
+    while True:
+        with store.writer() as now:
+            older, mapped = now.spaces[state.former], now.spaces[name]
+            words = len(now.live)
+            due = now.live & bitmaps.resize(older.rows_bitmap(), words) & ~bitmaps.resize(mapped.rows_bitmap(), words)
+            rows = bitmaps.to_rows(due)[:_MAPPED_ROWS]
+            if not len(rows):
+                return count
+            _, X = older.vectors_of(rows)
+            count += fill(store, name, rows, bridge.documents(X))
+
+
+def encode_rest(
+    store: Store,
+    encoder: Any,
+    *,
+    share: float,
+    batch_size: int,
+    pause_s: float,
+    advance: Callable[[float], None],
+) -> tuple[int, dict[str, str]]:
+    """Encode records until a share of all has a vector of the new encoder.
+
+    Parameters
+    ----------
+    store : Store
+        The writer; free for other calls between two batches.
+    encoder : Encoder
+        The new one.
+    share : float
+        From 0 to 1.
+    batch_size : int
+        Records per commit.
+    pause_s : float
+        Seconds of rest after each.
+    advance : callable of float
+        Told how many further records are done.
+
+    Returns
+    -------
+    encoded : int
+        Records encoded.
+    failed : dict of str to str
+        Records that were tried in vain.
+    """
+    encoded = 0
+    failed: dict[str, str] = {}
+    tried: set[int] = set()
+    while True:
+        now = store.refreshed()
+        state = now.upgrade
+        left = remaining(now, state)
+        wanted = int(np.ceil(share * now.count)) - (now.count - len(left))
+        rows = left[[row not in tried for row in left.tolist()]] if tried else left
+        rows = _scattered(rows)[: max(0, min(batch_size, wanted))]
+        if not len(rows):
+            break
+        tried |= set(rows.tolist())
+        good, X, bad = _encoded(store, encoder, now, state.fresh, rows)
+        failed |= _losing(store, now, state, bad)
+        encoded += fill(store, state.fresh, good, X)
+        advance(len(rows))
+        if pause_s:
+            time.sleep(pause_s)
+    with store.writer() as now:
+        state = now.upgrade
+        # What was deleted, or has a vector now, has not failed.
+        known = {key: why for key, why in dict(state.failed).items() if key in _ids_left(store, now, state)} | failed
+        if tuple(sorted(known.items())) != state.failed:
+            note(store, replace(state, failed=tuple(sorted(known.items()))))
+    return encoded, failed
+
+
+def _scattered(rows: IdArray) -> IdArray:
+    """Return the rows of the first of sixteen passes that has any left, ascending.
+
+    Neighbouring records are often of one kind, and a collection in which one kind only was encoded again ranks worse
+    than one in which a random part was. Rows must ascend within a segment, so a pass costs a segment.
+    """
+    passes = (rows.astype(np.uint64) * _SCATTER >> np.uint64(32)) % _PASSES
+    return rows[passes == passes.min()] if len(rows) else rows
+
+
+def _losing(store: Store, now: Generation, state: UpgradeState, bad: dict[str, str]) -> dict[str, str]:
+    """Keep the failures that lose something: records that the old vectors find, and that no mapped vector will."""
+    if not bad:
+        return {}
+    with store.database.reading() as connection:
+        rows = tables.find_rows(connection, store.database, list(bad))
+        found = tables.fetch_records(connection, store.database, rows.tolist())
+    held = now.spaces[state.former].vectors_of(rows)[0].tolist()
+    textless = state.mapped is not None
+    out = {}
+    for row, has in zip(rows.tolist(), held, strict=True):
+        if row in found and has and not (textless and not found[row][1]):
+            out[found[row][0]] = bad[found[row][0]]
+    return out
+
+
+def _ids_left(store: Store, now: Generation, state: UpgradeState) -> set[str]:
+    if not state.failed:
+        return set()
+    rows = remaining(now, state).tolist()
+    with store.database.reading() as connection:
+        return {key for key, _, _ in tables.fetch_records(connection, store.database, rows).values()}
+
+
+def _encoded(
+    store: Store, encoder: Any, now: Generation, space: str, rows: IdArray
+) -> tuple[IdArray, FloatArray, dict[str, str]]:
+    """Encode one batch; where it fails, its records one by one, so that one bad text costs only itself."""
+    definition = now.spaces[space].definition
+    with store.database.reading() as connection:
+        found = tables.fetch_records(connection, store.database, rows.tolist())
+    # A record that was deleted meanwhile is no failure.
+    rows = np.array([row for row in rows.tolist() if row in found], dtype=np.int64)
+    with_text = np.array([bool(found[row][1]) for row in rows.tolist()], dtype=bool)
+    bad = {found[row][0]: "it has no text" for row in rows[~with_text].tolist()}
+    rows = rows[with_text]
+    good, parts = [], []
+    for part, X, error in _attempts(encoder, rows, [found[row][1] for row in rows.tolist()], definition):
+        if error is not None:
+            bad[found[int(part[0])][0]] = error
+            continue
+        # A text without a known token has no direction.
+        nonzero = X.any(axis=1) | (definition.metric != "cosine")
+        bad |= {found[row][0]: "the encoder gives it no direction" for row in part[~nonzero].tolist()}
+        good.append(part[nonzero])
+        parts.append(X[nonzero])
+    if not good:
+        return np.zeros(0, np.int64), np.zeros((0, definition.dim), np.float32), bad
+    return np.concatenate(good), np.concatenate(parts), bad
+
+
+def _attempts(
+    encoder: Any, rows: IdArray, texts: list[Any], definition: Any
+) -> Iterator[tuple[IdArray, FloatArray, str | None]]:
+    if not len(rows):
+        return
+    try:
+        yield rows, checked(encoder.encode(texts, role="document"), len(rows), definition.dim), None
+        return
+    except (OrthantError, ValueError, RuntimeError, OSError) as error:
+        if len(rows) == 1:
+            yield rows, np.zeros((0, definition.dim), np.float32), f"{type(error).__name__}: {error}"
+            return
+    middle = len(rows) // 2
+    yield from _attempts(encoder, rows[:middle], texts[:middle], definition)
+    yield from _attempts(encoder, rows[middle:], texts[middle:], definition)
+
+
+def checked(X: Any, count: int, dim: int) -> FloatArray:
+    """Return what an encoder gave, or say what is wrong with it.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, dim)
+        Its result.
+    count : int
+        Texts it was given.
+    dim : int
+        Values per vector.
+
+    Returns
+    -------
+    ndarray of shape (count, dim), float32
+        Finite.
+
+    Raises
+    ------
+    DimensionError
+        Another shape.
+    NonFiniteError
+        NaN or infinity.
+    """
+    X = np.ascontiguousarray(X, dtype=np.float32)
+    if X.shape != (count, dim):
+        raise DimensionError(message(f"an encoder result of shape {X.shape}", f"{(count, dim)}", "mend the encoder"))
+    if not np.isfinite(X).all():
+        raise NonFiniteError(message("NaN or infinity from the encoder", "finite vectors", "mend the encoder"))
+    return X

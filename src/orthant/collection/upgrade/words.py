@@ -1,0 +1,109 @@
+"""What the figures of a rehearsal mean, and which way suits whom: the same words in the tool and in its guide."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orthant.collection.upgrade.rehearsal import Rehearsal
+
+__all__ = ["DECISIONS", "decision_table", "verdict"]
+
+DECISIONS = (
+    (
+        "the new model is another one, texts are stored, and both models can be asked",
+        "joint",
+        "old vectors mapped to the new space and the old model's own scores, half and half; re-encode later, or never",
+    ),
+    (
+        "the same, but the old model will not be there any longer",
+        "low-rank",
+        "old vectors mapped to the new space by a regression on up to 5,000 texts that both encoded",
+    ),
+    (
+        "few texts (hundreds) can be encoded by both",
+        "procrustes",
+        "a rotation, which a few hundred pairs suffice for; recovers less",
+    ),
+    (
+        "one model that was trained a little further",
+        "drift",
+        "the mean movement is taken off; look at the explained share of the compatibility report first",
+    ),
+    (
+        "models that share nothing but a list of anchor texts",
+        "relative",
+        "cosines to the anchors; the coarsest, seldom better than the regression on the same pairs",
+    ),
+    (
+        "the rehearsal finds no gain at 0 %, or everything can be encoded in reasonable time",
+        "reencode",
+        "every text is encoded again beside the searches; the old space answers until the cut-over",
+    ),
+    (
+        "black boxes on both sides, and judged queries",
+        "an adapter",
+        "a residual adapter learned from query and document pairs changes queries only; it is no upgrade",
+    ),
+    (
+        "you train the models yourself, on fixed classes",
+        "fixed prototypes",
+        "stationary heads keep successive models comparable, so that nothing has to be mapped",
+    ),
+)
+"""Situation, way, and what it does; the first that fits."""
+
+
+def decision_table() -> str:
+    """Return the table of ways as Markdown.
+
+    Returns
+    -------
+    str
+        One row per situation.
+    """
+    rows = [f"| {when} | `{way}` | {what} |" for when, way, what in DECISIONS]
+    return "\n".join(["| when | way | what it does |", "|---|---|---|", *rows])
+
+
+def verdict(found: Rehearsal) -> tuple[str, str]:
+    """Return what to do, and why, by a rehearsal's figures.
+
+    Parameters
+    ----------
+    found : Rehearsal
+        With its arms and shares.
+
+    Returns
+    -------
+    action : str
+        ``"do"``, ``"reencode"`` or ``"don't"``.
+    reason : str
+        One or two sentences.
+    """
+    gain = found.shares["1.00"]
+    low, high = gain.gain_interval
+    judged = found.metric.startswith("ndcg")
+    if judged and low <= 0:
+        return "don't", (
+            f"The new model is no better than the old one on these queries beyond doubt: {gain.gain:+.4f} "
+            f"{found.metric}, interval {low:+.4f} to {high:+.4f}. Ask more queries, or keep the old model."
+        )
+    told = (
+        ""
+        if judged
+        else (" Without judgements this says how near the new model's own neighbours are, not whether they are better.")
+    )
+    at = found.shares["0.00"]
+    if found.using == "reencode":
+        return "do", f"Encoding everything again gains {gain.gain:+.4f} {found.metric}.{told}"
+    if at.interval[0] <= 0:
+        first = next((share for share, one in found.shares.items() if one.interval[0] > 0), "1.00")
+        return "reencode", (
+            f"Mapped vectors recover {at.share:.2f} of the gain (interval {at.interval[0]:.2f} to "
+            f"{at.interval[1]:.2f}): nothing beyond doubt. From {float(first):.0%} encoded again it is worth it.{told}"
+        )
+    return "do", (
+        f"Mapped vectors recover {at.share:.2f} of the gain with no record encoded again (interval "
+        f"{at.interval[0]:.2f} to {at.interval[1]:.2f}).{told}"
+    )

@@ -1,0 +1,58 @@
+"""``orthant upgrade`` from rehearsal to release."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from collection.fakes import FakeEncoder
+from collection.upgrade.encoders import Newer, texts
+from orthant.collection.collection import Collection
+from orthant.encoders import registry
+
+
+@pytest.fixture
+def named(tmp_path, monkeypatch):
+    """A collection of a named encoder, and another that can be named."""
+    for name, make in (("yesterday", FakeEncoder), ("today", Newer)):
+        monkeypatch.setitem(registry._BUILT_IN, name, make)
+    path = tmp_path / "c"
+    with Collection(path, encoder="yesterday") as collection:
+        collection.upsert([f"r{i}" for i in range(200)], texts=texts(200))
+    return path
+
+
+def test_an_upgrade_from_rehearsal_to_release(run, named, tmp_path):
+    queries = tmp_path / "queries.jsonl"
+    asked = [{"_id": f"q{i}", "text": text} for i, text in enumerate(texts(30, seed=1))]
+    queries.write_text("".join(json.dumps(one) + "\n" for one in asked))
+    found = run("upgrade", named, "today", "--rehearse", "--queries", queries, "--json").json
+    assert (found["action"], found["metric"]) == ("do", "overlap@10")
+    assert sorted(found["shares"]) == ["0.00", "0.25", "0.50", "0.75", "1.00"]
+    ran = run("upgrade", named, "today", "--using", "low-rank", "--run", "--share", "0.5", "--json").json
+    assert (ran["encoded"], ran["mapped"]) == (100, 200)
+    assert run("upgrade", named, "--json").json["phase"] == "running"
+    assert "committed" in run("upgrade", named, "--commit").out
+    assert run("search", named, "word1 word2", "--mode", "dense", "--json").code == 0
+    assert run("upgrade", named, "--run", "--share", "1", "--json").json["share"] == 1.0
+    assert "closed" in run("upgrade", named, "--release").out
+    with Collection(named, read_only=True) as collection:
+        assert collection.spaces["default"].encoder == "today"
+        assert np.isfinite(collection.search("word1", mode="dense")[0].score)
+
+
+def test_mistakes_are_one_paragraph(refused, named, tmp_path):
+    refused("upgrade", tmp_path / "absent", "today", says=["no folder"])
+    refused("upgrade", named, says=["no open upgrade"])
+    refused("upgrade", named, "today", "--run", "--commit", says=["one of them"])
+    refused("upgrade", named, "today", "--rehearse", says=["--queries"])
+    refused("upgrade", named, "yesterday", "--run", says=["the encoder that the space has"])
+
+
+def test_the_table_of_decisions_is_that_of_the_guide(run):
+    from pathlib import Path
+
+    guide = (Path(__file__).parents[2] / "docs" / "guide" / "36-replacing-an-encoder.md").read_text()
+    assert run("upgrade", "anywhere", "--decisions").out.strip() in guide
