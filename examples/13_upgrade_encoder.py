@@ -65,26 +65,28 @@ def main() -> None:
     """Go through the whole upgrade."""
     texts = passages()
     queries, judgements = questions(texts)
-    with tempfile.TemporaryDirectory() as folder:
-        with orthant.open(Path(folder) / "reference", encoder=HashedWords()) as reference:
-            reference.upsert(list(texts), texts=list(texts.values()))
-            before = reference.search("what a generator yields", mode="dense").ids
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        orthant.open(Path(folder) / "reference", encoder=HashedWords()) as reference,
+    ):
+        reference.upsert(list(texts), texts=list(texts.values()))
+        before = reference.search("what a generator yields", mode="dense").ids
 
-            plan = reference.upgrade("static", using="reencode")
-            rehearsed = plan.rehearse(queries, judgements)
-            print(rehearsed)
+        plan = reference.upgrade("static", using="reencode")
+        rehearsed = plan.rehearse(queries, judgements)
+        print(rehearsed)
 
-            report = plan.run(0.5)
-            print(f"half way: {report.share:.0%} encoded again")
-            same = reference.search("what a generator yields", mode="dense").ids == before
-            print(f"answers are the old ones until the commit: {same}")
-            plan.run()
-            print(f"committed: {plan.commit().phase}, {reference.spaces['default'].fingerprint[:12]}...")
-            print("now:", reference.search("what a generator yields", mode="dense", k=3).ids)
+        report = plan.run(0.5)
+        print(f"half way: {report.share:.0%} encoded again")
+        same = reference.search("what a generator yields", mode="dense").ids == before
+        print(f"answers are the old ones until the commit: {same}")
+        plan.run()
+        print(f"committed: {plan.commit().phase}, {reference.spaces['default'].fingerprint[:12]}...")
+        print("now:", reference.search("what a generator yields", mode="dense", k=3).ids)
 
-            plan.rollback()
-            same = reference.search("what a generator yields", mode="dense").ids == before
-            print(f"answers after the rollback are those from before: {same}")
+        plan.rollback()
+        same = reference.search("what a generator yields", mode="dense").ids == before
+        print(f"answers after the rollback are those from before: {same}")
 
 
 if __name__ == "__main__":

@@ -400,8 +400,8 @@ class UpgradePlan:
         Returns
         -------
         UpgradeStatus
-            Its phase is ``"closed"``. Records written since the cut-over while the old encoder was not at hand are
-            encoded by it now, where it is; else they have no vector.
+            Its phase is ``"closed"``. Records written since the cut-over while the old encoder was not at hand have no
+            vector of it, and are found by their words only until they are written again.
         """
         with self._store.writer():
             state = self._open()
