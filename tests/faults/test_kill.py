@@ -53,7 +53,7 @@ def _kills(tmp_path: Path, count: int, seed: int) -> None:
     path, model = tmp_path / "c", {}
     acknowledged = 0
     for i in range(count):
-        dying = int(rng.integers(3, 160)) if i % 2 else 0
+        dying = int(rng.integers(3, 240)) if i % 2 else 0
         lines = _run_and_kill(path, seed=seed * 1000 + i, dying=dying, after_s=float(rng.uniform(0.01, 0.4)))
         acknowledged += lines.count("done")
         allowed = _replayed(lines, model)
