@@ -29,6 +29,7 @@ __all__ = [
 
 ARTIFACT_FORMAT = 1
 ARTIFACT_CLASSES = {
+    "encoder.records": "orthant.encoders.records.encoder.RecordEncoder",
     "encoder.static": "orthant.encoders.static.StaticEncoder",
     "quantization.itq": "orthant.quantization.binary.signs.ITQ",
     "quantization.lvq": "orthant.quantization.lvq.LVQ",
@@ -39,6 +40,7 @@ ARTIFACT_CLASSES = {
     "quantization.sign_codes": "orthant.quantization.binary.signs.SignCodes",
     "quantization.sq8": "orthant.quantization.scalar.SQ8",
     "transform.drift": "orthant.transforms.alignment.drift.DriftCompensator",
+    "transform.fixed_dimensional": "orthant.transforms.fixed_dimensional.FixedDimensionalEncoding",
     "transform.gap_alignment": "orthant.transforms.alignment.gap.GapAlignment",
     "transform.leanvec": "orthant.transforms.leanvec.LeanVec",
     "transform.low_rank_map": "orthant.transforms.alignment.low_rank.LowRankMap",

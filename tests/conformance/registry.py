@@ -18,15 +18,19 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import numpy as np
+
 from conformance import reference
 from encoders.api.stand_in import Server
 from encoders.tiny_models import FakeSentenceTransformer, write_tiny_bert
 from orthant.encoders.api.encoder import ApiEncoder
 from orthant.encoders.callable import CallableEncoder
+from orthant.encoders.records.encoder import RecordEncoder
 from orthant.encoders.sentence_transformers import SentenceTransformerEncoder
 from orthant.encoders.static import StaticEncoder
 from orthant.encoders.transformer import TransformerEncoder
-from orthant.index import Flat, Graph
+from orthant.errors import InputError
+from orthant.index import Flat, Graph, MultiVector
 from orthant.kernels.warmup import wait
 from orthant.quantization import (
     ITQ,
@@ -48,6 +52,8 @@ from orthant.transforms import (
     Reduction,
     RelativeRepresentation,
 )
+from orthant.types import Ragged
+from orthant.validate import as_vectors
 
 TEXTS = tuple(
     f"{who} {what} the {thing} number {i}"
@@ -129,6 +135,13 @@ register_encoder("sentence-transformer", lambda: SentenceTransformerEncoder(Fake
 register_encoder(
     "callable", lambda: CallableEncoder(lambda t: [[len(x), len(set(x)), 1] for x in t], dim=3, name="x"), texts=False
 )
+register_encoder("records", lambda: RecordEncoder(512))
+register_encoder(
+    "records-nested",
+    lambda: RecordEncoder(300, structure="householder", arrays="sequence"),
+    items=[{"n": i, "t": {"words": ["x"] * (i % 3), "x": f"text {i}"}} for i in range(40)],
+    texts=False,
+)
 EXEMPT["Model2VecEncoder"] = "wraps an object of an optional package; tested in tests/encoders/test_registry.py"
 register_encoder("reference-hashing", reference.HashingEncoder)
 register_transform("reference-centering", lambda dim: reference.Centering())
@@ -199,3 +212,28 @@ def _api_server() -> Server:
 
 register_encoder("api", lambda: ApiEncoder("openai", "stand-in", url=_api_server().url))
 register_encoder("api-cached", lambda: ApiEncoder("cohere", "m", url=_api_server().url, cache=mkdtemp()))
+
+
+class OneTokenEach(MultiVector):
+    """Sets of one vector, whose MaxSim is a dot product: what the battery knows how to judge."""
+
+    def __init__(self, dim: int, metric: str = "dot", **settings: Any) -> None:
+        if metric != "dot":
+            raise InputError(f"Got metric {metric!r}; expected 'dot'. Use it.")
+        super().__init__(dim, **settings)
+
+    def add(self, X: Any, ids: Any = None) -> Any:
+        return super().add(_singles(X, self.dim), ids)
+
+    def search(self, Q: Any, k: int = 10, **settings: Any) -> Any:
+        return super().search(_singles(Q, self.dim, single=True), k, **settings)
+
+
+def _singles(X: Any, dim: int, **how: Any) -> Ragged:
+    values = as_vectors(X, dim=dim, **how)
+    return Ragged(values, np.arange(len(values) + 1))
+
+
+register_index("multivector", OneTokenEach, metrics=("dot",))
+EXEMPT["MultiVector"] = "takes sets of vectors; joins the battery with sets of one, as OneTokenEach"
+EXEMPT["FixedDimensionalEncoding"] = "takes sets of vectors; tested in tests/transforms/test_fixed_dimensional.py"

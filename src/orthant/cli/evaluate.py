@@ -17,6 +17,8 @@ __all__ = ["CollectionSearcher", "eval_command", "register"]
 
 _BATCH = 4096
 _QUERIES = 256
+_GENERATED = "generated-"
+_GENERATED_DOCUMENTS = 2_000
 
 
 @dataclass
@@ -113,7 +115,8 @@ def eval_command(
     encoder : str or None
         Encoder of the collection; None is enough for ``mode="lexical"``.
     mode : str
-        ``"dense"``, ``"lexical"`` or ``"hybrid"``.
+        ``"dense"``, ``"lexical"``, ``"hybrid"``, or ``"multi-vector"``: the best match of every vector of the query,
+        exactly, without a collection.
     metrics : sequence of str
         Such as ``"ndcg@10"``.
     depth : int, default 100
@@ -135,12 +138,14 @@ def eval_command(
     from orthant.evaluation.retrieval import evaluate
     from orthant.validate import check_choice, check_count
 
-    check_choice(mode, ("dense", "lexical", "hybrid"), name="--mode")
+    check_choice(mode, ("dense", "lexical", "hybrid", "multi-vector"), name="--mode")
     check_count(depth, name="--depth")
     if mode != "lexical" and encoder is None:
         raise InputError(
             message(f"--mode {mode} without an encoder", "--encoder", "add --encoder static, or use --mode lexical")
         )
+    if mode == "multi-vector":
+        return _multi_vector(judged, str(encoder), metrics, depth)
     chosen = dict(settings or {})
     if mode == "hybrid":
         chosen.setdefault("depth", max(DEFAULT_DEPTH, depth))
@@ -163,7 +168,23 @@ def eval_command(
             )
 
 
-def _read(data: str | None, corpus: str | None, queries: str | None, qrels: str | None) -> RetrievalSet:
+def _multi_vector(judged: RetrievalSet, encoder: str, metrics: Sequence[str], depth: int) -> RetrievalReport:
+    """Search by the tokens of a model that has them, or by the words of any other encoder, each encoded alone."""
+    from orthant.encoders.registry import load_encoder
+    from orthant.evaluation.limit import MultiVectorSearcher, WordVectors
+    from orthant.evaluation.retrieval import evaluate
+
+    loaded: Any = load_encoder(encoder)
+    corpus = {d.id: d.content for d in judged.corpus}
+    target = MultiVectorSearcher(loaded if hasattr(loaded, "encode_tokens") else WordVectors(loaded), corpus)
+    return evaluate(
+        target, queries=judged.queries, qrels=judged.qrels, corpus=corpus, metrics=list(metrics), depth=depth
+    )
+
+
+def _read(
+    data: str | None, corpus: str | None, queries: str | None, qrels: str | None, part: str | None = None
+) -> RetrievalSet:
     from orthant.datasets.kinds import Document, RetrievalSet
     from orthant.datasets.registry import load_retrieval
     from orthant.errors import InputError, message
@@ -171,7 +192,13 @@ def _read(data: str | None, corpus: str | None, queries: str | None, qrels: str 
 
     files = (corpus, queries, qrels)
     if data is not None and not any(files):
-        return load_retrieval(data)
+        if data == "limit" and (part or "").startswith(_GENERATED):
+            from orthant.evaluation.limit import generate
+
+            return generate(pattern=str(part).removeprefix(_GENERATED), n_docs=_GENERATED_DOCUMENTS)  # type: ignore[arg-type]
+        return load_retrieval(data, part=part)
+    if part is not None:
+        raise InputError(message("--part without --data", "a named data set that has parts", "leave --part out"))
     if data is not None or corpus is None or queries is None or qrels is None:
         raise InputError(
             message(
@@ -197,13 +224,16 @@ def register(app: typer.Typer) -> None:
     @app.command("eval", help="Measure retrieval quality on judged data, without network.")
     def eval_(
         data: str = typer.Option(None, help="A named data set under ORTHANT_DATA, such as cranfield."),
+        part: str = typer.Option(
+            None, help="Part of the data set; for limit: small, full, generated-dense, -random, -cycle or -disjoint."
+        ),
         corpus: str = typer.Option(None, help="corpus.jsonl (_id, title, text), plain or gzipped."),
         queries: str = typer.Option(None, help="queries.jsonl (_id, text), plain or gzipped."),
         qrels: str = typer.Option(None, help="qrels.tsv (query-id, corpus-id, score), plain or gzipped."),
         encoder: str = typer.Option(
             None, help="static, minilm, minilm-int8 or a folder; needed unless --mode lexical."
         ),
-        mode: str = typer.Option("hybrid", help="dense, lexical or hybrid."),
+        mode: str = typer.Option("hybrid", help="dense, lexical, hybrid or multi-vector (MaxSim)."),
         dense_weight: float = typer.Option(None, help="Weight of the dense leg in hybrid search; default 0.4."),
         fusion: str = typer.Option(None, help="minmax (default) or rrf."),
         metric: list[str] = typer.Option(
@@ -216,10 +246,12 @@ def register(app: typer.Typer) -> None:
         from orthant.datasets.registry import data_hash
 
         settings = fusion_settings(dense_weight, fusion)
-        judged = _read(data, corpus, queries, qrels)
+        judged = _read(data, corpus, queries, qrels, part)
         report = eval_command(judged, encoder=encoder, mode=mode, metrics=metric, depth=depth, settings=settings)
         result = report.to_dict()
-        result["context"]["data"] |= {"name": data, "files_sha256": None if data is None else data_hash(data)}
+        generated = data is None or judged.name.startswith(f"limit/{_GENERATED}")
+        result["context"]["data"] |= {"name": data, "part": part}
+        result["context"]["data"]["files_sha256"] = None if generated else data_hash(str(data))
         if json:
             print_json(result)
         else:
@@ -230,9 +262,10 @@ def _show(name: str, result: Mapping[str, Any]) -> None:
     from orthant.cli.output import print_table
 
     data, target = result["context"]["data"], result["context"]["target"]
-    title = f"{name}: {data['documents']:,} documents, {data['queries']:,} judged queries, {target['mode']} search"
+    mode = target.get("mode", "multi-vector")
+    title = f"{name}: {data['documents']:,} documents, {data['queries']:,} judged queries, {mode} search"
     caption = [f"encoder: {target['fingerprint']}"] if target["fingerprint"] else []
-    if target["fusion"]:
+    if target.get("fusion"):
         weights = ", ".join(f"{leg} {weight:.2f}" for leg, weight in target["weights"].items())
         caption.append(f"fusion: {target['fusion']} ({weights}), {target['candidates']:,} candidates per leg")
     if result["missing"]:

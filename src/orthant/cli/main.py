@@ -40,8 +40,9 @@ def application() -> typer.Typer:
         warmup,
     )
     from orthant.cli.cleaning import dedup
-    from orthant.cli.insight import monitor, why_not
+    from orthant.cli.insight import diagnose, monitor, why_not
     from orthant.cli.learning import export_encoder, train
+    from orthant.cli.shrinking import compress
     from orthant.cli.snapshots import snapshot
     from orthant.cli.tuning import tune, tune_fusion
     from orthant.cli.upgrading import upgrade
@@ -67,8 +68,8 @@ def application() -> typer.Typer:
         pass
 
     collections = (demo, add, search, why_not, monitor, evaluate, stats, check, dedup, exporting, importing, snapshot)
-    changes = (upgrade, tune, tune_fusion, train, export_encoder)
-    for verb in (*collections, *changes, doctor, warmup, papers, reproduce, bench):
+    changes = (upgrade, tune, tune_fusion, compress, train, export_encoder)
+    for verb in (*collections, diagnose, *changes, doctor, warmup, papers, reproduce, bench):
         verb.register(app)
     return app
 

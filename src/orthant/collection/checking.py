@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from orthant.collection.records.items import items_of
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.sparse.checking import check_space
 from orthant.collection.storage import derived, graphs, maintenance, merging, tables
@@ -268,19 +269,23 @@ def _encode_again(
         return {}, "; they were brought by the user: write these records again"
     with store.view() as (connection, _):
         found = tables.fetch_records(connection, store.database, rows.tolist())
-    texts: dict[int, Any] = {row: found[row][1] for row in rows.tolist()}
-    lost = [found[row][0] for row, text in texts.items() if not text]
+    if not len(rows):
+        return {}, ""
+    encoder, held = encoder_of(name), rows.tolist()
+    space = store.generation.spaces[name]
+    texts, metadata = [found[row][1] for row in held], [found[row][2] for row in held]
+    tokens = space.definition.kind == "tokens"
+    items = [text or None for text in texts] if tokens else items_of(encoder, texts, metadata)
+    lost = [found[row][0] for row, item in zip(held, items, strict=True) if item is None]
     if lost:
         return {}, f"; {len(lost)} of them have no text (first: {lost[0]!r}): write these records again"
-    if not texts:
-        return {}, ""
-    if store.generation.spaces[name].definition.kind == "tokens":
-        return _tokens_again(store.generation.spaces[name], texts, encoder_of(name))
-    X = encoder_of(name).encode(list(texts.values()), role="document")
-    return dict(zip(texts, X, strict=True)), ", encoded again"
+    if tokens:
+        return _tokens_again(space, dict(zip(held, items, strict=True)), encoder)
+    X = encoder.encode(items, role="document")
+    return dict(zip(held, X, strict=True)), ", encoded again"
 
 
-def _tokens_again(space: SpaceState, texts: dict[int, str], encoder: TokenEncoder) -> tuple[dict[int, np.ndarray], str]:
+def _tokens_again(space: SpaceState, texts: dict[int, Any], encoder: TokenEncoder) -> tuple[dict[int, np.ndarray], str]:
     tokens = encoder.encode_tokens(list(texts.values()), role="document")
     counts = sum(np.isin(view.rows, list(texts)).sum() for view in space.segments)
     if len(tokens) != len(texts) or len(tokens.values) != counts:

@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant.collection.columns.where import parse_where
+from orthant.collection.compression.methods import CompressionMethods
 from orthant.collection.documents.methods import DocumentMethods
 from orthant.collection.importers.methods import ForeignMethods
 from orthant.collection.ingest import UpsertReport, VectorInput, by_space, check_ids, leading_dim, prepare_batch
 from orthant.collection.reading import DEFAULT_SPACE, CollectionReader, Where
+from orthant.collection.records.items import encodable
 from orthant.collection.results import FinishReport
 from orthant.collection.snapshots.methods import SnapshotMethods
 from orthant.collection.space_encoders import define_space, load
@@ -38,7 +40,14 @@ __all__ = ["DEFAULT_SPACE", "Collection"]
 
 
 class Collection(
-    CollectionReader, ForeignMethods, DocumentMethods, SnapshotMethods, FusionMethods, QueryMethods, UpgradeMethods
+    CollectionReader,
+    ForeignMethods,
+    DocumentMethods,
+    SnapshotMethods,
+    FusionMethods,
+    QueryMethods,
+    UpgradeMethods,
+    CompressionMethods,
 ):
     """Documents with metadata and vectors in named spaces; made by :func:`orthant.open`.
 
@@ -156,7 +165,8 @@ class Collection(
         texts : sequence of (str or None), length n, optional
             What is searched by words, and encoded in every space that has an encoder.
         metadata : sequence of (mapping or None), length n, optional
-            JSON objects; ``where`` filters see their fields, nested ones as ``"a.b"``.
+            JSON objects; ``where`` filters see their fields, nested ones as ``"a.b"``. A :class:`RecordEncoder` encodes
+            them, the text as one field more.
         vectors : array-like of shape (n, dim), or mapping of space name to such, optional
             Used instead of encoding. A list may hold None for records without a vector. Float64, other strides and
             integer dtypes are converted. For a space of tokens: a matrix of shape (tokens, dim) per record. A sparse
@@ -207,7 +217,8 @@ class Collection(
             made: dict[str, Any] = {definition.name: definition for definition, _ in fresh}
             spaces = self.spaces | {n: one for n, one in made.items() if isinstance(one, SpaceDefinition)}
             sparse = self.sparse_spaces | {n: one for n, one in made.items() if isinstance(one, SparseDefinition)}
-            able = [name for name in (*spaces, *sparse) if texts is not None and self._encoders.at_hand(name)]
+            brings = {"texts": texts is not None, "metadata": metadata is not None}
+            able = [name for name in (*spaces, *sparse) if encodable(name, spaces, self._encoders, **brings)]
             encoders = {name: self._encoders.require(name) for name in able if name not in given and name not in terms}
             prepared = prepare_batch(ids, texts, metadata, given, spaces=spaces, encoders=encoders, progress=progress)
             weigh_batch(prepared, terms, spaces=sparse, encoders=encoders, encode=texts is not None)

@@ -1,7 +1,7 @@
 """The dense leg of a space: the graph over merged rows, an exact scan of the tail, one list.
 
-A space below the break-even has no graph, and one whose graph file is damaged does without it until the writer has
-made it anew; both are scanned, exactly.
+A space that was compressed has codes where others have a graph. One below the break-even has neither, and one whose
+file is damaged does without it until the writer has made it anew; both are scanned, exactly.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def _plain(generation: Generation, name: str) -> DenseIndex:
     below = space.graph.below
     tail = space.flat(generation.live, first_row=below) if space.slots_from(below) else None
     dead = space.graph.rows - space.live_count(generation.live, below=below)
-    return DenseIndex(flat, live=generation.live, graph=graph, tail=tail, dead=dead)
+    coded = space.graph.codes is not None
+    return DenseIndex(flat, live=generation.live, graph=graph, tail=tail, dead=dead, coded=coded)
 
 
 class DenseIndex:
@@ -99,6 +100,8 @@ class DenseIndex:
         Rows of the graph that were deleted since it was made.
     problem : str, optional
         Why there is no graph although there should be one.
+    coded : bool, default False
+        Whether what stands for the graph is the codes of a compressed space.
     """
 
     def __init__(
@@ -110,6 +113,7 @@ class DenseIndex:
         tail: Flat | None = None,
         dead: int = 0,
         problem: str | None = None,
+        coded: bool = False,
     ) -> None:
         self._flat = flat
         self._live = live
@@ -117,6 +121,7 @@ class DenseIndex:
         self.tail = tail
         self.dead = dead
         self.problem = problem
+        self.coded = coded
 
     def search(
         self,
@@ -141,24 +146,25 @@ class DenseIndex:
         effort : int, optional
             Candidates that the graph keeps. A scan needs none and ignores it.
         recall : float, optional
-            Share of the true neighbours to find on average; default 0.95, 1.0 scans.
+            Share of the true neighbours to find on average; default 0.95, or what a compressed space was compressed to;
+            1.0 scans.
         threads : int, optional
             As for the indexes.
 
         Returns
         -------
         Hits
-            ``cost.plan`` is ``"scan"``, ``"scan-allowed"``, ``"graph"``, ``"graph-filtered"``, or one of the latter
-            with ``"+tail"``.
+            ``cost.plan`` is ``"scan"``, ``"scan-allowed"``, ``"graph"``, ``"graph-filtered"``, ``"codes"``,
+            ``"codes-filtered"``, or one of the last four with ``"+tail"``.
         """
         if self.graph is None or (recall is not None and recall >= 1.0):
             return self._flat().search(Q, k, allowed=allowed, recall=recall, threads=threads)
         began = time.perf_counter()
-        wanted = DEFAULT_RECALL if recall is None and effort is None else recall
+        wanted = DEFAULT_RECALL if recall is None and effort is None and not self.coded else recall
         found = self.graph.search(Q, k, allowed=self._masked(allowed), effort=effort, recall=wanted, threads=threads)
-        if allowed is None and found.cost.plan == "graph-filtered":
+        if allowed is None:
             # The mask of deleted rows is no filter that anybody asked for.
-            found = replace(found, cost=replace(found.cost, plan="graph"))
+            found = replace(found, cost=replace(found.cost, plan=found.cost.plan.removesuffix("-filtered")))
         if self.tail is None:
             return found
         late = self.tail.search(Q, k, allowed=allowed, threads=threads)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant.collection.columns.metadata import check_metadata
+from orthant.collection.records.items import items_of, made_of_records
 from orthant.collection.spaces import AnyEncoder, SpaceDefinition
 from orthant.collection.storage.batch import Batch
 from orthant.collection.tokens.ingest import check_tokens, encode_tokens
@@ -164,17 +165,18 @@ def prepare_batch(
             known = ", ".join(spaces) or "none"
             raise NotFoundError(message(f"vectors for space {name!r}", f"one of: {known}", "add it with add_space"))
         batch.vectors[name] = _check_vectors(values, spaces[name], len(keys))
-    if encoders is None or texts is None:
+    if encoders is None or (texts is None and metadata is None):
         return prepared
     for name, definition in spaces.items():
         if name in vectors:
             continue
         if name in encoders:
             _encode(prepared, definition, encoders[name], progress=progress)
-        elif definition.fingerprint is not None and any(checked_texts):
+        elif (any(checked_texts) and definition.fingerprint is not None) or _lacks_reader(definition, checked):
+            what = "texts" if any(checked_texts) else "records"
             raise InputError(
                 message(
-                    f"texts for space {name!r}, whose encoder {definition.fingerprint} is not at hand",
+                    f"{what} for space {name!r}, whose encoder {definition.fingerprint} is not at hand",
                     "that encoder, or vectors",
                     f"{_way_to_encoder(name)}, or pass vectors={{{name!r}: [None, ...]}} to store none on purpose",
                 )
@@ -184,6 +186,10 @@ def prepare_batch(
 
 def _way_to_encoder(space: str) -> str:
     return "open with encoder=..." if space == "default" else f"call use_encoder({space!r}, ...)"
+
+
+def _lacks_reader(definition: SpaceDefinition, metadata: list[dict[str, Any]]) -> bool:
+    return any(metadata) and made_of_records(definition.fingerprint)
 
 
 def _as_list(values: Any, name: str, expected: str) -> list[Any]:
@@ -348,10 +354,10 @@ def _encode(prepared: Prepared, definition: SpaceDefinition, encoder: Any, *, pr
 
 
 def _encode_vectors(prepared: Prepared, definition: SpaceDefinition, encoder: Any, *, progress: bool) -> None:
-    texts = prepared.batch.texts
-    positions = np.array([i for i, text in enumerate(texts) if text], dtype=np.int64)
+    items = items_of(encoder, prepared.batch.texts, prepared.batch.metadata)
+    positions = np.array([i for i, item in enumerate(items) if item is not None], dtype=np.int64)
     if len(positions):
-        chosen = texts if len(positions) == len(texts) else [texts[i] for i in positions.tolist()]
+        chosen = items if len(positions) == len(items) else [items[i] for i in positions.tolist()]
         X, report = encoder.encode_with_report(chosen, role="document", progress=progress)
         X = np.ascontiguousarray(X, dtype=np.float32)
         if X.shape != (len(positions), definition.dim):

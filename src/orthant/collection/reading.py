@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
-import numpy as np
 import numpy.typing as npt
 
 from orthant.collection.columns.where import parse_where
+from orthant.collection.diagnosis.methods import DiagnosisMethods
 from orthant.collection.documents.methods import DocumentReading
 from orthant.collection.duplicates.methods import CleaningMethods
 from orthant.collection.ingest import check_ids
@@ -25,6 +25,7 @@ from orthant.collection.querying import (
     needs_dense,
     split_queries,
 )
+from orthant.collection.records.items import partial_queries
 from orthant.collection.results import Record, SearchResult
 from orthant.collection.searching import Mode, Query, SearchOptions, execute
 from orthant.collection.snapshots.exporting import ExportReading
@@ -45,7 +46,7 @@ from orthant.collection.upgrade.asking import again_after_cut_over, for_bridge, 
 from orthant.encoders.sparse.rows import SparseVector
 from orthant.errors import InputError, NotFoundError, message
 from orthant.kernels import bitmaps
-from orthant.types import BitmapArray, Encoder, FloatArray, Metric, Ragged, Reranker
+from orthant.types import BitmapArray, Encoder, FloatArray, Metric, Reranker
 from orthant.validate import check_choice, check_count, check_metric
 
 if TYPE_CHECKING:
@@ -61,7 +62,14 @@ Where = Mapping[str, Any]
 
 
 class CollectionReader(
-    ExportReading, SearchByExample, Insight, CleaningMethods, DocumentReading, SnapshotReading, TokenReading
+    ExportReading,
+    SearchByExample,
+    Insight,
+    CleaningMethods,
+    DocumentReading,
+    SnapshotReading,
+    DiagnosisMethods,
+    TokenReading,
 ):
     """The reading half of :class:`Collection`, which is what :func:`orthant.open` returns.
 
@@ -206,9 +214,8 @@ class CollectionReader(
         held: dict[int, dict[str, FloatArray]] = {row: {} for row in found}
         sparse: dict[int, dict[str, SparseVector]] = {row: {} for row in found}
         for name, space in generation.spaces.items() if vectors else ():
-            present, X = space.tokens_of(rows) if space.definition.kind == "tokens" else space.vectors_of(rows)
-            for i, row in enumerate(rows[present].tolist()):
-                held[row][name] = X[int(np.flatnonzero(present)[i])] if isinstance(X, Ragged) else X[i]
+            for row, x in space.by_row(rows).items():
+                held[row][name] = x
         for name in generation.sparse if vectors else ():
             for row, vector in fetch_vectors(connection, database, name, rows.tolist()).items():
                 sparse[row][name] = vector
@@ -270,7 +277,7 @@ class CollectionReader(
 
     def search(
         self,
-        query: str | npt.ArrayLike | None = None,
+        query: str | npt.ArrayLike | Mapping[str, Any] | None = None,
         *,
         k: int = 10,
         mode: Mode | None = None,
@@ -302,9 +309,10 @@ class CollectionReader(
 
         Parameters
         ----------
-        query : str or array-like of shape (dim,), optional
-            A text, or a vector; for tokens also a matrix of shape (tokens, dim). Words in double quotes must appear as
-            a phrase, ``word*`` is a prefix, ``-word`` excludes and ``+word`` requires; these concern the lexical leg.
+        query : str, array-like of shape (dim,), or mapping, optional
+            A text, a vector, a matrix of shape (tokens, dim) for a space of tokens, or a part of a record where the
+            space has a :class:`RecordEncoder`. Words in double quotes must appear as a phrase, ``word*`` is a prefix,
+            ``-word`` excludes and ``+word`` requires; these concern the lexical leg.
         k : int, default 10
             Hits wanted; fewer come back when fewer match.
         mode : {"dense", "lexical", "sparse", "tokens", "hybrid"}, optional
@@ -421,7 +429,7 @@ class CollectionReader(
     @again_after_cut_over
     def search_many(
         self,
-        queries: Sequence[str | npt.ArrayLike | None],
+        queries: Sequence[str | npt.ArrayLike | Mapping[str, Any] | None],
         *,
         k: int = 10,
         mode: Mode | None = None,
@@ -453,8 +461,8 @@ class CollectionReader(
 
         Parameters
         ----------
-        queries : sequence of (str, array-like of shape (dim,), or None), length q
-            All texts or all vectors.
+        queries : sequence of (str, array-like of shape (dim,), mapping or None), length q
+            All texts, all vectors or all parts of records.
         k, mode, where, space, offset, min_score, weights, fusion, depth, recall, effort, threads
             As in :meth:`search`.
         explain, include_text, syntax, rerank, rerank_depth, diversity, group_by, groups, per_group, facets
@@ -518,7 +526,7 @@ class CollectionReader(
 
     def _prepared(
         self,
-        queries: Sequence[str | npt.ArrayLike | None],
+        queries: Sequence[str | npt.ArrayLike | Mapping[str, Any] | None],
         vectors: Sequence[npt.ArrayLike] | npt.ArrayLike | None,
         *,
         mode: Mode | None,
@@ -531,11 +539,11 @@ class CollectionReader(
         """Check what a search was given; no options where there is no query."""
         weights, (terms, sparse_space) = settings.get("weights"), sparse
         matrices = as_matrices(queries)
-        texts, given = (
-            split_queries(queries, vectors, sparse=terms is not None)
-            if matrices is None
-            else ([None] * len(matrices), None)
-        )
+        if matrices is None:
+            asked, vectors = partial_queries(queries, vectors, space, self._encoders)
+            texts, given = split_queries(asked, vectors, sparse=terms is not None)
+        else:
+            texts, given = [None] * len(matrices), None
         if not texts:
             return [], None
         now = self._store.refreshed()

@@ -35,7 +35,9 @@ class CollectionStats:
         disk, dead share; ``plan``, how it is searched (``"scan"``, ``"graph"`` or ``"graph+tail"``), and ``graph``:
         rows, dead rows among them, rows of the scanned ``tail``, bytes, the generation it was made of, its calibrated
         recall table, ``tuning``, what learning from queries brought, and ``problem`` where its file cannot be used.
-        Without a graph, ``graph`` is None, or holds only the problem.
+        Without a graph, ``graph`` is None, or holds only the problem. ``compression``: the codes that ``compress``
+        applied, their bytes and what was measured, or None; their file is told under ``graph``, and ``plan`` is
+        ``"codes"`` or ``"codes+tail"``.
     fields : dict of str to dict
         Per metadata field: types with counts, distinct values, smallest and largest.
     sparse : dict of str to dict
@@ -105,6 +107,7 @@ def collect(store: Store) -> CollectionStats:
                 "segments": len(space.segments),
                 "bytes": folder_bytes(space.folder.folder),
                 **({"plan": "scan", "graph": None} if tokens else _graph(generation, name, live)),
+                "compression": None if space.compression is None else space.compression.to_dict(),
             }
         fields = {name: _plain(stats) for name, stats in generation.columns.fields(generation.live).items()}
         lexical = _plain(generation.lexical.statistics())
@@ -141,13 +144,15 @@ def _graph(generation: Generation, name: str, live: int) -> dict[str, Any]:
     except StoreCorruptedError as error:
         return {"plan": "unreadable", "graph": {"problem": str(error)}}
     if index.graph is None or space.graph is None:
-        missing = "not built yet: call finish, or let a writer close" if live > merging.BREAK_EVEN else None
+        least = merging.BREAK_EVEN if space.compression is None else merging.CODED_FROM - 1
+        missing = "not built yet: call finish, or let a writer close" if live > least else None
         problem = index.problem or missing
         return {"plan": "scan", "graph": None if problem is None else {"problem": problem}}
     told = index.graph.stats().details
     calibration, tuning = told.get("calibration"), told.get("tuning")
+    kind = "codes" if index.coded else "graph"
     return {
-        "plan": "graph" if index.tail is None else "graph+tail",
+        "plan": kind if index.tail is None else f"{kind}+tail",
         "graph": {
             "rows": space.graph.rows,
             "dead": index.dead,

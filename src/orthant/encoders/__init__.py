@@ -12,12 +12,15 @@ from typing import Any
 
 _HOMES = {
     "ApiEncoder": "api.encoder",
+    "Binder": "records.binding",
     "CallableEncoder": "callable",
     "CallableSparseEncoder": "sparse.callable",
+    "FieldRule": "records.rules",
     "Fingerprint": "fingerprint",
     "LateInteractionEncoder": "late_interaction.encoder",
     "MaxSimReranker": "late_interaction.reranker",
     "Model2VecEncoder": "model2vec",
+    "RecordEncoder": "records.encoder",
     "SentenceTransformerEncoder": "sentence_transformers",
     "SentenceTransformerSparseEncoder": "sparse.sentence_transformers",
     "SpladeEncoder": "sparse.splade",

@@ -116,7 +116,8 @@ def load_encoder(spec: Any) -> Encoder:
           folder of the same name: write ``"./static"`` for the folder;
         - an encoder behind an API: ``"openai:MODEL"``, ``"cohere:MODEL"``, ``"ollama:MODEL"``, ``"tei:http://HOST:PORT"``
           (see :func:`orthant.encoders.api.specs.api_encoder`);
-        - a folder: a static or model2vec model, or a transformer (sentence-transformers, plain, or ``model.onnx``);
+        - a folder: a saved record encoder, a static or model2vec model, or a transformer (sentence-transformers, plain,
+          or ``model.onnx``);
         - an encoder, which comes back as it is;
         - a ``SentenceTransformer`` or model2vec ``StaticModel`` object, which is wrapped.
 
@@ -331,6 +332,10 @@ def _load_path(spec: str | os.PathLike[str]) -> Encoder:
     kind = _folder_kind(folder)
     if kind == "transformer":
         return TransformerEncoder.load(folder)
+    if kind == "records":
+        from orthant.encoders.records.encoder import RecordEncoder
+
+        return RecordEncoder.load(folder)
     from orthant.encoders.static import StaticEncoder
 
     return cast("Encoder", StaticEncoder.load(folder))
@@ -353,9 +358,10 @@ def _unknown(text: str, *, is_name: bool) -> NotFoundError:
 def _folder_kind(folder: Path) -> str:
     if (folder / "arrays.safetensors").is_file():
         kind = _artifact_kind(folder)
-        if kind != "encoder.static":
-            raise InputError(message(f"an artefact of kind {kind!r}", "'encoder.static'", "load it with its own class"))
-        return "static"
+        if kind not in ("encoder.static", "encoder.records"):
+            known = "'encoder.static' or 'encoder.records'"
+            raise InputError(message(f"an artefact of kind {kind!r}", known, "load it with its own class"))
+        return kind.removeprefix("encoder.")
     if "embeddings" in _tensor_names(folder / "model.safetensors"):
         return "static"
     if (folder / "0_StaticEmbedding").is_dir():

@@ -11,8 +11,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
+    "CodeIndex": "orthant.index.codes",
     "Flat": "orthant.index.flat",
     "Graph": "orthant.index.graph",
+    "MultiVector": "orthant.index.multivector.index",
     "QueryTuning": "orthant.index.vamana.query_tuning",
     "insertion_order": "orthant.index.ordering",
     "local_dimensions": "orthant.index.ordering",
@@ -20,12 +22,24 @@ _HOMES = {
     "to_hnswlib": "orthant.index.export",
 }
 
-__all__ = ["Flat", "Graph", "QueryTuning", "insertion_order", "local_dimensions", "to_faiss", "to_hnswlib"]
+__all__ = [
+    "CodeIndex",
+    "Flat",
+    "Graph",
+    "MultiVector",
+    "QueryTuning",
+    "insertion_order",
+    "local_dimensions",
+    "to_faiss",
+    "to_hnswlib",
+]
 
 if TYPE_CHECKING:
+    from orthant.index.codes import CodeIndex
     from orthant.index.export import to_faiss, to_hnswlib
     from orthant.index.flat import Flat
     from orthant.index.graph import Graph
+    from orthant.index.multivector.index import MultiVector
     from orthant.index.ordering import insertion_order, local_dimensions
     from orthant.index.vamana.query_tuning import QueryTuning
 

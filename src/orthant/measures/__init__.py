@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
+    "Capacity": "capacity",
     "Comparison": "significance",
     "DriftStatistics": "compatibility",
     "GainRecovered": "compatibility",
@@ -21,7 +22,9 @@ _HOMES = {
     "average_compatibility": "compatibility",
     "average_multimodel_accuracy": "compatibility",
     "average_precision": "ranking",
+    "bootstrap_interval": "intervals",
     "bpref": "ranking",
+    "capacity_bound": "capacity",
     "check_metric_name": "ranking",
     "compare_arms": "significance",
     "counterpart_ranks": "compatibility",
@@ -49,9 +52,11 @@ _HOMES = {
     "spearman": "correlation",
     "success": "ranking",
     "two_nn_dimension": "intrinsic",
+    "wilson_interval": "intervals",
 }
 
 __all__ = [
+    "Capacity",
     "Comparison",
     "DriftStatistics",
     "GainRecovered",
@@ -62,7 +67,9 @@ __all__ = [
     "average_compatibility",
     "average_multimodel_accuracy",
     "average_precision",
+    "bootstrap_interval",
     "bpref",
+    "capacity_bound",
     "check_metric_name",
     "compare_arms",
     "counterpart_ranks",
@@ -90,9 +97,11 @@ __all__ = [
     "spearman",
     "success",
     "two_nn_dimension",
+    "wilson_interval",
 ]
 
 if TYPE_CHECKING:
+    from orthant.measures.capacity import Capacity, capacity_bound
     from orthant.measures.compatibility import (
         DriftStatistics,
         GainRecovered,
@@ -105,6 +114,7 @@ if TYPE_CHECKING:
         inequality_rates,
     )
     from orthant.measures.correlation import kendall, pearson, spearman
+    from orthant.measures.intervals import bootstrap_interval, wilson_interval
     from orthant.measures.intrinsic import local_dimension, two_nn_dimension
     from orthant.measures.neighbours import recall_at_k, recall_per_query
     from orthant.measures.ranking import (

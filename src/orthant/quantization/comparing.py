@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,15 +15,12 @@ from orthant.kernels.distances import exact_scores, norms, row_scale, tile_score
 from orthant.kernels.topk import top_k
 from orthant.kernels.warmup import wait
 from orthant.measures.neighbours import recall_per_query
-from orthant.quantization.lvq import LVQ
-from orthant.quantization.scalar import SQ8
-from orthant.transforms.leanvec import LeanVec
-from orthant.types import FloatArray, IdArray, Metric, Quantizer, Transform
+from orthant.quantization.choices import BOOKS_FROM, Choice, coding_of, default_candidates, named_choice
+from orthant.quantization.coding import CodedRows
+from orthant.types import FloatArray, IdArray, Metric
 from orthant.validate import as_vectors, check_count, check_fraction, check_metric
 
 __all__ = ["Candidate", "CompressionReport", "report"]
-
-Choice = Quantizer | tuple[Transform, Quantizer]
 
 # Recalls closer than this are the same on a sample of a few hundred queries.
 _SAME_RECALL = 0.002
@@ -151,8 +148,8 @@ def report(
     recall: float | None = None,
     rescoring: bool = True,
     rescored_rows: int = 50,
-    candidates: Mapping[str, Choice] | None = None,
-    sample_rows: int = 50_000,
+    candidates: Mapping[str, Choice] | Sequence[str] | None = None,
+    sample_rows: int = 20_000,
     sample_queries: int = 200,
     seed: int = 0,
 ) -> CompressionReport:
@@ -176,10 +173,12 @@ def report(
         Whether the full vectors stay at hand, so that what needs rescoring may be recommended. It is measured anyway.
     rescored_rows : int, default 50
         Best codes that are scored again with the full vectors. More finds more and reads more.
-    candidates : mapping of str to quantizer or (transform, quantizer), optional
-        What to compare, unfitted. Left out, SQ8, LVQ with 8 and 4 bits, and both after LeanVec to a half and a quarter
-        of the dimension.
-    sample_rows : int, default 50,000
+    candidates : mapping of str to quantizer or (transform, quantizer), or sequence of str, optional
+        What to compare, unfitted, or names such as ``"lvq4"`` and ``"leanvec96+lvq8"`` (see ``choices.named_choice``).
+        Left out: SQ8, LVQ with 8 and 4 bits, alone and after LeanVec to a half and a quarter of the dimension; RaBitQ
+        and recurrent binary codes, but for l2; from 4,096 vectors on product codes with and without a learned rotation,
+        and residual codes; and with ``budget_bytes`` the sizes that fill it.
+    sample_rows : int, default 20,000
         Vectors measured at most; fewer are easier to search, so a large collection's recall is a little lower.
     sample_queries : int, default 200
         Queries measured at most.
@@ -223,10 +222,10 @@ def report(
         raise InputError(message(f"{len(base)} vectors to search", f"more than k={k}", "pass more vectors"))
     if base.size >= _COMPILED_VALUES:
         # Times are those of a process that has been running for a while, not of its first searches.
-        wait("rows")
-        wait("codes")
+        for group in ("rows", "codes", "binary"):
+            wait(group)
     task = _task(base, probes, metric, k, min(rescored_rows, len(base)))
-    choices = default_candidates(base.shape[1], metric) if candidates is None else candidates
+    choices = _choices(candidates, base, metric, budget_bytes, notes)
     measured = [_uncompressed(task), *(_measured(name, choice, task) for name, choice in choices.items())]
     measured.sort(key=lambda c: (c.bytes_per_vector, -c.recall))
     name, rescore, reason = _recommendation(measured, budget_bytes, recall, rescoring)
@@ -234,34 +233,23 @@ def report(
     return CompressionReport(tuple(measured), name, rescore, reason, k=k, metric=metric, notes=tuple(notes), **counts)
 
 
-def default_candidates(dim: int, metric: Metric) -> dict[str, Choice]:
-    """Return the usual ways to compress vectors of a dimension.
-
-    Parameters
-    ----------
-    dim : int
-        Dimension.
-    metric : {"dot", "cosine", "l2"}
-        The score.
-
-    Returns
-    -------
-    dict of str to quantizer or (transform, quantizer)
-        Unfitted, by name.
-    """
-    out: dict[str, Choice] = {
-        "sq8": SQ8(),
-        "lvq8": LVQ(bits=8),
-        "lvq4": LVQ(bits=4),
-        "lvq4x4": LVQ(bits=4, residual_bits=4),
-    }
-    for part in (2, 4):
-        size = dim // part // 8 * 8
-        for bits in (8, 4):
-            if size:
-                lean = LeanVec(dim=size, metric=metric, center=metric == "l2")
-                out[f"leanvec{size}+lvq{bits}"] = (lean, LVQ(bits=bits))
-    return out
+def _choices(
+    given: Mapping[str, Choice] | Sequence[str] | None,
+    base: FloatArray,
+    metric: Metric,
+    budget_bytes: int | None,
+    notes: list[str],
+) -> Mapping[str, Choice]:
+    dim = base.shape[1]
+    if isinstance(given, Mapping):
+        return given
+    if isinstance(given, str):
+        raise InputError(message(f"candidates={given!r}", "names in a list", f"write [{given!r}]"))
+    if given is not None:
+        return {name: named_choice(name, dim=dim, metric=metric) for name in given}
+    if len(base) < BOOKS_FROM:
+        notes.append(f"Product and residual codes need {BOOKS_FROM} vectors and were left out.")
+    return default_candidates(dim, metric, rows=len(base), budget_bytes=budget_bytes)
 
 
 def _sampled(
@@ -311,36 +299,26 @@ def _uncompressed(task: _Task) -> Candidate:
 
 
 def _measured(name: str, choice: Choice, task: _Task) -> Candidate:
-    transform, quantizer = choice if isinstance(choice, tuple) else (None, choice)
-    vectors, asked = task.X, task.Q
-    if transform is not None:
-        vectors = transform.fit(vectors).transform(vectors)
-        asked = getattr(transform, "transform_queries", transform.transform)(asked)
+    coding = coding_of(choice, dim=task.X.shape[1], metric=task.metric).fit(task.X)
     begun = time.perf_counter()
-    codes = quantizer.fit(vectors).encode(vectors)
+    codes = coding.encode(task.X)
     encode_s = time.perf_counter() - begun
-    # Reduced vectors of unit ones are compared by dot product: their own lengths mean nothing.
-    metric: Metric = "dot" if transform is not None and task.metric == "cosine" else task.metric
-    ids = top_k(quantizer.score(asked, codes, metric=metric), task.depth)[0]
+    rows: CodedRows = coding.rows(codes)
+    ids = rows.best(task.Q, task.depth)[0]
     plain = _recall(ids[:, : task.k], task)
     rescored = _recall(_rescored(ids, task), task)
 
-    def search(query: FloatArray, depth: int) -> IdArray:
-        if transform is not None:
-            query = getattr(transform, "transform_queries", transform.transform)(query)
-        return top_k(quantizer.score(query, codes, metric=metric), depth)[0]
-
     def search_again(query: FloatArray) -> Any:
-        rows = search(query, task.depth)[0]
-        return top_k(exact_scores(query, task.X[rows], task.metric), task.k, ids=rows)
+        found = rows.best(query, task.depth)[0][0]
+        return top_k(exact_scores(query, task.X[found], task.metric), task.k, ids=found)
 
     return Candidate(
         name,
-        int(quantizer.code_size),
+        coding.code_size,
         float(plain.mean()),
         float(rescored.mean()),
         float(1.96 * plain.std() / np.sqrt(len(plain))),
-        _median_ms(lambda query: search(query, task.k), task),
+        _median_ms(lambda query: rows.best(query, task.k), task),
         _median_ms(search_again, task),
         encode_s,
     )

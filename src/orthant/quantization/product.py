@@ -346,12 +346,15 @@ class ProductQuantizer(Estimator):
             turned = self._turned(queries)
         else:
             turned = queries if self.rotation_ is None else rotate(queries, self.rotation_, np.zeros_like(self.mean_))
+        if metric != "l2":
+            parts = turned.reshape(len(queries), m, size).transpose(1, 2, 0).astype(np.float64)
+            # Many books at once: hundreds of small products cost more than the sums that they are for.
+            for a, b in row_chunks(m, 8 * entries * (size + len(queries)), _TABLE_BYTES):
+                out[:, a:b] = np.matmul(self.codebooks_[a:b].astype(np.float64), parts[a:b]).transpose(2, 0, 1)
+            return out
         for j in range(m):
             part = np.ascontiguousarray(turned[:, j * size : (j + 1) * size])
-            if metric == "l2":
-                out[:, j] = squared_distances(part, self.codebooks_[j])
-            else:
-                out[:, j] = part.astype(np.float64) @ self.codebooks_[j].T.astype(np.float64)
+            out[:, j] = squared_distances(part, self.codebooks_[j])
         return out
 
     def save(self, path: str | Path) -> None:

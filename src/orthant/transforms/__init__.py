@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 _HOMES = {
     "AffineMap": "orthant.transforms.alignment.spaces",
     "DriftCompensator": "orthant.transforms.alignment.drift",
+    "FixedDimensionalEncoding": "orthant.transforms.fixed_dimensional",
     "GapAlignment": "orthant.transforms.alignment.gap",
     "LeanVec": "orthant.transforms.leanvec",
     "Layer": "orthant.transforms.layers",
@@ -20,10 +21,12 @@ _HOMES = {
     "MeanShift": "orthant.transforms.alignment.mean_shift",
     "Network": "orthant.transforms.network",
     "Procrustes": "orthant.transforms.alignment.procrustes",
+    "RandomMatrices": "orthant.transforms.random_matrices",
     "Reduction": "orthant.transforms.reduction",
     "RelativeRepresentation": "orthant.transforms.alignment.relative",
     "SpaceMap": "orthant.transforms.alignment.spaces",
     "TokenClusterer": "orthant.transforms.token_clustering",
+    "carve_balls": "orthant.transforms.fixed_dimensional",
     "choose_dim": "orthant.transforms.choosing",
     "leanvec_loss": "orthant.transforms.leanvec",
 }
@@ -31,6 +34,7 @@ _HOMES = {
 __all__ = [
     "AffineMap",
     "DriftCompensator",
+    "FixedDimensionalEncoding",
     "GapAlignment",
     "Layer",
     "LeanVec",
@@ -38,10 +42,12 @@ __all__ = [
     "MeanShift",
     "Network",
     "Procrustes",
+    "RandomMatrices",
     "Reduction",
     "RelativeRepresentation",
     "SpaceMap",
     "TokenClusterer",
+    "carve_balls",
     "choose_dim",
     "leanvec_loss",
 ]
@@ -55,9 +61,11 @@ if TYPE_CHECKING:
     from orthant.transforms.alignment.relative import RelativeRepresentation
     from orthant.transforms.alignment.spaces import AffineMap, SpaceMap
     from orthant.transforms.choosing import choose_dim
+    from orthant.transforms.fixed_dimensional import FixedDimensionalEncoding, carve_balls
     from orthant.transforms.layers import Layer
     from orthant.transforms.leanvec import LeanVec, leanvec_loss
     from orthant.transforms.network import Network
+    from orthant.transforms.random_matrices import RandomMatrices
     from orthant.transforms.reduction import Reduction
     from orthant.transforms.token_clustering import TokenClusterer
 

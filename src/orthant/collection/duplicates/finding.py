@@ -290,7 +290,8 @@ def _graph_search(now: Generation, compared: Compared, name: str) -> near.Search
     if now.spaces[name].definition.metric != "cosine" or len(rows) <= merging.BREAK_EVEN:
         return None
     index = dense_index(now, name)
-    if index.graph is None:
+    # Codes are all compared by every search, which for every row as a query is no less than comparing the vectors.
+    if index.graph is None or index.coded:
         return None
     allowed = bitmaps.from_rows(rows)
 

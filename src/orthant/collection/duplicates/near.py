@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant.errors import InputError, message
+from orthant.measures.intervals import wilson_interval
 from orthant.types import FloatArray, IdArray
 
 __all__ = ["PairRecall", "best_cosines", "cosine_pairs", "cosines", "measure_recall", "searched_pairs", "unit_rows"]
@@ -217,15 +217,8 @@ def measure_recall(
     if not judged:
         return PairRecall(None, 0.0, 1.0, 0)
     share = float(np.isin(a * n + b, left * n + right).mean())
-    low, high = _wilson(share, judged)
+    low, high = wilson_interval(share, judged)
     return PairRecall(share, low, high, judged)
-
-
-def _wilson(share: float, count: int) -> tuple[float, float]:
-    z = 1.959964
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def best_cosines(X: FloatArray, rows: IdArray, *, advance: Advance | None = None) -> npt.NDArray[np.float64]:

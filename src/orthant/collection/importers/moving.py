@@ -14,6 +14,7 @@ from orthant.collection.adding import Rehearsal, given_vectors
 from orthant.collection.importers.report import ForeignReport, Tally
 from orthant.collection.importers.sorting import Sorter, Target
 from orthant.collection.importers.spool import Spool
+from orthant.collection.records.items import items_of
 from orthant.collection.spaces import require_dense
 from orthant.datasets.foreign.contents import ForeignSource
 from orthant.datasets.foreign.opening import ForeignKind, open_foreign
@@ -187,11 +188,12 @@ def _compare(collection: Collection, batch: Records) -> bool:
         if given is None and not (name in collection.spaces and collection._encoders.at_hand(name)):
             continue
         has = batch.has_vector(name)
-        rows = [i for i, text in enumerate(batch.texts) if text and has[i]][:_SAMPLE]
+        encoder = given if given is not None else collection._encoders.require(name)
+        items = items_of(encoder, batch.texts, batch.metadata)
+        rows = [i for i, item in enumerate(items) if item is not None and has[i]][:_SAMPLE]
         if not rows:
             continue
-        encoder = given if given is not None else collection._encoders.require(name)
-        ours = np.asarray(encoder.encode([str(batch.texts[i]) for i in rows], role="document"), dtype=np.float64)
+        ours = np.asarray(encoder.encode([items[i] for i in rows], role="document"), dtype=np.float64)
         theirs = (batch.vectors or {})[name][rows].astype(np.float64)
         norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
         cosine = float(np.median(np.einsum("ij,ij->i", ours, theirs) / np.where(norms > 0, norms, 1.0)))

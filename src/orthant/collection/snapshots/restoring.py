@@ -19,6 +19,7 @@ from orthant.collection.snapshots.making import disk_errors
 from orthant.collection.snapshots.manifest import SnapshotInfo, database_is_sound, folder_of, read_info
 from orthant.collection.sparse import tables as sparse_tables
 from orthant.collection.storage import graphs, tables
+from orthant.collection.storage.compression_setting import write_compression
 from orthant.collection.storage.fusion_setting import write_fusion
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.segments import HEADER_BYTES, Extent, SegmentFolder, SegmentState
@@ -150,7 +151,7 @@ def _spaces(
         folder = SegmentFolder(
             store.path / "vectors" / old.definition.place, old.definition.dim, store.files, old.definition.dtype
         )
-        state = SpaceState(old.definition, old.canaries, folder)
+        state = SpaceState(old.definition, old.canaries, folder, compression=old.compression)
         place = old.definition.place
         number, here = store.next_segment(place), now.at(place)
         if here is not None:
@@ -190,6 +191,8 @@ def _publish(store: Store, following: Generation, source: Store, numbers: Mappin
             tables.insert_extents(connection, space.definition.place, space.states, extents)
         for place, number in numbers.items():
             tables.set_next_segment(connection, place, number)
+            held = following.at(place)
+            write_compression(connection, place, None if held is None else held.compression)
         write_fusion(connection, following.fusion)
         mark = following.number
         tables.set_meta(connection, generation=mark, purged_through=mark, restored_at=mark)

@@ -18,6 +18,7 @@ from orthant.collection.columns.table import Columns
 from orthant.collection.lexical.index import Lexical
 from orthant.collection.spaces import SpaceDefinition, require_dense
 from orthant.collection.sparse.state import SparseState
+from orthant.collection.storage.compression_setting import StoredCompression
 from orthant.collection.storage.fusion_setting import StoredFusion
 from orthant.collection.storage.graphs import SpaceGraph
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState
@@ -176,7 +177,9 @@ class SpaceState:
     segments : tuple of SegmentView
         Its segments in order.
     graph : SpaceGraph or None
-        The graph over its older rows, where there is one.
+        The graph over its older rows, or their codes, where there are any.
+    compression : StoredCompression or None
+        The codes that are wanted in place of a graph.
     """
 
     definition: SpaceDefinition
@@ -185,6 +188,12 @@ class SpaceState:
     segments: tuple[SegmentView, ...] = ()
     caches: _Caches = field(default_factory=_Caches, repr=False)
     graph: SpaceGraph | None = None
+    compression: StoredCompression | None = None
+
+    @property
+    def codes(self) -> str | None:
+        """Name of the codes that are wanted; None for a graph or a scan of the vectors."""
+        return None if self.compression is None else self.compression.codes
 
     @property
     def slots(self) -> int:
@@ -390,6 +399,25 @@ class SpaceState:
             return np.repeat(np.arange(len(rows), dtype=np.int64), np.diff(tokens.offsets)), tokens.values
         present, X = self.vectors_of(rows)
         return np.flatnonzero(present), X
+
+    def by_row(self, rows: IdArray) -> dict[int, FloatArray]:
+        """Return what is stored of some rows, by row.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m,), int64
+            Rows in any order.
+
+        Returns
+        -------
+        dict of int to ndarray of shape (dim,) or (tokens, dim), float32
+            Without the rows of which nothing is stored.
+        """
+        if self.definition.kind == "tokens":
+            present, tokens = self.tokens_of(rows)
+            return {int(rows[i]): tokens[i] for i in np.flatnonzero(present).tolist()}
+        present, X = self.vectors_of(rows)
+        return dict(zip(rows[present].tolist(), X, strict=True))
 
     def rows_bitmap(self) -> BitmapArray:
         """Return the rows that have a stored vector, dead ones included.

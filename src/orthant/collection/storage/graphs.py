@@ -22,7 +22,7 @@ from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage.files import FileLayer
 from orthant.errors import OrthantError, StoreCorruptedError, message
 
-__all__ = ["SpaceGraph", "adopt", "damaged", "graph_class", "keep_only", "newest", "remove_stale", "save"]
+__all__ = ["SpaceGraph", "adopt", "code_class", "damaged", "graph_class", "keep_only", "newest", "remove_stale", "save"]
 
 _FORMAT = 1
 _MANIFEST = "manifest.json"
@@ -45,6 +45,19 @@ def graph_class() -> Any:
     from orthant.index.graph import Graph
 
     return Graph
+
+
+def code_class() -> Any:
+    """Return the class of what holds the codes of a compressed space.
+
+    Returns
+    -------
+    type
+        ``orthant.index.CodeIndex``.
+    """
+    from orthant.index.codes import CodeIndex
+
+    return CodeIndex
 
 
 class _Attachment:
@@ -75,6 +88,8 @@ class SpaceGraph:
         Rows it had when its recall was last measured.
     bytes : int
         Size on disk.
+    codes : str or None
+        Name of the codes, where the file holds these and no graph.
     """
 
     folder: Path
@@ -83,6 +98,7 @@ class SpaceGraph:
     rows: int
     calibrated_rows: int
     bytes: int
+    codes: str | None = None
     files: dict[str, tuple[int, int]] = field(default_factory=dict, repr=False)
     _attachment: _Attachment = field(default_factory=_Attachment, repr=False, compare=False)
 
@@ -117,7 +133,8 @@ class SpaceGraph:
             numbers, parts = blocks()
             try:
                 self.verify()
-                index = graph_class().attach(self.folder / _LINKS, parts)
+                held = graph_class() if self.codes is None else code_class()
+                index = held.attach(self.folder / _LINKS, parts)
                 # Rows that a compaction took the vectors of are missing: they are dead.
                 if len(index) > self.rows:
                     raise _damaged(self.folder, f"{len(index)} rows where {self.rows} were saved")
@@ -159,7 +176,13 @@ def _folders(path: Path) -> list[tuple[str, int, Path]]:
 
 
 def newest(
-    path: Path, space: SpaceDefinition, *, at_least: int, at_most: int, known: SpaceGraph | None
+    path: Path,
+    space: SpaceDefinition,
+    *,
+    at_least: int,
+    at_most: int,
+    known: SpaceGraph | None,
+    codes: str | None = None,
 ) -> SpaceGraph | None:
     """Return the newest graph of a space that a generation may use.
 
@@ -175,19 +198,23 @@ def newest(
         The generation; a later graph may lack rows that it still has.
     known : SpaceGraph or None
         What is in use; kept when there is nothing newer.
+    codes : str, optional
+        Codes that are wanted; files with others, or with a graph where codes are wanted, are passed over.
 
     Returns
     -------
     SpaceGraph or None
         Its manifest is sound; its files are verified at the first use. A damaged manifest is passed over.
     """
-    if known is not None and known.number < at_least:
+    if known is not None and (known.number < at_least or known.codes != codes):
         known = None
     least = at_least - 1 if known is None else known.number
     for name, number, folder in _folders(path):
         if name == space.place and least < number <= at_most:
             try:
-                return _describe(folder, number, space)
+                found = _describe(folder, number, space)
+                if found.codes == codes:
+                    return found
             except (OrthantError, OSError):
                 # Derived: the writer makes it anew, and `check` reports the damage.
                 continue
@@ -206,7 +233,8 @@ def _describe(folder: Path, number: int, space: SpaceDefinition) -> SpaceGraph:
         raise _damaged(folder / _MANIFEST, "no manifest") from error
     if not sound:
         raise _damaged(folder / _MANIFEST, "a wrong checksum, or the manifest of another space")
-    return SpaceGraph(folder, number, *counts, sum(size for size, _ in files.values()), files)
+    total = sum(size for size, _ in files.values())
+    return SpaceGraph(folder, number, *counts, total, record.get("codes"), files)
 
 
 def save(
@@ -218,6 +246,7 @@ def save(
     below: int,
     calibrated_rows: int,
     files: FileLayer,
+    codes: str | None = None,
 ) -> SpaceGraph:
     """Save a graph's links and codes; durable on return.
 
@@ -237,6 +266,8 @@ def save(
         Rows it had when it was last calibrated.
     files : FileLayer
         How the final rename is done.
+    codes : str, optional
+        Name of the codes, where it is these.
 
     Returns
     -------
@@ -260,6 +291,7 @@ def save(
         "rows": len(index),
         "calibrated_rows": calibrated_rows,
         "files": parts,
+        **({} if codes is None else {"codes": codes}),
     }
     record = json.loads(json.dumps(record))
     (fresh / _MANIFEST).write_text(json.dumps({**record, "crc": _manifest_crc(record)}))

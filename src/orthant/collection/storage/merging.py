@@ -15,16 +15,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orthant.collection.storage import graphs
+from orthant.collection.storage.compression_setting import StoredCompression, write_compression
 from orthant.collection.storage.files import storage_error
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.encoders.progress import progress_bar
 from orthant.kernels import bitmaps
+from orthant.types import FloatArray
 
 if TYPE_CHECKING:
     from orthant.collection.storage.store import Store
 
 __all__ = [
     "BREAK_EVEN",
+    "CODED_FROM",
     "after_commit",
     "at_close",
     "before_compaction",
@@ -33,6 +36,7 @@ __all__ = [
     "finish",
     "pending",
     "publish_index",
+    "recode",
     "settle",
 ]
 
@@ -40,6 +44,9 @@ BREAK_EVEN = 20_000
 """Vectors from which a space gets a graph. A scan of 20,000 x 384 float32 reads 31 MB, about two milliseconds on one
 core, is exact, costs nothing to build and never waits for a compiler; a graph search with its overhead is not twice as
 quick there, and pulls ahead with every further row."""
+
+CODED_FROM = 1000
+"""Vectors from which a space can be compressed. Codes learned from fewer would not stand for those that follow."""
 
 _TAIL_ROWS = 8192
 _TAIL_SHARE = 0.05
@@ -69,21 +76,27 @@ class Pending:
         Live vectors that are not in it.
     dead : int
         Rows of the graph that are no longer live.
+    coded : bool
+        Whether it is codes that the space has, or should have, in place of a graph.
     """
 
     live: int
     graph: int
     tail: int
     dead: int
+    coded: bool = False
 
     @property
     def wanted(self) -> bool:
         """Whether a space of this size has a graph; one that shrinks keeps it down to half the break-even."""
-        return self.live > (BREAK_EVEN // 2 if self.graph else BREAK_EVEN)
+        least = CODED_FROM - 1 if self.coded else BREAK_EVEN
+        return self.live > (least // 2 if self.graph else least)
 
     @property
     def cleaning(self) -> int:
         """Cost of a graph without dead rows, in inserted rows: repaired, or made anew where that is cheaper."""
+        if self.coded:
+            return self.tail
         return min(self.tail + _REMOVAL_COST * self.dead, self.live)
 
     def long(self, rows: int, share: float) -> bool:
@@ -119,9 +132,9 @@ def pending(generation: Generation, name: str) -> Pending:
     live = space.live_count(generation.live)
     graph = space.graph
     if graph is None or graph.problem is not None:
-        return Pending(live, 0, live, 0)
+        return Pending(live, 0, live, 0, space.compression is not None)
     held = space.live_count(generation.live, below=graph.below)
-    return Pending(live, graph.rows, live - held, graph.rows - held)
+    return Pending(live, graph.rows, live - held, graph.rows - held, space.compression is not None)
 
 
 def _settled(generation: Generation) -> list[str]:
@@ -163,7 +176,7 @@ def _affordable(lacks: Pending) -> bool:
 def _may_be_due(space: SpaceState) -> bool:
     """Look without counting: a commit of one record must not pass over all rows."""
     if space.graph is None or space.graph.problem is not None:
-        return space.slots > BREAK_EVEN
+        return space.slots > (BREAK_EVEN if space.compression is None else CODED_FROM - 1)
     return space.slots_from(space.graph.below) > max(_TAIL_ROWS, _TAIL_SHARE * space.graph.rows)
 
 
@@ -256,6 +269,50 @@ def drop(store: Store, name: str) -> None:
         graphs.keep_only(store.path, now.spaces[name].definition.place, -1)
 
 
+def recode(store: Store, name: str, setting: StoredCompression | None, *, queries: FloatArray | None = None) -> None:
+    """Change what a space is searched by, in one commit; searches go on meanwhile on what they have.
+
+    Parameters
+    ----------
+    store : Store
+        The writer.
+    name : str
+        The space.
+    setting : StoredCompression or None
+        Codes; None goes back to a graph or a scan.
+    queries : ndarray of shape (q, dim), float32, optional
+        What to calibrate recall with, in place of held-out rows.
+
+    Notes
+    -----
+    Cost: that of learning codes and encoding every vector, or of building a graph.
+    """
+    with store.writer() as now, progress_bar(1, shown=store.show_progress, label="encoding") as advance:
+        space = replace(now.spaces[name], compression=setting, graph=None)
+        now = replace(now, spaces={**now.spaces, name: space}, _indexes={})
+        saved = None
+        try:
+            if pending(now, name).wanted:
+                index = build(now, space, now.next_row, advance)
+                index.calibrate(queries)
+                saved = graphs.save(
+                    store.path,
+                    space.definition,
+                    index,
+                    number=now.number,
+                    below=now.next_row,
+                    calibrated_rows=len(index),
+                    files=store.files,
+                    codes=space.codes,
+                )
+        except OSError as error:
+            raise storage_error(error, store.path, "write") from error
+        following = _with_graph(now, name, saved)
+        place = space.definition.place
+        store.publish(following, lambda connection: write_compression(connection, place, setting))
+        graphs.keep_only(store.path, place, -1 if saved is None else saved.number)
+
+
 def _step(store: Store, name: str, lacks: Pending, *, limit: int | None) -> None:
     began = time.perf_counter()
     try:
@@ -283,7 +340,8 @@ def _merge(
     # A graph that more than doubles is made anew, so that its reduction is learned from all; one that loses much, since
     # that is quicker than repairing it.
     anew = not lacks.graph or (limit is None and lacks.tail >= lacks.graph)
-    anew = anew or (clean and lacks.tail + _REMOVAL_COST * lacks.dead > lacks.live)
+    # Codes without a row are the others as they are.
+    anew = anew or (clean and not lacks.coded and lacks.tail + _REMOVAL_COST * lacks.dead > lacks.live)
     old = None if anew else space.attached_graph()
     index = None if old is None else _extended(now, space, old, below, clean=clean)
     if index is None:
@@ -339,6 +397,7 @@ def publish_index(
         below=below,
         calibrated_rows=calibrated_rows,
         files=store.files,
+        codes=now.spaces[name].codes,
     )
     store.publish(_with_graph(now, name, saved), lambda connection: None)
     graphs.keep_only(store.path, now.spaces[name].definition.place, saved.number)
@@ -392,6 +451,17 @@ def build(
         advance(done / max(total, 1) - told)
         told = done / max(total, 1)
 
+    if space.compression is not None:
+        return graphs.code_class().over(
+            blocks,
+            dim=definition.dim,
+            metric=definition.metric,
+            live=now.live,
+            progress=progress,
+            codes=space.compression.codes,
+            rescored_rows=space.compression.rescored_rows,
+            recall=space.compression.recall,
+        )
     return graphs.graph_class().over(
         blocks,
         dim=definition.dim,

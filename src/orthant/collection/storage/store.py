@@ -24,6 +24,7 @@ from orthant.collection.sparse import state as sparse_state
 from orthant.collection.sparse import tables as sparse_tables
 from orthant.collection.storage import derived, graphs, maintenance, merging, tables
 from orthant.collection.storage.batch import Batch, Commit, derive
+from orthant.collection.storage.compression_setting import read_compressions
 from orthant.collection.storage.creating import DATABASE_NAME, MANIFEST_NAME, create, require_new
 from orthant.collection.storage.database import Database, closed_error
 from orthant.collection.storage.files import FileLayer, storage_error
@@ -137,10 +138,13 @@ class Store:
             lexical = lexical.with_batch(rows, texts)
             live = bitmaps.set_rows(live, rows)
         found = tables.read_spaces(connection, self.database, spaces, self._folder)
+        compressions = read_compressions(connection, self.database)
         for name, space in found.items():
+            wanted = replace(space, compression=compressions.get(space.definition.place))
             ages = {"at_least": meta.restored_at, "at_most": meta.generation}
-            graph = graphs.newest(self.path, space.definition, known=space.graph, **ages)
-            found[name] = space if graph is space.graph else replace(space, graph=graph)
+            graph = graphs.newest(self.path, space.definition, known=space.graph, codes=wanted.codes, **ages)
+            same = graph is space.graph and wanted.compression == space.compression
+            found[name] = space if same else replace(wanted, graph=graph)
         whole = {name: state.index for name, state in start.sparse.items() if state.problem is None}
         sparse = sparse_tables.read_states(connection, self.database, whole, gone=gone, first_row=start.next_row)
         settings = (read_fusion(connection, self.database), UpgradeState.read(meta.upgrade))

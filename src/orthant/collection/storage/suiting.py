@@ -47,6 +47,9 @@ def suit_queries(store: Store, name: str, queries: FloatArray, *, progress: bool
     """
     with store.writer() as now:
         lacks = merging.pending(now, name)
+        if lacks.coded:
+            given, expected = f"a space {name!r} that is searched by codes", "one with a graph"
+            raise InputError(message(given, expected, "compress(undo=True) gives it one"))
         if not lacks.wanted:
             raise InputError(
                 message(

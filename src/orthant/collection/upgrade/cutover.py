@@ -16,6 +16,7 @@ import numpy as np
 
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage import graphs, merging, tables
+from orthant.collection.storage.compression_setting import write_compression
 from orthant.collection.storage.database import DATABASE_FORMAT
 from orthant.collection.storage.files import storage_error
 from orthant.collection.storage.generation import Generation, SpaceState
@@ -250,6 +251,7 @@ def _forget(store: Store, gone: Sequence[str], names: Mapping[str, str]) -> None
         def write(connection: sqlite3.Connection) -> None:
             for space in lost:
                 delete_space(connection, space.definition.name, place=space.definition.place)
+                write_compression(connection, space.definition.place, None)
             _rename(connection, spaces, names)
 
         _publish(store, replace(now, spaces=spaces, upgrade=NO_UPGRADE), write)

@@ -11,10 +11,18 @@ from typing import Any
 from orthant.artifact import write_bytes_atomically
 from orthant.errors import MissingExtraError, message
 
-__all__ = ["check_plotting", "render_page", "render_svg", "write_figures"]
+__all__ = [
+    "COLOURS",
+    "PAGE_STYLE",
+    "check_plotting",
+    "html_table",
+    "render_page",
+    "render_svg",
+    "write_figures",
+]
 
 # Okabe and Ito's colours, told apart by most colour-blind readers; Orthant's own is the first.
-_COLOURS = (
+COLOURS = (
     "#d55e00",
     "#0072b2",
     "#009e73",
@@ -28,7 +36,7 @@ _COLOURS = (
 )
 _WIDTH, _HEIGHT = 760, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 190, 16, 44
-_STYLE = """
+PAGE_STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}
 table{border-collapse:collapse;margin:.5rem 0 2rem}td,th{padding:.2rem .8rem .2rem 0;text-align:left}
 th{border-bottom:1px solid #999}td.n{text-align:right;font-variant-numeric:tabular-nums}
@@ -60,7 +68,7 @@ def _curves(result: Mapping[str, Any], kind: str) -> Iterator[tuple[str, str, li
     names = list(dict.fromkeys(entry["engine"] for entry in result["results"]))
     for entry in result["results"]:
         if entry["queries"] == kind and entry["points"]:
-            colour = _COLOURS[names.index(entry["engine"]) % len(_COLOURS)]
+            colour = COLOURS[names.index(entry["engine"]) % len(COLOURS)]
             yield entry["engine"], colour, [(p["recall"], p["qps"]) for p in entry["points"]]
 
 
@@ -131,7 +139,21 @@ def _grid(place: Any, left: float, low: int, high: int) -> Iterator[str]:
     yield f'<text x="14" y="{_HEIGHT / 2}" font-size="12" transform="rotate(-90 14 {_HEIGHT / 2})">queries/s</text>'
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def html_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return a table as HTML.
+
+    Parameters
+    ----------
+    head : sequence of str
+        Titles of the columns.
+    rows : sequence of sequences
+        Cells; numbers stand at the right, None is "not reached".
+
+    Returns
+    -------
+    str
+        A ``table`` element.
+    """
     cells = "".join(f"<th>{html.escape(name)}</th>" for name in head)
     lines = []
     for row in rows:
@@ -175,18 +197,20 @@ def render_page(result: Mapping[str, Any]) -> str:
             for e in result["results"]
             if e["queries"] == kind
         ]
-        body.append(_table(head, rows))
+        body.append(html_table(head, rows))
     if result["kept"]:
         body.append("<h2>Recall asked and kept</h2>")
         keys = ("queries", "asked", "measured", "lower_95", "qps")
-        body.append(_table(keys, [[f"{one[key]:.4g}" if isinstance(one[key], float) else one[key] for key in keys]
+        body.append(html_table(keys, [[f"{one[key]:.4g}" if isinstance(one[key], float) else one[key] for key in keys]
                                   for one in result["kept"]]))  # fmt: skip
     if result["missing"]:
-        body.append("<h2>Missing</h2>" + _table(("engine", "reason"), [list(m.values()) for m in result["missing"]]))
+        body.append(
+            "<h2>Missing</h2>" + html_table(("engine", "reason"), [list(m.values()) for m in result["missing"]])
+        )
     context = html.escape(json.dumps(result["context"], indent=2, sort_keys=True))
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body>{''.join(body)}<h2>Context</h2><pre>{context}</pre></body></html>\n"
+        f"<style>{PAGE_STYLE}</style></head><body>{''.join(body)}<h2>Context</h2><pre>{context}</pre></body></html>\n"
     )
 
 

@@ -1,0 +1,68 @@
+"""``orthant compress``: the library's report, applied and taken back only where asked; plots without outside parts."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import orthant
+
+NARROW = ("--codes", "lvq4", "--codes", "leanvec8+lvq4")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cli") / "c"
+    X = np.random.default_rng(0).standard_normal((1100, 24)).astype(np.float32) * (0.8 ** np.arange(24))
+    with orthant.open(path) as collection:
+        collection.upsert([f"r{i}" for i in range(len(X))], vectors=X.astype(np.float32))
+    np.save(path.parent / "queries.npy", X[:30].astype(np.float32))
+    return path
+
+
+def test_measure_apply_and_take_back(run, made, tmp_path):
+    first = run("compress", str(made), "--budget-bytes", "16", *NARROW, "--json", "--plot", str(tmp_path / "c.html"))
+    assert first.code == 0 and first.json["report"]["recommended"] in ("lvq4", "leanvec8+lvq4")
+    assert not first.json["applied"] and run("stats", str(made), "--json").json["spaces"]["default"]["plan"] == "scan"
+    page = (tmp_path / "c.html").read_text()
+    assert "leanvec8+lvq4" in page and "<svg" in page and "http" not in page and "src=" not in page
+    queries = ("--queries", str(made.parent / "queries.npy"))
+    shown = run("compress", str(made), "--recall", "0.5", *NARROW, *queries, "--apply")
+    assert shown.code == 0 and "Applied to 1100 vectors" in shown.out and "--undo" in shown.err
+    told = run("stats", str(made))
+    assert "codes" in told.out
+    back = run("compress", str(made), "--undo", "--json")
+    assert back.json["undone"] and back.json["setting"] is None
+    assert run("stats", str(made), "--json").json["spaces"]["default"]["compression"] is None
+
+
+def test_plots_by_their_ending(run, made, tmp_path):
+    pytest.importorskip("matplotlib")
+    for ending in ("png", "json"):
+        assert run("compress", str(made), *NARROW, "--plot", str(tmp_path / f"c.{ending}")).code == 0
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((tmp_path / "c.json").read_text())["dim"] == 24
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--budget-bytes", "10", "--codes", "lvq4"), "at least 16"),
+        (("--recall", "2"), "recall"),
+        (("--codes", "lvq5"), "lvq5"),
+        (("--plot", "x.gif"), "ends in"),
+        (("--undo", "--recall", "0.9"), "undo"),
+        (("--undo", "--plot", "x.html"), "--plot"),
+        (("--space", "other"), "other"),
+        (("--queries", "absent.npy"), "absent.npy"),
+    ],
+)
+def test_refused(refused, made, options, text):
+    refused("compress", str(made), *options, says=(text,))
+
+
+def test_a_misspelt_folder_is_not_made(refused, tmp_path):
+    refused("compress", str(tmp_path / "absent"), "--undo", says=("no folder",))
+    assert not (tmp_path / "absent").exists()
