@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from orthant.types import EncodeReport
+from orthant.types import EncodeReport, Ragged
 
 DIM = 16
 
@@ -84,3 +84,26 @@ def naive_scores(q: np.ndarray, X: np.ndarray, metric: str) -> np.ndarray:
     if metric == "cosine":
         scores = scores / (np.linalg.norm(X, axis=1) * np.linalg.norm(q))
     return scores
+
+
+class FakeTokenEncoder:
+    """One direction per word, as `FakeEncoder` has them; a text gives as many as it has words."""
+
+    def __init__(self, dim: int = 8, *, fingerprint: str = "fake-tokens") -> None:
+        self.dim = dim
+        self.fingerprint = fingerprint
+        self.encoded: list[str] = []
+        self._words = FakeEncoder(dim)
+
+    def encode_tokens(self, items: Any, *, role: str = "document", batch_size: int = 64) -> Ragged:
+        self.encoded += items if role == "document" else []
+        rows = [[self._unit(word) for word in words] for words in self.token_texts(items, role=role)]
+        values = np.array([x for row in rows for x in row], dtype=np.float32).reshape(-1, self.dim)
+        return Ragged(values, np.cumsum([0, *map(len, rows)], dtype=np.int64))
+
+    def _unit(self, word: str) -> np.ndarray:
+        x = self._words._word(word)
+        return x / np.sqrt(x @ x)
+
+    def token_texts(self, items: Any, *, role: str = "document") -> list[list[str]]:
+        return [re.findall(r"\w+", item.lower()) for item in items]

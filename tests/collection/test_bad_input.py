@@ -178,6 +178,7 @@ SEARCHES = {
     "threads without effect": (InputError, _find("amber", mode="lexical", threads=2), ("threads",)),
     "unknown leg": (InputError, _find("amber", weights={"colour": 1}), ("'dense'",)),
     "leg without a space": (InputError, _find("amber", weights={"sparse": 1}), ("without a sparse space",)),
+    "tokens without a space": (InputError, _find("amber", weights={"tokens": 1}), ("no space of tokens",)),
     "negative weight": (InputError, _find("amber", weights={"dense": -1}), ()),
     "all weights zero": (InputError, _find("amber", weights={"dense": 0}), ()),
     "unknown fusion": (InputError, _find("amber", fusion="sum"), ("'rrf'",)),

@@ -41,3 +41,11 @@ def test_w40_w52_golden_collections_open(name, rebuilt, tmp_path):
     with orthant.open(folder, read_only=True) as collection:
         assert collection.search("boat", mode="lexical").ids == ["f", "e"]
         assert collection.check().ok
+
+
+def test_golden_tokens_are_read(tmp_path):
+    folder = tmp_path / "old"
+    shutil.copytree(GOLDEN / "tokens-2", folder)
+    with orthant.open(folder, read_only=True) as collection:
+        result = collection.search(np.eye(2), mode="tokens")
+        assert [(hit.id, hit.score) for hit in result] == [("e", 3.0), ("a", 2.0), ("d", 1.0)]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from collection.fake_graph import FakeGraph
-from collection.fakes import FakeEncoder, FakeSparseEncoder, text_of
+from collection.fakes import FakeEncoder, FakeSparseEncoder, FakeTokenEncoder, text_of
 from orthant.collection.collection import Collection
 from orthant.collection.storage import graphs, maintenance, merging
 from orthant.collection.storage.files import FileLayer
@@ -85,7 +85,7 @@ def frequent_upkeep() -> None:
 def main(path: str, seed: int, dying: int) -> None:
     frequent_upkeep()
     files = DyingLayer(dying) if dying else None
-    spaces = {"terms": FakeSparseEncoder()}
+    spaces = {"terms": FakeSparseEncoder(), "words": FakeTokenEncoder()}
     with Collection(Path(path), encoder=FakeEncoder(), spaces=spaces, files=files) as collection:
         print(json.dumps("open"), flush=True)
         for operation in operations(seed):

@@ -23,6 +23,7 @@ def _build(path: Path, *, killed: bool) -> dict[str, bytes]:
     rng = np.random.default_rng(5)
     with Collection(path, encoder=FakeEncoder()) as collection:
         collection.add_space("extra", dim=5, metric="l2")
+        collection.add_space("late", dim=3, kind="tokens", dtype="float16")
         _write(collection, rng, 0, 60)
         collection.delete([f"r{i}" for i in range(0, 60, 7)])
     with Collection(path, encoder=FakeEncoder()) as collection:
@@ -43,7 +44,7 @@ def _write(collection: Collection, rng: np.random.Generator, first: int, count: 
         ids,
         texts=[text_of(rng) + f" v{key}" for key in ids],
         metadata=[{"n": i, "kind": "odd" if i % 2 else "even"} for i in range(count)],
-        vectors={"extra": rng.standard_normal((count, 5))},
+        vectors={"extra": rng.standard_normal((count, 5)), "late": [np.ones((1 + i % 3, 3)) * i for i in range(count)]},
     )
 
 
@@ -76,6 +77,7 @@ def _answers(collection: Collection) -> dict:
     for name, options in {
         "dense": {"vector": _Q},
         "l2": {"vector": np.ones(5), "space": "extra"},
+        "tokens": {"query": np.eye(3), "mode": "tokens"},
         "lexical": {"query": "amber lagoon", "mode": "lexical"},
         "hybrid": {"query": "amber -cedar", "mode": "hybrid"},
         "filtered": {"query": "amber", "mode": "hybrid", "where": {"kind": "odd", "n": {"lt": 30}}},

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import orthant
-from collection.fakes import FakeEncoder, FakeSparseEncoder
+from collection.fakes import FakeEncoder, FakeSparseEncoder, FakeTokenEncoder
 from faults import child
 from faults.verify import check_equal, contents
 from orthant.collection.collection import Collection
@@ -53,13 +53,13 @@ def _kills(tmp_path: Path, count: int, seed: int) -> None:
     path, model = tmp_path / "c", {}
     acknowledged = 0
     for i in range(count):
-        dying = int(rng.integers(3, 160)) if i % 2 else 0
+        dying = int(rng.integers(3, 240)) if i % 2 else 0
         lines = _run_and_kill(path, seed=seed * 1000 + i, dying=dying, after_s=float(rng.uniform(0.01, 0.4)))
         acknowledged += lines.count("done")
         allowed = _replayed(lines, model)
         # Every third kill is left for the next child to clean up after; a reader must cope with it as it is.
         read_only = i % 3 == 2 and path.exists()
-        spaces = {"terms": FakeSparseEncoder()}
+        spaces = {"terms": FakeSparseEncoder(), "words": FakeTokenEncoder()}
         with Collection(path, encoder=FakeEncoder(), spaces=spaces, read_only=read_only) as collection:
             found = contents(collection)
             assert found in allowed, f"after kill {i}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from collection.fakes import FakeEncoder, FakeSparseEncoder, naive_scores
+from collection.fakes import FakeEncoder, FakeSparseEncoder, FakeTokenEncoder, naive_scores
 from orthant.collection.collection import Collection
+from orthant.encoders.late_interaction.reranker import maxsim
 
 ENCODER = FakeEncoder()
 SPARSE = FakeSparseEncoder()
+TOKENS = FakeTokenEncoder()
 
 
 def contents(collection: Collection) -> dict:
@@ -24,6 +26,8 @@ def contents(collection: Collection) -> dict:
             wanted = SPARSE.encode_sparse([record.text])
             np.testing.assert_array_equal(record.sparse["terms"].indices, wanted.indices)
             np.testing.assert_array_equal(record.sparse["terms"].values, wanted.data)
+        if record.text and "words" in collection.spaces:
+            np.testing.assert_array_equal(record.vectors["words"], TOKENS.encode_tokens([record.text])[0])
     return {record.id: [record.text, record.metadata] for record in records}
 
 
@@ -48,6 +52,11 @@ def check_searches(collection: Collection, model: dict) -> None:
         hits = collection.search(sparse_vector=vector, mode="sparse", k=len(ids))
         np.testing.assert_allclose([hit.score for hit in hits], np.sort(truth[truth > 0])[::-1], rtol=1e-6)
         assert {hit.id for hit in hits} == {key for key, score in zip(ids, truth, strict=True) if score > 0}
+    if "words" in collection.spaces:
+        asked = TOKENS.encode_tokens(["amber lagoon"])
+        truth = maxsim(asked, TOKENS.encode_tokens([model[key][0] for key in ids]))[0]
+        hits = collection.search(asked.values, mode="tokens", k=len(ids))
+        np.testing.assert_allclose([hit.score for hit in hits], np.sort(truth)[::-1], rtol=1e-5, atol=1e-5)
     for word in ("amber", "lagoon"):
         wanted = {key for key in ids if word in model[key][0].split()}
         assert set(collection.search(word, mode="lexical", k=len(ids)).ids) == wanted

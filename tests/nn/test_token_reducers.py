@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 
 from orthant.nn.token_reducers import (  # noqa: E402
     ClusterReducer,
+    HeadReducer,
     RandomReducer,
     StrideReducer,
     TailReducer,
@@ -69,6 +70,7 @@ def test_gaps_in_the_mask_are_no_tokens():
 
 def test_tail_and_stride_keep_what_they_say():
     tokens, mask = batch("left")
+    torch.testing.assert_close(HeadReducer(4)(tokens, mask)[0][3], tokens[3, 4:8])
     torch.testing.assert_close(TailReducer(4)(tokens, mask)[0][3], tokens[3, -4:])
     torch.testing.assert_close(StrideReducer(3)(tokens, mask)[0][3], tokens[3, 4:][::3])
 

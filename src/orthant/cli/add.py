@@ -69,12 +69,17 @@ def register(app: typer.Typer) -> None:
         truncation: str = typer.Option(
             None, help="Of chunks beyond the encoder's window: chunk (default: divide further), cut or error."
         ),
+        tokens: str = typer.Option(
+            None, help="Folder of a late-interaction model: texts get token vectors too, in a space of their own."
+        ),
+        token_space: str = typer.Option(None, help="Name of that space; default tokens."),
+        token_dtype: str = typer.Option(None, help="float32 (default) or float16, when the space is made."),
         dry_run: bool = typer.Option(False, "--dry-run", help="Check the sources and show how they are understood."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.documents.adding import add_documents, refuse_with_documents, refuse_without_documents
-        from orthant.cli.output import progress_bar, sparse_space
-        from orthant.collection.opening import open
+        from orthant.cli.output import sparse_space
+        from orthant.cli.spaces.tokens import token_options
         from orthant.collection.storage.store import DATABASE_NAME
         from orthant.validate import check_choice
 
@@ -89,10 +94,20 @@ def register(app: typer.Typer) -> None:
             "batch_size": batch_size,
         }
         told = {"chunk": chunk, "prune": prune, "on_error": on_error, "truncation": truncation}
+        late = token_options(tokens, token_space, token_dtype)
         if documents:
             told |= {"prefix": id_prefix, "batch_size": batch_size}
             refuse_with_documents(settings, space=space, dry_run=dry_run)
-            add_documents(collection, sources, encoder=encoder, sparse=sparse, metric=metric, settings=told, json=json)
+            add_documents(
+                collection,
+                sources,
+                encoder=encoder,
+                sparse=sparse,
+                metric=metric,
+                settings=told,
+                tokens=late,
+                json=json,
+            )
             return
         refuse_without_documents(told)
         _check_vector_options(sources, space=space, id_prefix=id_prefix)
@@ -104,24 +119,36 @@ def register(app: typer.Typer) -> None:
         if dry_run:
             _show_scans(collection, scans, json=json)
             return
-        with (
-            ExitStack() as bars,
-            open(
-                collection,
-                encoder=encoder,
-                metric=metric,  # type: ignore[arg-type]
-                spaces=sparse_space(sparse),
-            ) as opened,
-            opened.bulk(),
-        ):
-            vectors = {"space": space, "id_prefix": id_prefix, "batch_size": batch_size}
-            reports = _add_all(opened, sources, scans, settings, vectors)
-            count, notes = len(opened), _notes(opened)
-            # All sources' vectors go into the graph at once, when the two blocks above this one end.
-            bars.enter_context(progress_bar("building the graph", None))
-            began = time.perf_counter()
-        finish_s = time.perf_counter() - began
-        _tell(collection, reports, count, finish_s, notes, json=json)
+        opening = {"encoder": encoder, "metric": metric, "spaces": sparse_space(sparse)}
+        vectors = {"space": space, "id_prefix": id_prefix, "batch_size": batch_size}
+        _write(collection, sources, scans, settings, vectors, opening=opening, late=late, json=json)
+
+
+def _write(
+    collection: str,
+    sources: Sequence[str],
+    scans: Mapping[str, ScanReport | VectorFileInfo],
+    settings: Mapping[str, Any],
+    vectors: Mapping[str, Any],
+    *,
+    opening: Mapping[str, Any],
+    late: Mapping[str, Any] | None,
+    json: bool,
+) -> None:
+    from orthant.cli.output import progress_bar
+    from orthant.cli.spaces.tokens import ready_for_texts
+    from orthant.collection.opening import open
+    from orthant.datasets.vector_files import is_vector_file
+
+    with ExitStack() as bars, open(collection, **opening) as opened, opened.bulk():
+        if late is not None or not all(map(is_vector_file, sources)):
+            ready_for_texts(opened, late)
+        reports = _add_all(opened, sources, scans, settings, vectors)
+        count, notes = len(opened), _notes(opened)
+        # All sources' vectors go into the graph at once, when the two blocks above this one end.
+        bars.enter_context(progress_bar("building the graph", None))
+        began = time.perf_counter()
+    _tell(collection, reports, count, time.perf_counter() - began, notes, json=json)
 
 
 def _tell(

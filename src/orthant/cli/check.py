@@ -25,12 +25,16 @@ def register(app: typer.Typer) -> None:
         collection: str = typer.Argument(help="The collection's folder."),
         repair: bool = typer.Option(False, "--repair", help="Rebuild derived files; encode damaged vectors again."),
         encoder: str = typer.Option(None, help="For --repair, where the encoder came from a folder."),
+        tokens: str = typer.Option(None, help="For --repair: the folder of the model that made the token vectors."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.output import print_json, print_table, progress_bar
+        from orthant.cli.spaces.tokens import with_tokens
         from orthant.collection.opening import open
 
         with open(collection, encoder=encoder, read_only=not repair) as opened, progress_bar("verifying", None):
+            if tokens is not None:
+                with_tokens(opened, tokens)
             report = opened.check(repair=repair)
         if json:
             print_json(report.to_dict())

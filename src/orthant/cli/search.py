@@ -30,9 +30,9 @@ def register(app: typer.Typer) -> None:
             None, help='Text; "a phrase", prefix*, +must and -not concern the words. Not with --similar-to.'
         ),
         k: int = typer.Option(5, "-k", "--k", help="Hits wanted."),
-        mode: str = typer.Option(None, help="dense, lexical, sparse or hybrid; default: the richest without sparse."),
+        mode: str = typer.Option(None, help="dense, lexical, sparse, tokens or hybrid; default: hybrid if possible."),
         where: str = typer.Option(None, help='Filter as JSON, such as \'{"year": {"gte": 2000}}\'.'),
-        space: str = typer.Option("default", help="Vector space."),
+        space: str = typer.Option("default", help="Space of vectors, or of tokens."),
         offset: int = typer.Option(0, help="Hits to skip."),
         min_score: float = typer.Option(None, help="Drop hits below this score."),
         recall: float = typer.Option(None, help="Share of the true neighbours to find; default 0.95, 1 compares all."),
@@ -48,6 +48,9 @@ def register(app: typer.Typer) -> None:
         similar_to: list[str] = typer.Option(
             None, help="Instead of a query: id of a record to find others like; may be given several times."
         ),
+        tokens: str = typer.Option(None, help="Folder of the model of the token vectors, for what compares these."),
+        token_weight: float = typer.Option(None, help="Weight of a token leg in hybrid search; none by default."),
+        rerank: str = typer.Option(None, help="tokens, or tokens:SPACE: order the first 50 by stored token vectors."),
         encoder: str = typer.Option(None, help="Needed where the collection was made with an encoder from a folder."),
         sparse: str = typer.Option(None, help="Folder of the sparse model, for --mode sparse and --sparse-weight."),
         explain: bool = typer.Option(False, "--explain", help="Show matched words and metadata of every hit."),
@@ -55,21 +58,22 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         from orthant.cli.hits import print_hits
         from orthant.cli.output import fusion_settings, parse_json_object, print_json, sparse_space
+        from orthant.cli.spaces.tokens import is_tokens, token_weights, with_tokens
         from orthant.collection.opening import open
 
         condition = parse_json_object(where, name="--where")
         shared = {"k": k, "where": condition, "space": space, "offset": offset, "min_score": min_score}
         stages = {"group_by": group_by, "per_group": per_group, "facets": facet or None, "diversity": diversity}
-        told = {
-            **fusion_settings(dense_weight, fusion, sparse_weight),
-            "effort": effort,
-            "syntax": syntax,
-            "mode": mode,
-            **stages,
-        }
+        legs = fusion_settings(dense_weight, fusion, sparse_weight)
+        told = {**legs, "effort": effort, "syntax": syntax, "mode": mode, **stages}
+        told |= {"rerank": rerank, **({} if token_weight is None else {"weights": {}})}
         asked = _asked(query, similar_to, told)
         with open(collection, encoder=encoder, read_only=True, spaces=sparse_space(sparse)) as opened:
-            _check_space(opened, mode, space, given=encoder is not None)
+            if tokens is not None:
+                with_tokens(opened, tokens, space=space if is_tokens(opened, space) else None)
+            if token_weight is not None:
+                told["weights"] = token_weights(opened, legs, token_weight)
+            _check_space(opened, mode, space, given=encoder is not None or token_weight is not None)
             if similar_to:
                 result = opened.similar(similar_to, recall=recall, **shared)  # type: ignore[arg-type]
             else:
@@ -109,12 +113,19 @@ def _valid(query: str) -> str:
 
 def _check_space(opened: Collection, mode: str | None, space: str, *, given: bool) -> None:
     """Say in terms of the command line what the library would say in terms of Python."""
+    from orthant.cli.spaces.tokens import is_tokens, without_model
     from orthant.errors import InputError, NotFoundError, message
 
     definition = opened.spaces.get(space)
     if definition is None and space != "default":
         known = ", ".join(opened.spaces) or "none"
         raise NotFoundError(message(f"--space {space}", f"one of: {known}", "check the spelling, or leave it out"))
+    lacking = without_model(opened)
+    if lacking is not None and (mode == "tokens" or space == lacking):
+        given_text = f"token vectors of space {lacking!r}, whose model is not at hand"
+        raise InputError(message(given_text, "that model", "name its folder with --tokens"))
+    if is_tokens(opened, space):
+        return
     if mode in ("dense", "hybrid") and not given and (definition is None or definition.encoder is None):
         made_by = definition.fingerprint if definition is not None else None
         raise InputError(

@@ -19,7 +19,7 @@ from orthant.datasets.records import read_records, scan_records
 from orthant.datasets.sources.tables import import_arrow
 from orthant.datasets.vector_files import read_vectors
 from orthant.errors import DimensionError, InputError, message
-from orthant.types import Metric
+from orthant.types import Metric, Ragged
 from orthant.validate import as_vectors, check_count
 
 if TYPE_CHECKING:
@@ -301,13 +301,16 @@ def given_vectors(batch: Records) -> dict[str, Any] | None:
 
     Returns
     -------
-    dict of str to (ndarray or list), or None
+    dict of str to (ndarray, Ragged or list), or None
         By space; None when the batch brings no vectors.
     """
     if not batch.vectors:
         return None
     out: dict[str, Any] = {}
     for name, X in batch.vectors.items():
+        if isinstance(X, Ragged):
+            out[name] = X
+            continue
         mask = batch.has_vector(name)
         out[name] = X if bool(np.all(mask)) else [x if has else None for x, has in zip(X, mask.tolist(), strict=True)]
     return out

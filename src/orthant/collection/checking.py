@@ -21,7 +21,7 @@ from orthant.collection.storage.segments import BLOCK_BYTES, SegmentState
 from orthant.collection.storage.store import Store
 from orthant.errors import StoreCorruptedError
 from orthant.kernels import bitmaps
-from orthant.types import Encoder
+from orthant.types import Encoder, TokenEncoder
 
 __all__ = ["CheckReport", "Problem", "check"]
 
@@ -221,7 +221,7 @@ def _check_space(
         if not damaged:
             continue
         rows = view.rows[_slots_of(damaged, view.state, space.folder.stride)]
-        rows = rows[bitmaps.contains_rows(live, rows)]
+        rows = np.unique(rows[bitmaps.contains_rows(live, rows)])
         mended, advice = _encode_again(store, name, rows, encoder_of)
         if mended:
             maintenance.replace_vectors(store, name, view.state.number, mended)
@@ -261,7 +261,7 @@ def _slots_of(blocks: list[int], state: SegmentState, stride: int) -> np.ndarray
 
 
 def _encode_again(
-    store: Store, name: str, rows: np.ndarray, encoder_of: Callable[[str], Encoder] | None
+    store: Store, name: str, rows: np.ndarray, encoder_of: Callable[[str], Any] | None
 ) -> tuple[dict[int, np.ndarray], str]:
     if encoder_of is None:
         return {}, ""
@@ -272,9 +272,22 @@ def _encode_again(
     if not len(rows):
         return {}, ""
     encoder, held = encoder_of(name), rows.tolist()
-    items = items_of(encoder, [found[row][1] for row in held], [found[row][2] for row in held])
+    space = store.generation.spaces[name]
+    texts, metadata = [found[row][1] for row in held], [found[row][2] for row in held]
+    tokens = space.definition.kind == "tokens"
+    items = [text or None for text in texts] if tokens else items_of(encoder, texts, metadata)
     lost = [found[row][0] for row, item in zip(held, items, strict=True) if item is None]
     if lost:
         return {}, f"; {len(lost)} of them have no text (first: {lost[0]!r}): write these records again"
+    if tokens:
+        return _tokens_again(space, dict(zip(held, items, strict=True)), encoder)
     X = encoder.encode(items, role="document")
     return dict(zip(held, X, strict=True)), ", encoded again"
+
+
+def _tokens_again(space: SpaceState, texts: dict[int, Any], encoder: TokenEncoder) -> tuple[dict[int, np.ndarray], str]:
+    tokens = encoder.encode_tokens(list(texts.values()), role="document")
+    counts = sum(np.isin(view.rows, list(texts)).sum() for view in space.segments)
+    if len(tokens) != len(texts) or len(tokens.values) != counts:
+        return {}, "; the encoder gives another number of tokens now: write these records again"
+    return {row: tokens[i] for i, row in enumerate(texts)}, ", encoded again"

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from orthant.collection.columns.where import parse_where
@@ -20,7 +21,7 @@ from orthant.collection.records.items import encodable
 from orthant.collection.results import FinishReport
 from orthant.collection.snapshots.methods import SnapshotMethods
 from orthant.collection.space_encoders import define_space, load
-from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.spaces import SpaceDefinition, SpaceKind
 from orthant.collection.sparse.ingest import canaries_of, define_any, weigh_batch
 from orthant.collection.sparse.state import SparseDefinition
 from orthant.collection.tuning.methods import FusionMethods
@@ -28,6 +29,7 @@ from orthant.collection.tuning.methods_queries import QueryMethods
 from orthant.collection.upgrade.methods import UpgradeMethods
 from orthant.errors import InputError, message
 from orthant.types import Encoder, Metric, SparseEncoder
+from orthant.validate import check_choice
 
 if TYPE_CHECKING:
     from orthant.collection.adding import AddReport
@@ -71,22 +73,28 @@ class Collection(
         encoder: str | Encoder | SparseEncoder | Any | None = None,
         dim: int | None = None,
         metric: Metric | None = None,
-        kind: Literal["dense", "sparse"] | None = None,
+        kind: SpaceKind | Literal["sparse"] | None = None,
+        dtype: Literal["float32", "float16"] = "float32",
     ) -> SpaceDefinition | SparseDefinition:
-        """Add a space; records written from now on get a vector, or weighted terms, in it.
+        """Add a space; records written from now on get a vector, token vectors, or weighted terms, in it.
 
         Parameters
         ----------
         name : str
             1 to 64 letters, digits, ``_``, ``-`` or ``.``.
-        encoder : str, Encoder, SparseEncoder or sentence-transformers model, optional
-            Encodes texts for this space. Without one, pass ``dim`` and bring vectors.
+        encoder : str, Encoder, TokenEncoder, SparseEncoder or sentence-transformers model, optional
+            Encodes texts for this space; for tokens the folder of a late-interaction model, or an object with
+            ``encode_tokens``. Without one, pass ``dim`` and bring vectors.
         dim : int, optional
             Values per vector, or terms of the vocabulary; taken from the encoder when there is one.
         metric : {"cosine", "dot", "l2"}, optional
-            Score of a vector space, default ``"cosine"``. A sparse space has the dot product.
-        kind : {"dense", "sparse"}, optional
-            Default: that of the encoder, else ``"dense"``. A sparse space holds weighted terms.
+            Score of a vector space, default ``"cosine"``. A sparse space has the dot product, and tokens MaxSim, a sum
+            of dot products.
+        kind : {"dense", "tokens", "sparse"}, optional
+            One vector per record; one per token, for ``search(mode="tokens")``, ``rerank="tokens"`` or a leg of a
+            hybrid search, dozens per record; or weighted terms. Default: sparse for such an encoder, else dense.
+        dtype : {"float32", "float16"}, default "float32"
+            How tokens are stored; ``"float16"`` takes half the bytes and three digits.
 
         Returns
         -------
@@ -102,8 +110,18 @@ class Collection(
             raise InputError(
                 message("both or neither of encoder and dim", "exactly one of them", "pass encoder=... or dim=...")
             )
-        loaded, loadable = (None, None) if encoder is None else load(encoder, sparse=kind != "dense")
-        definition, canaries = define_any(name, loaded, dim=dim, metric=metric, kind=kind, loadable=loadable)
+        if kind == "tokens":
+            if name == DEFAULT_SPACE:
+                raise InputError(message(f"tokens in the space {name!r}", "another name", "call it 'tokens'"))
+            loaded, loadable = (None, None) if encoder is None else load(encoder, kind="tokens")
+            definition: Any
+            definition, canaries = define_space(
+                name, loaded, dim=dim, metric=metric or "dot", loadable=loadable, kind=kind, dtype=dtype
+            )
+        else:
+            check_choice(dtype, ("float32",), name="dtype")
+            loaded, loadable = (None, None) if encoder is None else load(encoder, sparse=kind != "dense")
+            definition, canaries = define_any(name, loaded, dim=dim, metric=metric, kind=kind, loadable=loadable)
         self._store.create_space(definition, canaries)
         if loaded is not None:
             self._encoders.adopt(name, loaded, loadable=loadable)
@@ -151,8 +169,9 @@ class Collection(
             them, the text as one field more.
         vectors : array-like of shape (n, dim), or mapping of space name to such, optional
             Used instead of encoding. A list may hold None for records without a vector. Float64, other strides and
-            integer dtypes are converted. A sparse space takes a SciPy sparse matrix, or a list of ``{term: weight}``,
-            ``{"indices": [...], "values": [...]}`` or None.
+            integer dtypes are converted. For a space of tokens: a matrix of shape (tokens, dim) per record. A sparse
+            space takes a SciPy sparse matrix, or a list of ``{term: weight}``, ``{"indices": [...], "values": [...]}``
+            or None.
         progress : bool, default False
             Show a bar while encoding, and while a graph is built.
 
@@ -208,7 +227,7 @@ class Collection(
             ended = time.perf_counter()
         count = len(prepared.batch.ids)
         brought = {**prepared.batch.vectors, **prepared.batch.sparse}
-        written = {name: len(positions) for name, (positions, _) in brought.items()}
+        written = {name: len(np.unique(positions)) for name, (positions, _) in brought.items()}
         encode = prepared.seconds.get("encode", 0.0)
         return UpsertReport(
             records=count,

@@ -6,7 +6,7 @@ cosine have no common unit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -37,19 +37,23 @@ RRF_CONSTANT = 60
 """The k of reciprocal rank fusion (Cormack, Clarke and Buettcher, 2009)."""
 
 
-def check_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
+def check_weights(
+    weights: Mapping[str, float] | None, *, legs: Sequence[str] = ("dense", "lexical")
+) -> dict[str, float]:
     """Return the legs' weights, summing to 1.
 
     Parameters
     ----------
     weights : mapping of str to float, optional
-        Non-negative weights for ``"dense"``, ``"lexical"`` and ``"sparse"``; a leg left out gets 0. None takes the
-        defaults.
+        Non-negative weights by leg: ``"dense"``, ``"lexical"``, ``"tokens"`` and ``"sparse"``; a leg left out gets 0.
+        None takes the defaults.
+    legs : sequence of str, default ("dense", "lexical")
+        The legs that take part whatever their weight.
 
     Returns
     -------
     dict of str to float
-        The legs that take part, sum 1: dense and lexical always, sparse where it has a weight above 0.
+        The legs that take part, sum 1; sparse where it has a weight above 0.
 
     Raises
     ------
@@ -57,13 +61,14 @@ def check_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
         Unknown legs, negative weights, or nothing above 0.
     """
     if weights is None:
-        return dict(DEFAULT_WEIGHTS)
-    if not isinstance(weights, Mapping) or set(weights) - set(LEGS):
-        expected = "a mapping with the keys 'dense', 'lexical' and 'sparse'"
+        # Beside words, tokens weigh what one vector does.
+        return {leg: DEFAULT_WEIGHTS.get(leg, DEFAULT_WEIGHTS["dense"]) for leg in legs}
+    known = [*legs, *(leg for leg in LEGS if leg not in legs)]
+    if not isinstance(weights, Mapping) or set(weights) - set(known):
+        expected = f"a mapping with the keys {', '.join(map(repr, known))}"
         raise InputError(message(f"weights={weights!r}", expected, "name only these legs"))
-    given = {leg: check_fraction(weights.get(leg, 0.0), name=f"weights[{leg!r}]", high=1e9) for leg in LEGS}
-    if not given["sparse"]:
-        del given["sparse"]
+    given = {leg: check_fraction(weights.get(leg, 0.0), name=f"weights[{leg!r}]", high=1e9) for leg in known}
+    given = {leg: value for leg, value in given.items() if value or leg in legs}
     total = sum(given.values())
     if total <= 0:
         raise InputError(message(f"weights={weights!r}", "at least one weight above 0", "raise one of them"))

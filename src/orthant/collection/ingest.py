@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from orthant.collection.columns.metadata import check_metadata
 from orthant.collection.records.items import items_of, made_of_records
-from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.spaces import AnyEncoder, SpaceDefinition
 from orthant.collection.storage.batch import Batch
+from orthant.collection.tokens.ingest import check_tokens, encode_tokens
 from orthant.errors import DimensionError, InputError, NonFiniteError, NotFoundError, message
-from orthant.types import Encoder, FloatArray, IdArray
+from orthant.types import FloatArray, IdArray, Ragged
 from orthant.validate import as_array, as_vectors
 
 __all__ = ["UpsertReport", "VectorInput", "by_space", "check_ids", "leading_dim", "prepare_batch"]
@@ -41,7 +42,7 @@ class UpsertReport:
     replaced : int
         How many of them existed before.
     vectors : dict of str to int
-        Vectors written, by space.
+        Records that got a vector, or tokens, by space.
     without_vector : dict of str to int
         Records that got none in a space: no text, no known token, or not given.
     truncated_items, truncated_tokens : int
@@ -121,7 +122,7 @@ def prepare_batch(
     vectors: Mapping[str, Any],
     *,
     spaces: Mapping[str, SpaceDefinition],
-    encoders: Mapping[str, Encoder] | None,
+    encoders: Mapping[str, AnyEncoder] | None,
     progress: bool = False,
 ) -> Prepared:
     """Check and encode one batch.
@@ -134,11 +135,11 @@ def prepare_batch(
         One per id.
     metadata : sequence of (mapping or None), optional
         One JSON object per id.
-    vectors : mapping of str to array-like of shape (n, dim)
+    vectors : mapping of str to array-like of shape (n, dim), or to sets of tokens
         From ``by_space``; a list may hold None for records without a vector.
     spaces : mapping of str to SpaceDefinition
         The collection's spaces.
-    encoders : mapping of str to Encoder, optional
+    encoders : mapping of str to Encoder or TokenEncoder, optional
         Encoders of the spaces that encode texts themselves. With None everything else is checked and nothing encoded.
     progress : bool, default False
         Show a bar while encoding.
@@ -177,10 +178,14 @@ def prepare_batch(
                 message(
                     f"{what} for space {name!r}, whose encoder {definition.fingerprint} is not at hand",
                     "that encoder, or vectors",
-                    f"open with encoder=..., or pass vectors={{{name!r}: [None, ...]}} to store none on purpose",
+                    f"{_way_to_encoder(name)}, or pass vectors={{{name!r}: [None, ...]}} to store none on purpose",
                 )
             )
     return prepared
+
+
+def _way_to_encoder(space: str) -> str:
+    return "open with encoder=..." if space == "default" else f"call use_encoder({space!r}, ...)"
 
 
 def _lacks_reader(definition: SpaceDefinition, metadata: list[dict[str, Any]]) -> bool:
@@ -307,6 +312,8 @@ def _as_rows(values: Any, name: str) -> Any:
         way = "add a sparse space with add_space('sparse', dim=..., kind='sparse') and pass vectors={'sparse': ...}"
         raise InputError(message(f"{name} as a sparse matrix", "a matrix of shape (n, d) for a vector space", way))
     values = as_array(values, name=name)
+    if isinstance(values, Ragged):
+        return values
     if hasattr(values, "__array__"):
         array = np.asarray(values)
         if array.ndim == 0:
@@ -319,6 +326,8 @@ def _as_rows(values: Any, name: str) -> Any:
 
 
 def _check_vectors(values: Any, definition: SpaceDefinition, count: int) -> tuple[IdArray, FloatArray]:
+    if definition.kind == "tokens":
+        return check_tokens(values, definition, count)
     positions = np.arange(count, dtype=np.int64)
     if not hasattr(values, "dtype") and any(value is None for value in values):
         if len(values) != count:
@@ -335,8 +344,16 @@ def _check_vectors(values: Any, definition: SpaceDefinition, count: int) -> tupl
     return positions, X
 
 
-def _encode(prepared: Prepared, definition: SpaceDefinition, encoder: Encoder, *, progress: bool) -> None:
+def _encode(prepared: Prepared, definition: SpaceDefinition, encoder: Any, *, progress: bool) -> None:
     started = time.perf_counter()
+    if definition.kind == "tokens":
+        prepared.batch.vectors[definition.name] = encode_tokens(prepared.batch.texts, definition, encoder)
+    else:
+        _encode_vectors(prepared, definition, encoder, progress=progress)
+    prepared.seconds["encode"] = prepared.seconds.get("encode", 0.0) + time.perf_counter() - started
+
+
+def _encode_vectors(prepared: Prepared, definition: SpaceDefinition, encoder: Any, *, progress: bool) -> None:
     items = items_of(encoder, prepared.batch.texts, prepared.batch.metadata)
     positions = np.array([i for i, item in enumerate(items) if item is not None], dtype=np.int64)
     if len(positions):
@@ -359,4 +376,3 @@ def _encode(prepared: Prepared, definition: SpaceDefinition, encoder: Encoder, *
         prepared.truncated_items += report.truncated_items
         prepared.truncated_tokens += report.truncated_tokens
         prepared.batch.vectors[definition.name] = (positions, X)
-    prepared.seconds["encode"] = prepared.seconds.get("encode", 0.0) + time.perf_counter() - started

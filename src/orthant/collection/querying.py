@@ -14,6 +14,7 @@ from orthant.collection.space_encoders import SpaceEncoders
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.stages.options import StageOptions
 from orthant.collection.storage.settings.fusion import StoredFusion
+from orthant.collection.tokens.queries import TokenSettings
 from orthant.errors import InputError, NotFoundError, message
 from orthant.types import FloatArray
 from orthant.validate import as_array, as_vectors, check_choice, check_count, check_fraction
@@ -122,6 +123,7 @@ def choose_mode(
     encoders: SpaceEncoders,
     *,
     default: str,
+    vectors: bool = True,
     sparse: bool = False,
     weights: Mapping[str, float] | None = None,
 ) -> Mode:
@@ -141,6 +143,8 @@ def choose_mode(
         What can be encoded.
     default : str
         Name of the space that is meant when none is named.
+    vectors : bool, default True
+        Whether the search has a dense leg where its mode has one.
     sparse : bool, default False
         The sparse leg takes part.
     weights : mapping, optional
@@ -158,8 +162,10 @@ def choose_mode(
     """
     if mode is not None:
         check_choice(mode, get_args(Mode), name="mode")
+    if mode == "tokens":
+        return mode
     has_text = all(text is not None for text in texts)
-    has_vector = given is not None or (has_text and encoders.at_hand(space))
+    has_vector = not vectors or given is not None or (has_text and encoders.at_hand(space))
     if mode in ("lexical", "hybrid") and not has_text:
         raise InputError(message(f"mode={mode!r} without a text", "a text query", "pass query='...'"))
     if mode is None and sparse:
@@ -216,6 +222,7 @@ def check_options(
     dense: bool = True,
     sparse_space: str | None = None,
     stored: StoredFusion | None = None,
+    tokens: TokenSettings | None = None,
 ) -> SearchOptions:
     """Check a search's settings; one that could have no effect is refused.
 
@@ -235,6 +242,8 @@ def check_options(
         Space of the sparse leg, where there is one.
     stored : StoredFusion, optional
         The collection's own fusion, for what the call leaves open.
+    tokens : TokenSettings, optional
+        Which spaces of tokens are searched.
 
     Returns
     -------
@@ -248,6 +257,8 @@ def check_options(
     FilterError
         A malformed filter.
     """
+    tokens = TokenSettings() if tokens is None else tokens
+    legs = ["dense"] * tokens.vectors + ["lexical"] + ["tokens"] * (tokens.leg is not None)
     fused: dict[str, Any] = {"weights": weights, "fusion": method}
     if stages.reranker is not None or not stages.ordered:
         # Diversity and groups take their candidates from this depth in every mode; a reranker has its own.
@@ -255,28 +266,28 @@ def check_options(
     idle = [name for name, value in fused.items() if value is not None]
     if mode != "hybrid" and idle:
         raise InputError(message(f"{idle[0]}= with mode={mode!r}", "mode='hybrid' for it", "leave it out"))
-    if mode in ("dense", "sparse") and syntax is not None:
+    if mode in ("dense", "sparse", "tokens") and syntax is not None:
         raise InputError(message(f"syntax= with mode={mode!r}", "a lexical leg for it", "leave it out"))
     idle = [name for name, value in (("recall", recall), ("effort", effort), ("threads", threads)) if value is not None]
     dense = dense and mode in ("dense", "hybrid")
-    if not dense and idle:
+    if not dense and tokens.leg is None and idle:
         raise InputError(message(f"{idle[0]}= with mode={mode!r}", "a dense leg for it", "leave it out"))
     if recall is not None and effort is not None:
         raise InputError(message("recall= and effort=", "one of them", "ask for a recall, or set the effort yourself"))
     fused_by = check_choice(method or ("minmax" if stored is None else stored.method), ("minmax", "rrf"), name="fusion")
-    if weights is None and stored is not None and stored.method == fused_by:
-        # Weights of one method say nothing about the other's.
+    if weights is None and stored is not None and stored.method == fused_by and tokens.leg is None:
+        # Weights of one method say nothing about the other's, and those of other legs nothing about tokens.
         weights = stored.weights
     options = SearchOptions(
         mode=mode,
-        space=space if dense else None,
+        space=space if dense and tokens.vectors else None,
         k=check_count(k, name="k"),
         offset=check_count(offset, name="offset", minimum=0),
         predicate=None if where is None else parse_where(where),
         where=where,
         depth=DEFAULT_DEPTH if depth is None else check_count(depth, name="depth"),
         fusion=fused_by,  # type: ignore[arg-type]
-        weights=fusion.check_weights(weights),
+        weights=fusion.check_weights(weights, legs=legs if mode == "hybrid" else ("dense", "lexical")),
         min_score=None if min_score is None else check_fraction(min_score, name="min_score", low=-1e30, high=1e30),
         recall=None if recall is None else check_fraction(recall, name="recall"),
         effort=None if effort is None else check_count(effort, name="effort"),
@@ -286,6 +297,7 @@ def check_options(
         syntax=check_choice(syntax or "operators", ("operators", "plain"), name="syntax"),  # type: ignore[arg-type]
         stages=stages,
         sparse_space=sparse_space,
+        tokens=tokens,
     )
     _check_reach(options, records)
     return options
@@ -350,7 +362,7 @@ def encode_queries(
     NotFoundError
         No such space.
     """
-    if mode in ("lexical", "sparse"):
+    if mode in ("lexical", "sparse", "tokens"):
         return [Query(text, None) for text in texts]
     if definition is None and encoders.given(space) is None and space != "default":
         raise NotFoundError(message(f"space {space!r}", "an existing space", "add it with add_space"))

@@ -40,6 +40,8 @@ from orthant.collection.stages.options import StageOptions, check_stages
 from orthant.collection.storage import tables
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
+from orthant.collection.tokens.methods import TokenReading
+from orthant.collection.tokens.queries import as_matrices
 from orthant.collection.upgrade.asking import again_after_cut_over, for_bridge, same_space
 from orthant.encoders.sparse.rows import SparseVector
 from orthant.errors import InputError, NotFoundError, message
@@ -60,7 +62,14 @@ Where = Mapping[str, Any]
 
 
 class CollectionReader(
-    ExportReading, SearchByExample, Insight, CleaningMethods, DocumentReading, SnapshotReading, DiagnosisMethods
+    ExportReading,
+    SearchByExample,
+    Insight,
+    CleaningMethods,
+    DocumentReading,
+    SnapshotReading,
+    DiagnosisMethods,
+    TokenReading,
 ):
     """The reading half of :class:`Collection`, which is what :func:`orthant.open` returns.
 
@@ -205,8 +214,7 @@ class CollectionReader(
         held: dict[int, dict[str, FloatArray]] = {row: {} for row in found}
         sparse: dict[int, dict[str, SparseVector]] = {row: {} for row in found}
         for name, space in generation.spaces.items() if vectors else ():
-            present, X = space.vectors_of(rows)
-            for row, x in zip(rows[present].tolist(), X, strict=True):
+            for row, x in space.by_row(rows).items():
                 held[row][name] = x
         for name in generation.sparse if vectors else ():
             for row, vector in fetch_vectors(connection, database, name, rows.tolist()).items():
@@ -289,7 +297,7 @@ class CollectionReader(
         explain: bool = False,
         include_text: bool = True,
         syntax: Literal["operators", "plain"] | None = None,
-        rerank: Reranker | Any | None = None,
+        rerank: Reranker | str | Any | None = None,
         rerank_depth: int | None = None,
         diversity: float | None = None,
         group_by: str | None = None,
@@ -302,21 +310,22 @@ class CollectionReader(
         Parameters
         ----------
         query : str, array-like of shape (dim,), or mapping, optional
-            A text, a vector, or a part of a record where the space has a :class:`RecordEncoder`. Words in double quotes
-            must appear as a phrase, ``word*`` is a prefix, ``-word`` excludes and ``+word`` requires; these
-            concern the lexical leg.
+            A text, a vector, a matrix of shape (tokens, dim) for a space of tokens, or a part of a record where the
+            space has a :class:`RecordEncoder`. Words in double quotes must appear as a phrase, ``word*`` is a prefix,
+            ``-word`` excludes and ``+word`` requires; these concern the lexical leg.
         k : int, default 10
             Hits wanted; fewer come back when fewer match.
-        mode : {"dense", "lexical", "sparse", "hybrid"}, optional
-            ``"sparse"``: by the weighted terms of a sparse space. Default: hybrid when both a text and a way to a
-            vector are at hand, else what is possible.
+        mode : {"dense", "lexical", "sparse", "tokens", "hybrid"}, optional
+            ``"sparse"``: by the weighted terms of a sparse space; ``"tokens"``: token by token (MaxSim), exactly, which
+            is the default for a space of tokens. Else: hybrid when both a text and a way to a vector are at hand, or
+            what is possible.
         where : mapping, optional
             Only records that match, such as ``{"year": {"gte": 1900}, "genre": {"in": ["novel", "memoir"]}}``. The
             filter comes first: every hit satisfies it.
         vector : array-like of shape (dim,), optional
             Query vector, used instead of encoding ``query``.
         space : str, default "default"
-            Vector space to search.
+            Space to search, of vectors or of tokens.
         sparse_vector : mapping, optional
             The query's weighted terms, ``{term: weight}`` or ``{"indices", "values"}``, instead of encoding ``query``.
         sparse_space : str, optional
@@ -327,8 +336,8 @@ class CollectionReader(
             Drop hits below it: a cosine, dot product or minus squared distance (dense), a BM25 score (lexical), or a
             fused score in [0, 1] (hybrid; not comparable between queries).
         weights : mapping, optional
-            Weights of ``"dense"``, ``"lexical"`` and ``"sparse"`` in hybrid search; default 0.4, 0.6 and none (the
-            sparse leg takes part where it has a weight), or what ``set_fusion`` or ``tune_fusion`` stored.
+            Weights of ``"dense"``, ``"lexical"``, ``"sparse"`` and ``"tokens"`` in hybrid search; default 0.4, 0.6 and
+            none (the latter two take part where they have a weight), or what ``set_fusion`` or ``tune_fusion`` stored.
         fusion : {"minmax", "rrf"}, optional
             Weighted min-max of the legs' scores (default, unless another is stored), or reciprocal rank fusion.
         depth : int, optional
@@ -342,14 +351,16 @@ class CollectionReader(
         threads : int, optional
             Threads for the dense scan; default all CPUs for large scans, one for small.
         explain : bool, default False
-            Fill every hit's ``matched`` terms. Scores and ranks per leg and the plan are always there.
+            Fill every hit's ``matched`` terms, and ``alignment`` where tokens were compared. Scores and ranks per leg
+            and the plan are always there.
         include_text : bool, default True
             Leave texts out of the hits with False.
         syntax : {"operators", "plain"}, optional
             Whether quotes, ``*``, ``+`` and ``-`` in the text are operators (default) or plain punctuation.
-        rerank : Reranker, optional
-            An object with ``score(query, records)``, or a sentence-transformers cross-encoder: scores the first
-            candidates again, and the list ends with them. The scores before stay in ``hit.stages`` and ``hit.legs``.
+        rerank : Reranker or str, optional
+            ``"tokens"`` (or ``"tokens:SPACE"``): by the stored token vectors, in milliseconds. Or an object with
+            ``score(query, records)``, or a sentence-transformers cross-encoder: scores the first candidates again, and
+            the list ends with them. The scores before stay in ``hit.stages`` and ``hit.legs``.
         rerank_depth : int, optional
             Candidates that are reranked, default 50. More find what the legs ranked low and cost more; fewer than
             ``offset + k`` is refused.
@@ -527,8 +538,12 @@ class CollectionReader(
     ) -> tuple[list[Query], SearchOptions | None]:
         """Check what a search was given; no options where there is no query."""
         weights, (terms, sparse_space) = settings.get("weights"), sparse
-        asked, vectors = partial_queries(queries, vectors, space, self._encoders)
-        texts, given = split_queries(asked, vectors, sparse=terms is not None)
+        matrices = as_matrices(queries)
+        if matrices is None:
+            asked, vectors = partial_queries(queries, vectors, space, self._encoders)
+            texts, given = split_queries(asked, vectors, sparse=terms is not None)
+        else:
+            texts, given = [None] * len(matrices), None
         if not texts:
             return [], None
         now = self._store.refreshed()
@@ -538,19 +553,36 @@ class CollectionReader(
         asks = wanted(mode, weights, terms, sparse_space, alone=alone)
         # Diversity uses the space even where only words are searched.
         unused = DEFAULT_SPACE if stages.diversity is None else space
-        chosen = choose_mode(mode, texts, given, space, self._encoders, default=unused, sparse=asks, weights=weights)
+        tokens = self._token_settings(mode, space, stages, settings)
+        intended = mode
+        if tokens.leg is not None and mode is None:
+            intended = "tokens" if tokens.leg == space else "hybrid"
+        chosen = choose_mode(
+            intended,
+            texts,
+            given,
+            space,
+            self._encoders,
+            default=unused,
+            vectors=tokens.vectors,
+            sparse=asks,
+            weights=weights,
+        )
         asked = None
         if asks:
             asked = question(texts, terms, space=sparse_space, spaces=now.sparse, encoders=self._encoders)
             settings["sparse_space"] = asked.space
         settings["dense"] = given is not None or needs_dense(weights) or self._encoders.at_hand(space)
         fused = now.fusion
-        options = check_options(chosen, records=now.count, space=space, k=k, stages=stages, stored=fused, **settings)
+        options = check_options(
+            chosen, records=now.count, space=space, k=k, stages=stages, stored=fused, tokens=tokens, **settings
+        )
         definition = None if space not in now.spaces else now.spaces[space].definition
         legs: Mode = chosen if options.space is not None else "lexical"
         with same_space(self._store, now, space):
             ready = encode_queries(texts, given, mode=legs, space=space, definition=definition, encoders=self._encoders)
         ready, options = for_bridge(ready, options, now, self._encoders)
+        ready = self._with_tokens(ready, texts, matrices, tokens)
         return ready if asked is None else asked.added_to(ready), options
 
     # ---- figures and files ---------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from orthant.collection.tokens.alignment import TokenMatch
 from orthant.encoders.sparse.rows import SparseVector
 from orthant.types import FloatArray
 
@@ -39,7 +40,7 @@ class Record:
     metadata : dict
         Its metadata.
     vectors : dict of str to ndarray of shape (dim,), float32
-        Its vectors by space, where they were asked for.
+        Its vectors by space, where they were asked for; of a space of tokens a matrix of shape (tokens, dim).
     sparse : dict of str to SparseVector
         Its weighted terms by sparse space, where vectors were asked for.
     """
@@ -77,9 +78,8 @@ class LegScore:
     Attributes
     ----------
     score : float or None
-        Raw score of the leg: cosine, dot product, minus squared distance, or BM25; of the sparse leg a dot product,
-        0 without a shared term. None where the leg has none, such
-        as a record without a vector.
+        Raw score of the leg: cosine, dot product, minus squared distance, MaxSim, or BM25; of the sparse leg a dot
+        product, 0 without a shared term. None where the leg has none, such as a record without a vector.
     rank : int or None
         1 for the leg's best; None beyond the leg's candidates.
     normalized : float or None
@@ -120,9 +120,8 @@ class Hit:
     id : str
         The record's id.
     score : float
-        Dense: the metric's score. Lexical: BM25. Sparse: a dot product. Hybrid: the fused score in [0, 1], comparable
-        within one query only.
-        After reranking: the reranker's score.
+        Dense: the metric's score. Tokens: MaxSim. Lexical: BM25. Sparse: a dot product. Hybrid: the fused score in
+        [0, 1], comparable within one query only. After reranking: the reranker's score.
     rank : int
         1 for the best of the whole result, counted through all pages. With ``group_by``: the rank of its group.
     text : str or None
@@ -135,6 +134,8 @@ class Hit:
         Query terms found in the text; filled with ``explain=True``.
     stages : dict of str to StageScore
         Score and rank in every stage after retrieval, in their order; empty where none ran.
+    alignment : tuple of TokenMatch
+        With ``explain=True`` where tokens were compared: for each token of the query the best one of the record.
     """
 
     id: str
@@ -145,6 +146,7 @@ class Hit:
     legs: dict[str, LegScore] = field(default_factory=dict)
     matched: tuple[str, ...] = ()
     stages: dict[str, StageScore] = field(default_factory=dict)
+    alignment: tuple[TokenMatch, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the hit as JSON-ready values.
@@ -152,11 +154,13 @@ class Hit:
         Returns
         -------
         dict
-            Nested plain values; ``stages`` only where one ran.
+            Nested plain values; ``stages`` only where one ran, ``alignment`` only where tokens were compared.
         """
         out = {**asdict(self), "matched": list(self.matched)}
         if not self.stages:
             del out["stages"]
+        if not self.alignment:
+            del out["alignment"]
         return out
 
 
@@ -167,7 +171,7 @@ class LegPlan:
     Attributes
     ----------
     name : str
-        ``"dense"``, ``"lexical"`` or ``"sparse"``.
+        ``"dense"``, ``"tokens"``, ``"lexical"`` or ``"sparse"``.
     method : str
         How it looked, such as ``"scan"`` or ``"postings"``.
     candidates : int
@@ -220,7 +224,7 @@ class Plan:
     Attributes
     ----------
     mode : str
-        ``"dense"``, ``"lexical"``, ``"sparse"`` or ``"hybrid"``.
+        ``"dense"``, ``"lexical"``, ``"sparse"``, ``"tokens"`` or ``"hybrid"``.
     space : str or None
         The vector space searched.
     generation : int

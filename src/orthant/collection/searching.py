@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from orthant.collection import fusion
 from orthant.collection.columns.table import Evaluation
 from orthant.collection.columns.where import Predicate
 from orthant.collection.dense import dense_index
+from orthant.collection.legs.vectors import VECTOR_LEGS, SpaceChangedError, leg_size, vector_legs
 from orthant.collection.results import Group, LegPlan, LegScore, Plan, SearchResult, StagePlan
 from orthant.collection.sparse.leg import found_rows, search_leg
 from orthant.collection.stages.facets import Facet, facets_of
@@ -22,17 +23,17 @@ from orthant.collection.stages.pipeline import Arrangement, arrange, prepare
 from orthant.collection.stages.showing import Entry, StoredRecord, make_hits, read_records
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
+from orthant.collection.tokens.explaining import alignments
+from orthant.collection.tokens.index import token_index
+from orthant.collection.tokens.queries import TokenSettings
+from orthant.collection.tokens.reranking import BoundTokens, StoredTokens
 from orthant.encoders.sparse.rows import SparseVector
 from orthant.kernels import bitmaps
-from orthant.types import BitmapArray, FloatArray, Hits, IdArray, SearchCost
+from orthant.types import BitmapArray, FloatArray, Hits, IdArray
 
 __all__ = ["Mode", "Query", "SearchOptions", "SpaceChangedError", "execute", "rank_queries"]
 
-Mode = Literal["dense", "lexical", "sparse", "hybrid"]
-
-
-class SpaceChangedError(Exception):
-    """The space got another encoder between the encoding of a query and its search: encode it again."""
+Mode = Literal["dense", "lexical", "sparse", "tokens", "hybrid"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Query:
         For the lexical leg.
     vector : ndarray of shape (dim,), float32, or None
         For the dense leg.
+    tokens : mapping of str to ndarray of shape (t, dim), float32
+        By space of tokens; absent where the query has none that counts.
     sparse : SparseVector or None
         For the sparse leg.
     """
@@ -52,6 +55,7 @@ class Query:
     text: str | None
     vector: FloatArray | None
     sparse: SparseVector | None = None
+    tokens: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,11 +81,12 @@ class SearchOptions:
     stages: StageOptions
     sparse_space: str | None = None
     fingerprint: str | None = None
+    tokens: TokenSettings = field(default_factory=TokenSettings)
 
     @property
     def reach(self) -> int:
         """The most candidates that the legs of a hybrid search can bring."""
-        return self.depth * (1 + (self.space is not None) + (self.sparse_space is not None))
+        return self.depth * (1 + sum(one is not None for one in (self.space, self.sparse_space, self.tokens.leg)))
 
 
 @dataclass(frozen=True)
@@ -176,9 +181,9 @@ def rank_queries(generation: Generation, queries: Sequence[Query], options: Sear
     allowed = None
     if options.predicate is not None:
         allowed = generation.columns.evaluate(options.predicate, live=generation.live)
-    dense, clock = _dense(generation, queries, options, allowed), _Clock({})
+    vectors, clock = vector_legs(generation, queries, options, allowed), _Clock({})
     for i, query in enumerate(queries):
-        yield _rank(generation, query, options, dense, i, _postings(generation, query, options, allowed, clock))
+        yield _rank(generation, query, options, vectors, i, _postings(generation, query, options, allowed, clock))
 
 
 def _execute(
@@ -193,17 +198,16 @@ def _execute(
     if options.predicate is not None:
         allowed = generation.columns.evaluate(options.predicate, live=generation.live)
         clock.lap("filter")
-    dense = _dense(generation, queries, options, allowed)
-    clock.lap("dense")
+    vectors = vector_legs(generation, queries, options, allowed, lap=clock.lap)
     out: list[Callable[[], SearchResult]] = []
     counted: _Counted = {}
     for i, query in enumerate(queries):
         postings = _postings(generation, query, options, allowed, clock)
-        ranking = _rank(generation, query, options, dense, i, postings)
+        ranking = _rank(generation, query, options, vectors, i, postings)
         clock.lap("fuse")
-        source = _Source(generation, query, options, allowed, ranking, dense, postings, i)
+        source = _Source(generation, query, options, allowed, ranking, vectors, postings, i)
         out.append(_answer(store, connection, source, clock, counted))
-        clock = clock.fresh(keep=("encode", "filter", "dense"))
+        clock = clock.fresh(keep=("encode", "filter", *VECTOR_LEGS))
     return out
 
 
@@ -224,7 +228,7 @@ def _answer(
         clock.lap("fetch")
         arrangement = Arrangement(tuple(entries), (), (), ())
         return lambda: _result(source, arrangement, records, facets, facet_plans, warnings, clock)
-    pool = prepare(generation, source.ranking, stages, depth=options.depth, read=read)
+    pool = prepare(generation, source.ranking, stages, depth=options.depth, read=read, bind=_binding(source))
     clock.lap("fetch")
 
     def arranged() -> Arrangement:
@@ -249,6 +253,14 @@ def _answer(
     return lambda: _result(source, arrangement, records, facets, facet_plans, warnings, clock)
 
 
+def _binding(source: _Source) -> Callable[[IdArray], BoundTokens] | None:
+    """Return what compares the stored tokens of candidates, where these order them again."""
+    space = source.options.tokens.rerank
+    if space is None or not isinstance(source.options.stages.reranker, StoredTokens):
+        return None
+    return lambda rows: BoundTokens(source.generation, space, rows, source.query.tokens.get(space))
+
+
 def _result(
     source: _Source,
     arrangement: Arrangement,
@@ -266,6 +278,7 @@ def _result(
         analyzer=source.generation.lexical.analyzer,
         explain=options.explain,
         include_text=options.include_text,
+        alignments=alignments(source.generation, source.query, options, arrangement.entries, records),
     )
     groups, begin = [], 0
     for group in arrangement.groups:
@@ -328,7 +341,7 @@ class _Source:
         options: SearchOptions,
         allowed: Evaluation | None,
         ranking: _Ranking,
-        dense: Hits | None,
+        vectors: Mapping[str, Hits],
         postings: Mapping[str, _Found],
         place: int,
     ) -> None:
@@ -337,7 +350,7 @@ class _Source:
         self.options = options
         self.allowed = allowed
         self.ranking = ranking
-        self.dense = dense
+        self.vectors = vectors
         self.postings = postings
         self.place = place
         self._depth = options.depth
@@ -352,7 +365,7 @@ class _Source:
         generation, text, rows = self.generation, self.query.text, self.everything
         if self.options.mode == "sparse":
             return found_rows(generation, self.options.sparse_space, self.query.sparse, rows)
-        if self.options.mode == "dense" or text is None:
+        if self.options.mode in VECTOR_LEGS or text is None:
             return rows
         if self.options.mode == "lexical":
             return generation.lexical.found(text, allowed=rows & generation.live, syntax=self.options.syntax)
@@ -368,7 +381,7 @@ class _Source:
         if not hybrid and (len(scores) < self._depth or (min_score is not None and scores[-1] < min_score)):
             return None
         self._depth = min(2 * self._depth, self.generation.count)
-        more, self.dense, self.postings = self._again(self._depth, self.allowed)
+        more, self.vectors, self.postings = self._again(self._depth, self.allowed)
         self.place = 0
         self.ranking = self.ranking.extended(more)
         return self.ranking
@@ -379,76 +392,14 @@ class _Source:
             return None
         return self._again(k, Evaluation(allowed, bitmaps.count_bits(allowed)))[0]
 
-    def _again(self, depth: int, allowed: Evaluation | None) -> tuple[_Ranking, Hits | None, Mapping[str, _Found]]:
+    def _again(
+        self, depth: int, allowed: Evaluation | None
+    ) -> tuple[_Ranking, Mapping[str, Hits], Mapping[str, _Found]]:
         options = replace(self.options, depth=depth)
-        generation, query = self.generation, self.query
-        dense = _dense(generation, [query], options, allowed)
-        postings = _postings(generation, query, options, allowed, _Clock({}))
-        return _rank(generation, query, options, dense, 0, postings), dense, postings
-
-
-def _leg_size(options: SearchOptions, generation: Generation) -> int:
-    if options.mode == "hybrid":
-        wanted = options.depth
-    elif options.stages.ordered:
-        # The same candidates for every page, so that pages fit together.
-        wanted = options.stages.window(options.depth)
-    else:
-        wanted = options.offset + options.k
-    # Room for more hits than there are records would only cost memory.
-    return max(1, min(wanted, generation.count))
-
-
-def _dense(
-    generation: Generation, queries: Sequence[Query], options: SearchOptions, allowed: Evaluation | None
-) -> Hits | None:
-    if options.space is None or options.space not in generation.spaces:
-        return None
-    if options.fingerprint not in (None, generation.spaces[options.space].definition.fingerprint):
-        raise SpaceChangedError
-    index = dense_index(generation, options.space)
-    size = _leg_size(options, generation)
-    ids = np.full((len(queries), size), -1, dtype=np.int64)
-    scores = np.full(ids.shape, -np.inf, dtype=np.float32)
-    counts = np.zeros(len(queries), dtype=np.int64)
-    costs: list[SearchCost] = []
-    for places, bitmap in _groups(generation, queries, options, allowed):
-        vectors = np.stack([queries[i].vector for i in places])  # type: ignore[misc]
-        found = index.search_page(
-            vectors,
-            size,
-            # Only a page of a plain dense list begins where another call's page ended.
-            first=options.k if options.mode == "dense" and options.offset and not options.stages.ordered else size,
-            allowed=bitmap,
-            effort=options.effort,
-            recall=options.recall,
-            threads=options.threads,
-        )
-        ids[places], scores[places], counts[places] = found.ids, found.scores, found.counts
-        costs.append(found.cost)
-    return Hits(ids, scores, counts, costs[0]) if costs else None
-
-
-def _groups(
-    generation: Generation, queries: Sequence[Query], options: SearchOptions, allowed: Evaluation | None
-) -> list[tuple[list[int], BitmapArray | None]]:
-    """Group queries that may see the same rows: ``-word``, ``+word`` and phrases bind the dense leg of a hybrid too."""
-    shared = None if allowed is None else allowed.bitmap
-    together: list[int] = []
-    out: list[tuple[list[int], BitmapArray | None]] = []
-    for i, query in enumerate(queries):
-        if query.vector is None:
-            continue
-        condition = None
-        if options.mode == "hybrid" and query.text is not None:
-            condition = generation.lexical.matching(query.text, syntax=options.syntax)
-        if condition is None:
-            together.append(i)
-        else:
-            words = len(generation.live)
-            condition = bitmaps.resize(condition, words)
-            out.append(([i], condition if shared is None else condition & bitmaps.resize(shared, words)))
-    return [(together, shared), *out] if together else out
+        generation, query, clock = self.generation, self.query, _Clock({})
+        vectors = vector_legs(generation, [query], options, allowed)
+        postings = _postings(generation, query, options, allowed, clock)
+        return _rank(generation, query, options, vectors, 0, postings), vectors, postings
 
 
 @dataclass(frozen=True)
@@ -465,7 +416,7 @@ def _postings(
 ) -> dict[str, _Found]:
     """Run the legs over posting lists: words, and weighted terms."""
     out: dict[str, _Found] = {}
-    size, bitmap = _leg_size(options, generation), None if allowed is None else allowed.bitmap
+    size, bitmap = leg_size(options, generation), None if allowed is None else allowed.bitmap
     if options.mode in ("lexical", "hybrid") and query.text is not None:
         started = time.perf_counter()
         rows, scores = generation.lexical.search(
@@ -489,14 +440,14 @@ def _rank(
     generation: Generation,
     query: Query,
     options: SearchOptions,
-    dense: Hits | None,
+    vectors: Mapping[str, Hits],
     i: int,
     postings: Mapping[str, _Found],
 ) -> _Ranking:
     found: dict[str, tuple[IdArray, FloatArray]] = {}
-    if dense is not None:
-        count = int(dense.counts[i])
-        found["dense"] = (dense.ids[i, :count], dense.scores[i, :count])
+    for name, hits in vectors.items():
+        count = int(hits.counts[i])
+        found[name] = (hits.ids[i, :count], hits.scores[i, :count])
     found |= {leg: (brought.rows, brought.scores) for leg, brought in postings.items()}
     if options.mode == "hybrid":
         return _fused(generation, query, options, found)
@@ -512,11 +463,15 @@ def _fused(
     options: SearchOptions,
     found: Mapping[str, tuple[IdArray, FloatArray]],
 ) -> _Ranking:
-    candidates = np.unique(np.concatenate([rows for rows, _ in found.values()]))
+    none = np.zeros(0, dtype=np.int64)
+    candidates = np.unique(np.concatenate([none, *(rows for rows, _ in found.values())]))
     raw: dict[str, FloatArray] = {}
     # Every leg scores every candidate, so a record that one leg ranked low is not taken for one it never saw.
     if "dense" in found and query.vector is not None and options.space is not None:
         raw["dense"] = dense_index(generation, options.space).score_ids(query.vector, candidates)
+    leg = options.tokens.leg
+    if "tokens" in found and leg is not None and leg in query.tokens:
+        raw["tokens"] = token_index(generation, leg).score_ids(query.tokens[leg], candidates)
     if "lexical" in found and query.text is not None:
         raw["lexical"] = generation.lexical.score_rows(query.text, candidates, syntax=options.syntax)
     if "sparse" in found and query.sparse is not None and options.sparse_space is not None:
@@ -543,24 +498,33 @@ def _page(ranking: _Ranking, options: SearchOptions) -> list[Entry]:
     ]
 
 
+def _leg_plan(name: str, found: Hits, i: int) -> LegPlan:
+    cost = found.cost
+    details = {"distances": cost.distances, "bytes_read": cost.bytes_read, "exact": cost.plan.startswith("scan")}
+    return LegPlan(name, cost.plan, int(found.counts[i]), cost.seconds, {**details, **cost.details})
+
+
 def _plan(
     source: _Source, seconds: Mapping[str, float], stages: tuple[StagePlan, ...], more_warnings: Sequence[str]
 ) -> Plan:
     generation, options, query, allowed = source.generation, source.options, source.query, source.allowed
-    dense, i = source.dense, source.place
+    dense, i = source.vectors.get("dense"), source.place
     legs: list[LegPlan] = []
     warnings = [] if allowed is None else list(allowed.warnings)
     if options.space is not None and query.vector is None:
         warnings.append("the query has no token that the encoder knows, so the dense leg found nothing")
     if dense is not None:
-        cost = dense.cost
-        details = {"distances": cost.distances, "bytes_read": cost.bytes_read, "exact": cost.plan.startswith("scan")}
-        legs.append(LegPlan("dense", cost.plan, int(dense.counts[i]), cost.seconds, {**details, **cost.details}))
+        legs.append(_leg_plan("dense", dense, i))
         problem = None if options.space is None else dense_index(generation, options.space).problem
         if problem is not None:
             warnings.append(f"every vector was compared, since the graph is out of use: {problem}")
     elif options.space is not None and options.space not in generation.spaces:
         warnings.append("no vectors are stored yet, so the dense leg found nothing")
+    late = options.tokens.leg
+    if late is not None and late not in query.tokens:
+        warnings.append("the query has no token that counts, so the token leg found nothing")
+    if "tokens" in source.vectors:
+        legs.append(_leg_plan("tokens", source.vectors["tokens"], i))
     if options.sparse_space is not None and query.sparse is None:
         warnings.append("the query has no weighted term, so the sparse leg found nothing")
     for leg, found in source.postings.items():
@@ -571,7 +535,7 @@ def _plan(
         fused = {"method": options.fusion, "weights": dict(options.weights), "depth": options.depth}
     return Plan(
         mode=options.mode,
-        space=options.space,
+        space=options.space or late,
         generation=generation.number,
         records=generation.count,
         allowed=None if allowed is None else allowed.count,

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from orthant.collection.spaces import (
+    AnyEncoder,
     SpaceDefinition,
+    SpaceKind,
     canary_cosine,
     check_encoder,
     embed_canaries,
     require_canaries,
     require_name,
+    token_canary_cosine,
 )
 from orthant.collection.sparse.state import (
     SparseDefinition,
@@ -27,13 +32,20 @@ from orthant.collection.storage.store import Store
 from orthant.encoders.api.specs import is_api_spec, require_trusted_host
 from orthant.encoders.sparse.rows import SparseRows
 from orthant.errors import EncoderMismatchError, InputError, NotFoundError, message
-from orthant.types import Encoder, FloatArray, Metric, SparseEncoder
+from orthant.types import Encoder, FloatArray, Metric, SparseEncoder, TokenEncoder
 
 __all__ = ["SpaceEncoders", "define_space", "define_sparse", "is_sparse", "load", "named_encoders"]
 
 
 def define_space(
-    name: str, encoder: Encoder | None, *, dim: int | None, metric: Metric, loadable: str | None = None
+    name: str,
+    encoder: AnyEncoder | None,
+    *,
+    dim: int | None,
+    metric: Metric,
+    loadable: str | None = None,
+    kind: SpaceKind = "dense",
+    dtype: str = "float32",
 ) -> tuple[SpaceDefinition, FloatArray]:
     """Return a checked definition and its canary vectors.
 
@@ -41,7 +53,7 @@ def define_space(
     ----------
     name : str
         Name of the space.
-    encoder : Encoder or None
+    encoder : Encoder, TokenEncoder or None
         What makes its vectors; None when the user brings them.
     dim : int, optional
         Values per vector, without an encoder.
@@ -49,6 +61,10 @@ def define_space(
         Score of the space.
     loadable : str, optional
         Name by which the encoder can be loaded again.
+    kind : {"dense", "tokens"}, default "dense"
+        One vector per record, or one per token.
+    dtype : {"float32", "float16"}, default "float32"
+        How a value is stored; the latter for tokens only.
 
     Returns
     -------
@@ -58,10 +74,10 @@ def define_space(
         No rows without an encoder.
     """
     if encoder is None:
-        definition = SpaceDefinition(name, dim if dim is not None else 0, metric).validated()
+        definition = SpaceDefinition(name, dim if dim is not None else 0, metric, dtype, kind=kind).validated()
         return definition, np.zeros((0, definition.dim), dtype=np.float32)
-    definition = SpaceDefinition(name, encoder.dim, metric, "float32", loadable, encoder.fingerprint)
-    return definition.validated(), embed_canaries(encoder)
+    definition = SpaceDefinition(name, encoder.dim, metric, dtype, loadable, encoder.fingerprint, kind=kind)
+    return definition.validated(), embed_canaries(encoder, kind)
 
 
 def define_sparse(
@@ -148,14 +164,14 @@ class SpaceEncoders:
         self._known: dict[str, Any] = {}
         self._loadable: dict[str, str | None] = {}
 
-    def adopt(self, name: str, encoder: Encoder | SparseEncoder, *, loadable: str | None = None) -> None:
+    def adopt(self, name: str, encoder: AnyEncoder, *, loadable: str | None = None) -> None:
         """Use an encoder for a space, after checking it against what is stored.
 
         Parameters
         ----------
         name : str
             The space; it need not exist yet.
-        encoder : Encoder or SparseEncoder
+        encoder : Encoder, TokenEncoder or SparseEncoder
             The encoder.
         loadable : str, optional
             Name by which it can be loaded again.
@@ -174,7 +190,11 @@ class SpaceEncoders:
                 given = f"an encoder for {kinds[sparse]} where {name!r} is {kinds[not sparse]}"
                 raise InputError(message(given, "an encoder of its kind", "give it to another space"))
             check_encoder(space.definition, encoder)
-            cosine_of: Any = sparse_canary_cosine if sparse else canary_cosine
+            late = getattr(space.definition, "kind", "dense") == "tokens"
+            if late and not is_tokens(encoder, named=True):
+                given = f"an encoder of one vector per text for {name!r}, a space of tokens"
+                raise InputError(message(given, "an encoder of tokens", "give it to another space"))
+            cosine_of: Any = sparse_canary_cosine if sparse else token_canary_cosine if late else canary_cosine
             problem = require_canaries(space.definition, encoder, space.canaries, cosine_of=cosine_of)
             if problem and self._canaries == "raise":
                 raise EncoderMismatchError(problem)
@@ -225,6 +245,8 @@ class SpaceEncoders:
         """
         if is_sparse(self._known[name]):
             return define_sparse(name, self._known[name], dim=None, loadable=self._loadable[name])
+        if is_tokens(self._known[name]):
+            return define_space(name, self._known[name], dim=None, metric="dot", kind="tokens")
         return define_space(name, self._known[name], dim=None, metric=metric, loadable=self._loadable[name])
 
     def at_hand(self, name: str) -> bool:
@@ -253,7 +275,7 @@ class SpaceEncoders:
 
         Returns
         -------
-        Encoder, SparseEncoder or None
+        Encoder, TokenEncoder, SparseEncoder or None
             None when none was given or loaded yet.
         """
         return self._known[name] if self._fits(name) else None
@@ -289,7 +311,7 @@ class SpaceEncoders:
 
         Returns
         -------
-        Encoder or SparseEncoder
+        Encoder; TokenEncoder for a space of tokens; SparseEncoder for a sparse one
             Checked against fingerprint and canaries.
 
         Raises
@@ -318,11 +340,14 @@ class SpaceEncoders:
                 message(
                     f"a text for space {name!r}, which has no encoder at hand",
                     "a vector" + (f", or the encoder {stored}" if stored else ", or an encoder"),
-                    "pass vector=..., open with encoder='static' (or another), or search with mode='lexical'",
+                    "pass vector=..., open with encoder='static' (or another), or search with mode='lexical'"
+                    if name == "default"
+                    else f"call use_encoder({name!r}, ...) first, or bring vectors",
                 )
             )
         require_trusted_host(definition.encoder)
-        encoder, loadable = load(definition.encoder, sparse=True)
+        kind: SpaceKind = "tokens" if getattr(definition, "kind", "dense") == "tokens" else "dense"
+        encoder, loadable = load(definition.encoder, sparse=True, kind=kind)
         self.adopt(name, encoder, loadable=loadable)
         return self._known[name]
 
@@ -343,7 +368,35 @@ def is_sparse(encoder: Any) -> bool:
     return isinstance(encoder, SparseEncoder) and not isinstance(encoder, Encoder)
 
 
-def load(spec: Any, *, sparse: bool = False) -> tuple[Any, str | None]:
+def is_tokens(encoder: Any, *, named: bool = False) -> bool:
+    """Return whether an encoder gives token vectors.
+
+    Parameters
+    ----------
+    encoder : Encoder, TokenEncoder or SparseEncoder
+        A loaded one.
+    named : bool, default False
+        Also where it gives one vector per text as well.
+
+    Returns
+    -------
+    bool
+        True for one of tokens.
+    """
+    return isinstance(encoder, TokenEncoder) and (named or not isinstance(encoder, Encoder))
+
+
+def _is_token_spec(spec: Any) -> bool:
+    """Return whether only tokens can be had of something: a saved late-interaction model, or such an encoder."""
+    if isinstance(spec, (str, os.PathLike)):
+        from orthant.encoders.late_interaction.folder import is_token_folder
+
+        folder = Path(os.fspath(spec)).expanduser() if spec else Path()
+        return bool(spec) and folder.is_dir() and is_token_folder(folder)
+    return not isinstance(spec, type) and is_tokens(spec)
+
+
+def load(spec: Any, *, sparse: bool = False, kind: SpaceKind = "dense") -> tuple[Any, str | None]:
     """Return an encoder from a name, a folder or an object.
 
     Parameters
@@ -351,18 +404,28 @@ def load(spec: Any, *, sparse: bool = False) -> tuple[Any, str | None]:
     spec : str, Encoder, SparseEncoder or sentence-transformers model
         As in :func:`orthant.open`.
     sparse : bool, default False
-        Take a sparse encoder too, where it is one.
+        Take a sparse encoder too, or one of tokens alone, where it is one.
+    kind : {"dense", "tokens"}, default "dense"
+        What the space holds otherwise.
 
     Returns
     -------
-    encoder : Encoder or SparseEncoder
+    encoder : Encoder, TokenEncoder or SparseEncoder
         Ready to use.
     loadable : str or None
         The name, or the line of an encoder behind an API, when it was given so; a folder may be elsewhere tomorrow, so
         its path is not kept.
     """
-    from orthant.encoders.registry import encoder_names, is_sparse_spec, load_encoder, load_sparse_encoder
+    from orthant.encoders.registry import (
+        encoder_names,
+        is_sparse_spec,
+        load_encoder,
+        load_sparse_encoder,
+        load_token_encoder,
+    )
 
+    if kind == "tokens" or (sparse and _is_token_spec(spec)):
+        return load_token_encoder(spec), spec if isinstance(spec, str) and spec in encoder_names() else None
     if sparse and not isinstance(spec, Encoder) and is_sparse_spec(spec):
         return load_sparse_encoder(spec), None
     named = spec if isinstance(spec, str) and (spec in encoder_names() or is_api_spec(spec)) else None

@@ -1,4 +1,4 @@
-"""Named vector spaces: an immutable definition and the canaries that notice a changed encoder."""
+"""Named spaces of vectors or of tokens: an immutable definition and the canaries that notice a changed encoder."""
 
 from __future__ import annotations
 
@@ -6,16 +6,30 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from orthant.encoders.fingerprint import difference
 from orthant.errors import EncoderMismatchError, InputError, message
-from orthant.types import Encoder, FloatArray, Metric
-from orthant.validate import check_count, check_metric
+from orthant.types import Encoder, FloatArray, Metric, SparseEncoder, TokenEncoder
+from orthant.validate import check_choice, check_count, check_metric
 
-__all__ = ["CANARY_TEXTS", "SpaceDefinition", "canary_cosine", "check_encoder", "embed_canaries", "require_name"]
+__all__ = [
+    "CANARY_TEXTS",
+    "AnyEncoder",
+    "SpaceDefinition",
+    "SpaceKind",
+    "canary_cosine",
+    "check_encoder",
+    "embed_canaries",
+    "require_dense",
+    "require_name",
+    "token_canary_cosine",
+]
+
+SpaceKind = Literal["dense", "tokens"]
+AnyEncoder = Encoder | TokenEncoder | SparseEncoder
 
 CANARY_TEXTS = (
     "The lighthouse keeper wrote down the height of every wave.",
@@ -42,13 +56,15 @@ class SpaceDefinition:
     dim : int
         Values per vector.
     metric : str
-        ``"cosine"``, ``"dot"`` or ``"l2"``.
+        ``"cosine"``, ``"dot"`` or ``"l2"``; ``"dot"`` for tokens, whose sum of best products is MaxSim.
     dtype : str
-        Storage type of a value.
+        Storage type of a value: ``"float32"``, or ``"float16"`` for tokens.
     encoder : str or None
         Name under which the encoder can be loaded again, such as ``"static"``.
     fingerprint : str or None
         Fingerprint of the encoder; None for a space whose vectors the user brings.
+    kind : str
+        ``"dense"``, one vector per record, or ``"tokens"``, any number of them.
     folder : str or None
         Folder of its files where that is not the name: an upgrade gives a space another name and moves no file.
     """
@@ -59,6 +75,7 @@ class SpaceDefinition:
     dtype: str = "float32"
     encoder: str | None = None
     fingerprint: str | None = None
+    kind: SpaceKind = "dense"
     folder: str | None = None
 
     @property
@@ -77,10 +94,15 @@ class SpaceDefinition:
         Raises
         ------
         InputError
-            A name, dimension or metric that is not acceptable.
+            A name, dimension, metric, kind or dtype that is not acceptable.
         """
         require_name(self.name)
         check_metric(self.metric)
+        check_choice(self.kind, get_args(SpaceKind), name="kind")
+        check_choice(self.dtype, ("float32", "float16") if self.kind == "tokens" else ("float32",), name="dtype")
+        if self.kind == "tokens" and self.metric != "dot":
+            given = f"metric={self.metric!r} for a space of tokens"
+            raise InputError(message(given, "dot products, of which MaxSim is a sum", "leave metric out"))
         return replace(self, dim=check_count(self.dim, name="dim", maximum=65_536))
 
     def to_json(self) -> str:
@@ -119,8 +141,27 @@ class SpaceDefinition:
         record = json.loads(text)
         if not isinstance(record, dict) or record.get("metric") not in get_args(Metric):
             raise ValueError("not a space definition")
-        known: dict[str, Any] = {name: record.get(name) for name in cls.__dataclass_fields__}
-        return cls(**known)
+        known: dict[str, Any] = {name: record.get(name) for name in cls.__dataclass_fields__ if name != "kind"}
+        # Definitions that were stored before there were kinds name none.
+        return cls(**known, kind=record.get("kind", "dense"))
+
+
+def require_dense(definition: SpaceDefinition) -> None:
+    """Refuse a space of tokens where one vector per record is needed.
+
+    Parameters
+    ----------
+    definition : SpaceDefinition
+        The space.
+
+    Raises
+    ------
+    InputError
+        It holds tokens.
+    """
+    if definition.kind == "tokens":
+        given = f"space {definition.name!r}, which holds one vector per token"
+        raise InputError(message(given, "a space with one vector per record", "search tokens with mode='tokens'"))
 
 
 def require_name(name: Any) -> None:
@@ -153,7 +194,7 @@ def check_encoder(definition: Any, encoder: Any) -> None:
     ----------
     definition : SpaceDefinition or SparseDefinition
         The stored space.
-    encoder : Encoder or SparseEncoder
+    encoder : Encoder, TokenEncoder or SparseEncoder
         The one given now.
 
     Raises
@@ -176,40 +217,49 @@ def check_encoder(definition: Any, encoder: Any) -> None:
     )
 
 
-def embed_canaries(encoder: Encoder) -> FloatArray:
+def embed_canaries(encoder: AnyEncoder, kind: SpaceKind = "dense") -> FloatArray:
     """Return the vectors of the canary texts.
 
     Parameters
     ----------
-    encoder : Encoder
+    encoder : Encoder or TokenEncoder
         Any text encoder.
+    kind : {"dense", "tokens"}, default "dense"
+        What the space holds.
 
     Returns
     -------
     ndarray of shape (6, dim), float32
-        One row per canary.
+        One row per canary; for tokens the mean of its token vectors, zero without one.
     """
+    if kind == "tokens":
+        tokens = encoder.encode_tokens(list(CANARY_TEXTS), role="document")  # type: ignore[union-attr]
+        rows = (tokens[i] for i in range(len(tokens)))
+        means = [row.mean(axis=0) if len(row) else np.zeros(encoder.dim) for row in rows]
+        return np.ascontiguousarray(means, dtype=np.float32)
     # An encoder with a cache would answer with what it gave before, and no change would ever be seen.
-    encode = getattr(encoder, "encode_fresh", encoder.encode)
+    encode = getattr(encoder, "encode_fresh", None) or encoder.encode  # type: ignore[union-attr]
     return np.ascontiguousarray(encode(list(CANARY_TEXTS), role="document"), dtype=np.float32)
 
 
-def canary_cosine(encoder: Encoder, stored: FloatArray) -> float:
+def canary_cosine(encoder: AnyEncoder, stored: FloatArray, kind: SpaceKind = "dense") -> float:
     """Return the smallest cosine between stored canaries and the same texts encoded now.
 
     Parameters
     ----------
-    encoder : Encoder
+    encoder : Encoder or TokenEncoder
         The encoder about to be used.
     stored : ndarray of shape (6, dim), float32
         What it gave when the space was made.
+    kind : {"dense", "tokens"}, default "dense"
+        What the space holds.
 
     Returns
     -------
     float
         1.0 when nothing changed; below 0.999 the encoder is another one in all but name.
     """
-    now = embed_canaries(encoder)
+    now = embed_canaries(encoder, kind)
     if now.shape != stored.shape:
         return -1.0
     norms = np.linalg.norm(now, axis=1) * np.linalg.norm(stored, axis=1)
@@ -218,6 +268,24 @@ def canary_cosine(encoder: Encoder, stored: FloatArray) -> float:
     both_zero = ~now.any(axis=1) & ~stored.any(axis=1)
     cosines = np.where(both_zero, 1.0, products / np.where(norms == 0, 1, norms))
     return float(cosines.min())
+
+
+def token_canary_cosine(encoder: TokenEncoder, stored: FloatArray) -> float:
+    """Return the smallest cosine between stored canaries of a space of tokens and the same texts encoded now.
+
+    Parameters
+    ----------
+    encoder : TokenEncoder
+        The encoder about to be used.
+    stored : ndarray of shape (6, dim), float32
+        Means of what it gave when the space was made.
+
+    Returns
+    -------
+    float
+        As ``canary_cosine``.
+    """
+    return canary_cosine(encoder, stored, "tokens")
 
 
 def require_canaries(
@@ -229,7 +297,7 @@ def require_canaries(
     ----------
     definition : SpaceDefinition or SparseDefinition
         The stored space.
-    encoder : Encoder or SparseEncoder
+    encoder : Encoder, TokenEncoder or SparseEncoder
         The encoder about to be used.
     stored : ndarray of shape (6, dim), float32, or SparseRows
         Canary vectors from the space's making; empty skips the comparison.

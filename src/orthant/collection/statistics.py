@@ -31,12 +31,13 @@ class CollectionStats:
     records : int
         Live records.
     spaces : dict of str to dict
-        Per space: definition, live vectors, dead slots, bytes on disk, dead share; ``plan``, how it is searched
-        (``"scan"``, ``"graph"`` or ``"graph+tail"``), and ``graph``: rows, dead rows among them, rows of the scanned
-        ``tail``, bytes, the generation it was made of, its calibrated recall table, ``tuning``, what learning from
-        queries brought, and ``problem`` where its file cannot be used. Without a graph, ``graph`` is None, or holds
-        only the problem. ``compression``: the codes that ``compress`` applied, their bytes and what was measured, or
-        None; their file is told under ``graph``, and ``plan`` is ``"codes"`` or ``"codes+tail"``.
+        Per space: definition, live vectors (of tokens: records that have some, and ``tokens``), dead slots, bytes on
+        disk, dead share; ``plan``, how it is searched (``"scan"``, ``"graph"`` or ``"graph+tail"``), and ``graph``:
+        rows, dead rows among them, rows of the scanned ``tail``, bytes, the generation it was made of, its calibrated
+        recall table, ``tuning``, what learning from queries brought, and ``problem`` where its file cannot be used.
+        Without a graph, ``graph`` is None, or holds only the problem. ``compression``: the codes that ``compress``
+        applied, their bytes and what was measured, or None; their file is told under ``graph``, and ``plan`` is
+        ``"codes"`` or ``"codes+tail"``.
     fields : dict of str to dict
         Per metadata field: types with counts, distinct values, smallest and largest.
     sparse : dict of str to dict
@@ -94,15 +95,18 @@ def collect(store: Store) -> CollectionStats:
         spaces: dict[str, dict[str, Any]] = {}
         for name, space in generation.spaces.items():
             live, slots = space.live_count(generation.live), space.slots
+            tokens = space.definition.kind == "tokens"
+            records = space.live_records(generation.live) if tokens else live
             spaces[name] = {
                 **asdict(space.definition),
-                "vectors": live,
+                "vectors": records,
+                **({"tokens": live} if tokens else {}),
                 "dead_slots": slots - live,
                 "dead_share": round((slots - live) / slots, 4) if slots else 0.0,
-                "without_vector": generation.count - live,
+                "without_vector": generation.count - records,
                 "segments": len(space.segments),
                 "bytes": folder_bytes(space.folder.folder),
-                **_graph(generation, name, live),
+                **({"plan": "scan", "graph": None} if tokens else _graph(generation, name, live)),
                 "compression": None if space.compression is None else space.compression.to_dict(),
             }
         fields = {name: _plain(stats) for name, stats in generation.columns.fields(generation.live).items()}

@@ -27,7 +27,7 @@ from orthant.datasets.record_batches import Records
 from orthant.datasets.sources.tables import import_arrow
 from orthant.errors import EncoderMismatchError, InputError, message
 from orthant.kernels import bitmaps
-from orthant.types import FloatArray
+from orthant.types import FloatArray, Ragged
 from orthant.validate import check_choice
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def stored_batches(store: Store, *, predicate: Predicate | None = None, vectors:
     Yields
     ------
     Records
-        A NaN row stands for a record without a vector.
+        A NaN row stands for a record without a vector, an empty one for a record without tokens.
     """
     with _held_view(store) as (connection, generation):
         live = generation.live
@@ -140,8 +140,11 @@ def stored_batches(store: Store, *, predicate: Predicate | None = None, vectors:
         for begin in range(0, len(rows), _BATCH):
             part = rows[begin : begin + _BATCH]
             found = tables.fetch_records(connection, store.database, part.tolist())
-            matrices: dict[str, FloatArray] = {}
+            matrices: dict[str, FloatArray | Ragged] = {}
             for name, space in generation.spaces.items() if vectors else ():
+                if space.definition.kind == "tokens":
+                    matrices[name] = space.tokens_of(part)[1]
+                    continue
                 present, X = space.vectors_of(part)
                 whole = np.full((len(part), space.definition.dim), np.nan, dtype=np.float32)
                 whole[present] = X
@@ -290,8 +293,8 @@ def _match_spaces(collection: Collection, wanted: dict[str, SpaceDefinition]) ->
     for name, definition in wanted.items():
         if name not in held:
             continue
-        same = (held[name].dim, held[name].metric, held[name].fingerprint)
-        if same != (definition.dim, definition.metric, definition.fingerprint):
+        same = (held[name].dim, held[name].metric, held[name].fingerprint, held[name].kind)
+        if same != (definition.dim, definition.metric, definition.fingerprint, definition.kind):
             raise EncoderMismatchError(
                 f"Got an export whose space {name!r} is {definition.dim}-dimensional {definition.metric} by "
                 f"{definition.fingerprint}; expected {held[name].dim}-dimensional {held[name].metric} by "

@@ -19,13 +19,13 @@ from urllib.parse import quote
 
 import numpy as np
 
-from orthant.datasets.record_batches import Records
+from orthant.datasets.record_batches import Records, described
 from orthant.datasets.sources.rows import check_encodable, clean_metadata
 from orthant.datasets.sources.tables import import_arrow
 from orthant.datasets.sparse_files import SparseWriter
 from orthant.datasets.vector_files import NpyWriter, replaced_on_success
 from orthant.errors import DimensionError, InputError, NotFoundError, StoreError, message
-from orthant.types import FloatArray
+from orthant.types import FloatArray, Ragged
 from orthant.validate import as_vectors, check_choice, check_count
 
 __all__ = [
@@ -41,7 +41,8 @@ __all__ = [
 ]
 
 EXPORT_FORMAT = 2
-"""The newest form. Only an export with weighted terms has it; the others keep the first, which older readers know."""
+"""The newest form. Only an export with tokens or weighted terms has it; all releases know the first."""
+_FIRST_FORMAT = 1
 EXPORT_KIND = "orthant.export"
 MANIFEST = "export.json"
 RECORDS = "records.jsonl"
@@ -173,13 +174,22 @@ def _space_matrix(records: Records, space: str, dim: int) -> tuple[np.ndarray[An
     """Return the mask of records with a vector in the space, and those vectors, checked."""
     mask = records.has_vector(space)
     X = (records.vectors or {}).get(space)
-    if X is None or not mask.any():
+    if X is None or isinstance(X, Ragged) or not mask.any():
         return mask, np.zeros((0, dim), dtype=np.float32)
     if X.ndim != 2 or X.shape[1] != dim:
         raise DimensionError(
             message(f"vectors of shape {X.shape} in space {space!r}", f"{dim} columns", "give each space one dimension")
         )
     return mask, as_vectors(X[mask], dim=dim, name=f"vectors of space {space!r}")
+
+
+def _is_tokens(definition: Mapping[str, Any]) -> bool:
+    return definition.get("kind") == "tokens"
+
+
+def _format(spaces: Mapping[str, Mapping[str, Any]]) -> int:
+    """Return the oldest format that can tell what is exported, so that older releases read what they can."""
+    return EXPORT_FORMAT if any(map(_is_tokens, spaces.values())) else _FIRST_FORMAT
 
 
 def _check_spaces(spaces: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
@@ -208,7 +218,7 @@ def _peeled(
         yield first
         yield from iterator
 
-    return chained(), _check_spaces({name: {"dim": int(X.shape[1])} for name, X in (first.vectors or {}).items()})
+    return chained(), _check_spaces({name: described(X) for name, X in (first.vectors or {}).items()})
 
 
 def _refuse_unknown_spaces(records: Records, spaces: Mapping[str, Any]) -> None:
@@ -253,7 +263,7 @@ def write_parquet(
     Raises
     ------
     InputError
-        A record that JSON cannot hold, or a space that is not defined.
+        A record that JSON cannot hold, a space that is not defined, or one of tokens.
     DimensionError, NonFiniteError
         Vectors that do not fit their space.
     NotFoundError
@@ -274,6 +284,10 @@ def write_parquet(
 
     with _disk_errors(path):
         stream, defined = _peeled(batches, spaces)
+    several = [name for name, space in defined.items() if _is_tokens(space)]
+    if several:
+        given = f"Parquet with the space {several[0]!r}, which holds tokens"
+        raise InputError(message(given, "a folder or an archive for it", "export to a folder or to a .zip"))
     schema = _arrow_schema(defined, details)
     count = 0
     with (
@@ -319,11 +333,12 @@ def records_table(batches: Iterable[Records], *, spaces: Mapping[str, Mapping[st
 def _arrow_schema(spaces: Mapping[str, Mapping[str, Any]], details: Mapping[str, Any] | None) -> Any:
     import pyarrow as pa
 
-    manifest = {"kind": EXPORT_KIND, "format": 1, "spaces": spaces, "details": _plain(details)}
+    manifest = {"kind": EXPORT_KIND, "format": _format(spaces), "spaces": spaces, "details": _plain(details)}
     columns = [pa.field("id", pa.string(), nullable=False), pa.field("text", pa.string())]
     columns.append(pa.field("metadata", pa.string(), nullable=False))
     for name, space in spaces.items():
-        columns.append(pa.field(VECTOR_PREFIX + name, pa.list_(pa.float32(), space["dim"])))
+        one = pa.list_(pa.float32(), space["dim"])
+        columns.append(pa.field(VECTOR_PREFIX + name, pa.list_(one) if _is_tokens(space) else one))
     return pa.schema(columns, metadata={EXPORT_KIND: json.dumps(manifest, ensure_ascii=False)})
 
 
@@ -337,6 +352,12 @@ def _arrow_batch(records: Records, schema: Any, spaces: Mapping[str, Mapping[str
         pa.array(metadata, pa.string()),
     ]
     for name, space in spaces.items():
+        if _is_tokens(space):
+            counts, X = records.tokens(name, space["dim"])
+            offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
+            tokens = pa.FixedSizeListArray.from_arrays(pa.array(X.reshape(-1)), space["dim"])
+            arrays.append(pa.ListArray.from_arrays(offsets, tokens))
+            continue
         mask, X = _space_matrix(records, name, space["dim"])
         values = np.zeros((len(records), space["dim"]), dtype=np.float32)
         values[mask] = X
@@ -396,9 +417,9 @@ def write_export(
     -----
     ``records.jsonl`` has one ``{"_id", "text", "metadata"}`` per line; ``vectors/NAME.npy`` the float32 rows of the
     records that have one, in the order of ``records.jsonl``; ``vectors/NAME.ids.jsonl`` the id of each row as a JSON
-    string; ``sparse/NAME.jsonl`` an ``{"_id", "indices", "values"}`` per record with weighted terms; ``export.json``,
-    written last, the counts, definitions and SHA-256 sums. The folder is made aside and
-    renamed, so a folder under the final name is whole.
+    string, once per token in a space of tokens; ``sparse/NAME.jsonl`` an ``{"_id", "indices", "values"}`` per record
+    with weighted terms; ``export.json``, written last, the counts, definitions and SHA-256 sums. The folder is made
+    aside and renamed, so a folder under the final name is whole.
 
     Examples
     --------
@@ -456,10 +477,11 @@ def _write_folder(
             _refuse_unknown_spaces(records, spaces)
             lines.writelines(_lines(records, "nested"))
             for name, writer in writers.items():
-                mask, X = _space_matrix(records, name, writer.dim)
+                of_tokens = _is_tokens(spaces[name])
+                rows_of, X = records.tokens(name, writer.dim) if of_tokens else _space_matrix(records, name, writer.dim)
                 writer.append(X)
-                ids = (key for key, keep in zip(records.ids, mask, strict=True) if keep)
-                files[name][1].writelines(_json(key) + b"\n" for key in ids)
+                named = (_json(key) + b"\n" for key in records.ids)
+                files[name][1].writelines(line * int(n) for line, n in zip(named, rows_of, strict=True) if n)
             for one in terms.values():
                 one.append(records)
             count += len(records)
@@ -511,7 +533,7 @@ def _manifest(
     names += [entry["file"] for entry in sparse.values()]
     manifest: dict[str, Any] = {
         "kind": EXPORT_KIND,
-        "format": EXPORT_FORMAT if sparse else 1,
+        "format": EXPORT_FORMAT if sparse else _format(spaces),
         "records": count,
         "spaces": {
             name: {

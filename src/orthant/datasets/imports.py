@@ -27,6 +27,7 @@ from orthant.datasets.sources.tables import import_arrow
 from orthant.datasets.sparse_files import SparseReader
 from orthant.datasets.vector_files import read_vectors
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError, StoreVersionError, message
+from orthant.types import Ragged
 from orthant.validate import check_count
 
 __all__ = ["Export", "read_export"]
@@ -204,6 +205,7 @@ class _SpaceRows:
     def __init__(self, folder: Path, space: Mapping[str, Any]) -> None:
         self.dim = int(space["definition"]["dim"])
         self.count = int(space["count"])
+        self._several = space["definition"].get("kind") == "tokens"
         self._place = folder / space["vectors"]
         self._vectors = read_vectors(self._place)
         if self._vectors.shape != (self.count, self.dim):
@@ -217,19 +219,22 @@ class _SpaceRows:
             for line in handle:
                 yield json.loads(line)
 
-    def take(self, ids: list[str]) -> npt.NDArray[np.float32] | None:
-        mask = np.zeros(len(ids), dtype=np.bool_)
+    def take(self, ids: list[str]) -> npt.NDArray[np.float32] | Ragged | None:
+        counts = np.zeros(len(ids), dtype=np.int64)
         start = self.taken
         for i, key in enumerate(ids):
-            if self._next is not None and key == self._next:
-                mask[i] = True
+            while self._next is not None and key == self._next and (self._several or not counts[i]):
+                counts[i] += 1
                 self.taken += 1
                 self._next = next(self._ids, None)
         if self.taken > self.count:
             raise _damaged(self._place, f"more than {self.count} ids", f"{self.count}, one per vector")
-        if not mask.any():
+        if not counts.any():
             return None
-        return place_vectors(mask, np.array(self._vectors[start : self.taken], dtype=np.float32))
+        rows = np.array(self._vectors[start : self.taken], dtype=np.float32)
+        if self._several:
+            return Ragged(rows, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+        return place_vectors(counts > 0, rows)
 
     def finish(self) -> None:
         if self._next is not None or self.taken != self.count:

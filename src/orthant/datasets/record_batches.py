@@ -24,10 +24,10 @@ from orthant.datasets.sources.rows import (
     stack_vectors,
 )
 from orthant.errors import DimensionError, InputError, message
-from orthant.types import FloatArray
-from orthant.validate import as_vectors
+from orthant.types import FloatArray, Ragged
+from orthant.validate import as_ragged, as_vectors
 
-__all__ = ["IdRule", "RecordReader", "RecordSchema", "Records"]
+__all__ = ["IdRule", "RecordReader", "RecordSchema", "Records", "described"]
 
 IdRule = Literal["field", "hash", "number"]
 
@@ -44,9 +44,9 @@ class Records:
         What is embedded and searched; None where a record has no text.
     metadata : list of dict, length n
         JSON values by field.
-    vectors : dict of str to ndarray of shape (n, d), float32; or None
-        By space. A row of NaN throughout means that the record has no vector there; a space of which no record in
-        the batch has a vector may be absent.
+    vectors : dict of str to ndarray of shape (n, d), float32, or to Ragged of n rows; or None
+        By space. A row of NaN throughout means that the record has no vector there, a row of no length in a Ragged
+        that it has no tokens; a space of which no record in the batch has a vector may be absent.
     sparse : dict of str to list of (mapping or None), length n; or None
         By sparse space: ``indices`` and ``values`` of each record's weighted terms, None where it has none.
 
@@ -65,7 +65,7 @@ class Records:
     ids: list[str]
     texts: list[str | None]
     metadata: list[dict[str, Any]]
-    vectors: dict[str, FloatArray] | None = None
+    vectors: Mapping[str, Any] | None = None
     sparse: dict[str, list[dict[str, Any] | None]] | None = None
 
     def __post_init__(self) -> None:
@@ -94,10 +94,58 @@ class Records:
             The mask.
         """
         X = (self.vectors or {}).get(space)
+        if isinstance(X, Ragged):
+            return np.diff(X.offsets) > 0
         if X is None or X.shape[1] == 0:
             return np.zeros(len(self), dtype=np.bool_)
         # Vectors are finite, so the first component tells.
         return ~np.isnan(X[:, 0])
+
+    def tokens(self, space: str, dim: int) -> tuple[npt.NDArray[np.int64], FloatArray]:
+        """Return how many tokens each record has in a space, and all of them, checked.
+
+        Parameters
+        ----------
+        space : str
+            Name of the space; one that is absent holds none.
+        dim : int
+            Values per token.
+
+        Returns
+        -------
+        counts : ndarray of shape (n,), int64
+            Tokens of each record.
+        X : ndarray of shape (T, dim), float32
+            One behind the other.
+
+        Raises
+        ------
+        InputError
+            No sets of finite vectors of that dimension.
+        """
+        X = (self.vectors or {}).get(space)
+        if X is None:
+            return np.zeros(len(self), dtype=np.int64), np.zeros((0, dim), dtype=np.float32)
+        tokens = as_ragged(X, dim=dim, name=f"tokens of space {space!r}")
+        return np.diff(tokens.offsets), tokens.values
+
+
+def described(X: FloatArray | Ragged) -> dict[str, Any]:
+    """Return what the vectors of a batch tell about their space.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), float32, or Ragged of n rows
+        Of one space.
+
+    Returns
+    -------
+    dict
+        ``dim``, and ``kind`` for tokens.
+    """
+    if isinstance(X, Ragged):
+        return {"dim": int(X.values.shape[1]), "kind": "tokens"}
+    return {"dim": int(X.shape[1])}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 _HOMES: dict[str, str] = {
     "ClusterReducer": "orthant.nn.token_reducers",
+    "HeadReducer": "orthant.nn.token_reducers",
     "ContextualEosPooling": "orthant.nn.poolings",
     "DifferentiablePQ": "orthant.nn.codebooks.product",
     "FixedPrototypeHead": "orthant.nn.heads",
@@ -47,6 +48,7 @@ _HOMES: dict[str, str] = {
 
 __all__ = [
     "ClusterReducer",
+    "HeadReducer",
     "ContextualEosPooling",
     "DifferentiablePQ",
     "FixedPrototypeHead",
@@ -101,6 +103,7 @@ if TYPE_CHECKING:
     from orthant.nn.target_attention import TargetAttention
     from orthant.nn.token_reducers import (
         ClusterReducer,
+        HeadReducer,
         RandomReducer,
         StrideReducer,
         TailReducer,

@@ -1,4 +1,4 @@
-"""Fewer token vectors per text, inside the forward pass: clusters, the tail, every k-th, and a random control.
+"""Fewer token vectors per text, inside the forward pass: clusters, head, tail, every k-th, and a random control.
 
 Every reducer takes tokens of shape (B, T, d) and a mask of shape (B, T) and returns the same, shorter and padded on the
 right. Padding takes no part, wherever it lies; a text without tokens stays without.
@@ -19,7 +19,15 @@ from orthant.errors import DimensionError, InputError, message
 from orthant.transforms.token_clustering import check_budget, cluster_budget, spread_positions
 from orthant.validate import check_choice, check_count
 
-__all__ = ["ClusterReducer", "RandomReducer", "StrideReducer", "TailReducer", "TokenReducer", "make_reducer"]
+__all__ = [
+    "ClusterReducer",
+    "HeadReducer",
+    "RandomReducer",
+    "StrideReducer",
+    "TailReducer",
+    "TokenReducer",
+    "make_reducer",
+]
 
 
 class TokenReducer(nn.Module):
@@ -252,6 +260,47 @@ def _without_empty(found: Tensor, distances: Tensor, real: Tensor, live: Tensor)
     return found
 
 
+class HeadReducer(TokenReducer):
+    """Keep the first k tokens of each text: what most encoders put first stands for the whole, at no cost.
+
+    Parameters
+    ----------
+    k : int
+        Tokens kept, at least 1; shorter texts keep all.
+
+    Raises
+    ------
+    InputError
+        k below 1.
+
+    Examples
+    --------
+    >>> kept, _ = HeadReducer(2)(torch.arange(4.0).view(1, 4, 1), torch.tensor([[1, 1, 1, 0]]))
+    >>> kept.flatten().tolist()
+    [0.0, 1.0]
+    """
+
+    kind = "head"
+
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        self.k = check_count(k, name="k")
+
+    def _reduce(self, tokens: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        live = _live(counts.clamp_max(self.k))
+        return _pick(tokens, torch.arange(live.shape[1], device=tokens.device).where(live, 0), live)
+
+    def config(self) -> dict[str, Any]:
+        """Return what `make_reducer` needs to make an equal one.
+
+        Returns
+        -------
+        dict
+            JSON values.
+        """
+        return {"kind": self.kind, "k": self.k}
+
+
 class TailReducer(TokenReducer):
     """Keep the last k tokens of each text: a cheap baseline that suits causal models.
 
@@ -390,7 +439,7 @@ class RandomReducer(TokenReducer):
 
 
 _REDUCERS: dict[str, Any] = {
-    reducer.kind: reducer for reducer in (ClusterReducer, TailReducer, StrideReducer, RandomReducer)
+    reducer.kind: reducer for reducer in (ClusterReducer, HeadReducer, TailReducer, StrideReducer, RandomReducer)
 }
 
 
@@ -400,7 +449,8 @@ def make_reducer(config: Mapping[str, Any]) -> TokenReducer:
     Parameters
     ----------
     config : mapping
-        ``"kind"``, one of ``"cluster"``, ``"tail"``, ``"stride"`` and ``"random"``, and the arguments of its class.
+        ``"kind"``, one of ``"cluster"``, ``"head"``, ``"tail"``, ``"stride"`` and ``"random"``, and the arguments of
+        its class.
 
     Returns
     -------

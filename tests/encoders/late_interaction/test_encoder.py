@@ -165,10 +165,23 @@ def test_clusters_go_through_our_reducer(build, monkeypatch):
     for i in range(len(TEXTS)):
         np.testing.assert_allclose(found["document"][i], everything[i][-2:], atol=1e-6)
         np.testing.assert_allclose(found["query"][i], everything[i][::3], atol=1e-6)
+    place.write_text(json.dumps({"documents": {"kind": "head", "k": 2}}))
+    first = LateInteractionEncoder.load(folder, backend="numpy").encode_tokens(TEXTS)
+    for i in range(len(TEXTS)):
+        np.testing.assert_allclose(first[i], everything[i][:2], atol=1e-6)
     for wrong in ({"documents": {"kind": "random"}}, {"documents": {"kind": "tail", "size": 1}}, {"reducer": 1}):
         place.write_text(json.dumps(wrong))
         with pytest.raises(InputError, match="ReducerModule"):
             LateInteractionEncoder.load(folder, backend="numpy")
+
+
+def test_tokens_are_told_in_words_where_each_has_its_own_vector(build):
+    folder, _ = build(mask={"skiplist_words": ["."]})
+    encoder = LateInteractionEncoder.load(folder, backend="numpy")
+    for role in ("query", "document"):
+        told, vectors = encoder.token_texts(TEXTS, role=role), encoder.encode_tokens(TEXTS, role=role)
+        assert [len(row) for row in told] == np.diff(vectors.offsets).tolist()
+    assert told[0][1:-1] == ["a", "c", "##a", "##t"]
 
 
 def test_fingerprints_tell_rules_apart(build):

@@ -79,6 +79,8 @@ def test_all_mistakes_are_listed_with_the_valid_names():
         ({"model": {"kind": "tokens", "pooling": "cls"}}, "no effect on kind: tokens"),
         ({"model": {"kind": "tokens", "reducer": {"kind": "tail", "ratio": 0.5}}}, "no effect on kind: tail"),
         ({"model": {"kind": "tokens", "reducer": {}}}, "exactly one of k and ratio"),
+        ({"model": {"query_reducer": {"k": 4}}}, "model.query_reducer has no effect on kind: text"),
+        ({"model": {"kind": "tokens", "query_reducer": {"kind": "head", "k": 0}}}, "model.query_reducer.k"),
         ({"data": {"a": {"source": "f", "negative": "n", "mining": {}}}}, "both negative and mining"),
         ({"data": {"a": {"source": "f", "mining": {"first": 9, "last": 9, "negatives": 2}}}}, "too few for 2"),
         ({"evaluation": {"metric": "ndcq@10"}}, "evaluation.metric"),

@@ -71,6 +71,7 @@ def add_documents(
     sparse: str | None,
     metric: str | None,
     settings: dict[str, Any],
+    tokens: Mapping[str, Any] | None = None,
     json: bool,
 ) -> None:
     """Index documents and print what was done.
@@ -87,10 +88,13 @@ def add_documents(
         Folder of a sparse model, for the space ``"sparse"``.
     settings : dict
         As for ``Collection.add_documents``.
+    tokens : mapping, optional
+        The model, space and dtype of token vectors.
     json : bool
         Print one JSON object.
     """
     from orthant.cli.output import note, print_json, sparse_space
+    from orthant.cli.spaces.tokens import ready_for_texts
     from orthant.collection.documents.ingestion import Settings
     from orthant.collection.opening import open
     from orthant.collection.storage.creating import DATABASE_NAME
@@ -105,6 +109,7 @@ def add_documents(
     shown = sys.stderr.isatty()
     weighted = sparse_space(sparse)
     with open(collection, encoder=encoder, metric=metric, spaces=weighted) as opened:  # type: ignore[arg-type]
+        ready_for_texts(opened, tokens)
         report = opened.add_documents(sources, **settings, progress=shown)
         count, spaces = len(opened), opened.spaces
     notes = _notes(report, meaning=bool(spaces) or sparse is not None)

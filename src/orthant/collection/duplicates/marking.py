@@ -196,9 +196,9 @@ def _rewrite(store: Store, now: Generation, records: Found) -> dict[str, int]:
     texts, metadata = [records[row][1] for row in rows], [records[row][2] for row in rows]
     prepared = prepare_batch(ids, texts, metadata, {}, spaces={}, encoders=None)
     for name, space in now.spaces.items():
-        present, X = space.vectors_of(np.array(rows, dtype=np.int64))
-        if present.any():
-            prepared.batch.vectors[name] = (np.flatnonzero(present), X)
+        positions, X = space.stored(np.array(rows, dtype=np.int64))
+        if len(positions):
+            prepared.batch.vectors[name] = (positions, X)
     with store.database.reading() as connection:
         for name, state in now.sparse.items():
             kept = fetch_vectors(connection, store.database, name, rows)

@@ -15,6 +15,7 @@ from orthant.collection.importers.report import ForeignReport, Tally
 from orthant.collection.importers.sorting import Sorter, Target
 from orthant.collection.importers.spool import Spool
 from orthant.collection.records.items import items_of
+from orthant.collection.spaces import require_dense
 from orthant.datasets.foreign.contents import ForeignSource
 from orthant.datasets.foreign.opening import ForeignKind, open_foreign
 from orthant.datasets.record_batches import Records
@@ -136,6 +137,8 @@ def _targets(
     for name, wanted in chosen.items():
         declared = opened.vectors[name]
         definition = held.get(wanted) or fresh.get(wanted)
+        if definition is not None:
+            require_dense(definition)
         if definition is None:
             out[name] = Target(wanted, declared.dim, metric or collection._metric or declared.metric or "cosine")
             continue

@@ -14,8 +14,10 @@ from orthant.collection.lexical.analysis import Clause
 from orthant.collection.searching import Query, SearchOptions
 from orthant.collection.sparse.leg import search_leg
 from orthant.collection.storage.generation import Generation
+from orthant.collection.tokens.index import token_index
 from orthant.kernels import bitmaps
 from orthant.types import BitmapArray
+from orthant.validate import as_ragged
 
 __all__ = [
     "allowed_rows",
@@ -25,6 +27,7 @@ __all__ = [
     "passing_part",
     "sparse_details",
     "spell_clause",
+    "token_details",
 ]
 
 _BLOCK = 8192
@@ -183,6 +186,41 @@ def dense_details(
     whole = index.search(Q, effort, allowed=allowed, effort=effort)
     details["lost"] = "codes" if row in whole.ids[0] and "effort" in whole.cost.details else "beam"
     return {**details, "effort": effort, "effort_needed": _effort_needed(index, query, allowed, row, size, effort)}
+
+
+def token_details(generation: Generation, query: Query, options: SearchOptions, row: int) -> dict[str, Any]:
+    """Return how the token leg, which is exact, sees a record that it does not bring.
+
+    Parameters
+    ----------
+    generation : Generation
+        What the search sees.
+    query : Query
+        The query.
+    options : SearchOptions
+        The search's settings, with a token leg.
+    row : int
+        The record's row.
+
+    Returns
+    -------
+    dict
+        ``lost``: ``"no-query-vector"``, ``"no-vector"``, or ``"depth"`` with ``score`` and ``true_rank``.
+
+    Notes
+    -----
+    Cost: one pass over the allowed tokens.
+    """
+    space = options.tokens.leg or ""
+    if space not in query.tokens:
+        return {"lost": "no-query-vector"}
+    if not generation.spaces[space].tokens_of(np.array([row], dtype=np.int64))[0][0]:
+        return {"lost": "no-vector", "space": space}
+    asked = as_ragged([query.tokens[space]])
+    allowed = allowed_rows(generation, query, options)
+    found = token_index(generation, space).search(asked, max(1, generation.count), allowed=allowed)
+    place = int(np.flatnonzero(found.ids[0] == row)[0])
+    return {"lost": "depth", "score": float(found.scores[0, place]), "true_rank": place + 1}
 
 
 def _true_rank(index: DenseIndex, query: Query, allowed: BitmapArray, row: int) -> tuple[float, int]:

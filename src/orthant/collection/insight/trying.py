@@ -21,6 +21,7 @@ from orthant.collection.stages.options import DEFAULT_RERANK_DEPTH, StageOptions
 from orthant.collection.storage.database import Database
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
+from orthant.collection.tokens.reranking import StoredTokens
 
 __all__ = ["Pinned", "Trying"]
 
@@ -101,8 +102,10 @@ class Trying:
         self.store = store
         self.now = store.generation
         self.query = query
-        if options.stages.reranker is not None:
-            options = replace(options, stages=replace(options.stages, reranker=_Remembered(options.stages.reranker)))
+        reranker = options.stages.reranker
+        # Stored tokens are bound to rows by the search itself, and cost little.
+        if reranker is not None and not isinstance(reranker, StoredTokens):
+            options = replace(options, stages=replace(options.stages, reranker=_Remembered(reranker)))
         self.options = options
         self.id = record_id
         self.steps: list[Step] = []
@@ -158,7 +161,7 @@ class Trying:
             reach = max(reach, self.window(options))
         if options.mode == "hybrid":
             reach = options.reach
-        elif options.mode in ("lexical", "sparse"):
+        elif options.mode in ("lexical", "sparse", "tokens"):
             reach = self.now.count
         plain = check_stages(k=1, space=options.stages.space)
         return self.search(replace(options, offset=0, k=max(1, reach), min_score=None, stages=plain))

@@ -11,7 +11,13 @@ import numpy as np
 
 from orthant.collection.columns.where import And
 from orthant.collection.insight.behind import drop_behind, said
-from orthant.collection.insight.causes import dense_details, failed_clauses, lexical_details, sparse_details
+from orthant.collection.insight.causes import (
+    dense_details,
+    failed_clauses,
+    lexical_details,
+    sparse_details,
+    token_details,
+)
 from orthant.collection.insight.outcome import Step, WhyNot
 from orthant.collection.insight.trying import Pinned, Trying
 from orthant.collection.insight.wording import say
@@ -111,7 +117,7 @@ class _Inquiry(Trying):
 
     def _try_weights(self, result: SearchResult, end: int) -> None:
         """Try the weights nearest to the present ones that bring the record in front of the page's end."""
-        if len(result[0].legs) < 2:
+        if set(result[0].legs) != {"dense", "lexical"}:
             return
         names = list(result[0].legs)
         legs = np.array([[hit.legs[name].normalized or 0.0 for name in names] for hit in result])
@@ -147,13 +153,18 @@ class _Inquiry(Trying):
             self.steps.append(Step("sparse", terms["lost"] is None, terms))
             lost["sparse"] = terms["lost"] or "later"
             true_ranks += [terms["rank"]] if "rank" in terms else []
+        if options.tokens.leg is not None:
+            tokens = token_details(self.now, self.query, options, self.row)
+            self.steps.append(Step("tokens", False, tokens))
+            lost["tokens"] = tokens["lost"]
+            true_ranks += [tokens["true_rank"]] if "true_rank" in tokens else []
         if options.space is not None:
             vector = dense_details(self.now, self.query, options, self.row, size=min(size, self.now.count))
             self.steps.append(Step("dense", vector["lost"] is None, vector))
             lost["dense"] = vector["lost"] or "later"
             true_ranks += [vector["true_rank"]] if "true_rank" in vector else []
             self._try_dense(vector)
-        told = [lost[leg] for leg in ("dense", "lexical", "sparse") if leg in lost]
+        told = [lost[leg] for leg in ("dense", "tokens", "lexical", "sparse") if leg in lost]
         stage = next((reason for reason in told if reason in ("beam", "codes", "later")), None)
         if stage is None and "depth" in lost.values():
             nearest = min(true_ranks)

@@ -76,7 +76,7 @@ def _lexical_too(why: WhyNot) -> str:
 
 
 def _no_vector(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) -> str:
-    return f"has no vector in space {options.space!r}{_lexical_too(why)}"
+    return f"has no vector in space {options.space or options.tokens.leg!r}{_lexical_too(why)}"
 
 
 def _no_query_vector(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) -> str:

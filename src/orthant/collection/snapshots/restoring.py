@@ -148,7 +148,9 @@ def _spaces(
     spaces: dict[str, SpaceState] = {}
     numbers: dict[str, int] = {}
     for name, old in then.spaces.items():
-        folder = SegmentFolder(store.path / "vectors" / old.definition.place, old.definition.dim, store.files)
+        folder = SegmentFolder(
+            store.path / "vectors" / old.definition.place, old.definition.dim, store.files, old.definition.dtype
+        )
         state = SpaceState(old.definition, old.canaries, folder, compression=old.compression)
         place = old.definition.place
         number, here = store.next_segment(place), now.at(place)

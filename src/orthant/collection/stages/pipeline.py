@@ -22,8 +22,9 @@ from orthant.collection.stages.options import StageOptions
 from orthant.collection.stages.rerankers import checked_scores
 from orthant.collection.stages.showing import Entry, StoredRecord
 from orthant.collection.storage.generation import Generation
+from orthant.collection.tokens.reranking import BoundTokens
 from orthant.kernels import bitmaps
-from orthant.types import BitmapArray, FloatArray, IdArray
+from orthant.types import BitmapArray, FloatArray, IdArray, Reranker
 
 __all__ = ["Arrangement", "GroupEntry", "Pool", "Ranked", "Source", "arrange", "prepare"]
 
@@ -72,6 +73,8 @@ class Pool:
         Unit vectors; zero for a record without one.
     warnings : tuple of str
         What the caller should know.
+    reranker : Reranker or None
+        What orders the candidates again.
     """
 
     ranking: Ranked
@@ -79,6 +82,7 @@ class Pool:
     records: dict[int, StoredRecord] = field(default_factory=dict)
     vectors: FloatArray | None = None
     warnings: tuple[str, ...] = ()
+    reranker: Reranker | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ def prepare(
     *,
     depth: int,
     read: Callable[[Sequence[int]], dict[int, StoredRecord]],
+    bind: Callable[[IdArray], BoundTokens] | None = None,
 ) -> Pool:
     """Collect what the stages need, while the search reads.
 
@@ -147,6 +152,8 @@ def prepare(
         Candidates per leg.
     read : callable
         Gives the records of rows.
+    bind : callable of ndarray of shape (m,), int64, optional
+        Gives the stored tokens of rows, where the reranker compares these.
 
     Returns
     -------
@@ -158,6 +165,11 @@ def prepare(
     if options.reranker is not None:
         count = min(count, options.window(depth))
     rows = ranking.rows[:count]
+    reranker = options.reranker
+    if bind is not None:
+        reranker = bound = bind(rows)
+        if bound.lacking:
+            warnings.append(f"{bound.lacking} of {count} candidates have no tokens and were put last")
     records = {} if options.reranker is None else read(rows.tolist())
     vectors = None
     if options.diversity is not None:
@@ -166,7 +178,7 @@ def prepare(
             warnings.append(
                 f"{lacking} of {count} candidates have no vector in space {options.space!r} to tell likeness"
             )
-    return Pool(ranking, count, records, vectors, tuple(warnings))
+    return Pool(ranking, count, records, vectors, tuple(warnings), reranker)
 
 
 def _vectors(generation: Generation, name: str, rows: IdArray) -> tuple[FloatArray, int]:
@@ -261,7 +273,7 @@ def _entry(ranking: Ranked, order: _Order, place: int, score: float, rank: int) 
 def _rerank(order: _Order, pool: Pool, options: StageOptions, query: Any) -> None:
     began = time.perf_counter()
     records = [Record(*pool.records[row]) for row in pool.ranking.rows[: pool.count].tolist()]
-    scores = checked_scores(options.reranker, query, records)  # type: ignore[arg-type]
+    scores = checked_scores(pool.reranker, query, records)  # type: ignore[arg-type]
     # Equal scores keep the order of the search.
     best = np.argsort(-scores, kind="stable")
     order.places, order.scores = order.places[best], scores[best]
@@ -269,9 +281,7 @@ def _rerank(order: _Order, pool: Pool, options: StageOptions, query: Any) -> Non
     moved = int(np.count_nonzero(best != np.arange(len(best))))
     details = {"depth": options.rerank_depth, "moved": moved}
     seconds = time.perf_counter() - began
-    order.plans.append(
-        StagePlan("rerank", type(options.reranker).__name__, len(records), len(records), seconds, details)
-    )
+    order.plans.append(StagePlan("rerank", type(pool.reranker).__name__, len(records), len(records), seconds, details))
 
 
 def _diversify(order: _Order, vectors: FloatArray, diversity: float, space: str) -> None:

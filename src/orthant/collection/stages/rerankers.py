@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from orthant.collection.tokens.reranking import parse_stored_tokens
 from orthant.errors import InputError, MissingExtraError, NotFoundError, OrthantError, message
 from orthant.types import FloatArray, Reranker
 from orthant.validate import check_count
@@ -25,9 +26,9 @@ def as_reranker(given: Any) -> Reranker:
 
     Parameters
     ----------
-    given : Reranker or cross-encoder
-        An object with ``score(query, records)``, or with ``predict`` and ``rank`` as sentence-transformers'
-        ``CrossEncoder`` has them.
+    given : Reranker, cross-encoder or str
+        ``"tokens"`` or ``"tokens:SPACE"`` for stored token vectors; else an object with ``score(query, records)``, or
+        with ``predict`` and ``rank`` as sentence-transformers' ``CrossEncoder`` has them.
 
     Returns
     -------
@@ -44,6 +45,8 @@ def as_reranker(given: Any) -> Reranker:
     >>> as_reranker(FunctionReranker(lambda query, record: 0.0)).score("q", ["a"]).tolist()
     [0.0]
     """
+    if isinstance(given, str):
+        return parse_stored_tokens(given)
     if not isinstance(given, type):
         if callable(getattr(given, "score", None)):
             return given  # type: ignore[no-any-return]

@@ -11,6 +11,7 @@ from orthant.collection.lexical.analysis import Analyzer
 from orthant.collection.results import Hit, LegScore, StageScore
 from orthant.collection.storage import tables
 from orthant.collection.storage.store import Store
+from orthant.collection.tokens.alignment import TokenMatch
 
 __all__ = ["Entry", "StoredRecord", "make_hits", "read_records"]
 
@@ -80,6 +81,7 @@ def make_hits(
     analyzer: Analyzer,
     explain: bool,
     include_text: bool,
+    alignments: Mapping[int, tuple[TokenMatch, ...]] | None = None,
 ) -> tuple[Hit, ...]:
     """Return the hits of entries.
 
@@ -97,6 +99,8 @@ def make_hits(
         Fill the matched terms.
     include_text : bool
         Keep the texts.
+    alignments : mapping of int to tuple of TokenMatch, optional
+        By row, where tokens are explained.
 
     Returns
     -------
@@ -111,7 +115,19 @@ def make_hits(
         matched = tuple(sorted(word for term, word in asked.items() if term in present))
         shown = text if include_text else None
         legs, stages = dict(entry.legs), dict(entry.stages)
-        hits.append(Hit(key, entry.score, entry.rank, shown, metadata, legs, matched, stages))
+        hits.append(
+            Hit(
+                key,
+                entry.score,
+                entry.rank,
+                shown,
+                metadata,
+                legs,
+                matched,
+                stages,
+                (alignments or {}).get(entry.row, ()),
+            )
+        )
     return tuple(hits)
 
 

@@ -29,7 +29,8 @@ class Batch:
     encoded : list of str
         The metadata as JSON texts.
     vectors : dict of str to (ndarray, ndarray)
-        Per space, positions of shape (m,) within the batch, ascending, and vectors of shape (m, dim).
+        Per space, positions of shape (m,) within the batch, ascending, and vectors of shape (m, dim). A record with
+        several vectors stands once for each.
     sparse : dict of str to (ndarray, SparseRows)
         Per sparse space, positions in the same way, and m rows.
     """

@@ -27,8 +27,10 @@ from orthant.errors import (
 __all__ = ["DATABASE_FORMAT", "Database", "checksum", "closed_error"]
 
 DATABASE_FORMAT = 2
-"""Version of the schema; a reader refuses a file whose ``minimum_reader`` is above it. What is made has
-version 1, until tables that came later are put into it."""
+"""Newest schema that is read; a reader refuses a file whose ``minimum_reader`` is above it."""
+
+_FIRST_FORMAT = 1
+"""What a collection begins as; it becomes 2 with its first space of tokens or of weighted terms."""
 
 _APPLICATION_ID = 0x4F525448
 
@@ -139,7 +141,7 @@ class Database:
                 connection.execute("BEGIN IMMEDIATE")
                 for statement in _SCHEMA.split(";"):
                     connection.execute(statement)
-                rows = [("format", "1"), ("minimum_reader", "1")]
+                rows = [(key, str(_FIRST_FORMAT)) for key in ("format", "minimum_reader")]
                 connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
                 start(connection)
                 connection.execute("COMMIT")

@@ -16,7 +16,7 @@ import numpy as np
 
 from orthant.collection.columns.table import Columns
 from orthant.collection.lexical.index import Lexical
-from orthant.collection.spaces import SpaceDefinition
+from orthant.collection.spaces import SpaceDefinition, require_dense
 from orthant.collection.sparse.state import SparseState
 from orthant.collection.storage.graphs import SpaceGraph
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState
@@ -26,9 +26,9 @@ from orthant.collection.upgrade.state import NO_UPGRADE, UpgradeState
 from orthant.index.flat import Flat
 from orthant.kernels import bitmaps
 from orthant.kernels.distances import inverse_norms
-from orthant.types import BitmapArray, FloatArray, IdArray
+from orthant.types import BitmapArray, FloatArray, IdArray, Ragged
 
-__all__ = ["Generation", "Growing", "SpaceState"]
+__all__ = ["Generation", "Growing", "SpaceState", "runs"]
 
 _T = TypeVar("_T")
 
@@ -82,6 +82,25 @@ class Growing:
             A view.
         """
         return self._buffer[:length]
+
+
+def runs(starts: IdArray, lengths: IdArray) -> IdArray:
+    """Return the numbers of several ranges, one behind the other.
+
+    Parameters
+    ----------
+    starts : ndarray of shape (m,), int64
+        First number of each.
+    lengths : ndarray of shape (m,), int64
+        How many.
+
+    Returns
+    -------
+    ndarray of shape (lengths.sum(),), int64
+        ``starts[0], starts[0] + 1, ...``.
+    """
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
 
 
 @dataclass(frozen=True)
@@ -237,6 +256,7 @@ class SpaceState:
         list of (matrix, rows) or (matrix, rows, inverse_norms)
             As ``Flat.over`` takes them; views of memory maps, dead rows included.
         """
+        require_dense(self.definition)
         out: list[tuple[Any, ...]] = []
         for view in self.segments:
             begin = int(np.searchsorted(view.rows, first_row))
@@ -315,6 +335,7 @@ class SpaceState:
         X : ndarray of shape (present.sum(), dim), float32
             Their vectors, in the order of ``rows``.
         """
+        require_dense(self.definition)
         out = np.zeros((len(rows), self.definition.dim), dtype=np.float32)
         present = np.zeros(len(rows), dtype=bool)
         for view in self.segments:
@@ -326,6 +347,77 @@ class SpaceState:
                 out[inside] = view.matrix(self.folder)[slots[inside]]
                 present |= inside
         return present, out[present]
+
+    def tokens_of(self, rows: IdArray) -> tuple[np.ndarray, Ragged]:
+        """Return the stored token vectors of some rows.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m,), int64
+            Rows in any order.
+
+        Returns
+        -------
+        present : ndarray of shape (m,), bool
+            Which rows have tokens in this space.
+        tokens : Ragged of m rows
+            Their vectors as float32; a row without any is empty.
+        """
+        lengths = np.zeros(len(rows), dtype=np.int64)
+        parts = []
+        for view in self.segments:
+            first = np.searchsorted(view.rows, rows)
+            found = np.searchsorted(view.rows, rows, side="right") - first
+            if found.any():
+                self.folder.require_sound(view.state, view.matrix(self.folder))
+                parts.append((view.matrix(self.folder), first, found))
+                lengths += found
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        values = np.empty((int(offsets[-1]), self.definition.dim), dtype=np.float32)
+        for matrix, first, found in parts:
+            held = np.flatnonzero(found)
+            values[runs(offsets[held], found[held])] = matrix[runs(first[held], found[held])]
+        return lengths > 0, Ragged(values, offsets)
+
+    def stored(self, rows: IdArray) -> tuple[IdArray, FloatArray]:
+        """Return what is stored of some rows, as a batch takes it.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m,), int64
+            Rows in any order.
+
+        Returns
+        -------
+        positions : ndarray of shape (T,), int64
+            Place among ``rows`` of the row that each vector belongs to, ascending.
+        X : ndarray of shape (T, dim), float32
+            Vectors, or tokens.
+        """
+        if self.definition.kind == "tokens":
+            tokens = self.tokens_of(rows)[1]
+            return np.repeat(np.arange(len(rows), dtype=np.int64), np.diff(tokens.offsets)), tokens.values
+        present, X = self.vectors_of(rows)
+        return np.flatnonzero(present), X
+
+    def by_row(self, rows: IdArray) -> dict[int, FloatArray]:
+        """Return what is stored of some rows, by row.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m,), int64
+            Rows in any order.
+
+        Returns
+        -------
+        dict of int to ndarray of shape (dim,) or (tokens, dim), float32
+            Without the rows of which nothing is stored.
+        """
+        if self.definition.kind == "tokens":
+            present, tokens = self.tokens_of(rows)
+            return {int(rows[i]): tokens[i] for i in np.flatnonzero(present).tolist()}
+        present, X = self.vectors_of(rows)
+        return dict(zip(rows[present].tolist(), X, strict=True))
 
     def rows_bitmap(self) -> BitmapArray:
         """Return the rows that have a stored vector, dead ones included.
@@ -363,6 +455,21 @@ class SpaceState:
             for view in self.segments
         )
         return sum(int(bitmaps.contains_rows(live, rows).sum()) for rows in parts)
+
+    def live_records(self, live: BitmapArray) -> int:
+        """Return the number of live records with a vector, or with tokens.
+
+        Parameters
+        ----------
+        live : ndarray of uint64
+            Live rows.
+
+        Returns
+        -------
+        int
+            At most ``live_count``, which counts tokens one by one.
+        """
+        return sum(int(bitmaps.contains_rows(live, np.unique(view.rows)).sum()) for view in self.segments)
 
 
 @dataclass(frozen=True)

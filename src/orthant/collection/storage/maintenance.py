@@ -122,8 +122,8 @@ def replace_vectors(store: Store, name: str, number: int, vectors: Mapping[int, 
         The space.
     number : int
         The segment.
-    vectors : mapping of int to ndarray of shape (dim,)
-        New vectors by row; all other live rows keep theirs.
+    vectors : mapping of int to ndarray of shape (dim,) or (tokens, dim)
+        New vectors by row, as many as there were; all other live rows keep theirs.
     """
     with store.writer() as now:
         space = now.spaces[name]
@@ -133,9 +133,11 @@ def replace_vectors(store: Store, name: str, number: int, vectors: Mapping[int, 
             rows = view.rows[slots].tolist()
             kept = [i for i, row in enumerate(rows) if row not in vectors]
             out = np.empty((len(rows), space.definition.dim), dtype=np.float32)
+            first = np.searchsorted(view.rows, view.rows[slots])
             for i, row in enumerate(rows):
                 if row in vectors:
-                    out[i] = vectors[row]
+                    # Of several vectors, the one whose place in the record this slot is.
+                    out[i] = np.atleast_2d(vectors[row])[slots[i] - first[i]]
             if kept:
                 out[kept] = view.matrix(space.folder)[slots[kept]]
             return out
@@ -152,8 +154,13 @@ def _live_parts(
     place = np.concatenate(slots)
     rows = np.concatenate([view.rows[part] for view, part in zip(old, slots, strict=True)])
     order = np.argsort(rows, kind="stable")
-    for begin in range(0, len(order), _PART):
-        part = order[begin : begin + _PART]
+    begin = 0
+    while begin < len(order):
+        end = begin + _PART
+        while end < len(order) and rows[order[end]] == rows[order[end - 1]]:
+            # The tokens of a record stay together.
+            end += 1
+        part, begin = order[begin:end], end
         X = np.empty((len(part), dim), dtype=np.float32)
         for i, view in enumerate(old):
             at = owner[part] == i

@@ -126,6 +126,9 @@ def pending(generation: Generation, name: str) -> Pending:
         Cost O(rows).
     """
     space = generation.spaces[name]
+    if space.definition.kind == "tokens":
+        # A graph over single tokens finds tokens, not records.
+        return Pending(0, 0, 0, 0)
     live = space.live_count(generation.live)
     graph = space.graph
     if graph is None or graph.problem is not None:

@@ -1,4 +1,4 @@
-"""Segment files: append-only, fixed-stride float32 vectors with a checksum per mebibyte.
+"""Segment files: append-only vectors of a fixed stride with a checksum per mebibyte.
 
 A segment is a 4,096-byte header and then vectors back to back. Files never name their own length: the database does,
 so bytes behind the committed length are leftovers of a call that was never acknowledged, and are cut off by the next
@@ -27,6 +27,8 @@ __all__ = [
     "SegmentMissingError",
     "SegmentState",
     "extend_checksums",
+    "pack_rows",
+    "unpack_rows",
 ]
 
 BLOCK_BYTES = 1 << 20
@@ -72,7 +74,7 @@ class Extent:
     first_slot : int
         First slot.
     rows : ndarray of shape (slots,), int64
-        Row of each slot, ascending.
+        Row of each slot, ascending; a row with several vectors stands once for each.
     """
 
     segment: int
@@ -82,7 +84,7 @@ class Extent:
     @property
     def is_range(self) -> bool:
         """Whether the rows are consecutive, so that two numbers describe them."""
-        return len(self.rows) == 0 or int(self.rows[-1]) - int(self.rows[0]) + 1 == len(self.rows)
+        return bool((self.rows[1:] - self.rows[:-1] == 1).all())
 
 
 def extend_checksums(crcs: Sequence[int], offset: int, data: memoryview) -> tuple[int, ...]:
@@ -115,6 +117,47 @@ def extend_checksums(crcs: Sequence[int], offset: int, data: memoryview) -> tupl
     return tuple(out)
 
 
+def pack_rows(rows: IdArray) -> bytes:
+    """Write the row of each slot: one by one, or as runs where a row has several slots.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (slots,), int64
+        Ascending, one at least.
+
+    Returns
+    -------
+    bytes
+        What ``unpack_rows`` reads.
+    """
+    if bool((rows[1:] > rows[:-1]).all()):
+        return rows.astype("<i8").tobytes()
+    starts = np.flatnonzero(np.concatenate([[True], rows[1:] != rows[:-1]]))
+    lengths = np.diff(starts, append=len(rows))
+    # The first byte makes the length odd, which no plain list of rows has.
+    return b"r" + rows[starts].astype("<i8").tobytes() + lengths.astype("<u4").tobytes()
+
+
+def unpack_rows(blob: bytes) -> IdArray:
+    """Read the row of each slot.
+
+    Parameters
+    ----------
+    blob : bytes
+        What ``pack_rows`` wrote.
+
+    Returns
+    -------
+    ndarray of shape (slots,), int64
+        Ascending.
+    """
+    if len(blob) % 2 == 0:
+        return np.frombuffer(blob, dtype="<i8")
+    runs = (len(blob) - 1) // 12
+    rows = np.frombuffer(blob, dtype="<i8", count=runs, offset=1)
+    return np.repeat(rows, np.frombuffer(blob, dtype="<u4", count=runs, offset=1 + 8 * runs))
+
+
 @dataclass
 class SegmentFolder:
     """The segment files of one space.
@@ -127,18 +170,25 @@ class SegmentFolder:
         Values per vector.
     files : FileLayer
         How they are written.
+    dtype : {"float32", "float16"}, default "float32"
+        How a value is stored.
     """
 
     folder: Path
     dim: int
     files: FileLayer
+    dtype: str = "float32"
     _verified: dict[int, int] = field(default_factory=dict, repr=False)
     _given_up: int = field(default=-1, repr=False)
 
     @property
     def stride(self) -> int:
         """Bytes per vector."""
-        return 4 * self.dim
+        return self._stored.itemsize * self.dim
+
+    @property
+    def _stored(self) -> np.dtype:
+        return np.dtype(self.dtype).newbyteorder("<")
 
     @property
     def slots_per_segment(self) -> int:
@@ -172,7 +222,7 @@ class SegmentFolder:
         X : ndarray of shape (n, dim), float32
             Vectors.
         rows : ndarray of shape (n,), int64
-            Their rows, ascending.
+            Their rows, ascending. The vectors of one row stay in one segment.
         next_number : int
             Number for the next new segment; never one that was used before.
 
@@ -195,9 +245,12 @@ class SegmentFolder:
                 last = SegmentState(next_number, 0, ())
                 next_number += 1
                 self._create(last.number)
-            count = min(len(X) - begun, self.slots_per_segment - last.slots)
+            count = self._whole_rows(rows, begun, self.slots_per_segment - last.slots, fresh=not last.slots)
+            if not count:
+                last = None
+                continue
             part = X[begun : begun + count]
-            data = np.ascontiguousarray(part, dtype="<f4").reshape(-1).view(np.uint8).data
+            data = np.ascontiguousarray(part, dtype=self._stored).reshape(-1).view(np.uint8).data
             offset = last.slots * self.stride
             self.files.write_at(self.path(last.number), HEADER_BYTES + offset, data)
             extents.append(Extent(last.number, last.slots, rows[begun : begun + count]))
@@ -206,6 +259,16 @@ class SegmentFolder:
             begun += count
         self.files.sync(self.path(state.number) for state in changed)
         return changed, extents
+
+    def _whole_rows(self, rows: IdArray, begun: int, room: int, *, fresh: bool) -> int:
+        """Return how many slots to write so that no row is divided; one too long for any segment gets its own."""
+        stop = begun + room
+        if stop >= len(rows) or rows[stop] != rows[stop - 1]:
+            return min(room, len(rows) - begun)
+        first = max(begun, int(np.searchsorted(rows, rows[stop])))
+        if first == begun and fresh:
+            return int(np.searchsorted(rows, rows[stop], side="right")) - begun
+        return first - begun
 
     def give_up(self, states: Iterable[SegmentState]) -> None:
         """Never write to these segments again, since a commit that grew them may or may not come back.
@@ -240,7 +303,7 @@ class SegmentFolder:
         self.files.make_folder(self.folder)
         self.files.remove(path)
         self.files.create(path)
-        fields = _HEADER.pack(_MAGIC, _FORMAT, self.dim, 4, HEADER_BYTES)
+        fields = _HEADER.pack(_MAGIC, _FORMAT, self.dim, self._stored.itemsize, HEADER_BYTES)
         header = fields + struct.pack("<I", zlib.crc32(fields))
         self.files.write_at(path, 0, header.ljust(HEADER_BYTES, b"\0"))
         # The file's name, its folder's, and the name of the folder around that one.
@@ -257,7 +320,7 @@ class SegmentFolder:
 
         Returns
         -------
-        ndarray of shape (slots, dim), float32
+        ndarray of shape (slots, dim), of the stored dtype
             A read-only memory map.
 
         Raises
@@ -278,7 +341,7 @@ class SegmentFolder:
         if size < needed:
             raise self._corrupted(path, f"{size} bytes where {needed} were committed")
         self._check_header(path, header)
-        return np.memmap(path, dtype="<f4", mode="r", offset=HEADER_BYTES, shape=(state.slots, self.dim))
+        return np.memmap(path, dtype=self._stored, mode="r", offset=HEADER_BYTES, shape=(state.slots, self.dim))
 
     def _check_header(self, path: Path, header: bytes) -> None:
         fields = header[: _HEADER.size]
@@ -287,8 +350,9 @@ class SegmentFolder:
         magic, version, dim, width, begin = _HEADER.unpack(fields)
         if magic == _MAGIC and version > _FORMAT:
             raise StoreVersionError(message(f"{path.name} of format {version}", f"{_FORMAT}", "upgrade orthant"))
-        if (magic, dim, width, begin) != (_MAGIC, self.dim, 4, HEADER_BYTES):
-            raise self._corrupted(path, f"a header for dimension {dim} where the space has {self.dim}")
+        if (magic, dim, width, begin) != (_MAGIC, self.dim, self._stored.itemsize, HEADER_BYTES):
+            given = f"a header for dimension {dim} and {width} bytes a value"
+            raise self._corrupted(path, f"{given} where the space has {self.dim} and {self._stored.itemsize}")
 
     def verify(self, state: SegmentState, *, again: bool = False, matrix: FloatArray | None = None) -> list[int]:
         """Return the numbers of blocks whose checksum fails.

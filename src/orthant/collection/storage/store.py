@@ -154,7 +154,7 @@ class Store:
         return generation
 
     def _folder(self, definition: SpaceDefinition) -> SegmentFolder:
-        return SegmentFolder(self.path / "vectors" / definition.place, definition.dim, self.files)
+        return SegmentFolder(self.path / "vectors" / definition.place, definition.dim, self.files, definition.dtype)
 
     def _check_head(self, seen: int | None) -> None:
         if seen is not None and seen > self._generation.number:

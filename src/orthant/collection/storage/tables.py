@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from orthant.collection.spaces import SpaceDefinition
-from orthant.collection.storage.database import Database, checksum
+from orthant.collection.storage.database import DATABASE_FORMAT, Database, checksum
 from orthant.collection.storage.generation import SpaceState
-from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState
+from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState, pack_rows, unpack_rows
 from orthant.types import FloatArray, IdArray
 
 __all__ = [
@@ -405,6 +405,10 @@ def insert_space(connection: sqlite3.Connection, definition: SpaceDefinition, ca
     """
     text, blob = definition.to_json(), np.ascontiguousarray(canaries, dtype="<f4").tobytes()
     crc = checksum(definition.name, text, blob)
+    if definition.kind != "dense":
+        # Releases before this format would take every token for a record of its own.
+        needed = [(key, str(DATABASE_FORMAT)) for key in ("format", "minimum_reader")]
+        connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", needed)
     connection.execute("INSERT INTO spaces VALUES (?, ?, ?, ?)", (definition.name, text, blob, crc))
 
 
@@ -459,7 +463,7 @@ def _read_segments(connection: sqlite3.Connection, database: Database, space: Sp
     )
     for number, first, slots, first_row, blob, crc in connection.execute(query, (name,)):
         _require(database, crc == checksum(name, number, first, slots, first_row, blob), f"extent of space {name!r}")
-        rows = np.frombuffer(blob, dtype="<i8") if blob else np.arange(first_row, first_row + slots)
+        rows = unpack_rows(blob) if blob else np.arange(first_row, first_row + slots)
         extents.setdefault(number, []).append(rows)
     fresh = SpaceState(
         space.definition,
@@ -500,7 +504,7 @@ def insert_extents(
             "INSERT OR REPLACE INTO segments VALUES (?, ?, ?, ?, ?)", (space, state.number, state.slots, blob, crc)
         )
         first, slots, first_row = extent.first_slot, len(extent.rows), int(extent.rows[0])
-        rows = b"" if extent.is_range else extent.rows.astype("<i8").tobytes()
+        rows = b"" if extent.is_range else pack_rows(extent.rows)
         last = connection.execute(
             "SELECT first_slot, slots, first_row, rows FROM extents WHERE space = ? AND segment = ? "
             "ORDER BY first_slot DESC LIMIT 1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orthant.collection.space_encoders import is_sparse, load
+from orthant.collection.spaces import require_dense
 from orthant.errors import InputError, NotFoundError, message
 from orthant.validate import check_choice, check_count
 
@@ -95,6 +96,8 @@ class UpgradeMethods:
                 self._encoders.adopt(state.fresh, loaded, loadable=loadable)
         elif space not in now.spaces:
             raise NotFoundError(message(f"space {space!r}", f"one of: {', '.join(now.spaces)}", "check the name"))
+        elif now.spaces[space].definition.kind == "tokens":
+            require_dense(now.spaces[space].definition)
         elif now.spaces[space].definition.fingerprint == loaded.fingerprint:
             raise InputError(message("the encoder that the space has", "another one", "there is nothing to upgrade"))
         elif now.spaces[space].definition.fingerprint is None and using not in ("auto", "reencode"):

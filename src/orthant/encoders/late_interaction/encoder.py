@@ -249,6 +249,43 @@ class LateInteractionEncoder:
         map_tasks(run, batches, threads=self._threads if self.backend == "onnx-int8" else 1)
         return self._finished(out, role)
 
+    def token_texts(self, items: Sequence[str], *, role: Role = "document") -> list[list[str]] | None:
+        """Return the tokens behind the vectors of ``encode_tokens``, as words and pieces of words.
+
+        Parameters
+        ----------
+        items : sequence of str
+            Texts.
+        role : {"query", "document"}, default "document"
+            As what they were encoded.
+
+        Returns
+        -------
+        list of list of str, or None
+            One token per vector, in their order. None where the model reduces the tokens of this role: its vectors
+            stand for several.
+
+        Raises
+        ------
+        InputError
+            Not texts, or an unknown role.
+
+        Notes
+        -----
+        Cost: the tokenizer alone.
+        """
+        check_choice(role, _ROLES, name="role")
+        if role in self._reduce:
+            return None
+        settings = self._roles[role]
+        with warnings.catch_warnings():
+            # Encoding has told of texts that were cut.
+            warnings.simplefilter("ignore", UserWarning)
+            rows = self._token_ids(as_texts(items, name="items"), settings)
+        return [
+            [settings.tokenizer.id_to_token(int(i)) for i in ids[self._counting(ids, role)].tolist()] for ids, _ in rows
+        ]
+
     def _token_ids(self, texts: list[str], settings: _RoleSettings) -> list[tuple[npt.NDArray[np.int64], int]]:
         """Ids of each text, expansion included, and how many of them are its own."""
         lower = self._folder.backbone.lowercase

@@ -31,7 +31,7 @@ __all__ = ["ROLES", "Expansion", "ReducerSettings", "TokenFolder", "TokenRules",
 ROLES = ("query", "document")
 _LEVEL = "token_embeddings"
 # The reducers of Orthant that are computed here, with their settings.
-_REDUCERS = {"cluster": ("k", "ratio", "n_iter", "init", "normalize"), "tail": ("k",), "stride": ("k",)}
+_REDUCERS = {"cluster": ("k", "ratio", "n_iter", "init", "normalize"), "head": ("k",), "tail": ("k",), "stride": ("k",)}
 _SAVE_AGAIN = "load it with sentence_transformers.MultiVectorEncoder and save it again with save_pretrained"
 
 
@@ -63,7 +63,7 @@ class ReducerSettings:
 
     Attributes
     ----------
-    kind : {"hierarchical", "cluster", "tail", "stride"}
+    kind : {"hierarchical", "cluster", "head", "tail", "stride"}
         Ward's clustering of sentence-transformers, k-means of ``orthant.transforms.TokenClusterer``, the last k, or
         every k-th.
     settings : dict
@@ -76,7 +76,7 @@ class ReducerSettings:
     @property
     def normalizes(self) -> bool | None:
         """Return whether its vectors have unit length; None where they are those that entered."""
-        if self.kind in ("tail", "stride"):
+        if self.kind in ("head", "tail", "stride"):
             return None
         return bool(self.settings.get("normalize_embeddings", self.settings.get("normalize", False)))
 

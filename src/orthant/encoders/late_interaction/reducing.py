@@ -31,9 +31,10 @@ def make_reducer(given: ReducerSettings) -> Callable[[Ragged], Ragged]:
 
         return TokenClusterer(**given.settings).transform
     settings: dict[str, Any] = dict(given.settings)
-    if given.kind in ("tail", "stride"):
+    if given.kind in ("head", "tail", "stride"):
         k = int(settings["k"])
-        return lambda texts: _picked(texts, slice(-k, None) if given.kind == "tail" else slice(None, None, k))
+        which = {"head": slice(k), "tail": slice(-k, None), "stride": slice(None, None, k)}[given.kind]
+        return lambda texts: _picked(texts, which)
     factor, protected = float(settings["pool_factor"]), int(settings["num_protected_tokens"])
     normalize = bool(settings["normalize_embeddings"])
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from orthant.errors import InputError
-from orthant.learn.recipes.schema import DataRecipe, ModelRecipe, Recipe, StageRecipe
+from orthant.learn.recipes.schema import DataRecipe, ModelRecipe, Recipe, ReducerRecipe, StageRecipe
 from orthant.measures.ranking import check_metric_name
 
 __all__ = ["problems_of"]
@@ -63,21 +63,25 @@ def _model(model: ModelRecipe) -> Iterator[str]:
     yield from _least(model.dim, "model.dim", 1)
     yield from _least(model.max_tokens, "model.max_tokens", 4)
     yield from _least(model.query_tokens, "model.query_tokens", 4)
-    if model.kind == "text" and model.reducer is not None:
-        yield "model.reducer has no effect on kind: text; remove it, or choose kind: tokens"
+    for name, given in (("reducer", model.reducer), ("query_reducer", model.query_reducer)):
+        if model.kind == "text" and given is not None:
+            yield f"model.{name} has no effect on kind: text; remove it, or choose kind: tokens"
     if model.kind == "tokens" and model.pooling != "mean":
         yield "model.pooling has no effect on kind: tokens; remove it"
-    reducer = model.reducer
-    if reducer is None:
-        return
-    yield from _least(reducer.k, "model.reducer.k", 1)
+    for name, given in (("reducer", model.reducer), ("query_reducer", model.query_reducer)):
+        if given is not None:
+            yield from _reducer(f"model.{name}", given)
+
+
+def _reducer(where: str, reducer: ReducerRecipe) -> Iterator[str]:
+    yield from _least(reducer.k, f"{where}.k", 1)
     if (reducer.k is None) == (reducer.ratio is None):
-        yield "model.reducer needs exactly one of k and ratio"
+        yield f"{where} needs exactly one of k and ratio"
     if reducer.ratio is not None:
         if reducer.kind != "cluster":
-            yield f"model.reducer.ratio has no effect on kind: {reducer.kind}; give k"
+            yield f"{where}.ratio has no effect on kind: {reducer.kind}; give k"
         if not 0 < reducer.ratio <= 1:
-            yield f"model.reducer.ratio is {reducer.ratio}, expected above 0 and at most 1"
+            yield f"{where}.ratio is {reducer.ratio}, expected above 0 and at most 1"
 
 
 def _data(where: str, data: DataRecipe) -> Iterator[str]:

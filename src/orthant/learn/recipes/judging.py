@@ -16,7 +16,7 @@ from orthant.measures.ranking import RankingScores, score_run
 from orthant.measures.runs import run_from_arrays
 from orthant.types import Ragged
 
-__all__ = ["JudgedPairs", "judge", "judged_pairs"]
+__all__ = ["JudgedPairs", "encode_task", "judge", "judged_pairs"]
 
 _DEPTH = 100
 _BATCH = 32
@@ -122,13 +122,34 @@ def judge(model: Any, task: JudgedPairs, metric: str, *, batch_size: int = _BATC
 
 
 def _scores(model: Any, task: JudgedPairs, batch_size: int) -> Any:
-    queries, documents = _encoded(model, task, batch_size)
+    queries, documents = encode_task(model, task, batch_size)
     if isinstance(queries, Ragged):
         return maxsim_scores(queries.values, queries.offsets, documents.values, documents.offsets)
     return _unit(queries) @ _unit(documents).T
 
 
-def _encoded(model: Any, task: JudgedPairs, batch_size: int) -> tuple[Any, Any]:
+def encode_task(model: Any, task: JudgedPairs, batch_size: int = _BATCH) -> tuple[Any, Any]:
+    """Encode the queries and the documents of a task.
+
+    Parameters
+    ----------
+    model : SentenceTransformer, MultiVectorEncoder, Encoder or TokenEncoder
+        Trained, or loaded from an export.
+    task : JudgedPairs
+        What is encoded.
+    batch_size : int, default 32
+        Texts at once.
+
+    Returns
+    -------
+    queries, documents : Ragged, or ndarrays of shape (n, d)
+        Token vectors of a late-interaction model, else one vector per text.
+
+    Raises
+    ------
+    InputError
+        Something that does not encode texts.
+    """
     if hasattr(model, "encode_tokens"):
         queries = model.encode_tokens(task.queries, role="query", batch_size=batch_size)
         return queries, model.encode_tokens(task.documents, role="document", batch_size=batch_size)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from orthant.errors import InputError, message
-from orthant.learn.recipes.schema import LossRecipe, ModelRecipe, Recipe, StageRecipe
+from orthant.learn.recipes.schema import LossRecipe, ModelRecipe, Recipe, ReducerRecipe, StageRecipe
 from orthant.learn.recipes.tables import TrainingData
 from orthant.learn.training.lora import LoRA
 from orthant.learn.training.stage import Stage
@@ -53,7 +53,8 @@ def build_model(recipe: ModelRecipe, *, seed: int = 0) -> Any:
         return build_token_encoder(
             backbone,
             dim=recipe.dim or _TOKEN_DIM,
-            reducer=_reducer(recipe),
+            reducer=_reducer(recipe.reducer, "reducer"),
+            query_reducer=_reducer(recipe.query_reducer, "query_reducer"),
             query_tokens=recipe.query_tokens or min(_QUERY_TOKENS, recipe.max_tokens),
             document_tokens=recipe.max_tokens,
             prompts=prompts or None,
@@ -100,17 +101,16 @@ def _backbone(recipe: ModelRecipe) -> Any:
     return minilm_backbone(layers=recipe.layers or 6, max_tokens=recipe.max_tokens)
 
 
-def _reducer(recipe: ModelRecipe) -> Any:
-    from orthant.nn.token_reducers import ClusterReducer, StrideReducer, TailReducer
+def _reducer(wanted: ReducerRecipe | None, name: str) -> Any:
+    from orthant.nn.token_reducers import make_reducer
 
-    wanted = recipe.reducer
     if wanted is None:
         return None
     if wanted.kind == "cluster":
-        return ClusterReducer(k=wanted.k, ratio=wanted.ratio)
+        return make_reducer({"kind": "cluster", "k": wanted.k, "ratio": wanted.ratio})
     if wanted.k is None:
-        raise InputError(message(f"a {wanted.kind} reducer without k", "k", "give model.reducer.k"))
-    return TailReducer(wanted.k) if wanted.kind == "tail" else StrideReducer(wanted.k)
+        raise InputError(message(f"a {wanted.kind} reducer without k", "k", f"give model.{name}.k"))
+    return make_reducer({"kind": wanted.kind, "k": wanted.k})
 
 
 def build_stages(recipe: Recipe, data: Mapping[str, TrainingData]) -> list[Stage]:

@@ -25,15 +25,15 @@ class ReducerRecipe:
 
     Attributes
     ----------
-    kind : {"cluster", "tail", "stride"}
-        Means of clusters, the last tokens, or every k-th token.
+    kind : {"cluster", "head", "tail", "stride"}
+        Means of clusters, the first or the last tokens, or every k-th token.
     k : int, optional
         Vectors kept; of ``stride``, the step.
     ratio : float, optional
         Share of the tokens kept instead, above 0 and at most 1; ``cluster`` only.
     """
 
-    kind: Literal["cluster", "tail", "stride"] = "cluster"
+    kind: Literal["cluster", "head", "tail", "stride"] = "cluster"
     k: int | None = None
     ratio: float | None = None
 
@@ -55,7 +55,9 @@ class ModelRecipe:
     dim : int, optional
         Width of a trained projection; the transformer's own by default, 96 for ``kind: tokens``.
     reducer : ReducerRecipe, optional
-        Of ``kind: tokens``; without it every token is kept.
+        Of documents, with ``kind: tokens``; without it every token is kept.
+    query_reducer : ReducerRecipe, optional
+        Of queries.
     max_tokens : int, default 128
         Texts are cut there; cost grows with it.
     query_tokens : int, optional
@@ -72,6 +74,7 @@ class ModelRecipe:
     pooling: Literal["mean", "cls", "last", "max", "latent-attention", "contextual-eos"] = "mean"
     dim: int | None = None
     reducer: ReducerRecipe | None = None
+    query_reducer: ReducerRecipe | None = None
     max_tokens: int = 128
     query_tokens: int | None = None
     bidirectional: bool = False
