@@ -65,7 +65,7 @@ def bootstrap_interval(
     ----------
     values : array-like of shape (n,) or (n, d)
         One row per observation.
-    statistic : callable, optional
+    statistic : callable of ndarray of shape (n,) or (n, d), optional
         Makes a number of resampled rows; default the mean.
     resamples : int, default 300
         Draws. Fewer make the ends shaky.
