@@ -42,9 +42,8 @@ def application() -> typer.Typer:
     from orthant.cli.cleaning import dedup
     from orthant.cli.insight import diagnose, monitor, why_not
     from orthant.cli.learning import export_encoder, train
-    from orthant.cli.shrinking import compress
     from orthant.cli.snapshots import snapshot
-    from orthant.cli.tuning import tune, tune_fusion
+    from orthant.cli.tuning import compress, tune, tune_fusion
     from orthant.cli.upgrading import upgrade
 
     app = typer.Typer(

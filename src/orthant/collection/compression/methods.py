@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant.collection.compression.outcome import CompressionOutcome
+from orthant.collection.compression.setting import StoredCompression
 from orthant.collection.storage import merging
-from orthant.collection.storage.compression_setting import StoredCompression
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.errors import InputError, NotFoundError, message
 from orthant.kernels.bitmaps import contains_rows

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from orthant.collection.checking import check
+from orthant.collection.compression.setting import write_compression
 from orthant.collection.snapshots.making import disk_errors
 from orthant.collection.snapshots.manifest import SnapshotInfo, database_is_sound, folder_of, read_info
 from orthant.collection.sparse import tables as sparse_tables
 from orthant.collection.storage import graphs, tables
-from orthant.collection.storage.compression_setting import write_compression
 from orthant.collection.storage.fusion_setting import write_fusion
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.segments import HEADER_BYTES, Extent, SegmentFolder, SegmentState

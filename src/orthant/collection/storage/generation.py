@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from orthant.collection.columns.table import Columns
+from orthant.collection.compression.setting import StoredCompression
 from orthant.collection.lexical.index import Lexical
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.sparse.state import SparseState
-from orthant.collection.storage.compression_setting import StoredCompression
 from orthant.collection.storage.fusion_setting import StoredFusion
 from orthant.collection.storage.graphs import SpaceGraph
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState

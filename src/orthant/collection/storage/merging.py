@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from orthant.collection.compression.setting import StoredCompression, write_compression
 from orthant.collection.storage import graphs
-from orthant.collection.storage.compression_setting import StoredCompression, write_compression
 from orthant.collection.storage.files import storage_error
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.encoders.progress import progress_bar

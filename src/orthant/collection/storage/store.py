@@ -18,13 +18,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from orthant.collection.columns.table import Columns
+from orthant.collection.compression.setting import read_compressions
 from orthant.collection.lexical.index import Lexical
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.sparse import state as sparse_state
 from orthant.collection.sparse import tables as sparse_tables
 from orthant.collection.storage import derived, graphs, maintenance, merging, tables
 from orthant.collection.storage.batch import Batch, Commit, derive
-from orthant.collection.storage.compression_setting import read_compressions
 from orthant.collection.storage.creating import DATABASE_NAME, MANIFEST_NAME, create, require_new
 from orthant.collection.storage.database import Database, closed_error
 from orthant.collection.storage.files import FileLayer, storage_error

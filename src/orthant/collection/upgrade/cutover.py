@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from orthant.collection.compression.setting import write_compression
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage import graphs, merging, tables
-from orthant.collection.storage.compression_setting import write_compression
 from orthant.collection.storage.database import DATABASE_FORMAT
 from orthant.collection.storage.files import storage_error
 from orthant.collection.storage.generation import Generation, SpaceState
