@@ -102,3 +102,8 @@ def test_refusals(films, tmp_path):
         with pytest.raises(InputError, match="reads texts"):
             made.search({"year": 1})
         assert made.upsert(["b"], metadata=[{"year": 1}]).vectors == {}
+
+
+def test_upgrade_plans_are_for_texts(films):
+    with pytest.raises(InputError, match="whole records"):
+        films.upgrade(RecordEncoder(512))

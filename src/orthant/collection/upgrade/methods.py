@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orthant.collection.records.items import made_of_records, reads_records
 from orthant.collection.space_encoders import is_sparse, load
 from orthant.collection.spaces import require_dense
 from orthant.errors import InputError, NotFoundError, message
@@ -80,6 +81,10 @@ class UpgradeMethods:
                 raise InputError(message(given, "the encoder itself", "pass it to upgrade()"))
             encoder, space = state.encoder, state.space
         loaded, loadable = load(encoder)
+        if reads_records(loaded) or made_of_records(getattr(self.spaces.get(space), "fingerprint", None)):
+            # A plan compares and encodes texts, which would be taken for whole records.
+            given = "an upgrade from or to an encoder of whole records"
+            raise InputError(message(given, "encoders of texts", "add a space for it, and write the records again"))
         if is_sparse(loaded):
             raise InputError(message("a sparse encoder", "one of vectors", "add_space() holds weighted terms"))
         if state:

@@ -405,7 +405,7 @@ PAPER = Paper(
         "orthogonal binding",
         "structured records",
     ),
-    status="planned",
+    status="works",
     claims=(
         Claim(
             name="turns-keep-lengths-and-angles",
