@@ -30,9 +30,13 @@ __all__ = [
 ARTIFACT_FORMAT = 1
 ARTIFACT_CLASSES = {
     "encoder.static": "orthant.encoders.static.StaticEncoder",
+    "quantization.itq": "orthant.quantization.binary.signs.ITQ",
     "quantization.lvq": "orthant.quantization.lvq.LVQ",
     "quantization.product": "orthant.quantization.product.ProductQuantizer",
+    "quantization.rabitq": "orthant.quantization.binary.rabitq.RaBitQ",
+    "quantization.recurrent-binary": "orthant.quantization.binary.recurrent.RecurrentBinary",
     "quantization.residual": "orthant.quantization.residual.ResidualQuantizer",
+    "quantization.sign-codes": "orthant.quantization.binary.signs.SignCodes",
     "quantization.sq8": "orthant.quantization.scalar.SQ8",
     "transform.leanvec": "orthant.transforms.leanvec.LeanVec",
     "transform.network": "orthant.transforms.network.Network",

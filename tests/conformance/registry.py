@@ -28,7 +28,16 @@ from orthant.encoders.static import StaticEncoder
 from orthant.encoders.transformer import TransformerEncoder
 from orthant.index import Flat, Graph
 from orthant.kernels.warmup import wait
-from orthant.quantization import LVQ, SQ8, ProductQuantizer, ResidualQuantizer
+from orthant.quantization import (
+    ITQ,
+    LVQ,
+    SQ8,
+    ProductQuantizer,
+    RaBitQ,
+    RecurrentBinary,
+    ResidualQuantizer,
+    SignCodes,
+)
 from orthant.transforms import LeanVec, Reduction
 
 TEXTS = tuple(
@@ -151,6 +160,12 @@ register_quantizer("residual4", lambda dim: ResidualQuantizer(levels=3, bits=4, 
 register_quantizer(
     "residual4-beam", lambda dim: ResidualQuantizer(levels=3, bits=4, beam=3, iterations=3), dims=(1, 5, 8, 16, 33, 64)
 )
+for bits in (1, 2, 4):
+    register_quantizer(f"signs{bits}", lambda dim, bits=bits: SignCodes(bits=bits), dims=SOME_DIMS)
+    register_quantizer(f"rabitq{bits}", lambda dim, bits=bits: RaBitQ(bits=bits), dims=SOME_DIMS)
+register_quantizer("itq", lambda dim: ITQ(iterations=5), dims=SOME_DIMS)
+register_quantizer("recurrent-binary", lambda dim: RecurrentBinary(), dims=SOME_DIMS)
+register_quantizer("recurrent-binary4", lambda dim: RecurrentBinary(bits=4), dims=(1, 7, 64))
 register_quantizer("reference-eight-bit", lambda dim: reference.EightBit())
 
 

@@ -50,11 +50,13 @@ def _loop(builder: Any, count: Any, start: list[Any], body: Any) -> list[Any]:
     values = [builder.phi(value.type) for value in start]
     after = body(index, values)
     following = builder.add(index, ir.Constant(ir.IntType(64), 1))
+    # Where the body ends: not at its head, if it holds a loop itself.
+    last = builder.block
     index.add_incoming(ir.Constant(ir.IntType(64), 0), before)
-    index.add_incoming(following, head)
+    index.add_incoming(following, last)
     for phi, first, later in zip(values, start, after, strict=True):
         phi.add_incoming(first, before)
-        phi.add_incoming(later, head)
+        phi.add_incoming(later, last)
     builder.cbranch(builder.icmp_signed("<", following, count), head, done)
     builder.position_at_end(done)
     return after

@@ -2,7 +2,7 @@
 
 float32 vectors enter; uint8 codes leave, and scores against codes.
 Never stores, never searches a structure.
-Start with `scalar` and `lvq`, or `product` for a few bytes; `report` says what each choice costs on your vectors.
+Start with `scalar` and `lvq`, or `product` and `binary` for a few bytes; `report` says what each choice costs on your vectors.
 """
 
 from __future__ import annotations
@@ -11,6 +11,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
+    "CodeScan": "orthant.quantization.binary.scan",
+    "ITQ": "orthant.quantization.binary.signs",
+    "RaBitQ": "orthant.quantization.binary.rabitq",
+    "RecurrentBinary": "orthant.quantization.binary.recurrent",
+    "SignCodes": "orthant.quantization.binary.signs",
     "Candidate": "orthant.quantization.comparing",
     "CompressionReport": "orthant.quantization.comparing",
     "CodeUsage": "orthant.quantization.usage",
@@ -22,17 +27,26 @@ _HOMES = {
 }
 
 __all__ = [
+    "ITQ",
     "LVQ",
     "SQ8",
     "Candidate",
+    "CodeScan",
     "CodeUsage",
     "CompressionReport",
     "ProductQuantizer",
+    "RaBitQ",
+    "RecurrentBinary",
     "ResidualQuantizer",
+    "SignCodes",
     "report",
 ]
 
 if TYPE_CHECKING:
+    from orthant.quantization.binary.rabitq import RaBitQ
+    from orthant.quantization.binary.recurrent import RecurrentBinary
+    from orthant.quantization.binary.scan import CodeScan
+    from orthant.quantization.binary.signs import ITQ, SignCodes
     from orthant.quantization.comparing import Candidate, CompressionReport, report
     from orthant.quantization.lvq import LVQ
     from orthant.quantization.product import ProductQuantizer

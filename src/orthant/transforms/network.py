@@ -16,7 +16,7 @@ from orthant.transforms.layers import Layer, apply_layers, input_width, layers_w
 from orthant.types import FloatArray
 from orthant.validate import as_vectors
 
-__all__ = ["Network"]
+__all__ = ["Network", "describe_layers", "rebuild_layers"]
 
 _KIND = "transform.network"
 _ROWS = 1 << 14
@@ -157,7 +157,7 @@ class Network(Estimator):
             Created if missing.
         """
         arrays: dict[str, npt.NDArray[Any]] = {}
-        write_artifact(path, kind=_KIND, config={"layers": _describe(self.layers, "", arrays)}, arrays=arrays)
+        write_artifact(path, kind=_KIND, config={"layers": describe_layers(self.layers, "", arrays)}, arrays=arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> Network:
@@ -182,7 +182,7 @@ class Network(Estimator):
         """
         arrays, config = read_artifact(path, kind=_KIND)
         try:
-            return cls(_rebuild(config["layers"], "", arrays))
+            return cls(rebuild_layers(config["layers"], "", arrays))
         except (KeyError, TypeError, AttributeError, InputError) as error:
             given = f"a network at {path} whose layers and arrays do not belong together ({error})"
             raise StoreCorruptedError(message(given, "what save wrote", "restore the folder")) from error
@@ -194,20 +194,52 @@ class Network(Estimator):
         return f"{type(self).__name__}({first} -> {self.dim or 'any'}: {kinds})"
 
 
-def _describe(layers: Sequence[Layer], prefix: str, arrays: dict[str, npt.NDArray[Any]]) -> list[dict[str, Any]]:
+def describe_layers(layers: Sequence[Layer], prefix: str, arrays: dict[str, npt.NDArray[Any]]) -> list[dict[str, Any]]:
+    """Return layers as JSON values, and put their arrays into a mapping.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        In the order of computing.
+    prefix : str
+        What the names of the arrays begin with.
+    arrays : dict of str to ndarray
+        Arrays of any shape are added to it.
+
+    Returns
+    -------
+    list of dict
+        What ``rebuild_layers`` takes.
+    """
     out = []
     for position, layer in enumerate(layers):
         place = f"{prefix}{position}."
         arrays.update({place + name: array for name, array in layer.arrays.items()})
-        inner = _describe(layer.inner, f"{place}inner.", arrays)
+        inner = describe_layers(layer.inner, f"{place}inner.", arrays)
         out.append({"kind": layer.kind, "settings": dict(layer.settings), "arrays": list(layer.arrays), "inner": inner})
     return out
 
 
-def _rebuild(described: Sequence[Any], prefix: str, arrays: Mapping[str, npt.NDArray[Any]]) -> list[Layer]:
+def rebuild_layers(described: Sequence[Any], prefix: str, arrays: Mapping[str, npt.NDArray[Any]]) -> list[Layer]:
+    """Return the layers that ``describe_layers`` described.
+
+    Parameters
+    ----------
+    described : sequence of dict
+        What it returned.
+    prefix : str
+        What the names of the arrays begin with.
+    arrays : mapping of str to ndarray
+        Arrays of any shape, by name.
+
+    Returns
+    -------
+    list of Layer
+        In the order of computing.
+    """
     out = []
     for position, one in enumerate(described):
         place = f"{prefix}{position}."
         own = {name: arrays[place + name] for name in one["arrays"]}
-        out.append(Layer(one["kind"], own, one["settings"], _rebuild(one["inner"], f"{place}inner.", arrays)))
+        out.append(Layer(one["kind"], own, one["settings"], rebuild_layers(one["inner"], f"{place}inner.", arrays)))
     return out
