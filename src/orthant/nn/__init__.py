@@ -22,6 +22,7 @@ _HOMES: dict[str, str] = {
     "ProjectionHead": "orthant.nn.heads",
     "Quantized": "orthant.nn.codebooks.usage",
     "RandomReducer": "orthant.nn.token_reducers",
+    "RecurrentBinarizer": "orthant.nn.binary",
     "Residual": "orthant.nn.residual",
     "ResidualVQ": "orthant.nn.codebooks.residual",
     "SimVQ": "orthant.nn.codebooks.simvq",
@@ -56,6 +57,7 @@ __all__ = [
     "ProjectionHead",
     "Quantized",
     "RandomReducer",
+    "RecurrentBinarizer",
     "Residual",
     "ResidualVQ",
     "SimVQ",
@@ -79,6 +81,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from orthant.nn.binary import RecurrentBinarizer
     from orthant.nn.codebooks.product import DifferentiablePQ
     from orthant.nn.codebooks.residual import ResidualVQ
     from orthant.nn.codebooks.simvq import SimVQ

@@ -14,8 +14,8 @@ from orthant.errors import DimensionError, InputError, StoreCorruptedError, mess
 from orthant.estimator import check_is_fitted
 from orthant.kernels.binary.planes import grid_values
 from orthant.kernels.distances import norms
-from orthant.quantization.binary.grid import GridQuantizer, ratio
-from orthant.quantization.binary.signs import ITQ
+from orthant.quantization.binary.grid import GridQuantizer, principal_rows, projected, ratio
+from orthant.quantization.binary.signs import ITQ, STEPS
 from orthant.transforms.layers import Layer
 from orthant.transforms.network import Network, describe_layers, rebuild_layers
 from orthant.types import CodeArray, FloatArray
@@ -24,7 +24,6 @@ from orthant.validate import as_vectors, check_count
 __all__ = ["RecurrentBinary"]
 
 _KIND = "quantization.recurrent-binary"
-_RIDGE = 1e-6
 
 
 class RecurrentBinary(GridQuantizer):
@@ -52,7 +51,7 @@ class RecurrentBinary(GridQuantizer):
     decoders_ : tuple of Network
         R_0 to R_(bits - 2), from dim to d values.
     readout_ : ndarray of shape (dim, d), float32
-        Least squares from codes back to vectors.
+        From codes back to vectors; orthonormal.
     compatible_with_ : tuple of str
         Fingerprints of older quantizers whose codes may be compared with these.
     code_dim_, n_features_in_ : int
@@ -66,7 +65,7 @@ class RecurrentBinary(GridQuantizer):
         b_i = b_(i-1) + 2^-i sign(W_i(f - R_(i-1)(b_(i-1)) / |R_(i-1)(b_(i-1))|))
 
     b lies on a grid of odd numbers over 2^(bits - 1). ``fit`` is the closed form: W_i all project on the principal
-    directions after the rotation of `ITQ`, R_i is least squares from b_i to f. Cost: O(n d^2 + d^3) to fit, the
+    directions after the rotation of `ITQ`, R_i goes back by the same, with a bias outside of it that makes up the length. Cost: O(n d^2 + d^3) to fit, the
     networks' products to encode.
 
     References
@@ -116,19 +115,26 @@ class RecurrentBinary(GridQuantizer):
         InputError
             No vectors, NaN or infinity, or settings out of range.
         """
-        bits, matrix = self.bits, _unit(self._begin(X))
-        first = ITQ(dim=self.dim, unit=True, seed=check_count(self.seed, name="seed", minimum=0)).fit(matrix).readout_
-        encoders, decoders = [Network([Layer("linear", {"weight": first})])], []
-        rest, total = matrix, np.zeros((len(matrix), len(first)), dtype=np.float32)
-        for i in range(bits):
-            total += _signs(rest @ first.T) / np.float32(1 << i)
-            if i + 1 < bits:
-                back = _least_squares(total, matrix)
-                decoders.append(Network([Layer("linear", {"weight": back.T})]))
-                encoders.append(encoders[0])
-                rest = matrix - _unit(total @ back)
-        self._take(encoders, decoders, _least_squares(total, matrix), ())
+        matrix = _unit(self._begin(X))
+        turned = ITQ(dim=self.dim, unit=True, seed=check_count(self.seed, name="seed", minimum=0)).fit(matrix)
+        encoder = Network([Layer("linear", {"weight": turned.readout_})])
+        self._take([encoder] * self.bits, self._closed_decoders(matrix, turned.readout_), turned.readout_, ())
         return self
+
+    def _closed_decoders(self, matrix: FloatArray, rows: FloatArray) -> list[Network]:
+        """Decoders whose outputs, at unit length, subtract from a projection what a grid of even steps would."""
+        inside = float(norms(projected(matrix, rows)).mean()) * STEPS[self.bits] * (1 << self.bits) / 4
+        total, out = np.zeros((len(matrix), len(rows)), dtype=np.float32), []
+        rest = matrix
+        for i in range(self.bits - 1):
+            total += _signs(projected(rest, rows)) / np.float32(1 << i)
+            length = float(norms(total).mean())
+            share = inside * length / np.sqrt(len(rows))
+            # What is too long at unit length gets the rest of its length where the projection does not look.
+            beside = length * np.sqrt(max(0.0, share**-2 - 1)) * _outside(matrix, rows)
+            out.append(Network([Layer("linear", {"weight": rows.T, "bias": beside})]))
+            rest = matrix - _unit(out[i].transform(total))
+        return out
 
     @classmethod
     def from_networks(
@@ -171,7 +177,7 @@ class RecurrentBinary(GridQuantizer):
         matrix = _unit(out._begin(as_vectors(sample, dim=dim_in)))
         out._take(encoders, decoders, np.zeros((dim, dim_in), dtype=np.float32), compatible_with)
         values = grid_values(out.levels(matrix), out.bits).astype(np.float32)
-        out.readout_ = _least_squares(values, matrix)
+        out.readout_ = _readout(values, matrix)
         return out
 
     def _take(
@@ -260,9 +266,21 @@ def _unit(X: FloatArray) -> FloatArray:
     return (X * ratio(np.ones(len(X)), lengths)[:, None]).astype(np.float32)
 
 
-def _least_squares(codes: FloatArray, X: FloatArray) -> FloatArray:
-    """The matrix M of shape (dim, d) with the smallest ``|codes M - X|``, kept from running away on few rows."""
-    wide = codes.astype(np.float64)
-    gram = wide.T @ wide
-    gram[np.diag_indices_from(gram)] += _RIDGE * len(codes)
-    return np.linalg.solve(gram, wide.T @ X.astype(np.float64)).astype(np.float32)
+def _outside(X: FloatArray, rows: FloatArray) -> FloatArray:
+    """The direction across the rows in which vectors are shortest; zeros where the rows span everything."""
+    directions = principal_rows(X - projected(X, rows) @ rows, None)
+    across = directions - projected(directions, rows) @ rows
+    lengths = norms(across)
+    found = np.flatnonzero(lengths > 0.5)
+    if len(rows) >= X.shape[1] or not len(found):
+        return np.zeros(X.shape[1], dtype=np.float32)
+    return (across[found[-1]] / lengths[found[-1]]).astype(np.float32)
+
+
+def _readout(codes: FloatArray, X: FloatArray) -> FloatArray:
+    """The matrix M with orthonormal rows (or columns, where there are more rows) with the smallest ``|codes M - a X|``.
+
+    Least squares would shrink the directions that codes tell less of, and rank by what is left.
+    """
+    left, _, right = np.linalg.svd(codes.T.astype(np.float64) @ X.astype(np.float64), full_matrices=False)
+    return (left @ right).astype(np.float32)
