@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, Any
 _HOMES = {
     "Flat": "orthant.index.flat",
     "Graph": "orthant.index.graph",
+    "IVF": "orthant.index.ivf.index",
     "insertion_order": "orthant.index.ordering",
     "local_dimensions": "orthant.index.ordering",
     "to_faiss": "orthant.index.export",
     "to_hnswlib": "orthant.index.export",
 }
 
-__all__ = ["Flat", "Graph", "insertion_order", "local_dimensions", "to_faiss", "to_hnswlib"]
+__all__ = ["IVF", "Flat", "Graph", "insertion_order", "local_dimensions", "to_faiss", "to_hnswlib"]
 
 if TYPE_CHECKING:
     from orthant.index.export import to_faiss, to_hnswlib
     from orthant.index.flat import Flat
     from orthant.index.graph import Graph
+    from orthant.index.ivf.index import IVF
     from orthant.index.ordering import insertion_order, local_dimensions
 
 

@@ -354,6 +354,24 @@ class ProductQuantizer(Estimator):
                 out[:, j] = part.astype(np.float64) @ self.codebooks_[j].T.astype(np.float64)
         return out
 
+    def dot_tables(self, Q: FloatArray) -> tuple[FloatArray, npt.NDArray[np.float64]]:
+        """Return what each codeword adds to the dot product of each query, for scans that add up by themselves.
+
+        Parameters
+        ----------
+        Q : ndarray of shape (q, d), float32
+            Checked queries.
+
+        Returns
+        -------
+        tables : ndarray of shape (q, m, entries), float32
+            ``<q, Q(x)>`` is the sum of the entries that the code points at, and the offset.
+        offsets : ndarray of shape (q,), float64
+            What every code has in common.
+        """
+        check_is_fitted(self)
+        return self._tables(Q, "dot"), Q.astype(np.float64) @ self.mean_.astype(np.float64)
+
     def save(self, path: str | Path) -> None:
         """Write the quantizer to a folder.
 
