@@ -33,7 +33,7 @@ class IVFCodec:
     """A list for each vector, by its nearest centroid, and a code of the rest: the two parts of an inverted file.
 
     Use it with ``IVF``, which makes one by itself, or hand it one that was trained to keep rankings
-    (``learn.distil_vq``). On its own it says what a list and a code lose.
+    (``learn.distill_vq``). On its own it says what a list and a code lose.
 
     Parameters
     ----------

@@ -37,13 +37,13 @@ def distill_vq(
     codec: IVFCodec,
     teacher: npt.ArrayLike | None = None,
     loss: str = "list-net",
-    temperature: float = 0.05,
-    top_k: int = 100,
-    drawn: int = 16,
-    sampled: int = 1024,
+    temperature: float = 0.1,
+    top_k: int = 200,
+    drawn: int = 32,
+    sampled: int = 512,
     lists_weight: float = 1.0,
     soft: bool = False,
-    epochs: float = 10,
+    epochs: float = 5,
     batch_size: int = 128,
     learning_rate: float = 1e-3,
     centroid_rate: float = 1.0,
@@ -72,27 +72,27 @@ def distill_vq(
     loss : {"list-net", "kl", "margin-mse", "mse", "rank-net", "reconstruction"}, default "list-net"
         How scores are compared. "list-net" and "kl" have the same gradient. "reconstruction" minimises the squared
         error of the candidates and ignores queries but for the choice of candidates.
-    temperature : float, default 0.05
+    temperature : float, default 0.1
         Of both softmaxes, above 0, in units of the score. Too large makes them flat, so that nothing is learned; too
         small sees the first neighbour only. About the spread of the scores of a query's neighbours.
-    top_k : int, default 100
+    top_k : int, default 200
         Nearest documents of a query among which candidates are drawn, at most n.
-    drawn : int, default 16
+    drawn : int, default 32
         Of them drawn for each query and step, at most ``top_k``. Candidates of a batch are shared by all its queries.
-    sampled : int, default 1024
+    sampled : int, default 512
         Further documents of a step, drawn from all. With none, what is far away may come near unnoticed.
     lists_weight : float, default 1.0
         Weight of the loss of the centroids alone, from 0. 0 leaves probing to chance.
     soft : bool, default False
         Let the choice of a code have a slope as well, by a softmax over its codewords; takes memory and time for
         batch x m x 2^bits values.
-    epochs : float, default 10
-        Passes over the queries.
+    epochs : float, default 5
+        Passes over the queries. With few queries, more passes learn them by heart.
     batch_size : int, default 128
         Queries of a step, at least 2.
     learning_rate : float, default 1e-3
         Peak rate of AdamW for codewords. Entries of unit vectors of some hundred dimensions are about 0.05: rates
-        above 1e-2 tear the books apart, below 1e-4 little moves in a few hundred steps.
+        above 2e-3 tear the books apart, below 1e-4 little moves in a few hundred steps.
     centroid_rate : float, default 1.0
         The centroids' rate, over that of the codewords.
     weight_decay : float, default 0.01
