@@ -19,6 +19,7 @@ SCRIPTS = (
     "two_threads.py",
     "filtered.py",
     "hnsw_study.py",
+    "ivf.py",
     "training.py",
 )
 

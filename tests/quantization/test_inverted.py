@@ -34,7 +34,9 @@ def test_keys_choose_the_list_and_centroids_stand_for_it():
     moved = IVFCodec(codec.centroids_ + 0.1, codec.quantizer_, keys=codec.centroids_, metric="l2")
     np.testing.assert_array_equal(moved.assign(X), codec.assign(X))
     labels, codes = moved.encode(X)
-    np.testing.assert_allclose(moved.decode(labels, codes) - codec.quantizer_.decode(codes), moved.centroids_[labels], 1e-5)
+    np.testing.assert_allclose(
+        moved.decode(labels, codes) - codec.quantizer_.decode(codes), moved.centroids_[labels], 1e-5
+    )
 
 
 @pytest.mark.parametrize(

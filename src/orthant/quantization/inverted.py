@@ -314,11 +314,9 @@ class IVFCodec:
         config: dict[str, Any] = {"metric": self.metric, "bits": quantizer.bits}
         if isinstance(quantizer, ResidualQuantizer):
             return arrays, {**config, "quantizer": "residual", "beam": quantizer.beam}
-        for name, array in (("book_keys", quantizer.keys_), ("rotation", quantizer.rotation_)):
-            if array is not None:
-                arrays[name] = array
-        if quantizer.rotation_ is not None:
-            arrays["mean"] = quantizer.mean_
+        mean = None if quantizer.rotation_ is None else quantizer.mean_
+        optional = {"book_keys": quantizer.keys_, "rotation": quantizer.rotation_, "mean": mean}
+        arrays |= {name: array for name, array in optional.items() if array is not None}
         return arrays, {**config, "quantizer": "product"}
 
     @classmethod

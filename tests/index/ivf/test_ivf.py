@@ -12,17 +12,23 @@ from orthant.kernels import warmup
 from orthant.kernels.clustering.list_scan import GROUP
 from orthant.quantization import IVFCodec, ProductQuantizer, ResidualQuantizer
 
-N, DIM = 6000, 48
+N, DIM = 5000, 48
+
+
+def spread_out(n, seed):
+    """Clusters that overlap, so that neighbours lie in several lists."""
+    return clustered(n, seed=seed, spread=4.0)[0]
 
 
 @pytest.fixture(scope="module")
 def field():
     """An index with lists, its oracle, and queries that are no rows."""
     warmup.wait(GROUP)
-    X, _ = clustered(N, seed=41)
-    Q, _ = clustered(80, seed=42)
+    X, Q = spread_out(N, 41), spread_out(80, 42)
     index = IVF(DIM, "l2", lists=80)
     index.add(X)
+    assert index.calibration is None
+    index.search(Q[:1], recall=0.9)
     return index, flat_of(X, metric="l2"), X, Q
 
 
@@ -45,7 +51,7 @@ def test_scores_are_those_of_full_vectors(field):
 
 def test_recall_is_kept_on_queries_that_calibration_has_not_seen(field):
     index, oracle, _, Q = field
-    calibration = index.calibrate()
+    calibration = index.calibration
     assert calibration is not None and calibration.source == "held-out rows" and not calibration.beams
     for wanted in (0.7, 0.9):
         hits = index.search(Q, 10, recall=wanted)
@@ -55,13 +61,11 @@ def test_recall_is_kept_on_queries_that_calibration_has_not_seen(field):
     assert few < many
     exact = index.search(Q, 10, recall=1.0)
     np.testing.assert_array_equal(exact.ids, oracle.search(Q, 10).ids)
-    assert index.calibrate(Q[:40]).source == "queries"
 
 
 @pytest.mark.parametrize("share", [0.002, 0.05, 0.5])
 def test_filters_of_any_share(field, share):
     index, oracle, _, Q = field
-    index.calibrate()
     mask = np.random.default_rng(7).random(N) < share
     hits, truth = index.search(Q, 5, allowed=mask), oracle.search(Q, 5, allowed=mask)
     assert mask[hits.ids[hits.ids >= 0]].all() and (hits.counts == truth.counts).all()
@@ -71,9 +75,18 @@ def test_filters_of_any_share(field, share):
     np.testing.assert_array_equal(by_ids.ids, hits.ids)
 
 
+def test_given_queries_are_calibrated_on():
+    X, Q = spread_out(2000, 47), spread_out(40, 48)
+    index = IVF(DIM, "dot", scan_below=3000)
+    index.add(X)
+    assert index.calibrate() is None and index.search(Q[:1], 3).cost.plan == "scan"
+    index.add(X[:1000], np.arange(5000, 6000))
+    assert index.calibrate(Q).source == "queries"
+    assert index.search(Q, 5).cost.details["calibrated_on"] == "queries"
+
+
 def test_lists_grow_and_shrink():
-    X, _ = clustered(N, seed=43)
-    Q, _ = clustered(60, seed=44)
+    X, Q = spread_out(N, 43), spread_out(60, 44)
     index = IVF(DIM, "cosine", lists=40, scan_below=2000)
     for start in range(0, N, 1500):
         index.add(X[start : start + 1500])
@@ -89,9 +102,8 @@ def test_lists_grow_and_shrink():
 
 
 def test_codes_alone_are_small_and_rank_by_codes():
-    X, _ = clustered(N, seed=45)
-    Q, _ = clustered(60, seed=46)
-    for metric, quantizer in (
+    X, Q = spread_out(N, 45), spread_out(60, 46)
+    for metric, quantizer in (  # every kind of code and of score
         ("l2", ProductQuantizer(m=12, bits=8, iterations=5)),
         ("cosine", ProductQuantizer(m=24, bits=4, iterations=5)),
         ("dot", ResidualQuantizer(levels=12, bits=4, iterations=3)),
@@ -107,7 +119,11 @@ def test_codes_alone_are_small_and_rank_by_codes():
         best = np.sort(scores, axis=1)[:, ::-1][:, :10]
         np.testing.assert_allclose(hits.scores, best, rtol=1e-4, atol=2e-3 * np.abs(best).max())
         assert recall(hits, flat_of(X, metric=metric).search(Q, 10)) > 0.45
-        for refused in (lambda i=index: i.search(Q, recall=0.9), index.calibrate, lambda i=index: i.score_ids(Q[0], [1])):
+        for refused in (
+            lambda i=index: i.search(Q, recall=0.9),
+            index.calibrate,
+            lambda i=index: i.score_ids(Q[0], [1]),
+        ):
             with pytest.raises(InputError, match="without vectors"):
                 refused()
         np.testing.assert_array_equal(index.reconstruct([5, 2]), codec.decode(labels[[5, 2]], codes[[5, 2]]))
@@ -121,7 +137,6 @@ def test_codes_alone_are_small_and_rank_by_codes():
 
 def test_files_keep_answers_and_calibration(field, tmp_path):
     index, _, X, Q = field
-    index.calibrate()
     index.save(tmp_path / "a")
     for mmap in (True, False):
         back = IVF.load(tmp_path / "a", mmap=mmap)

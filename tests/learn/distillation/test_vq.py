@@ -1,4 +1,4 @@
-"""Distillation into an inverted file: what is served is what was trained, it helps, and only a teacher makes it help."""
+"""Distillation into an inverted file: what is served was trained, and only its teacher makes it help."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DIM = 24
 
 
 def vectors(n, seed, noise=0.6):
-    """Queries and documents vary most in directions that say nothing of their neighbours' order."""
+    """Vectors in clusters that are the same for every seed."""
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(99).standard_normal((40, DIM))
     return (centres[rng.integers(0, 40, n)] + noise * rng.standard_normal((n, DIM))).astype(np.float32)
@@ -24,8 +24,8 @@ def vectors(n, seed, noise=0.6):
 @pytest.fixture(scope="module")
 def scene():
     X = vectors(2000, 1)
-    # Queries look along eight of the directions only.
-    tilt = np.where(np.arange(DIM) < 8, 1.0, 0.15).astype(np.float32)
+    # Queries see a third of the directions well, two in every part of the codes.
+    tilt = np.where(np.arange(DIM) % 3 == 0, 1.0, 0.15).astype(np.float32)
     train, judged = vectors(600, 2) * tilt, vectors(200, 3) * tilt
     start = IVFCodec.train(X, lists=20, quantizer=ProductQuantizer(m=4, bits=4), metric="dot")
     return X, train, judged, start
@@ -40,7 +40,16 @@ def recall(codec, X, Q):
 
 def trained(scene, **settings):
     X, train, _, start = scene
-    given = {"temperature": 1.0, "epochs": 12, "batch_size": 64, "top_k": 50, "drawn": 10, "sampled": 200, **settings}
+    given = {
+        "temperature": 2.0,
+        "epochs": 20,
+        "soft": True,
+        "batch_size": 64,
+        "top_k": 50,
+        "drawn": 10,
+        "sampled": 200,
+        **settings,
+    }
     return distill_vq(X, train, codec=start, learning_rate=1e-2, **given)
 
 
@@ -48,9 +57,9 @@ def test_rankings_are_learned_from_the_teacher_and_from_nothing_else(scene):
     X, train, judged, start = scene
     before, after = recall(start, X, judged), recall(trained(scene), X, judged)
     assert after > before + 0.04
-    assert recall(trained(scene, loss="reconstruction"), X, judged) < after - 0.02
+    assert recall(trained(scene, loss="reconstruction"), X, judged) < after - 0.04
     mixed = np.random.default_rng(0).permutation(train)
-    assert recall(trained(scene, teacher=mixed), X, judged) < before + 0.01
+    assert recall(trained(scene, teacher=mixed), X, judged) < before
 
 
 def test_documents_stay_in_their_lists(scene):

@@ -105,9 +105,7 @@ class Lists:
         return cls(codec, labels, codes, ids, bias_of(codec, labels, codes))
 
     @classmethod
-    def around(
-        cls, begins: IdArray, filled: IdArray, codes: CodeArray, ids: IdArray, bias: FloatArray | None
-    ) -> Lists:
+    def around(cls, begins: IdArray, filled: IdArray, codes: CodeArray, ids: IdArray, bias: FloatArray | None) -> Lists:
         """Return lists around arrays that were saved, which may be read-only.
 
         Parameters

@@ -172,9 +172,7 @@ def _ranked(
     addresses, scale = _addresses(data, rows, codec.metric == "cosine")
     if codec.metric == "cosine":
         scale *= inverse_norms(queries)[:, None]
-    return exact_best(
-        queries, addresses, ids, scale, metric=codec.metric, k=request.k, threads=request.threads
-    )
+    return exact_best(queries, addresses, ids, scale, metric=codec.metric, k=request.k, threads=request.threads)
 
 
 def _addresses(data: BlockSet, rows: IdArray, cosine: bool) -> tuple[IdArray, FloatArray]:
