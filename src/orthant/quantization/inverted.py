@@ -344,7 +344,11 @@ class IVFCodec:
         if config["quantizer"] == "residual":
             quantizer = ResidualQuantizer.from_codebooks(arrays["codebooks"], beam=int(config["beam"]))
         else:
-            named = {"rotation": arrays.get("rotation"), "mean": arrays.get("mean"), "keys": arrays.get("book_keys")}
+            named: dict[str, Any] = {
+                "rotation": arrays.get("rotation"),
+                "mean": arrays.get("mean"),
+                "keys": arrays.get("book_keys"),
+            }
             quantizer = ProductQuantizer.from_codebooks(arrays["codebooks"], **named)
         # Books with few entries were perhaps fitted for wider codes.
         quantizer.bits = int(config["bits"])

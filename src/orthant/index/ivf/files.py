@@ -72,10 +72,16 @@ def write_ivf(
     if codec is not None and lists is not None:
         dense = Lists(codec, *lists.entries())
         parts, body["codec"] = codec.parts()
-        held = {"begins": dense.begins, "filled": dense.filled, "codes": dense.codes, "list_ids": dense.ids}
+        held: dict[str, np.ndarray[Any, Any]] = {
+            "begins": dense.begins,
+            "filled": dense.filled,
+            "codes": dense.codes,
+            "list_ids": dense.ids,
+        }
         if dense.bias is not None:
             held["bias"] = dense.bias
-        for name, array in (*held.items(), *((f"codec_{n}", a) for n, a in parts.items())):
+        held |= {f"codec_{name}": array for name, array in parts.items()}
+        for name, array in held.items():
             little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
             body["shapes"][name] = [list(array.shape), array.dtype.newbyteorder("<").str]
             arrays[name] = [little]

@@ -178,8 +178,8 @@ class Lists:
         if (self.filled + counts > self.sizes).any():
             old = self.entries()
             joined = None if bias is None or old[3] is None else np.concatenate([old[3], bias])
-            parts = [np.concatenate([a, b]) for a, b in zip(old[:3], (labels, codes, ids), strict=True)]
-            return Lists(codec, *parts, joined, slack=True)
+            kept = np.concatenate([old[0], labels]), np.concatenate([old[1], codes]), np.concatenate([old[2], ids])
+            return Lists(codec, *kept, joined, slack=True)
         self._own()
         order = np.argsort(labels, kind="stable")
         starts = np.cumsum(counts) - counts

@@ -138,7 +138,8 @@ class IVFReading:
             Restricts the answer before the search, whatever its form. Few allowed vectors are compared one by one.
         effort : int, optional
             Lists looked into: more find more and take longer, in proportion. Left out, those that the calibration
-            needs for a recall of 0.95, or one list in sixteen, but eight. More are taken where these hold too few candidates.
+            needs for a recall of 0.95, or one list in sixteen, but eight. More are taken where these hold too few
+            candidates.
         recall : float, optional
             Share of the true neighbours wanted, from 0 to 1, instead of ``effort``; 1 compares everything. Kept by
             ``calibrate``, which runs by itself on held-out rows when it has not been called.

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from orthant.kernels.addresses import load_f32
 from orthant.kernels.binary.lookups import _block_scores, lookup_sums
@@ -245,7 +244,7 @@ def scan_lists(
     count = len(tables)
     places = np.full((count, depth), -1, dtype=np.int64)
     scores = np.full((count, depth), -np.inf, dtype=np.float32)
-    lists = (plain(probes), plain(counts), plain(constants), plain(begins), plain(codes))
+    lists: tuple[Any, ...] = (plain(probes), plain(counts), plain(constants), plain(begins), plain(codes))
     lists += (plain(_EMPTY if bias is None else bias), plain(words))
     if bits == 4:
         small, steps, lowest = byte_tables(tables)

@@ -165,13 +165,19 @@ def distill_vq(
         raise InputError(message(f"top_k={top_k} of {len(X)} documents", "at most all of them", "lower top_k"))
     torch.manual_seed(check_count(seed, name="seed", minimum=0))
     module = _Coded(codec, X, rate=rate, soft=soft)
-    objective = {"loss": loss, "temperature": temperature, "drawn": drawn, "sampled": sampled, "lists": lists_weight}
+    objective: dict[str, Any] = {
+        "loss": loss,
+        "temperature": temperature,
+        "drawn": drawn,
+        "sampled": sampled,
+        "lists": lists_weight,
+    }
     near = torch.from_numpy(_neighbours(T, X, top_k, codec.metric))
     sides = [torch.from_numpy(module.turned(rows)) for rows in (Q, T)]
     stage = Stage(
         "distill-vq",
         {"row": np.arange(len(Q))},
-        lambda model: _Objective(model, *sides, near, metric=codec.metric, **objective),
+        lambda model: _Objective(model, sides[0], sides[1], near, metric=codec.metric, **objective),
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -205,6 +211,11 @@ def _neighbours(queries: FloatArray, X: FloatArray, k: int, metric: str) -> IdAr
 
 class _Coded(nn.Module):
     """Documents as an inverted file stores them, in the space after the rotation."""
+
+    documents: Tensor
+    labels: Tensor
+    first: Tensor
+    shared: Tensor
 
     def __init__(self, codec: IVFCodec, X: FloatArray, *, rate: float, soft: bool) -> None:
         super().__init__()
