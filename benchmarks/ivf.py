@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/ivf.py [--quick]
 
-70,000 sentence vectors of 384 dimensions, queries of their own kind and of another. Both libraries get the same number of
-lists and the same bytes: codes of 4 bits (FAISS fast scan) and of 8 bits, with full float32 vectors for the candidates.
-For every arm the number of lists and of candidates is chosen on 500 queries and judged on others: recall@10, queries per
-second of one thread (all at once, and one by one), and bytes. Run it alone on the machine.
+70,000 sentence vectors of 384 dimensions, queries of their own kind and of another. Both libraries get the same number
+of lists and the same bytes: codes of 4 bits (FAISS fast scan) and of 8 bits, with full float32 vectors for the
+candidates. For every arm the number of lists and of candidates is chosen on 500 queries and judged on others:
+recall@10, queries per second of one thread (all at once, and one by one), and bytes. Run it alone on the machine.
 """
 
 from __future__ import annotations

@@ -152,7 +152,18 @@ class Lists:
         return self.labels()[live], to_rows(self.codes)[live], np.asarray(self.ids[live]), bias
 
     def rows_of(self, places: IdArray) -> CodeArray:
-        """Return the codes at some places, shape (m, code_size), uint8."""
+        """Return the codes at some places.
+
+        Parameters
+        ----------
+        places : ndarray of shape (m,), int64
+            Places.
+
+        Returns
+        -------
+        ndarray of shape (m, code_size), uint8
+            A copy.
+        """
         return self.codes[places >> 6, :, places & 63]
 
     def added(self, codec: IVFCodec, X: FloatArray, ids: IdArray) -> Lists:
@@ -250,7 +261,18 @@ class Lists:
         return bitmaps.from_mask(kept & live)
 
     def counts_of(self, words: BitmapArray) -> npt.NDArray[np.int64]:
-        """Return how many places of each list a bitmap marks, shape (lists,)."""
+        """Return how many places of each list a bitmap marks.
+
+        Parameters
+        ----------
+        words : ndarray of shape (blocks,), uint64
+            The bitmap.
+
+        Returns
+        -------
+        ndarray of shape (lists,), int64
+            Counts.
+        """
         each = np.bitwise_count(words) if hasattr(np, "bitwise_count") else _bit_counts(words)
         sums = np.concatenate([[0], np.cumsum(each, dtype=np.int64)])
         return sums[self.begins[1:]] - sums[self.begins[:-1]]
