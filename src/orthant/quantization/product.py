@@ -370,7 +370,11 @@ class ProductQuantizer(Estimator):
             What every code has in common.
         """
         check_is_fitted(self)
-        return self._tables(Q, "dot"), Q.astype(np.float64) @ self.mean_.astype(np.float64)
+        m, _, size = self.codebooks_.shape
+        turned = Q if self.rotation_ is None else rotate(Q, self.rotation_, np.zeros_like(self.mean_))
+        # All parts in one call: part by part, a single query would pay for m calls.
+        products = turned.reshape(len(Q), m, size).transpose(1, 0, 2) @ self.codebooks_.transpose(0, 2, 1)
+        return np.ascontiguousarray(products.transpose(1, 0, 2)), Q.astype(np.float64) @ self.mean_.astype(np.float64)
 
     def save(self, path: str | Path) -> None:
         """Write the quantizer to a folder.

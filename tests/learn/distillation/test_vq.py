@@ -23,10 +23,10 @@ def vectors(n, seed, noise=0.6):
 
 @pytest.fixture(scope="module")
 def scene():
-    X = vectors(2000, 1)
+    X = vectors(1500, 1)
     # Queries see a third of the directions well, two in every part of the codes.
     tilt = np.where(np.arange(DIM) % 3 == 0, 1.0, 0.15).astype(np.float32)
-    train, judged = vectors(600, 2) * tilt, vectors(200, 3) * tilt
+    train, judged = vectors(500, 2) * tilt, vectors(200, 3) * tilt
     start = IVFCodec.train(X, lists=20, quantizer=ProductQuantizer(m=4, bits=4), metric="dot")
     return X, train, judged, start
 
@@ -57,7 +57,7 @@ def test_rankings_are_learned_from_the_teacher_and_from_nothing_else(scene):
     X, train, judged, start = scene
     before, after = recall(start, X, judged), recall(trained(scene), X, judged)
     assert after > before + 0.04
-    assert recall(trained(scene, loss="reconstruction"), X, judged) < after - 0.04
+    assert recall(trained(scene, loss="reconstruction"), X, judged) < after - 0.03
     mixed = np.random.default_rng(0).permutation(train)
     assert recall(trained(scene, teacher=mixed), X, judged) < before
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from orthant.kernels.addresses import load_f32
+from orthant.kernels.addresses import load_f32, prefetch
 from orthant.kernels.binary.lookups import _block_scores, lookup_sums
 from orthant.kernels.compiling import kernel
 from orthant.kernels.rows import plain
@@ -306,6 +306,10 @@ def _exact_range(
         rough[:], columns[:] = -np.inf, -1
         asked = queries[q].ctypes.data
         for c in range(count):
+            if c + 1 < count and ids[q, c + 1] >= 0:
+                # Candidates lie anywhere: the next one is fetched while this one is summed.
+                for line in range(0, 4 * dim, 64):
+                    prefetch(addresses[q, c + 1] + line)
             if ids[q, c] < 0:
                 continue
             if kind == _L2:
