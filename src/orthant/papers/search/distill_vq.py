@@ -146,7 +146,7 @@ PAPER = Paper(
         "product quantizer and the inverted file load."
     ),
     keywords=("product quantization", "inverted file", "knowledge distillation", "ListNet", "learned codebooks"),
-    status="works",
+    status="shown",
     claims=(
         Claim(
             name="codes-rank-as-vectors-do",
@@ -159,7 +159,7 @@ PAPER = Paper(
             data="real",
             run=_like_documents,
             metric="recall@10",
-            margin=0.015,
+            margin=0.02,
             ablation="the loss: squared errors of the same candidates in place of rankings",
             needs=("minilm_short_texts",),
             fresh_seeds=(101, 102, 103),
@@ -168,13 +168,12 @@ PAPER = Paper(
             name="queries-of-another-kind",
             sentence=(
                 "The same for queries unlike the documents (questions and requests against definitions, titles and "
-                "reviews): trained on 2,000 of them, judged on 1,000 others."
+                "reviews), trained on 2,000 of them and judged on 1,000 others. No margin: far above optimised "
+                "product codes, but so are, without training, those of the error that these queries see on average."
             ),
             data="real",
             run=_of_another_kind,
             metric="recall@10",
-            margin=0.01,
-            ablation="the loss: squared errors of the same candidates in place of rankings",
             needs=("minilm_short_texts",),
             fresh_seeds=(101, 102, 103),
         ),
