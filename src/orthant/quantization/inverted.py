@@ -104,6 +104,8 @@ class IVFCodec:
         if self.keys_.shape != self.centroids_.shape or not len(self.keys_):
             given = f"{len(self.keys_)} keys and {len(self.centroids_)} centroids"
             raise DimensionError(message(given, "as many, at least one", "pass a key for each centroid"))
+        # Asked at every search, where a look at the quantizer would be felt.
+        self.code_size = quantizer.code_size
 
     @property
     def dim(self) -> int:
@@ -114,11 +116,6 @@ class IVFCodec:
     def lists(self) -> int:
         """Number of lists."""
         return len(self.centroids_)
-
-    @property
-    def code_size(self) -> int:
-        """Bytes of the code of a vector, without its list."""
-        return self.quantizer_.code_size
 
     @classmethod
     def train(
