@@ -20,6 +20,7 @@ SCRIPTS = (
     "filtered.py",
     "query_aware.py",
     "hnsw_study.py",
+    "ivf.py",
     "training.py",
 )
 

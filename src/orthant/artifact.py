@@ -31,6 +31,7 @@ ARTIFACT_FORMAT = 1
 ARTIFACT_CLASSES = {
     "encoder.records": "orthant.encoders.records.encoder.RecordEncoder",
     "encoder.static": "orthant.encoders.static.StaticEncoder",
+    "quantization.inverted": "orthant.quantization.inverted.IVFCodec",
     "quantization.itq": "orthant.quantization.binary.signs.ITQ",
     "quantization.lvq": "orthant.quantization.lvq.LVQ",
     "quantization.product": "orthant.quantization.product.ProductQuantizer",

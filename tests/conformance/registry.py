@@ -30,7 +30,7 @@ from orthant.encoders.sentence_transformers import SentenceTransformerEncoder
 from orthant.encoders.static import StaticEncoder
 from orthant.encoders.transformer import TransformerEncoder
 from orthant.errors import InputError
-from orthant.index import Flat, Graph, MultiVector
+from orthant.index import IVF, Flat, Graph, MultiVector
 from orthant.kernels.warmup import wait
 from orthant.quantization import (
     ITQ,
@@ -100,6 +100,12 @@ def _walking_graph(dim: int, metric: str) -> Graph:
     return Graph(dim, metric, degree=16, beam=48, scan_below=0)
 
 
+def _listed(dim: int, metric: str) -> IVF:
+    """An inverted file with lists from the first vectors on; compiled before, since it scans while it is not."""
+    wait("lists")
+    return IVF(dim, metric, lists=9, quantizer=ResidualQuantizer(levels=4, bits=4, iterations=3), scan_below=16)
+
+
 INDEXES: dict[str, IndexCase] = {}
 ENCODERS: dict[str, EncoderCase] = {}
 TRANSFORMS: dict[str, VectorCase] = {}
@@ -126,6 +132,8 @@ def register_quantizer(name: str, make: Callable[[int], Any], **settings: Any) -
 register_index("flat", Flat)
 register_index("graph", Graph)
 register_index("graph-without-scans", _walking_graph, recall=0.9)
+register_index("ivf", IVF)
+register_index("ivf-with-lists", _listed, recall=0.9)
 register_encoder("static", StaticEncoder.load)
 register_encoder(
     "transformer",

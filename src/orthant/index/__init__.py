@@ -16,6 +16,7 @@ _HOMES = {
     "Graph": "orthant.index.graph",
     "MultiVector": "orthant.index.multivector.index",
     "QueryTuning": "orthant.index.vamana.query_tuning",
+    "IVF": "orthant.index.ivf.index",
     "insertion_order": "orthant.index.ordering",
     "local_dimensions": "orthant.index.ordering",
     "to_faiss": "orthant.index.export",
@@ -23,6 +24,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "IVF",
     "CodeIndex",
     "Flat",
     "Graph",
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from orthant.index.export import to_faiss, to_hnswlib
     from orthant.index.flat import Flat
     from orthant.index.graph import Graph
+    from orthant.index.ivf.index import IVF
     from orthant.index.multivector.index import MultiVector
     from orthant.index.ordering import insertion_order, local_dimensions
     from orthant.index.vamana.query_tuning import QueryTuning

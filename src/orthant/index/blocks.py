@@ -129,7 +129,11 @@ class IdRuns:
         """Yield for each run the places in ``ids`` that it holds and their rows."""
         for known, rows in self.runs:
             if len(known):
-                place = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+                if known[-1] - known[0] == len(known) - 1:
+                    # Ids without gaps are their own places.
+                    place = np.clip(ids, known[0], known[-1]) - known[0]
+                else:
+                    place = np.minimum(np.searchsorted(known, ids), len(known) - 1)
                 hit = np.flatnonzero(known[place] == ids)
                 yield hit, rows[place[hit]]
 

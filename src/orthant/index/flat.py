@@ -435,12 +435,17 @@ class Flat:
             A newer release wrote it.
         """
         saved = read_flat(path, mmap=mmap)
-        out = cls(saved.dim, saved.metric)
-        out._next_id = saved.next_id
-        if len(saved.ids):
-            died = np.full(len(saved.ids), ALIVE, dtype=np.int64)
-            out._sealed = (Block(saved.matrix, saved.ids, metric=saved.metric, died=died),)
-            out._data = BlockSet(saved.dim, out._sealed)
+        return cls._holding(saved.matrix, saved.ids, dim=saved.dim, metric=saved.metric, next_id=saved.next_id)
+
+    @classmethod
+    def _holding(cls, matrix: FloatArray, ids: IdArray, *, dim: int, metric: Metric, next_id: int) -> Flat:
+        """Return a writable index whose first rows lie where they are, such as in a mapped file."""
+        out = cls(dim, metric)
+        out._next_id = next_id
+        if len(ids):
+            died = np.full(len(ids), ALIVE, dtype=np.int64)
+            out._sealed = (Block(matrix, ids, metric=metric, died=died),)
+            out._data = BlockSet(dim, out._sealed)
         return out
 
     def _check_writable(self, verb: str) -> None:

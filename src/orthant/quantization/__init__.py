@@ -19,6 +19,7 @@ _HOMES = {
     "Candidate": "orthant.quantization.comparing",
     "CompressionReport": "orthant.quantization.comparing",
     "CodeUsage": "orthant.quantization.usage",
+    "IVFCodec": "orthant.quantization.inverted",
     "LVQ": "orthant.quantization.lvq",
     "ProductQuantizer": "orthant.quantization.product",
     "ResidualQuantizer": "orthant.quantization.residual",
@@ -28,6 +29,7 @@ _HOMES = {
 
 __all__ = [
     "ITQ",
+    "IVFCodec",
     "LVQ",
     "SQ8",
     "Candidate",
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from orthant.quantization.binary.scan import CodeScan
     from orthant.quantization.binary.signs import ITQ, SignCodes
     from orthant.quantization.comparing import Candidate, CompressionReport, report
+    from orthant.quantization.inverted import IVFCodec
     from orthant.quantization.lvq import LVQ
     from orthant.quantization.product import ProductQuantizer
     from orthant.quantization.residual import ResidualQuantizer

@@ -357,6 +357,28 @@ class ProductQuantizer(Estimator):
             out[:, j] = squared_distances(part, self.codebooks_[j])
         return out
 
+    def dot_tables(self, Q: FloatArray) -> tuple[FloatArray, npt.NDArray[np.float64]]:
+        """Return what each codeword adds to the dot product of each query, for scans that add up by themselves.
+
+        Parameters
+        ----------
+        Q : ndarray of shape (q, d), float32
+            Checked queries.
+
+        Returns
+        -------
+        tables : ndarray of shape (q, m, entries), float32
+            ``<q, Q(x)>`` is the sum of the entries that the code points at, and the offset.
+        offsets : ndarray of shape (q,), float64
+            What every code has in common.
+        """
+        check_is_fitted(self)
+        m, _, size = self.codebooks_.shape
+        turned = Q if self.rotation_ is None else rotate(Q, self.rotation_, np.zeros_like(self.mean_))
+        # All parts in one call: part by part, a single query would pay for m calls.
+        products = turned.reshape(len(Q), m, size).transpose(1, 0, 2) @ self.codebooks_.transpose(0, 2, 1)
+        return np.ascontiguousarray(products.transpose(1, 0, 2)), Q.astype(np.float64) @ self.mean_.astype(np.float64)
+
     def save(self, path: str | Path) -> None:
         """Write the quantizer to a folder.
 

@@ -297,6 +297,25 @@ class ResidualQuantizer(Estimator):
             np.einsum("nd,nd->n", values, values, out=out[start:stop], dtype=np.float64)
         return out
 
+    def dot_tables(self, Q: FloatArray) -> tuple[FloatArray, npt.NDArray[np.float64]]:
+        """Return what each codeword adds to the dot product of each query, for scans that add up by themselves.
+
+        Parameters
+        ----------
+        Q : ndarray of shape (q, d), float32
+            Checked queries.
+
+        Returns
+        -------
+        tables : ndarray of shape (q, levels, entries), float32
+            ``<q, Q(x)>`` is the sum of the entries that the code points at.
+        offsets : ndarray of shape (q,), float64
+            Zeros: no code has anything in common with all others.
+        """
+        check_is_fitted(self)
+        products = np.einsum("qd,lkd->qlk", Q.astype(np.float64), self.codebooks_.astype(np.float64), optimize=True)
+        return products.astype(np.float32), np.zeros(len(Q))
+
     def save(self, path: str | Path) -> None:
         """Write the quantizer to a folder.
 

@@ -15,6 +15,9 @@ __all__ = ["EFFORTS", "KS", "Calibration", "measure", "recall_of"]
 EFFORTS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536)
 """Beams that are tried."""
 
+LISTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
+"""Numbers of lists that are tried."""
+
 KS = (1, 10, 100)
 """Numbers of neighbours that are calibrated; others take the next larger one."""
 
@@ -39,12 +42,15 @@ class Calibration:
         Vectors in the index at that time.
     table : mapping of int to tuple of (effort, mean recall, lower bound)
         By k; the bound is a one-sided 95 % bound of the mean.
+    beams : bool, default True
+        Whether an effort is the width of a beam, which is never below k; else it is a number of lists.
     """
 
     source: str
     count: int
     rows: int
     table: dict[int, tuple[tuple[int, float, float], ...]]
+    beams: bool = True
     _chosen: dict[tuple[int, float], tuple[int, float]] = field(default_factory=dict, compare=False, repr=False)
 
     def choose(self, k: int, recall: float) -> tuple[int, float]:
@@ -60,7 +66,7 @@ class Calibration:
         Returns
         -------
         effort : int
-            Width of the beam; grows with k beyond the calibrated numbers.
+            Width of the beam, or lists; grows with k beyond the calibrated numbers.
         expected : float
             Mean recall measured at that effort.
         """
@@ -86,12 +92,13 @@ class Calibration:
                     between = int(np.ceil(before[0] + share * (effort - before[0])))
                     chosen = (between, before[1] + share * (mean - before[1]), recall)
                 break
-        return max(k, int(np.ceil(chosen[0] * max(1.0, k / known)))), chosen[1]
+        return max(k if self.beams else 1, int(np.ceil(chosen[0] * max(1.0, k / known)))), chosen[1]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON and ``stats``."""
         table = {str(k): [list(point) for point in points] for k, points in self.table.items()}
-        return {"source": self.source, "count": self.count, "rows": self.rows, "table": table}
+        out = {"source": self.source, "count": self.count, "rows": self.rows, "table": table}
+        return out if self.beams else {**out, "beams": False}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Calibration:
@@ -111,7 +118,8 @@ class Calibration:
             int(k): tuple((int(e), float(mean), float(low)) for e, mean, low in points)
             for k, points in values["table"].items()
         }
-        return cls(str(values["source"]), int(values["count"]), int(values["rows"]), table)
+        beams = bool(values.get("beams", True))
+        return cls(str(values["source"]), int(values["count"]), int(values["rows"]), table, beams)
 
 
 def recall_of(found: IdArray, truth: IdArray) -> FloatArray:
@@ -135,7 +143,13 @@ def recall_of(found: IdArray, truth: IdArray) -> FloatArray:
 
 
 def measure(
-    search: Callable[[int, int], IdArray], truth: IdArray, *, ks: Sequence[int] = KS, source: str, rows: int
+    search: Callable[[int, int], IdArray],
+    truth: IdArray,
+    *,
+    ks: Sequence[int] = KS,
+    source: str,
+    rows: int,
+    lists: int | None = None,
 ) -> Calibration:
     """Measure recall for growing efforts, until it no longer grows.
 
@@ -151,6 +165,8 @@ def measure(
         See ``Calibration``.
     rows : int
         See ``Calibration``.
+    lists : int, optional
+        Where an effort is a number of lists: how many there are.
 
     Returns
     -------
@@ -158,19 +174,20 @@ def measure(
         The table.
     """
     table = {}
+    efforts = EFFORTS if lists is None else (*(each for each in LISTS if each < lists), lists)
     for k in ks:
         if k > truth.shape[1]:
             continue
         points: list[tuple[int, float, float]] = []
-        for effort in EFFORTS:
-            if effort < k:
+        for effort in efforts:
+            if lists is None and effort < k:
                 continue
             each = recall_of(search(k, effort), truth[:, :k])
             mean = float(each.mean())
             # A sample that found everything says no more than that misses are rare.
             spread = max(float(each.std()), 0.5 / np.sqrt(len(each) * k)) / np.sqrt(len(each))
             points.append((effort, mean, mean - _Z * spread))
-            if points[-1][2] >= 0.9975 or effort > rows:
+            if points[-1][2] >= 0.9975 or (lists is None and effort > rows):
                 break
         table[k] = tuple(points)
-    return Calibration(source, len(truth), rows, table)
+    return Calibration(source, len(truth), rows, table, lists is None)

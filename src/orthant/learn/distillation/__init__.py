@@ -2,7 +2,7 @@
 
 Arrays enter; quantizers that NumPy serves leave.
 Never encodes texts, never touches an index.
-Start with `binary`.
+Start with `binary`, or `vq` for inverted files.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_HOMES = {"train_recurrent_binary": "orthant.learn.distillation.binary"}
+_HOMES = {
+    "distill_vq": "orthant.learn.distillation.vq",
+    "train_recurrent_binary": "orthant.learn.distillation.binary",
+}
 
 __all__ = sorted(_HOMES)
 
