@@ -100,6 +100,10 @@ def _walking_graph(dim: int, metric: str) -> Graph:
     return Graph(dim, metric, degree=16, beam=48, scan_below=0)
 
 
+def _coded_two_tier(dim: int, metric: str) -> TwoTier:
+    return TwoTier(dim, metric, quantizer=LVQ(bits=8), train_rows=1, access="uncached")
+
+
 INDEXES: dict[str, IndexCase] = {}
 ENCODERS: dict[str, EncoderCase] = {}
 TRANSFORMS: dict[str, VectorCase] = {}
@@ -126,6 +130,9 @@ def register_quantizer(name: str, make: Callable[[int], Any], **settings: Any) -
 register_index("flat", Flat)
 register_index("graph", Graph)
 register_index("graph-without-scans", _walking_graph, recall=0.9)
+register_index("two-tier", TwoTier)
+# Codes from the first vectors on, and fewer candidates than there are vectors.
+register_index("two-tier-coded", _coded_two_tier, recall=0.9)
 register_encoder("static", StaticEncoder.load)
 register_encoder(
     "transformer",

@@ -16,6 +16,7 @@ _HOMES = {
     "Graph": "orthant.index.graph",
     "MultiVector": "orthant.index.multivector.index",
     "QueryTuning": "orthant.index.vamana.query_tuning",
+    "TwoTier": "orthant.index.two_tier",
     "insertion_order": "orthant.index.ordering",
     "local_dimensions": "orthant.index.ordering",
     "to_faiss": "orthant.index.export",
@@ -28,6 +29,7 @@ __all__ = [
     "Graph",
     "MultiVector",
     "QueryTuning",
+    "TwoTier",
     "insertion_order",
     "local_dimensions",
     "to_faiss",
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from orthant.index.multivector.index import MultiVector
     from orthant.index.ordering import insertion_order, local_dimensions
     from orthant.index.vamana.query_tuning import QueryTuning
+    from orthant.index.two_tier import TwoTier
 
 
 def __getattr__(name: str) -> Any:
