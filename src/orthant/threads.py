@@ -17,7 +17,15 @@ from typing import Any, TypeVar
 from orthant.errors import InputError
 from orthant.validate import check_count
 
-__all__ = ["ReadersWriterLock", "default_threads", "map_ranges", "map_tasks", "map_waiting", "resolve_threads", "run_both"]
+__all__ = [
+    "ReadersWriterLock",
+    "default_threads",
+    "map_ranges",
+    "map_tasks",
+    "map_waiting",
+    "resolve_threads",
+    "run_both",
+]
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -28,7 +28,8 @@ _LARGEST_ID = int(np.iinfo(np.int64).max)
 _COMPACT_ROWS, _COMPACT_SHARE = 1024, 5
 """Dead rows are squeezed out above 1,024 and above one in five: the file is written anew."""
 
-_SAMPLE = 65_536
+_SAMPLE, _SAMPLE_SHARE = 65_536, 4
+"""Rows that a quantizer is fitted on at most, and the part of the memory limit that they take at most."""
 
 
 class TwoTier(TwoTierReading):
@@ -290,8 +291,11 @@ class TwoTier(TwoTierReading):
             expected = max(len(rows), self._capacity or 0)
             quantizer = self._given or chosen_quantizer(self._dim, limit=self._limit, rows=expected)[0]
             rng = np.random.default_rng(self._seed)
-            if len(rows) > _SAMPLE:
-                rows = np.sort(rng.choice(rows, _SAMPLE, replace=False))
+            # The sample is held in memory, by which the limit is not to be outgrown.
+            most = _SAMPLE if self._limit is None else self._limit // (_SAMPLE_SHARE * 4 * self._dim)
+            most = min(_SAMPLE, max(most, self._train_rows))
+            if len(rows) > most:
+                rows = np.sort(rng.choice(rows, most, replace=False))
             quantizer = copy.deepcopy(quantizer).fit(state.rows.read(rows, readers=self._readers)[0])
         size = int(quantizer.code_size)
         if self._limit is not None:

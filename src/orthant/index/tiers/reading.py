@@ -92,8 +92,8 @@ class TwoTierReading:
             Vectors read from disk for each query: more finds more and reads more. Below k it counts as k. Left out, 100
             or 2 k, whichever is more.
         recall : float, optional
-            Share of the true neighbours wanted, instead of ``effort``; 1 reads every vector. Kept by ``calibrate``, which
-            runs by itself on held rows when it has not been called.
+            Share of the true neighbours wanted, instead of ``effort``; 1 reads every vector. Kept by ``calibrate``,
+            which runs by itself on held rows when it has not been called.
         threads : int, optional
             Direct reads under way at a time. Left out, ``readers``.
 
