@@ -221,7 +221,9 @@ class TwoTier(TwoTierReading):
             out._next_id, out._state = int(names.max()) + 1, state
         return out
 
-    def add(self, X: npt.ArrayLike, ids: npt.ArrayLike | None = None) -> IdArray:
+    def add(
+        self, X: npt.ArrayLike, ids: npt.ArrayLike | None = None, *, light: npt.ArrayLike | None = None
+    ) -> IdArray:
         """Add vectors; nothing is added when anything is wrong.
 
         Parameters
@@ -230,6 +232,9 @@ class TwoTier(TwoTierReading):
             Any real dtype and strides; written to disk as float32. Add what does not fit memory in parts.
         ids : array-like of shape (n,), int, optional
             Distinct, non-negative, not in the index. Left out, numbering continues after the largest id ever given.
+        light : array-like of shape (n, dim), optional
+            What codes are made of in place of X, where both were trained for their part, as `BiGranularTrainer` does.
+            Needs a fitted quantizer.
 
         Returns
         -------
@@ -245,8 +250,14 @@ class TwoTier(TwoTierReading):
         """
         matrix = as_vectors(X, dim=self._dim, nonzero=self._metric == "cosine")
         given = None if ids is None else as_ids(ids, count=len(matrix))
+        coarse = matrix if light is None else as_vectors(light, dim=self._dim, name="light")
+        if len(coarse) != len(matrix):
+            given_text = f"{len(coarse)} light vectors for {len(matrix)} full ones"
+            raise DimensionError(message(given_text, "one each", "align them"))
         with self._writer:
             state = self._state
+            if light is not None and state.quantizer is None:
+                raise InputError(message("light without a fitted quantizer", "one", "pass quantizer= already fitted"))
             if given is None:
                 if self._next_id + len(matrix) > _LARGEST_ID:
                     raise InputError(message("no automatic ids left", "fewer than 2**63 - 1", "pass ids="))
@@ -261,14 +272,14 @@ class TwoTier(TwoTierReading):
             checked_scale(matrix, given, self._metric)
             total = len(state.ids) + len(given)
             self._check_limit(total, int(state.codes.shape[1]) if state.quantizer is not None else None)
-            self._state = self._with(state, matrix, given)
+            self._state = self._with(state, matrix, given, coarse)
             self._next_id = max(self._next_id, int(given.max()) + 1)
         return given
 
-    def _with(self, state: Light, matrix: FloatArray, ids: IdArray) -> Light:
+    def _with(self, state: Light, matrix: FloatArray, ids: IdArray, coarse: FloatArray) -> Light:
         codes = np.zeros((len(ids), 0), dtype=np.uint8)
         if state.quantizer is not None:
-            codes = state.quantizer.encode(matrix)
+            codes = state.quantizer.encode(coarse)
         runs = state.with_runs(ids)
         rows = state.rows.extended(matrix, self._folder, self._access)
         room = self._room if self._room.count == len(state.ids) else self._copied(state)
