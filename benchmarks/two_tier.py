@@ -6,8 +6,8 @@ Sentence vectors of minilm_short_texts (``--repeat`` adds copies with noise, to 
 whose disk is measured. The memory limit is their size divided by ``--share``. A process of its own opens the index and
 may take no more writable memory than the limit above what it has after loading its libraries: RLIMIT_DATA, which the
 kernel enforces. Arms: "direct" reads past the page cache, so that no vector can be answered from memory; "uncached" has
-pages dropped after each search; "cached" leaves them to the system, and is no arm under the limit. Queries come one at a
-time. Beside them stand, without a limit, the same codes with the vectors in memory, and Flat. Run it alone.
+pages dropped after each search; "cached" leaves them to the system, and is no arm under the limit. Queries come one at
+a time. Beside them stand, without a limit, the same codes with the vectors in memory, and Flat. Run it alone.
 """
 
 from __future__ import annotations

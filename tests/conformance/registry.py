@@ -30,7 +30,7 @@ from orthant.encoders.sentence_transformers import SentenceTransformerEncoder
 from orthant.encoders.static import StaticEncoder
 from orthant.encoders.transformer import TransformerEncoder
 from orthant.errors import InputError
-from orthant.index import Flat, Graph, MultiVector
+from orthant.index import Flat, Graph, MultiVector, TwoTier
 from orthant.kernels.warmup import wait
 from orthant.quantization import (
     ITQ,

@@ -221,9 +221,7 @@ class TwoTier(TwoTierReading):
             out._next_id, out._state = int(names.max()) + 1, state
         return out
 
-    def add(
-        self, X: npt.ArrayLike, ids: npt.ArrayLike | None = None, *, light: npt.ArrayLike | None = None
-    ) -> IdArray:
+    def add(self, X: npt.ArrayLike, ids: npt.ArrayLike | None = None, *, light: npt.ArrayLike | None = None) -> IdArray:
         """Add vectors; nothing is added when anything is wrong.
 
         Parameters

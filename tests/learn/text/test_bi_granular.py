@@ -115,7 +115,11 @@ def test_what_was_trained_is_served_by_two_tiers():
 
 def test_what_does_not_belong_together_is_refused():
     queries, documents = pairs(40)
-    for positives, error in ((np.arange(39), DimensionError), (np.arange(40) - 1, InputError), (np.ones(40), DimensionError)):
+    for positives, error in (
+        (np.arange(39), DimensionError),
+        (np.arange(40) - 1, InputError),
+        (np.ones(40), DimensionError),
+    ):
         with pytest.raises(error, match="positives"):
             BiGranularTrainer(queries, documents, positives, batch_size=8, candidates=5)
     with pytest.raises(InputError, match="divisor"):

@@ -145,7 +145,7 @@ class RowFile:
         start = self.offset + self.count * self.stride
         at = start
         for a, b in row_chunks(len(matrix), self.stride):
-            data = memoryview(np.ascontiguousarray(matrix[a:b], dtype="<f4")).cast("B")
+            data = memoryview(np.ascontiguousarray(matrix[a:b], dtype="<f4").tobytes())
             while data:
                 done = self._write(data, at)
                 data, at = data[done:], at + done

@@ -59,9 +59,9 @@ class BiGranular:
 class BiGranularTrainer:
     """Train codes to find candidates among all documents, and vectors to order what the codes let through.
 
-    For pairs of queries and documents as vectors of a frozen encoder, on which linear maps are trained; serve the result
-    by `TwoTier`. Each stage is a call of its own: ``warm``, ``fit_codes``, ``fit_full``, ``unify``; ``export`` returns
-    what there is. Compare with one map for both tiers before you keep it.
+    For pairs of queries and documents as vectors of a frozen encoder, on which linear maps are trained; serve the
+    result by `TwoTier`. Each stage is a call of its own: ``warm``, ``fit_codes``, ``fit_full``, ``unify``;
+    ``export`` returns what there is. Compare with one map for both tiers before you keep it.
 
     Parameters
     ----------
@@ -229,7 +229,9 @@ class BiGranularTrainer:
         if self._full is None or self._books is None:
             raise InputError(message("unify before both tiers", "fit_codes and fit_full first", "call them"))
         self._unified = copy.deepcopy(self._full.queries)
-        light, full = (_Towers(self.queries.shape[1], self._unified, side.documents) for side in (self._light, self._full))
+        light, full = (
+            _Towers(self.queries.shape[1], self._unified, side.documents) for side in (self._light, self._full)
+        )
         table = self._drawn(LocalityCentric(self.found()), epochs)
         terms = _Terms(self, light=light, books=self._books, full=full, frozen=True)
         self._train(self._unified, terms, table)
@@ -312,13 +314,16 @@ class _Terms(nn.Module):
         super().__init__()
         self.tables = tuple(map(torch.from_numpy, (trainer.queries, trainer.documents, trainer.positives)))
         # In a list, so that what this stage does not train is no part of it.
-        self.parts = [full, light, books]
+        self.parts: tuple[list[_Towers], list[tuple[_Towers, DifferentiablePQ]]] = (
+            [full],
+            [] if light is None or books is None else [(light, books)],
+        )
         self.frozen = frozen
         self.loss = ContrastiveLoss(trainer.settings)
 
     def forward(self, batch: Mapping[str, Tensor]) -> LossOutput:
         queries, documents, positives = self.tables
-        full, light, books = self.parts
+        (full,), coarse = self.parts
         rows = batch["query"].long()
         ids = positives[rows]
         fields: dict[str, Tensor] = {"query_ids": ids, "positive_ids": ids}
@@ -330,7 +335,7 @@ class _Terms(nn.Module):
         with torch.set_grad_enabled(not self.frozen):
             ordered = [full.documents(part) for part in wanted]
         terms["full"] = self._of(full.queries(queries[rows]), ordered, fields)
-        if light is not None and books is not None:
+        for light, books in coarse:
             with torch.set_grad_enabled(not self.frozen):
                 coded = [books(light.documents(part)).values for part in wanted]
             terms["light"] = self._of(light.queries(queries[rows]), coded, fields)
