@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from orthant.index.graph import Graph
     from orthant.index.multivector.index import MultiVector
     from orthant.index.ordering import insertion_order, local_dimensions
-    from orthant.index.vamana.query_tuning import QueryTuning
     from orthant.index.two_tier import TwoTier
+    from orthant.index.vamana.query_tuning import QueryTuning
 
 
 def __getattr__(name: str) -> Any:
