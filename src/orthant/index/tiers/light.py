@@ -104,7 +104,18 @@ class Light:
         return self.ids.nbytes + self.codes.nbytes + marks + (0 if self.runs is None else self.runs.nbytes)
 
     def locate(self, ids: IdArray) -> IdArray:
-        """Return the row of each id, -1 where it is absent or removed, shape (m,), int64."""
+        """Return the row of each id.
+
+        Parameters
+        ----------
+        ids : ndarray of shape (m,), int64
+            Ids.
+
+        Returns
+        -------
+        ndarray of shape (m,), int64
+            Row numbers; -1 where an id is absent or removed.
+        """
         out = np.full(len(ids), -1, dtype=np.int64)
         if not len(self.ids):
             return out
@@ -128,7 +139,7 @@ class Light:
 
         Parameters
         ----------
-        allowed : ndarray or None
+        allowed : ndarray of shape (a,), or None
             From ``validate.as_allowed``.
 
         Returns
@@ -150,7 +161,18 @@ class Light:
         return np.flatnonzero(kept if self.live is None else kept & self.live)
 
     def with_runs(self, ids: IdArray) -> IdRuns | None:
-        """Return the lookup after these ids were appended, shape of ``runs``."""
+        """Return the lookup as it is after ids were appended.
+
+        Parameters
+        ----------
+        ids : ndarray of shape (m,), int64
+            Ids behind those of this snapshot.
+
+        Returns
+        -------
+        IdRuns or None
+            None while ids rise from row to row.
+        """
         start = len(self.ids)
         rows = np.arange(start, start + len(ids), dtype=np.int64)
         rising = bool((ids[1:] > ids[:-1]).all()) and (not start or bool(ids[0] > self.ids[-1]))
