@@ -94,3 +94,15 @@ def test_the_environment_sets_the_default(monkeypatch):
     monkeypatch.setenv("ORTHANT_THREADS", "many")
     with pytest.raises(InputError, match="ORTHANT_THREADS"):
         default_threads()
+
+
+def test_waiting_calls_overlap_and_errors_reach_the_caller():
+    from orthant.threads import map_waiting
+
+    together = threading.Barrier(8, timeout=10)
+    map_waiting(lambda _: together.wait(), range(8), workers=8)
+    done = []
+    map_waiting(done.append, range(5), workers=1)
+    assert done == [0, 1, 2, 3, 4]
+    with pytest.raises(ZeroDivisionError):
+        map_waiting(lambda i: 1 // (i - 3), range(8), workers=4)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Condition, Lock, current_thread
@@ -17,16 +17,27 @@ from typing import Any, TypeVar
 from orthant.errors import InputError
 from orthant.validate import check_count
 
-__all__ = ["ReadersWriterLock", "default_threads", "map_ranges", "map_tasks", "resolve_threads", "run_both"]
+__all__ = [
+    "ReadersWriterLock",
+    "default_threads",
+    "map_ranges",
+    "map_tasks",
+    "map_waiting",
+    "resolve_threads",
+    "run_both",
+]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _PREFIX = "orthant-worker"
 _PARTS_PER_THREAD = 4
+_WAITING = 32
 _lock = Lock()
 _pool: ThreadPoolExecutor | None = None
 _pool_pid = -1
+_waiters: ThreadPoolExecutor | None = None
+_waiters_pid = -1
 
 
 def default_threads() -> int:
@@ -109,6 +120,48 @@ def map_tasks(function: Callable[[T], R], items: Iterable[T], *, threads: int | 
     if wanted == 1 or len(items) < 2 or current_thread().name.startswith(_PREFIX):
         return [function(item) for item in items]
     return list(_shared_pool().map(function, items))
+
+
+def map_waiting(function: Callable[[int], Any], items: Sequence[int], *, workers: int) -> None:
+    """Call a function for each item on threads that mostly wait, such as for a disk.
+
+    Parameters
+    ----------
+    function : callable of int
+        Waits outside the interpreter lock; calls nothing of this module.
+    items : sequence of int
+        The arguments.
+    workers : int
+        Calls under way at a time, up to 32; 1 runs in the calling thread.
+
+    Raises
+    ------
+    Exception
+        The first error of a call, once all have ended.
+    """
+    global _waiters, _waiters_pid
+    wanted = min(workers, len(items), _WAITING)
+    if wanted < 2:
+        for item in items:
+            function(item)
+        return
+    with _lock:
+        # Apart from the other pool: more threads than CPUs, which must not keep computations waiting.
+        if _waiters is None or _waiters_pid != os.getpid():
+            _waiters = ThreadPoolExecutor(max_workers=_WAITING, thread_name_prefix=f"{_PREFIX}-waiting")
+            _waiters_pid = os.getpid()
+        others = [_waiters.submit(_each, function, items[i::wanted]) for i in range(1, wanted)]
+    try:
+        _each(function, items[::wanted])
+    finally:
+        errors = [error for error in (other.exception() for other in others) if error is not None]
+    if errors:
+        raise errors[0]
+
+
+def _each(function: Callable[[int], Any], items: Sequence[int]) -> None:
+    for item in items:
+        function(item)
 
 
 def run_both(beside: Callable[[], T], here: Callable[[], R], *, threads: int | None = None) -> tuple[T, R]:

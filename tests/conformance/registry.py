@@ -30,7 +30,7 @@ from orthant.encoders.sentence_transformers import SentenceTransformerEncoder
 from orthant.encoders.static import StaticEncoder
 from orthant.encoders.transformer import TransformerEncoder
 from orthant.errors import InputError
-from orthant.index import IVF, Flat, Graph, MultiVector
+from orthant.index import IVF, Flat, Graph, MultiVector, TwoTier
 from orthant.kernels.warmup import wait
 from orthant.quantization import (
     ITQ,
@@ -106,6 +106,10 @@ def _listed(dim: int, metric: str) -> IVF:
     return IVF(dim, metric, lists=9, quantizer=ResidualQuantizer(levels=4, bits=4, iterations=3), scan_below=16)
 
 
+def _coded_two_tier(dim: int, metric: str) -> TwoTier:
+    return TwoTier(dim, metric, quantizer=LVQ(bits=8), train_rows=1, access="uncached")
+
+
 INDEXES: dict[str, IndexCase] = {}
 ENCODERS: dict[str, EncoderCase] = {}
 TRANSFORMS: dict[str, VectorCase] = {}
@@ -134,6 +138,9 @@ register_index("graph", Graph)
 register_index("graph-without-scans", _walking_graph, recall=0.9)
 register_index("ivf", IVF)
 register_index("ivf-with-lists", _listed, recall=0.9)
+register_index("two-tier", TwoTier)
+# Codes from the first vectors on, and fewer candidates than there are vectors.
+register_index("two-tier-coded", _coded_two_tier, recall=0.9)
 register_encoder("static", StaticEncoder.load)
 register_encoder(
     "transformer",

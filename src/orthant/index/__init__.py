@@ -17,6 +17,7 @@ _HOMES = {
     "MultiVector": "orthant.index.multivector.index",
     "QueryTuning": "orthant.index.vamana.query_tuning",
     "IVF": "orthant.index.ivf.index",
+    "TwoTier": "orthant.index.two_tier",
     "insertion_order": "orthant.index.ordering",
     "local_dimensions": "orthant.index.ordering",
     "to_faiss": "orthant.index.export",
@@ -30,6 +31,7 @@ __all__ = [
     "Graph",
     "MultiVector",
     "QueryTuning",
+    "TwoTier",
     "insertion_order",
     "local_dimensions",
     "to_faiss",
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from orthant.index.ivf.index import IVF
     from orthant.index.multivector.index import MultiVector
     from orthant.index.ordering import insertion_order, local_dimensions
+    from orthant.index.two_tier import TwoTier
     from orthant.index.vamana.query_tuning import QueryTuning
 
 

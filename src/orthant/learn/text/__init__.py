@@ -11,6 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
+    "BiGranular": "orthant.learn.text.bi_granular",
+    "BiGranularTrainer": "orthant.learn.text.bi_granular",
     "attends_both_ways": "orthant.learn.text.backbone",
     "build_text_encoder": "orthant.learn.text.encoder",
     "build_token_encoder": "orthant.learn.text.multivector",
@@ -22,6 +24,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "BiGranular",
+    "BiGranularTrainer",
     "PoolingModule",
     "ReducerModule",
     "attends_both_ways",
@@ -34,6 +38,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from orthant.learn.text.backbone import attends_both_ways, load_backbone, minilm_backbone
+    from orthant.learn.text.bi_granular import BiGranular, BiGranularTrainer
     from orthant.learn.text.encoder import build_text_encoder, load_text_model
     from orthant.learn.text.modules import PoolingModule, ReducerModule
     from orthant.learn.text.multivector import build_token_encoder

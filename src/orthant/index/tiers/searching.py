@@ -1,0 +1,172 @@
+"""Candidates from codes in memory, their vectors from disk, the order from the vectors."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from orthant.index.blocks import ALIVE, Block, BlockSet, Selection
+from orthant.index.scan import scan
+from orthant.index.tiers.light import Light
+from orthant.index.tiers.row_files import Reads
+from orthant.kernels.distances import exact_scores, row_chunks
+from orthant.kernels.topk import merge_top_k, top_k, top_k_pairs
+from orthant.types import FloatArray, Hits, IdArray, Metric, SearchCost
+
+__all__ = ["Asked", "answer", "best_codes"]
+
+Found = tuple[IdArray, FloatArray, npt.NDArray[np.int64]]
+
+_CODE_ROWS = 1 << 15
+_QUERIES = 64
+_READ_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A checked search.
+
+    Attributes
+    ----------
+    queries : ndarray of shape (q, dim), float32
+        Queries.
+    k : int
+        Neighbours wanted.
+    candidates : int or None
+        Vectors read for each query; None reads all that may be returned.
+    metric : {"dot", "cosine", "l2"}
+        The score.
+    readers : int
+        Direct reads under way at a time.
+    """
+
+    queries: FloatArray
+    k: int
+    candidates: int | None
+    metric: Metric
+    readers: int
+
+
+def answer(state: Light, asked: Asked, rows: IdArray | None) -> Hits:
+    """Return the k best rows of each query.
+
+    Parameters
+    ----------
+    state : Light
+        The snapshot.
+    asked : Asked
+        What is wanted.
+    rows : ndarray of shape (m,), int64, or None
+        Rows that may be returned, ascending; None for all.
+
+    Returns
+    -------
+    Hits
+        With the reads in ``cost.details``.
+    """
+    begun = time.perf_counter()
+    count = len(state.ids) if rows is None else len(rows)
+    everything = asked.candidates is None or state.quantizer is None or count <= asked.candidates
+    if everything:
+        found, reads, scored, touched = _exactly(state, asked, rows, count)
+    else:
+        found, reads, scored, touched = _in_two_steps(state, asked, rows, count)
+    queries = max(1, len(asked.queries))
+    details = {
+        "candidates": count if everything else asked.candidates,
+        "reads": reads.calls,
+        "reads_per_query": reads.calls / queries,
+        "rows_read": reads.rows,
+        "bytes_from_disk": reads.nbytes,
+    }
+    plan = "codes" if not everything else "vectors" if rows is None else "vectors-allowed"
+    cost = SearchCost(plan, scored, time.perf_counter() - begun, touched + reads.nbytes, details)
+    return Hits(*found, cost=cost)
+
+
+def _exactly(state: Light, asked: Asked, rows: IdArray | None, count: int) -> tuple[Found, Reads, int, int]:
+    """Read every row that may be returned, a few MiB at a time."""
+    chosen = np.arange(count) if rows is None else rows
+    q, k = len(asked.queries), asked.k
+    best = (np.full((q, k), -1, dtype=np.int64), np.full((q, k), -np.inf, dtype=np.float32), np.zeros(q, np.int64))
+    cost = Reads()
+    if q:
+        for part, vectors, spent in state.rows.chunks(chosen, readers=asked.readers):
+            cost += spent
+            block = Block(vectors, state.ids[part], metric=asked.metric, died=np.full(len(part), ALIVE))
+            data = BlockSet(vectors.shape[1], (block,))
+            hits = scan(data, asked.queries, k, metric=asked.metric, selection=Selection("scan", masks=(None,)))
+            best = merge_top_k([best[:2], (hits.ids, hits.scores)], k)
+    return best, cost, q * count, 0
+
+
+def _in_two_steps(state: Light, asked: Asked, rows: IdArray | None, count: int) -> tuple[Found, Reads, int, int]:
+    wanted = asked.candidates or 0
+    step = max(1, min(_QUERIES, _READ_BYTES // (wanted * state.rows.dim * 4)))
+    found, cost = [], Reads()
+    for start in range(0, len(asked.queries), step):
+        queries = asked.queries[start : start + step]
+        near = best_codes(state, queries, wanted, asked.metric, rows)
+        result, spent = _ranked(state, queries, near, asked)
+        found.append(result)
+        cost += spent
+    if not found:
+        found = [(np.zeros((0, asked.k), np.int64), np.zeros((0, asked.k), np.float32), np.zeros(0, np.int64))]
+    ids, scores, counts = (np.concatenate([part[i] for part in found]) for i in range(3))
+    q = len(asked.queries)
+    return (ids, scores, counts), cost, q * (count + wanted), q * count * state.codes.shape[1]
+
+
+def best_codes(state: Light, queries: FloatArray, wanted: int, metric: Metric, rows: IdArray | None) -> IdArray:
+    """Return the rows whose codes score best.
+
+    Parameters
+    ----------
+    state : Light
+        A snapshot with a quantizer.
+    queries : ndarray of shape (q, dim), float32
+        Queries.
+    wanted : int
+        Rows for each.
+    metric : {"dot", "cosine", "l2"}
+        The score.
+    rows : ndarray of shape (m,), int64, or None
+        Rows to choose from, ascending; None for all.
+
+    Returns
+    -------
+    ndarray of shape (q, wanted), int64
+        Row numbers, best first; -1 where there were fewer.
+    """
+    count = len(state.ids) if rows is None else len(rows)
+    best = None
+    for start in range(0, count, _CODE_ROWS):
+        stop = min(count, start + _CODE_ROWS)
+        part = np.arange(start, stop) if rows is None else rows[start:stop]
+        codes = state.codes[start:stop] if rows is None else np.ascontiguousarray(state.codes[part])
+        scores = state.quantizer.score(queries, codes, metric=metric)
+        ids, values, _ = top_k(scores, min(wanted, len(part)), ids=part)
+        best = (ids, values) if best is None else merge_top_k([best, (ids, values)], wanted)[:2]
+    return np.zeros((len(queries), 0), np.int64) if best is None else best[0]
+
+
+def _ranked(state: Light, queries: FloatArray, near: IdArray, asked: Asked) -> tuple[Found, Reads]:
+    """Read the candidates of some queries, each once, and order them by their vectors."""
+    rows = np.unique(near[near >= 0])
+    vectors, cost = state.rows.read(rows, readers=asked.readers)
+    names, numbers, scores = [], [], []
+    for i, own in enumerate(near):
+        own = own[own >= 0]
+        at = np.searchsorted(rows, own)
+        numbers.append(np.full(len(own), i, dtype=np.int64))
+        names.append(state.ids[own])
+        # In parts, so that float64 copies stay small.
+        scores += [
+            exact_scores(queries[i : i + 1], vectors[at[a:b]], asked.metric)[0]
+            for a, b in row_chunks(len(own), vectors.shape[1] * 16)
+        ]
+    pairs = (np.concatenate(numbers), np.concatenate(names), np.concatenate(scores))
+    return top_k_pairs(*pairs, count=len(queries), k=asked.k), cost
