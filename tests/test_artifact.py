@@ -12,7 +12,17 @@ from contracts.package import SOURCE, modules
 from orthant.artifact import ARTIFACT_CLASSES, load_artifact, write_artifact
 from orthant.encoders import RecordEncoder, StaticEncoder
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError
-from orthant.quantization import ITQ, LVQ, SQ8, ProductQuantizer, RaBitQ, RecurrentBinary, ResidualQuantizer, SignCodes
+from orthant.quantization import (
+    ITQ,
+    LVQ,
+    SQ8,
+    IVFCodec,
+    ProductQuantizer,
+    RaBitQ,
+    RecurrentBinary,
+    ResidualQuantizer,
+    SignCodes,
+)
 from orthant.transforms import (
     DriftCompensator,
     FixedDimensionalEncoding,
@@ -48,7 +58,7 @@ MADE = {
     "transform.relative": lambda: RelativeRepresentation(space="target").fit(X, X[:, :3]),
 }
 
-OTHERWISE = ("encoder.records", "encoder.static", "transform.fixed_dimensional")
+OTHERWISE = ("encoder.records", "encoder.static", "quantization.inverted", "transform.fixed_dimensional")
 
 
 @pytest.mark.parametrize("kind", MADE)
@@ -80,6 +90,15 @@ def test_encodings_of_sets_come_back(tmp_path):
     again = load_artifact(tmp_path)
     assert isinstance(again, FixedDimensionalEncoding)
     np.testing.assert_array_equal(again.transform([X[9:12]]), made.transform([X[9:12]]))
+
+
+def test_inverted_codecs_come_back(tmp_path):
+    made = IVFCodec.train(np.repeat(X, 4, axis=0), lists=4, metric="l2")
+    made.save(tmp_path)
+    again = load_artifact(tmp_path)
+    assert isinstance(again, IVFCodec)
+    for first, second in zip(again.encode(X), made.encode(X), strict=True):
+        np.testing.assert_array_equal(first, second)
 
 
 def test_every_kind_that_is_written_has_a_class():
