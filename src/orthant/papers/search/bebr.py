@@ -285,7 +285,7 @@ PAPER = Paper(
         "weights are served without torch."
     ),
     keywords=("binary codes", "residual binarization", "compression", "compatible training", "symmetric distance"),
-    status="planned",
+    status="works",
     claims=(
         Claim(
             name="codes-against-codes",
