@@ -51,6 +51,7 @@ from orthant.transforms import (
     Procrustes,
     Reduction,
     RelativeRepresentation,
+    ResidualAdapter,
 )
 from orthant.types import Ragged
 from orthant.validate import as_vectors
@@ -173,6 +174,8 @@ FEW_DIMS = (1, 2, 3, 8, 33, 64, 130)
 for name, make_map in {
     "mean-shift": MeanShift,
     "drift": DriftCompensator,
+    "residual-adapter": lambda: ResidualAdapter(epochs=2),
+    "residual-adapter-both": lambda: ResidualAdapter(sides="both", kind="memory", epochs=2),
     "gap-alignment": lambda: GapAlignment(strength=1.0),
     "procrustes": Procrustes,
     "procrustes-whitened": lambda: Procrustes(whiten=True, scale=True),
