@@ -2,7 +2,8 @@
 
 float32 vectors enter; float32 vectors leave.
 Never trains with torch, never touches a collection.
-Start with `reduction`, or with `alignment` for maps between two encoders, `adaptation` for pairs; `moments` is what reductions learn from.
+Start with `reduction`, with `alignment` for maps between two encoders, or with `adaptation` for pairs of queries and
+answers; `moments` is what reductions learn from.
 """
 
 from __future__ import annotations
