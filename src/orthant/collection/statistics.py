@@ -139,20 +139,8 @@ def collect(store: Store) -> CollectionStats:
         "derived": folder_bytes(store.path / "derived"),
     }
     sizes["total"] = sum(sizes.values())
-    return CollectionStats(
-        str(store.path),
-        number,
-        count,
-        spaces,
-        fields,
-        lexical,
-        sizes,
-        tail,
-        list(store.repairs),
-        sparse,
-        fused,
-        adapters,
-    )
+    figures = (number, count, spaces, fields, lexical, sizes, tail, list(store.repairs), sparse, fused, adapters)
+    return CollectionStats(str(store.path), *figures)
 
 
 def _graph(generation: Generation, name: str, live: int) -> dict[str, Any]:
