@@ -574,9 +574,8 @@ class CollectionReader(
             asked = question(texts, terms, space=sparse_space, spaces=now.sparse, encoders=self._encoders)
             settings["sparse_space"] = asked.space
         settings["dense"] = given is not None or needs_dense(weights) or self._encoders.at_hand(space)
-        fused = now.fusion
         options = check_options(
-            chosen, records=now.count, space=space, k=k, stages=stages, stored=fused, tokens=tokens, **settings
+            chosen, records=now.count, space=space, k=k, stages=stages, stored=now.fusion, tokens=tokens, **settings
         )
         definition = None if space not in now.spaces else now.spaces[space].definition
         legs: Mode = chosen if options.space is not None else "lexical"

@@ -106,7 +106,8 @@ def test_where_nothing_is_gained_nothing_is_applied(tmp_path):
     class Same(Asker):
         def encode(self, items, **settings):
             rng = np.random.default_rng(0)
-            X = self._items[[int(text.split()[1]) if text.startswith(("document ", "question ")) else 0 for text in items]]
+            known = [text.startswith(("document ", "question ")) for text in items]
+            X = self._items[[int(t.split()[1]) if k else 0 for t, k in zip(items, known, strict=True)]]
             return (X + 0.9 * rng.standard_normal(X.shape)).astype(np.float32)
 
     with made(tmp_path / "c", Same(fingerprint="same")) as opened:
