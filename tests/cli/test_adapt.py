@@ -22,16 +22,21 @@ THINGS = [
     "river",
     "school",
 ]
-WORDS = ["red", "blue", "grey", "pale", "dark", "old", "new", "tall"]
+WORDS = ["red", "blue", "grey", "pale", "dark", "old", "new", "tall", "green", "broken", "famous", "empty"]
 
 
 @pytest.fixture
 def made(tmp_path):
-    """Records that the shipped encoder finds, but for a phrase that every question has."""
+    """Questions that call everything by the name of another thing, which the shipped encoder cannot know."""
     texts = {f"r{i}-{j}": f"The {word} {thing}" for i, thing in enumerate(THINGS) for j, word in enumerate(WORDS)}
     with orthant.open(tmp_path / "c", encoder="static") as opened:
         opened.upsert(list(texts), texts=list(texts.values()))
-    rows = [{"query": f"{text} of medical invoices and taxes", "id": key} for key, text in texts.items()]
+    names = [*THINGS[1:], THINGS[0]]
+    rows = [
+        {"query": f"The {word} {names[i]}", "id": f"r{i}-{j}"}
+        for i in range(len(names))
+        for j, word in enumerate(WORDS)
+    ]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return tmp_path, rows
 

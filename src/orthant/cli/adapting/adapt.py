@@ -23,9 +23,7 @@ def register(app: typer.Typer) -> None:
     """
     import typer
 
-    @app.command(
-        "adapt", help="Learn a correction of queries from pairs; nothing is stored without --apply or --reset."
-    )
+    @app.command("adapt", help="Learn a correction of queries from pairs; nothing is stored without --apply.")
     def adapt(
         collection: str = typer.Argument(help="The collection's folder."),
         pairs: str = typer.Option(None, help="Rows with query and id: JSON lines, CSV or Parquet."),

@@ -241,7 +241,6 @@ PAPER = Paper(
     claims=(
         _claim("nl2code", "document", "descriptions of Python code", None),
         _claim("nl2code", "module", "descriptions of Python code", None),
-        _claim("medquad", "document", "medical questions", None),
         _claim("medquad", "module", "medical questions", None),
         _claim("cosqa", "document", "web queries for code", None),
     ),

@@ -26,8 +26,7 @@ class Positives:
 
     def __init__(self, queries: IdArray, items: IdArray) -> None:
         self._queries, self._items = queries, items
-        self._stride = int(items.max()) + 1
-        self._known = np.unique(queries * self._stride + items)
+        self._known = np.unique(np.stack([queries, items], axis=1), axis=0)
 
     def of_batch(self, rows: IdArray) -> npt.NDArray[np.bool_]:
         """Return which items of a batch answer which of its queries.
@@ -57,11 +56,15 @@ class Positives:
         ndarray of shape (q, m), bool
             True where a pair says so.
         """
-        keys = queries[:, None] * self._stride + items[None, :]
-        places = np.minimum(np.searchsorted(self._known, keys), len(self._known) - 1)
-        # Items that no pair has must not be taken for the first ones of the next query.
-        known: npt.NDArray[np.bool_] = (self._known[places] == keys) & (items < self._stride)[None, :]
-        return known
+        asked, of_query = np.unique(queries, return_inverse=True)
+        offered, of_item = np.unique(items, return_inverse=True)
+        # Through the pairs, which are few, and not through all of q x m.
+        q, c = np.searchsorted(asked, self._known[:, 0]), np.searchsorted(offered, self._known[:, 1])
+        q[q == len(asked)], c[c == len(offered)] = 0, 0
+        here = (asked[q] == self._known[:, 0]) & (offered[c] == self._known[:, 1])
+        out = np.zeros((len(asked), len(offered)), dtype=bool)
+        out[q[here], c[here]] = True
+        return out[of_query.reshape(-1)][:, of_item.reshape(-1)]
 
 
 def info_nce(
