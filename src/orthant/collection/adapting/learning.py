@@ -98,7 +98,7 @@ def gathered(store: Store, pairs: Pairs, Q: FloatArray, space: str, group_by: st
         present, X = now.spaces[space].vectors_of(np.maximum(rows, 0))
         C = np.zeros((len(rows), Q.shape[1]), dtype=np.float32)
         C[present] = X
-        known, asked = rows >= 0, Q.any(axis=1)[queries]
+        known, asked = rows >= 0, np.any(Q[queries], axis=1)
         usable = known & asked & C.any(axis=1)
         left_out = {
             "without_record": int((~known).sum()),

@@ -189,7 +189,7 @@ def _set(name: str) -> _Set:
     pairs = np.array(
         [(i, row[d]) for i, query in enumerate(names) for d, grade in judged.qrels[query].items() if grade > 0]
     )
-    pairs = pairs[Q.any(axis=1)[pairs[:, 0]] & C.any(axis=1)[pairs[:, 1]]]
+    pairs = pairs[np.any(Q[pairs[:, 0]], axis=1) & np.any(C[pairs[:, 1]], axis=1)]
     module = np.unique([_module(name, document) for document in judged.corpus], return_inverse=True)[1]
     known = np.flatnonzero(C.any(axis=1))
     place = np.full(len(C), -1)

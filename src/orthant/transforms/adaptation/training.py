@@ -147,7 +147,7 @@ def train(
         Items that answer nobody.
     q, c : ndarray of shape (n,), int64
         Numbers of the queries and items.
-    parts : tuple of ndarray, int64
+    parts : tuple of ndarray of shape (t,) and (v,), int64
         Rows to train and to validate on.
     course : Course
         The settings.
