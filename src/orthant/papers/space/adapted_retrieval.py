@@ -237,7 +237,7 @@ PAPER = Paper(
         "so that nothing needs re-encoding."
     ),
     keywords=("domain adaptation", "low-rank residual adapter", "feedback", "black-box embeddings", "code search"),
-    status="works",
+    status="planned",
     claims=(
         _claim("nl2code", "document", "descriptions of Python code", None),
         _claim("nl2code", "module", "descriptions of Python code", None),
