@@ -50,6 +50,7 @@ ARTIFACT_CLASSES = {
     "transform.procrustes": "orthant.transforms.alignment.procrustes.Procrustes",
     "transform.reduction": "orthant.transforms.reduction.Reduction",
     "transform.relative": "orthant.transforms.alignment.relative.RelativeRepresentation",
+    "transform.residual_adapter": "orthant.transforms.adaptation.adapter.ResidualAdapter",
 }
 """Which class loads which kind. Names, so that nothing is imported before it is asked for."""
 

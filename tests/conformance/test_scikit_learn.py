@@ -23,7 +23,8 @@ REDUCTIONS = {
     "check_transformer_preserve_dtypes": "results are float32 whatever comes in",
 }
 QUANTIZERS = {**EVERYWHERE, "check_fit_score_takes_y": SCORE, "check_pipeline_consistency": SCORE}
-# MeanShift, DriftCompensator and GapAlignment need both sides of one width, which scikit-learn's targets do not have.
+# MeanShift, DriftCompensator, GapAlignment and ResidualAdapter need both sides of one width, which scikit-learn's
+# targets do not have.
 LABELS = "one label per row is no row of another space; targets are matrices"
 MAPS = {**REDUCTIONS, "check_transformer_general": LABELS, "check_transformer_data_not_an_array": LABELS}
 CASES = [

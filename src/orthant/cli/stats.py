@@ -55,6 +55,9 @@ def _show(found: CollectionStats) -> None:
     if found.fusion is not None:
         weights = ", ".join(f"{leg} {weight:.2f}" for leg, weight in found.fusion["weights"].items())
         pairs.append(("fusion", f"{found.fusion['fusion']}, {weights} ({found.fusion['source']})"))
+    for name, adapter in found.adapters.items():
+        use = "in use" if adapter["in_use"] else "passed over: it is for another encoder"
+        pairs.append(("adapter", f"{name}: {adapter['kind']}, rank {adapter['rank']}, {use}"))
     if found.tail["added"]:
         pairs.append(("unsaved", f"{found.tail['added']:,} records that the next open reads again"))
     print_pairs(pairs, title=f"Collection {found.path}")

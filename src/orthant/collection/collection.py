@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from orthant.collection.adapting.methods import AdaptMethods
 from orthant.collection.columns.where import parse_where
 from orthant.collection.compression.methods import CompressionMethods
 from orthant.collection.documents.methods import DocumentMethods
@@ -48,6 +49,7 @@ class Collection(
     QueryMethods,
     UpgradeMethods,
     CompressionMethods,
+    AdaptMethods,
 ):
     """Documents with metadata and vectors in named spaces; made by :func:`orthant.open`.
 

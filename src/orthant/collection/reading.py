@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy.typing as npt
 
+from orthant.collection.adapting.asking import adapted
 from orthant.collection.columns.where import parse_where
 from orthant.collection.diagnosis.methods import DiagnosisMethods
 from orthant.collection.documents.methods import DocumentReading
@@ -573,15 +574,14 @@ class CollectionReader(
             asked = question(texts, terms, space=sparse_space, spaces=now.sparse, encoders=self._encoders)
             settings["sparse_space"] = asked.space
         settings["dense"] = given is not None or needs_dense(weights) or self._encoders.at_hand(space)
-        fused = now.fusion
         options = check_options(
-            chosen, records=now.count, space=space, k=k, stages=stages, stored=fused, tokens=tokens, **settings
+            chosen, records=now.count, space=space, k=k, stages=stages, stored=now.fusion, tokens=tokens, **settings
         )
         definition = None if space not in now.spaces else now.spaces[space].definition
         legs: Mode = chosen if options.space is not None else "lexical"
         with same_space(self._store, now, space):
             ready = encode_queries(texts, given, mode=legs, space=space, definition=definition, encoders=self._encoders)
-        ready, options = for_bridge(ready, options, now, self._encoders)
+        ready, options = for_bridge(adapted(ready, now, options.space), options, now, self._encoders)
         ready = self._with_tokens(ready, texts, matrices, tokens)
         return ready if asked is None else asked.added_to(ready), options
 

@@ -53,6 +53,8 @@ class CollectionStats:
         What opening and writing had to mend in this process.
     fusion : dict or None
         Stored ``fusion`` and ``weights`` of hybrid search, and where they came from; None for the default.
+    adapters : dict of str to dict
+        Corrections of queries by space: kind, rank, whether in use, what was measured.
     """
 
     path: str
@@ -66,6 +68,7 @@ class CollectionStats:
     repairs: list[str]
     sparse: dict[str, dict[str, Any]] = field(default_factory=dict)
     fusion: dict[str, Any] | None = None
+    adapters: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain, JSON-ready values.
@@ -125,6 +128,10 @@ def collect(store: Store) -> CollectionStats:
         saved_number, saved_next_row, _ = store.saved
         tail = {"added": generation.next_row - saved_next_row, "commits": generation.number - saved_number}
         number, count = generation.number, generation.count
+        adapters = {
+            name: stored.to_dict(generation.spaces[name].definition.fingerprint if name in generation.spaces else None)
+            for name, stored in generation.adapters.items()
+        }
         fused = None if generation.fusion is None else generation.fusion.to_dict()
     sizes = {
         "records": sum(file.stat().st_size for file in store.path.glob(f"{DATABASE_NAME}*")),
@@ -132,9 +139,8 @@ def collect(store: Store) -> CollectionStats:
         "derived": folder_bytes(store.path / "derived"),
     }
     sizes["total"] = sum(sizes.values())
-    return CollectionStats(
-        str(store.path), number, count, spaces, fields, lexical, sizes, tail, list(store.repairs), sparse, fused
-    )
+    figures = (number, count, spaces, fields, lexical, sizes, tail, list(store.repairs), sparse, fused, adapters)
+    return CollectionStats(str(store.path), *figures)
 
 
 def _graph(generation: Generation, name: str, live: int) -> dict[str, Any]:

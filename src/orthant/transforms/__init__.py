@@ -2,7 +2,8 @@
 
 float32 vectors enter; float32 vectors leave.
 Never trains with torch, never touches a collection.
-Start with `reduction`, or with `alignment` for maps between two encoders; `moments` is what reductions learn from.
+Start with `reduction`, with `alignment` for maps between two encoders, or with `adaptation` for pairs of queries and
+answers; `moments` is what reductions learn from.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _HOMES = {
     "RandomMatrices": "orthant.transforms.random_matrices",
     "Reduction": "orthant.transforms.reduction",
     "RelativeRepresentation": "orthant.transforms.alignment.relative",
+    "ResidualAdapter": "orthant.transforms.adaptation.adapter",
     "SpaceMap": "orthant.transforms.alignment.spaces",
     "TokenClusterer": "orthant.transforms.token_clustering",
     "carve_balls": "orthant.transforms.fixed_dimensional",
@@ -45,6 +47,7 @@ __all__ = [
     "RandomMatrices",
     "Reduction",
     "RelativeRepresentation",
+    "ResidualAdapter",
     "SpaceMap",
     "TokenClusterer",
     "carve_balls",
@@ -53,6 +56,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from orthant.transforms.adaptation.adapter import ResidualAdapter
     from orthant.transforms.alignment.drift import DriftCompensator
     from orthant.transforms.alignment.gap import GapAlignment
     from orthant.transforms.alignment.low_rank import LowRankMap

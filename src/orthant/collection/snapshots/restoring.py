@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from orthant.collection.adapting.state import write_adapters
 from orthant.collection.checking import check
 from orthant.collection.snapshots.making import disk_errors
 from orthant.collection.snapshots.manifest import SnapshotInfo, database_is_sound, folder_of, read_info
@@ -194,6 +195,7 @@ def _publish(store: Store, following: Generation, source: Store, numbers: Mappin
             held = following.at(place)
             write_compression(connection, place, None if held is None else held.compression)
         write_fusion(connection, following.fusion)
+        write_adapters(connection, following.adapters)
         mark = following.number
         tables.set_meta(connection, generation=mark, purged_through=mark, restored_at=mark)
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from orthant.collection.adapting.state import StoredAdapter
 from orthant.collection.columns.table import Columns
 from orthant.collection.lexical.index import Lexical
 from orthant.collection.spaces import SpaceDefinition, require_dense
@@ -496,6 +497,8 @@ class Generation:
         How hybrid searches fuse their legs where a call does not say; None for the default.
     upgrade : UpgradeState
         The open upgrade of a space, if there is one.
+    adapters : mapping of str to StoredAdapter
+        Corrections of queries by space.
     """
 
     number: int
@@ -507,6 +510,7 @@ class Generation:
     sparse: Mapping[str, SparseState] = field(default_factory=dict)
     fusion: StoredFusion | None = None
     upgrade: UpgradeState = NO_UPGRADE
+    adapters: Mapping[str, StoredAdapter] = field(default_factory=dict)
     _indexes: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from orthant.collection.adapting.state import read_adapters
 from orthant.collection.columns.table import Columns
 from orthant.collection.lexical.index import Lexical
 from orthant.collection.spaces import SpaceDefinition
@@ -147,7 +148,8 @@ class Store:
             found[name] = space if same else replace(wanted, graph=graph)
         whole = {name: state.index for name, state in start.sparse.items() if state.problem is None}
         sparse = sparse_tables.read_states(connection, self.database, whole, gone=gone, first_row=start.next_row)
-        settings = (read_fusion(connection, self.database), UpgradeState.read(meta.upgrade))
+        adapters = read_adapters(connection, self.database)
+        settings = (read_fusion(connection, self.database), UpgradeState.read(meta.upgrade), adapters)
         generation = Generation(meta.generation, meta.next_row, live, columns, lexical, found, sparse, *settings)
         if generation.count != meta.records:
             raise self.database.corrupted(f"{generation.count} records where {meta.records} were committed")
@@ -496,7 +498,7 @@ class Store:
             threads=1 if len(rows) < _WORTH_A_THREAD else None,
         )
         sparse = sparse_state.follow(now.sparse, batch.sparse, rows, gone)
-        made = (columns, lexical, spaces, sparse, now.fusion, now.upgrade)
+        made = (columns, lexical, spaces, sparse, now.fusion, now.upgrade, now.adapters)
         following = Generation(now.number + 1, now.next_row + len(rows), live, *made)
         return following, changes
 

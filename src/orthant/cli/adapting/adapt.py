@@ -1,0 +1,100 @@
+"""``orthant adapt``: learn from pairs of a query and a record how queries are better asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import typer
+
+    from orthant.collection.adapting.report import AdaptReport
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb ``adapt``.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The application.
+    """
+    import typer
+
+    @app.command("adapt", help="Learn a correction of queries from pairs; nothing is stored without --apply.")
+    def adapt(
+        collection: str = typer.Argument(help="The collection's folder."),
+        pairs: str = typer.Option(None, help="Rows with query and id: JSON lines, CSV or Parquet."),
+        space: str = typer.Option("default", help="The vector space."),
+        held_out: float = typer.Option(0.2, help="Share of the pairs that judge."),
+        group_by: str = typer.Option(None, help="Field whose values are held out whole, such as a module."),
+        kind: str = typer.Option("linear", help="linear or memory."),
+        rank: int = typer.Option(None, help="Rank of the correction; default 32."),
+        alpha: float = typer.Option(0.05, help="Chance of recommending a change where nothing is better."),
+        seed: int = typer.Option(0, help="Of split, training and tests."),
+        encoder: str = typer.Option(None, help="Needed where the collection was made with an encoder from a folder."),
+        apply: bool = typer.Option(False, "--apply", help="Use the correction if it is significantly better."),
+        reset: bool = typer.Option(False, "--reset", help="Take a stored correction away; learns nothing."),
+        json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    ) -> None:
+        from orthant.cli.output import note, print_json
+        from orthant.collection.opening import open
+
+        _check(collection, pairs, apply=apply, reset=reset)
+        if reset:
+            with open(collection, encoder=encoder) as opened:
+                done = opened.reset_adapter(space)
+            print_json({"reset": done}) if json else note("stored correction taken away" if done else "none was stored")
+            return
+        with open(collection, encoder=encoder, read_only=not apply) as opened:
+            report = opened.adapt(
+                pairs,
+                space=space,
+                held_out=held_out,
+                group_by=group_by,
+                kind=kind,  # type: ignore[arg-type]
+                rank=rank,
+                alpha=alpha,
+                seed=seed,
+                apply="if-significant" if apply else False,
+            )
+        if json:
+            print_json(report.to_dict())
+        else:
+            _show(report, asked=apply)
+
+
+def _check(collection: str, pairs: str | None, *, apply: bool, reset: bool) -> None:
+    from orthant.errors import InputError, NotFoundError, message
+
+    # A writable open would make an empty collection of a misspelt name.
+    if not Path(collection).is_dir():
+        raise NotFoundError(message(f"{collection!r}, which is no folder", "a collection", "check the path"))
+    idle = [name for name, value in (("--pairs", pairs), ("--apply", apply)) if value]
+    if reset and idle:
+        raise InputError(message(f"--reset beside {idle[0]}", "one of them", "run one after the other"))
+    if not reset and pairs is None:
+        raise InputError(message("no pairs", "--pairs", "name a file with the fields query and id"))
+
+
+def _show(report: AdaptReport, *, asked: bool) -> None:
+    from orthant.cli.output import note, print_pairs
+
+    print(report.sentence, end="\n\n")
+    rows: list[tuple[str, Any]] = [
+        ("taught", f"{report.trained_pairs:,} pairs, {report.best_epoch} passes"),
+        ("judged", f"{report.queries:,} queries, held out by {report.split_by}"),
+        ("better/equal/worse", f"{report.wins}/{report.ties}/{report.losses}"),
+    ]
+    left = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.left_out.items() if count)
+    if left:
+        rows.append(("left out", left))
+    print_pairs(rows, title=f"Correction of the queries of {report.space!r}")
+    if report.applied:
+        note("in use; take it back with --reset")
+    elif report.recommended:
+        note("nothing was stored; --apply does")
+    elif asked:
+        note("nothing was stored, since nothing is recommended")

@@ -1,0 +1,199 @@
+"""What a collection offers for learning from feedback: an adapter for the queries of a space, and the way back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from orthant.collection.adapting.state import StoredAdapter, write_adapters
+from orthant.errors import EncoderMismatchError, InputError, NotFoundError, message
+from orthant.validate import as_vectors, check_choice, check_count, check_fraction
+
+if TYPE_CHECKING:
+    from orthant.collection.adapting.report import AdaptReport
+    from orthant.collection.space_encoders import SpaceEncoders
+    from orthant.collection.storage.generation import Generation
+    from orthant.collection.storage.store import Store
+
+__all__ = ["AdaptMethods"]
+
+
+class AdaptMethods:
+    """The part of a collection that learns from pairs of queries and records; see :class:`Collection`."""
+
+    _store: Store
+    _encoders: SpaceEncoders
+
+    @property
+    def adapters(self) -> dict[str, dict[str, Any]]:
+        """Adapters by space: kind, rank, whether in use, and what was measured when they were stored."""
+        now = self._store.refreshed()
+        return {name: stored.to_dict(_fingerprint(now, name)) for name, stored in now.adapters.items()}
+
+    def adapt(
+        self,
+        pairs: Any,
+        *,
+        space: str = "default",
+        sides: Literal["query", "both"] = "query",
+        held_out: float = 0.2,
+        group_by: str | None = None,
+        kind: Literal["linear", "memory"] = "linear",
+        rank: int | None = None,
+        alpha: float = 0.05,
+        seed: int = 0,
+        apply: Literal["if-significant"] | bool = "if-significant",
+    ) -> AdaptReport:
+        """Learn from queries and the records they should have found how queries of a space are better asked.
+
+        Use it with some hundreds of pairs from clicks, tickets or judgements, where the encoder cannot be trained.
+        Records keep their vectors, so nothing is encoded or indexed again. It changes searches only where queries that
+        it has not seen are better served.
+
+        Parameters
+        ----------
+        pairs : iterable of (query, id), mapping of str to ids, path, or table
+            Tuples of a text, or a vector, and a record's id; ``{text: [id, ...]}``; or rows with fields ``query`` and
+            ``id``: a path to JSON lines or CSV, a list of dicts, a table.
+        space : str, default "default"
+            The vector space; its metric is cosine.
+        sides : {"query", "both"}, default "query"
+            Only ``"query"`` is possible here; see Raises.
+        held_out : float, default 0.2
+            Share of the pairs that judge. Too few cannot show a gain, too many leave few to learn from.
+        group_by : str, optional
+            Field of the records whose values are held out whole, such as a module or a customer: then the figures are
+            of kinds of records that it has not seen, and lower. Left out, records are held out.
+        kind : {"linear", "memory"}, default "linear"
+            See ``orthant.transforms.ResidualAdapter``.
+        rank : int, optional
+            Default 32. More can express more, and needs more pairs.
+        alpha : float, default 0.05
+            Chance of a recommendation where nothing is better.
+        seed : int, default 0
+            Of the split, the training and the tests.
+        apply : {"if-significant", True, False}, default "if-significant"
+            Use it for searches from now on where it is recommended, where anything was learned, or not at all.
+            ``reset_adapter`` takes it back.
+
+        Returns
+        -------
+        AdaptReport
+            Held-out figures, a recommendation, and whether it was applied.
+
+        Raises
+        ------
+        InputError
+            Fewer than 20 pairs to learn from or 20 held-out queries, ids that no record has, a space that is not
+            searched by cosine or is being upgraded, a setting out of range. ``sides="both"``, which would need every
+            stored vector rewritten.
+        NotFoundError
+            No such space.
+        StoreReadOnlyError, StoreLockedError
+            Something is to be applied, and nothing can be written.
+
+        Notes
+        -----
+        Queries whose text occurs in both parts teach nothing. Both figures are of the encoder without any stored
+        adapter, over an exact search of the dense leg; a hybrid search gains less. One that is stored is replaced.
+        Query vectors that a caller passes to ``search`` are corrected as well; searches by example are not.
+        Cost: the encoding of the queries, seconds of training, two scans for the held-out queries.
+
+        References
+        ----------
+        Augmented Embeddings for Custom Retrievals. arXiv 2310.05380, 2023.
+        """
+        from orthant.collection.adapting.learning import gathered, judged
+        from orthant.collection.adapting.pairs import check_pairs
+        from orthant.transforms.adaptation.adapter import ResidualAdapter
+
+        if apply not in (True, False, "if-significant"):
+            raise InputError(message(f"apply={apply!r}", "'if-significant', True or False", "choose one"))
+        share = check_fraction(held_out, name="held_out", low=0.01, high=0.9)
+        level, seed = check_fraction(alpha, name="alpha"), check_count(seed, name="seed", minimum=0)
+        self._require_adaptable(space, sides)
+        if apply:
+            # Refused before the work, not after it.
+            with self._store.writer():
+                pass
+        found = check_pairs(pairs)
+        dim = self._store.refreshed().spaces[space].definition.dim
+        raw = found.vectors
+        if raw is None:
+            raw = self._encoders.require(space).encode(found.texts, role="query")
+        material = gathered(self._store, found, as_vectors(raw, dim=dim, name="query vectors"), space, group_by)
+        print_ = material.now.spaces[space].definition.fingerprint
+        adapter = ResidualAdapter(kind=kind, rank=rank, seed=seed, source=print_, target=print_)
+        report = judged(
+            material, adapter, space=space, held_out=share, seed=seed, alpha=level, split_by=group_by or "record"
+        )
+        if not (report.best_epoch and (apply is True or (apply and report.recommended))):
+            return report
+        names = ("metric", "before", "after", "low", "high", "p_value", "queries", "trained_pairs", "split_by")
+        about = {name: getattr(report, name) for name in names}
+        self._store_adapter(space, StoredAdapter(space, print_, adapter, about))
+        return replace(report, applied=True)
+
+    def reset_adapter(self, space: str = "default") -> bool:
+        """Take a space's adapter away, so that queries are asked as the encoder gives them; durable on return.
+
+        Parameters
+        ----------
+        space : str, default "default"
+            The space.
+
+        Returns
+        -------
+        bool
+            Whether there was one.
+
+        Raises
+        ------
+        StoreReadOnlyError, StoreLockedError
+            Nothing can be written.
+        """
+        there = space in self._store.refreshed().adapters
+        if there:
+            self._store_adapter(space, None)
+        return there
+
+    def _require_adaptable(self, space: str, sides: str) -> None:
+        check_choice(sides, ("query", "both"), name="sides")
+        if sides == "both":
+            raise InputError(
+                message(
+                    "sides='both', under which every stored vector would have to be rewritten",
+                    "sides='query'",
+                    "fit transforms.ResidualAdapter(sides='both') on vectors, and write what transform_target gives "
+                    "to a space of its own",
+                )
+            )
+        now = self._store.refreshed()
+        if space not in now.spaces:
+            raise NotFoundError(message(f"space {space!r}", "a vector space with records", "check the name"))
+        metric = now.spaces[space].definition.metric
+        if metric != "cosine":
+            given = f"space {space!r}, which is searched by {metric!r}"
+            raise InputError(message(given, "cosine, which the loss is of", "adapt a space with metric='cosine'"))
+        if now.upgrade and space in (now.upgrade.space, now.upgrade.fresh, now.upgrade.former, now.upgrade.mapped):
+            given = f"space {space!r}, whose encoder is being replaced"
+            raise InputError(message(given, "one encoder", "finish the upgrade or roll it back first"))
+
+    def _store_adapter(self, space: str, stored: StoredAdapter | None) -> None:
+        with self._store.writer() as now:
+            if stored is not None and _fingerprint(now, space) != stored.fingerprint:
+                raise EncoderMismatchError(
+                    message(
+                        f"an adapter for {stored.fingerprint!r} where {space!r} has {_fingerprint(now, space)!r}",
+                        "the encoder that it was learned with",
+                        "adapt again",
+                    )
+                )
+            others = {name: held for name, held in now.adapters.items() if name != space}
+            adapters = others if stored is None else {**others, space: stored}
+            following = replace(now, number=now.number + 1, adapters=adapters)
+            self._store.publish(following, lambda connection: write_adapters(connection, adapters))
+
+
+def _fingerprint(now: Generation, space: str) -> str | None:
+    return now.spaces[space].definition.fingerprint if space in now.spaces else None
