@@ -81,7 +81,8 @@ class UpgradeMethods:
                 raise InputError(message(given, "the encoder itself", "pass it to upgrade()"))
             encoder, space = state.encoder, state.space
         loaded, loadable = load(encoder)
-        if reads_records(loaded) or made_of_records(getattr(self.spaces.get(space), "fingerprint", None)):
+        held = now.spaces.get(space)
+        if reads_records(loaded) or made_of_records(None if held is None else held.definition.fingerprint):
             # A plan compares and encodes texts, which would be taken for whole records.
             given = "an upgrade from or to an encoder of whole records"
             raise InputError(message(given, "encoders of texts", "add a space for it, and write the records again"))
