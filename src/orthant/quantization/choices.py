@@ -185,7 +185,7 @@ def default_candidates(
         size, least = _divisor(dim, min(budget_bytes, dim / 4)), _divisor(dim, min(budget_bytes, dim / 16))
         names += _filling(dim, metric, budget_bytes)
     if rows is None or rows >= BOOKS_FROM:
-        names += [f"pq{size}", f"opq{size}", f"opq{least}", f"rq{least}"]
+        names += [f"pq{size}", f"opq{size}", f"rq{least}"]
     return {name: named_choice(name, dim=dim, metric=metric) for name in dict.fromkeys(names)}
 
 
@@ -200,7 +200,7 @@ def _filling(dim: int, metric: Metric, budget_bytes: int) -> list[str]:
         kinds += [f"recurrent{bits}d{{}}" for bits in (1, 2, 4)]
     out = []
     for kind in kinds:
-        named = [kind.format(size) for size in range(8, dim, 8)]
+        named = [kind.format(size) for size in range(8, dim + kind.startswith("recurrent"), 8)]
         fitting = [name for name in named if size_of(name, dim=dim, metric=metric) <= budget_bytes]
         out += fitting[-1:]
     return out

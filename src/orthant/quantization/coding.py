@@ -21,8 +21,8 @@ from orthant.validate import as_codes
 
 __all__ = ["BOOK_ROWS", "CodedRows", "Coding"]
 
-BOOK_ROWS = 16_384
-"""Rows that codebooks are learned from at most: 64 for each of 256 codewords."""
+BOOK_ROWS = 8192
+"""Rows that codebooks are learned from at most: 32 for each of 256 codewords."""
 
 _SCORE_BYTES = 32 << 20
 _QUANTIZER, _TRANSFORM = "quantizer", "transform"
@@ -84,7 +84,7 @@ class Coding:
         Parameters
         ----------
         X : ndarray of shape (n, d), float32
-            Vectors; codebooks look at 16,384 of them, evenly spread.
+            Vectors; codebooks look at 8,192 of them, evenly spread.
 
         Returns
         -------
