@@ -35,6 +35,7 @@ from orthant.transforms import (
     Procrustes,
     Reduction,
     RelativeRepresentation,
+    ResidualAdapter,
 )
 
 X = np.random.default_rng(0).standard_normal((100, 8)).astype(np.float32)
@@ -56,6 +57,7 @@ MADE = {
     "transform.procrustes": lambda: Procrustes(scale=True).fit(X, X[:, ::-1]),
     "transform.reduction": lambda: Reduction(dim=3).fit(X),
     "transform.relative": lambda: RelativeRepresentation(space="target").fit(X, X[:, :3]),
+    "transform.residual_adapter": lambda: ResidualAdapter(rank=2, epochs=1).fit(X, np.roll(X, 1, axis=1)),
 }
 
 OTHERWISE = ("encoder.records", "encoder.static", "quantization.inverted", "transform.fixed_dimensional")
