@@ -104,10 +104,9 @@ def test_inverted_codecs_come_back(tmp_path):
 
 
 def test_every_kind_that_is_written_has_a_class():
-    pattern = re.compile(
-        r'^(?:_?KIND|    _kind(?:: ClassVar\[str\])?) = "((?:transform|quantization|encoder|head|codebook)\.[a-z0-9_.]+)"$',
-        re.M,
-    )
+    wings = "transform|quantization|encoder|head|codebook"
+    named = r"(?:_?KIND|    _kind(?:: ClassVar\[str\])?)"
+    pattern = re.compile(rf'^{named} = "((?:{wings})\.[a-z0-9_.]+)"$', re.M)
     written = {kind for path in modules().values() for kind in pattern.findall(path.read_text(encoding="utf-8"))}
     # An exported transformer is no artefact of arrays; load_encoder reads it.
     assert set(ARTIFACT_CLASSES) == written - {"encoder.onnx"}
