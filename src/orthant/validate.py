@@ -463,6 +463,33 @@ def check_fraction(value: Any, *, name: str, low: float = 0.0, high: float = 1.0
     return number
 
 
+def check_effort(effort: int | None, recall: float | None, threads: int | None = None) -> None:
+    """Check what a search of an approximate index may be asked for besides k.
+
+    Parameters
+    ----------
+    effort : int or None
+        At least 1.
+    recall : float or None
+        From 0 to 1.
+    threads : int or None
+        At least 1.
+
+    Raises
+    ------
+    InputError
+        A number out of range, or both effort and recall.
+    """
+    if effort is not None:
+        check_count(effort, name="effort")
+    if recall is not None:
+        check_fraction(recall, name="recall")
+        if effort is not None:
+            raise InputError(message("both effort and recall", "one of them", "leave one out"))
+    if threads is not None:
+        check_count(threads, name="threads")
+
+
 def check_choice(value: Any, choices: Sequence[str], *, name: str) -> str:
     """Return value if it is one of the choices.
 

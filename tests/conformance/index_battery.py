@@ -234,6 +234,8 @@ def check_settings(case):
     for name, wrong in (("recall", 1.5), ("recall", "high"), ("threads", 0), ("effort", 0), ("threads", 1.5)):
         with pytest.raises(InputError):
             index.search(X[:1], 3, **{name: wrong})
+    with pytest.raises(InputError):
+        index.search(X[:1], 3, effort=8, recall=0.9)
     one, two = index.search(X, 3, threads=1), index.search(X, 3, threads=2)
     np.testing.assert_array_equal(one.ids, two.ids)
     np.testing.assert_array_equal(one.scores, two.scores)

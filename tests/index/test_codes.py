@@ -87,3 +87,11 @@ def test_refused(X, index):
             index.search(X[:1], **settings)
     with pytest.raises(InputError):
         CodeIndex.over([], dim=DIM)
+
+
+@pytest.mark.parametrize("wish", [{"effort": 8, "recall": 0.9}, {"effort": 0}, {"recall": 1.5}, {"threads": 0}])
+def test_wishes_out_of_range_and_two_at_once_are_refused(wish):
+    X = np.random.default_rng(0).standard_normal((1500, DIM)).astype(np.float32)
+    index = CodeIndex.over([(X, np.arange(1500))], dim=DIM, codes="leanvec8+lvq4")
+    with pytest.raises(InputError):
+        index.search(X[:2], 3, **wish)

@@ -18,7 +18,7 @@ from orthant.kernels import bitmaps
 from orthant.quantization.choices import coding_of
 from orthant.quantization.coding import Coding
 from orthant.types import BitmapArray, CodeArray, FloatArray, Hits, IdArray, IndexStats, Metric, SearchCost
-from orthant.validate import as_allowed, as_ids, as_vectors, check_count, check_fraction
+from orthant.validate import as_allowed, as_ids, as_vectors, check_count, check_effort, check_fraction
 
 __all__ = ["CodeIndex"]
 
@@ -256,8 +256,7 @@ class CodeIndex:
         begun = time.perf_counter()
         queries = as_vectors(Q, dim=self.dim, name="queries", nonzero=self.metric == "cosine", single=True)
         check_count(k, name="k")
-        if effort is not None and recall is not None:
-            raise InputError(message("effort and recall", "one of them", "recall chooses the effort"))
+        check_effort(effort, recall, threads)
         depth, expected = self._depth(k, effort, recall)
         bitmap = None if allowed is None else self._places(as_allowed(allowed))
         compared = len(self._ids) if bitmap is None else bitmaps.count_bits(bitmap)
@@ -297,9 +296,9 @@ class CodeIndex:
 
     def _depth(self, k: int, effort: int | None, recall: float | None) -> tuple[int, float | None]:
         if effort is not None:
-            return max(k, check_count(effort, name="effort")), None
+            return max(k, effort), None
         usual = -(-self.rescored_rows * max(k, 10) // 10)
-        wanted = self.recall if recall is None else check_fraction(recall, name="recall")
+        wanted = self.recall if recall is None else recall
         if wanted is None or self._calibration is None:
             return usual, self._expected(k, usual)
         return self._calibration.choose(k, wanted)

@@ -29,7 +29,7 @@ from orthant.kernels.warmup import ensure_compiling, is_ready, wait
 from orthant.measures.neighbours import recall_at_k
 from orthant.threads import ReadersWriterLock
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, IndexStats, Metric
-from orthant.validate import as_allowed, as_ids, as_vectors, check_count, check_fraction, check_metric
+from orthant.validate import as_allowed, as_ids, as_vectors, check_count, check_effort, check_metric
 
 __all__ = ["GraphReading"]
 
@@ -153,14 +153,7 @@ class GraphReading:
         """
         queries = as_vectors(Q, dim=self._dim, name="queries", nonzero=self._metric == "cosine", single=True)
         wanted = check_count(k, name="k")
-        if effort is not None:
-            check_count(effort, name="effort")
-        if recall is not None:
-            check_fraction(recall, name="recall")
-            if effort is not None:
-                raise InputError(message("both effort and recall", "one of them", "leave one out"))
-        if threads is not None:
-            check_count(threads, name="threads")
+        check_effort(effort, recall, threads)
         rows = as_allowed(allowed)
         if recall is not None and recall < 1 and self._state is not None and self._calibration is None:
             self.calibrate()

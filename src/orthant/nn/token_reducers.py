@@ -260,7 +260,25 @@ def _without_empty(found: Tensor, distances: Tensor, real: Tensor, live: Tensor)
     return found
 
 
-class HeadReducer(TokenReducer):
+class _FixedNumber(TokenReducer):
+    """Keeps k tokens of each text."""
+
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        self.k = check_count(k, name="k")
+
+    def config(self) -> dict[str, Any]:
+        """Return what `make_reducer` needs to make an equal one.
+
+        Returns
+        -------
+        dict
+            JSON values.
+        """
+        return {"kind": self.kind, "k": self.k}
+
+
+class HeadReducer(_FixedNumber):
     """Keep the first k tokens of each text: what most encoders put first stands for the whole, at no cost.
 
     Parameters
@@ -282,26 +300,12 @@ class HeadReducer(TokenReducer):
 
     kind = "head"
 
-    def __init__(self, k: int) -> None:
-        super().__init__()
-        self.k = check_count(k, name="k")
-
     def _reduce(self, tokens: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         live = _live(counts.clamp_max(self.k))
         return _pick(tokens, torch.arange(live.shape[1], device=tokens.device).where(live, 0), live)
 
-    def config(self) -> dict[str, Any]:
-        """Return what `make_reducer` needs to make an equal one.
 
-        Returns
-        -------
-        dict
-            JSON values.
-        """
-        return {"kind": self.kind, "k": self.k}
-
-
-class TailReducer(TokenReducer):
+class TailReducer(_FixedNumber):
     """Keep the last k tokens of each text: a cheap baseline that suits causal models.
 
     Parameters
@@ -323,24 +327,10 @@ class TailReducer(TokenReducer):
 
     kind = "tail"
 
-    def __init__(self, k: int) -> None:
-        super().__init__()
-        self.k = check_count(k, name="k")
-
     def _reduce(self, tokens: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         budgets = counts.clamp_max(self.k)
         live = _live(budgets)
         return _pick(tokens, torch.arange(live.shape[1], device=tokens.device) + (counts - budgets)[:, None], live)
-
-    def config(self) -> dict[str, Any]:
-        """Return what `make_reducer` needs to make an equal one.
-
-        Returns
-        -------
-        dict
-            JSON values.
-        """
-        return {"kind": self.kind, "k": self.k}
 
 
 class StrideReducer(TokenReducer):

@@ -22,7 +22,7 @@ from orthant.measures.neighbours import recall_at_k
 from orthant.quantization.inverted import IVFCodec
 from orthant.threads import ReadersWriterLock
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, IndexStats, Metric
-from orthant.validate import as_allowed, as_ids, as_vectors, check_count, check_fraction, check_metric
+from orthant.validate import as_allowed, as_ids, as_vectors, check_count, check_effort, check_metric
 
 __all__ = ["IVFReading", "Settings"]
 
@@ -162,7 +162,10 @@ class IVFReading:
         """
         queries = as_vectors(Q, dim=self._dim, name="queries", nonzero=self._metric == "cosine", single=True)
         wanted = check_count(k, name="k")
-        self._check_wishes(effort, recall, threads)
+        check_effort(effort, recall, threads)
+        if recall is not None and self._flat is None:
+            given, remedy = f"recall={recall} without vectors", "pass effort, or make the index with keep_vectors=True"
+            raise InputError(message(given, "an index that can measure it", remedy))
         rows = as_allowed(allowed)
         if recall is not None and recall < 1 and self._lists is not None and self._calibration is None:
             self.calibrate()
@@ -189,20 +192,6 @@ class IVFReading:
                     return self._scan(queries, wanted, rows, threads)
             request = Request(queries, wanted, probes, min(depth, max(1, lists.live)), words, threads)
             return run(codec, lists, None if flat is None else flat._data, request, told=told)
-
-    def _check_wishes(self, effort: int | None, recall: float | None, threads: int | None) -> None:
-        if effort is not None:
-            check_count(effort, name="effort")
-        if threads is not None:
-            check_count(threads, name="threads")
-        if recall is None:
-            return
-        check_fraction(recall, name="recall")
-        if effort is not None:
-            raise InputError(message("both effort and recall", "one of them", "leave one out"))
-        if self._flat is None:
-            given, remedy = f"recall={recall} without vectors", "pass effort, or make the index with keep_vectors=True"
-            raise InputError(message(given, "an index that can measure it", remedy))
 
     def _scan(self, queries: FloatArray, k: int, rows: Any, threads: int | None) -> Hits:
         flat = self._flat

@@ -21,7 +21,7 @@ from orthant.index.multivector.settings import Settings
 from orthant.index.multivector.stages import Linked, Stage
 from orthant.transforms.fixed_dimensional import carve_balls
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, IndexStats, Metric, Ragged, SearchCost
-from orthant.validate import as_allowed, as_ids, as_ragged, check_count, check_fraction
+from orthant.validate import as_allowed, as_ids, as_ragged, check_count, check_effort
 
 __all__ = ["MultiVectorReading", "State"]
 
@@ -141,10 +141,9 @@ class MultiVectorReading:
         queries = as_ragged(Q, dim=self._dim, name="queries", nonempty=True)
         wanted = check_count(k, name="k")
         state = self._state
+        check_effort(effort, recall, threads)
         width = self._width(state, wanted, effort, recall)
         rows = as_allowed(allowed)
-        if threads is not None:
-            check_count(threads, name="threads")
         asked = None if carve is None else carve_balls(queries, carve)
         stage = state.stage
         if stage is None or width is None:
@@ -160,16 +159,11 @@ class MultiVectorReading:
     def _width(self, state: State, k: int, effort: int | None, recall: float | None) -> int | None:
         """Return how many candidates to score; None compares everything."""
         if effort is not None:
-            check_count(effort, name="effort")
-            if recall is not None:
-                raise InputError(message("both effort and recall", "one of them", "leave one out"))
             if self._settings.method == "exact":
                 given = f"effort={effort} for method='exact'"
                 raise InputError(message(given, "no effort", "leave it out: every set is compared"))
             if effort < k:
                 raise InputError(message(f"effort={effort} for k={k}", "k at least", "raise effort"))
-        if recall is not None:
-            check_fraction(recall, name="recall")
         if state.stage is None or recall == 1.0:
             return None
         if recall is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant.index.multivector.sets import SetBlock, Sets, places_of
-from orthant.index.multivector.stages import Proposal, candidate_rows
+from orthant.index.multivector.stages import Beside, Proposal, candidate_rows
 from orthant.kernels.clustering.kmeans import kmeans
 from orthant.kernels.clustering.nearest import nearest
 from orthant.kernels.multivector.cells import cell_scores
@@ -26,7 +26,7 @@ _ROUNDS = 8
 _CODE_TOKENS = 1 << 14
 
 
-class Residual:
+class Residual(Beside):
     """Centroids of tokens, inverted lists of sets, and product codes of what centroids leave.
 
     Parameters
@@ -63,26 +63,6 @@ class Residual:
         cells = nearest(tokens.values, self.centroids)
         codes = self.quantizer.encode(tokens.values - self.centroids[cells])
         return {"token_cells": cells.astype(np.int32), "token_codes": codes}
-
-    def add(self, tokens: Ragged, ids: IdArray) -> None:
-        """Do nothing: codes lie beside the sets.
-
-        Parameters
-        ----------
-        tokens : Ragged
-            The sets.
-        ids : ndarray of shape (n,), int64
-            Their ids.
-        """
-
-    def remove(self, ids: IdArray) -> None:
-        """Do nothing: dead sets are passed over.
-
-        Parameters
-        ----------
-        ids : ndarray of shape (m,), int64
-            The ids.
-        """
 
     def rows(self, sets: Sets, queries: Ragged, count: int, least: int, allowed: Any, threads: int | None) -> Proposal:
         """Return rows that are near by centroids and then by decoded tokens.

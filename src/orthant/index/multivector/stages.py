@@ -104,6 +104,30 @@ class Stage(Protocol):
         ...
 
 
+class Beside:
+    """A stage whose codes lie beside the sets: it has nothing of its own to change."""
+
+    def add(self, tokens: Ragged, ids: IdArray) -> None:
+        """Do nothing: codes lie beside the sets.
+
+        Parameters
+        ----------
+        tokens : Ragged
+            The sets.
+        ids : ndarray of shape (n,), int64
+            Their ids.
+        """
+
+    def remove(self, ids: IdArray) -> None:
+        """Do nothing: dead sets are passed over.
+
+        Parameters
+        ----------
+        ids : ndarray of shape (m,), int64
+            The ids.
+        """
+
+
 @dataclass(frozen=True)
 class Proposal:
     """Candidates.
@@ -212,7 +236,7 @@ class Linked:
         return self.graph.stats().memory_bytes
 
 
-class Coded:
+class Coded(Beside):
     """Product codes of encoded sets, all of them scanned by table look-ups.
 
     Parameters
@@ -243,26 +267,6 @@ class Coded:
         codes = [self.quantizer.encode(self.encoding.transform(part)) for part in _in_parts(tokens)]
         empty = np.zeros((0, self.quantizer.code_size), dtype=np.uint8)
         return {"codes": np.concatenate([empty, *codes])}
-
-    def add(self, tokens: Ragged, ids: IdArray) -> None:
-        """Do nothing: codes lie beside the sets.
-
-        Parameters
-        ----------
-        tokens : Ragged
-            The sets.
-        ids : ndarray of shape (n,), int64
-            Their ids.
-        """
-
-    def remove(self, ids: IdArray) -> None:
-        """Do nothing: dead sets are passed over.
-
-        Parameters
-        ----------
-        ids : ndarray of shape (m,), int64
-            The ids.
-        """
 
     def rows(self, sets: Sets, queries: Ragged, count: int, least: int, allowed: Any, threads: int | None) -> Proposal:
         """Return the rows of the best codes.

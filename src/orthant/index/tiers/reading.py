@@ -16,7 +16,7 @@ from orthant.index.tiers.searching import Asked, answer
 from orthant.index.vamana.calibration import KS, Calibration, measure
 from orthant.kernels.distances import exact_scores
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, IndexStats, Metric
-from orthant.validate import as_allowed, as_ids, as_vectors, check_count, check_fraction, check_metric
+from orthant.validate import as_allowed, as_ids, as_vectors, check_count, check_effort, check_metric
 
 __all__ = ["TwoTierReading"]
 
@@ -115,13 +115,8 @@ class TwoTierReading:
         """
         queries = as_vectors(Q, dim=self._dim, name="queries", nonzero=self._metric == "cosine", single=True)
         wanted = check_count(k, name="k")
-        if recall is not None:
-            check_fraction(recall, name="recall")
-            if effort is not None:
-                raise InputError(message("both effort and recall", "one of them", "leave one out"))
-        if effort is not None:
-            check_count(effort, name="effort")
-        readers = self._readers if threads is None else min(32, check_count(threads, name="threads"))
+        check_effort(effort, recall, threads)
+        readers = self._readers if threads is None else min(32, threads)
         rows = as_allowed(allowed)
         if recall is not None and recall < 1 and self._state.quantizer is not None and self._calibration is None:
             self.calibrate()
