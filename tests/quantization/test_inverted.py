@@ -24,6 +24,7 @@ def test_codes_are_of_what_centroids_leave_over(metric):
     seen = X / np.linalg.norm(X, axis=1, keepdims=True) if metric == "cosine" else X
     gaps = ((seen[:, None] - codec.centroids_) ** 2).sum(axis=2)
     np.testing.assert_array_equal(labels, gaps.argmin(axis=1))
+    np.testing.assert_array_equal(codec.assign(X), labels)
     error = ((codec.decode(labels, codes) - seen) ** 2).sum()
     assert error < 0.5 * ((codec.centroids_[labels] - seen) ** 2).sum()
 

@@ -146,7 +146,7 @@ PAPER = Paper(
         "product quantizer and the inverted file load."
     ),
     keywords=("product quantization", "inverted file", "knowledge distillation", "ListNet", "learned codebooks"),
-    status="shown",
+    status="works",
     claims=(
         Claim(
             name="codes-rank-as-vectors-do",
