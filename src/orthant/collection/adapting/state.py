@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from orthant.collection.storage.settings.texts import read_texts, write_text
+
 if TYPE_CHECKING:
     from orthant.collection.storage.database import Database
     from orthant.transforms.adaptation.adapter import ResidualAdapter
@@ -122,10 +124,8 @@ def read_adapters(connection: sqlite3.Connection, database: Database) -> dict[st
     StoreCorruptedError
         A text that is no adapter.
     """
-    found = connection.execute("SELECT key, value FROM meta WHERE key >= ? AND key < ?", (_PREFIX, "adapter;"))
     out = {}
-    for key, text in found.fetchall():
-        space = key.removeprefix(_PREFIX)
+    for space, text in read_texts(connection, _PREFIX).items():
         try:
             out[space] = _read(space, text)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -143,6 +143,5 @@ def write_adapters(connection: sqlite3.Connection, adapters: Mapping[str, Stored
     adapters : mapping of str to StoredAdapter
         By space.
     """
-    connection.execute("DELETE FROM meta WHERE key >= ? AND key < ?", (_PREFIX, "adapter;"))
-    for space, stored in adapters.items():
-        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_PREFIX + space, stored.to_json()))
+    for space in {**read_texts(connection, _PREFIX), **adapters}:
+        write_text(connection, _PREFIX + space, adapters[space].to_json() if space in adapters else None)

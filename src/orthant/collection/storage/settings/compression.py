@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orthant.collection.storage.database import Database
+from orthant.collection.storage.settings.texts import read_texts, write_text
 
 __all__ = ["StoredCompression", "read_compressions", "write_compression"]
 
@@ -69,13 +70,11 @@ def read_compressions(connection: sqlite3.Connection, database: Database) -> dic
         A text that is no setting.
     """
     out = {}
-    query = "SELECT key, value FROM meta WHERE key LIKE ?"
-    for key, text in connection.execute(query, (f"{_PREFIX}%",)).fetchall():
+    for place, text in read_texts(connection, _PREFIX).items():
         try:
             held = json.loads(text)
             codes, depth, recall = str(held.pop("codes")), int(held.pop("rescored_rows")), held.pop("recall")
-            setting = StoredCompression(codes, depth, None if recall is None else float(recall), held)
-            out[key[len(_PREFIX) :]] = setting
+            out[place] = StoredCompression(codes, depth, None if recall is None else float(recall), held)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise database.corrupted("an unreadable compression setting") from error
     return out
@@ -93,9 +92,5 @@ def write_compression(connection: sqlite3.Connection, place: str, setting: Store
     setting : StoredCompression or None
         None removes it.
     """
-    key = f"{_PREFIX}{place}"
-    if setting is None:
-        connection.execute("DELETE FROM meta WHERE key = ?", (key,))
-    else:
-        text = json.dumps(setting.to_dict(), sort_keys=True)
-        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, text))
+    text = None if setting is None else json.dumps(setting.to_dict(), sort_keys=True)
+    write_text(connection, f"{_PREFIX}{place}", text)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orthant.collection.storage.database import Database
+from orthant.collection.storage.settings.texts import read_texts, write_text
 
 __all__ = ["StoredFusion", "read_fusion", "write_fusion"]
 
@@ -65,11 +66,11 @@ def read_fusion(connection: sqlite3.Connection, database: Database) -> StoredFus
     StoreCorruptedError
         A text that is no setting.
     """
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (_KEY,)).fetchone()
-    if row is None:
+    text = read_texts(connection, _KEY).get("")
+    if text is None:
         return None
     try:
-        held = json.loads(row[0])
+        held = json.loads(text)
         return StoredFusion(str(held.pop("fusion")), {k: float(v) for k, v in held.pop("weights").items()}, held)
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise database.corrupted("an unreadable fusion setting") from error
@@ -85,8 +86,4 @@ def write_fusion(connection: sqlite3.Connection, setting: StoredFusion | None) -
     setting : StoredFusion or None
         None removes it.
     """
-    if setting is None:
-        connection.execute("DELETE FROM meta WHERE key = ?", (_KEY,))
-    else:
-        text = json.dumps(setting.to_dict(), sort_keys=True)
-        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_KEY, text))
+    write_text(connection, _KEY, None if setting is None else json.dumps(setting.to_dict(), sort_keys=True))
