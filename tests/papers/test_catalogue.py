@@ -123,24 +123,20 @@ def test_the_page_is_up_to_date():
     assert page == markdown(), "run: python -m orthant.papers.render docs/papers.md"
 
 
-def test_reading_all_rows_is_cheap_and_loads_nothing_heavy():
+def test_reading_all_rows_loads_no_wing_and_no_package_but_numpy():
     code = (
-        "import sys, time; import numpy; start = time.process_time();"
-        "from orthant.papers import catalogue; catalogue.papers();"
-        "print(time.process_time() - start); catalogue.as_json(); catalogue.documents();"
-        "print([m for m in ('torch', 'scipy', 'numba', 'sklearn', 'typer', 'rich') if m in sys.modules])"
+        "import sys, numpy; before = set(sys.modules);"
+        "from orthant.papers import catalogue; catalogue.papers(); catalogue.as_json(); catalogue.documents();"
+        "print(*sorted(set(sys.modules) - before))"
     )
-    spent = []
-    for _ in range(5):  # the first run may compile the modules; a busy machine may slow any of them
-        out = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment()
-        )
-        seconds, heavy = out.stdout.splitlines()
-        assert heavy == "[]"
-        spent.append(float(seconds))
-        if spent[-1] < 0.05:
-            return
-    pytest.fail(f"reading 61 rows took {spent} seconds of processor time, more than 0.05")
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment())
+    loaded = out.stdout.split()
+    own = {name for name in loaded if name.startswith("orthant.")}
+    foundation = {"orthant.errors", "orthant.types", "orthant.validate"}
+    rest = {name for name in own - foundation if not name.startswith(("orthant.papers", "orthant.datasets"))}
+    assert not rest, "claims load what they measure when they run, not when the list is read"
+    foreign = {name.partition(".")[0] for name in loaded} - {"orthant", "numpy"} - set(sys.stdlib_module_names)
+    assert not foreign
 
 
 def test_rows_refuse_unknown_statuses_wings_and_repeated_claims():
