@@ -129,7 +129,7 @@ class IdRuns:
         """Yield for each run the places in ``ids`` that it holds and their rows."""
         for known, rows in self.runs:
             if len(known):
-                if known[-1] - known[0] == len(known) - 1:
+                if int(known[-1]) - int(known[0]) == len(known) - 1:
                     # Ids without gaps are their own places.
                     place = np.clip(ids, known[0], known[-1]) - known[0]
                 else:

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from orthant.learn.losses.gathering import gather_rows, process_count, process_rank  # noqa: E402
 
 PROGRAM = """
-import json, sys
+import json, os, sys
 import torch, torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from orthant.learn.gradcache import GradCache
@@ -61,7 +61,11 @@ out["tokens"] = [tokens.tolist(), offset]
 if rank == 0:
     print(json.dumps(out))
 if world > 1:
+    dist.barrier()
     dist.destroy_process_group()
+    # A worker of DistributedDataParallel that asks for the interpreter's lock while the interpreter ends aborts it.
+    sys.stdout.flush()
+    os._exit(0)
 """
 
 
