@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,15 @@ import numpy.typing as npt
 from orthant.errors import DimensionError, InputError, StoreCorruptedError, message
 from orthant.index.blocks import shown
 from orthant.index.flat import Flat
+from orthant.index.ivf.drift import Drift, held_out, imbalance_of, row_errors
 from orthant.index.ivf.files import read_ivf
-from orthant.index.ivf.lists import Lists
+from orthant.index.ivf.lists import Lists, bias_of
 from orthant.index.ivf.reading import IVFReading, Settings
 from orthant.index.vamana.calibration import Calibration
 from orthant.quantization.inverted import IVFCodec, default_lists, default_quantizer
 from orthant.quantization.product import ProductQuantizer
 from orthant.quantization.residual import ResidualQuantizer
-from orthant.types import FloatArray, IdArray, Metric
+from orthant.types import CodeArray, FloatArray, IdArray, Metric
 from orthant.validate import as_ids, as_vectors, check_count
 
 __all__ = ["IVF"]
@@ -70,7 +73,8 @@ class IVF(IVFReading):
     -----
     A vector x in list l is stood for by ``o_l + Q(x - o_l)``; a query's score with it is ``<q, o_l>`` plus a sum of
     table entries, and under l2 minus a number stored with the code. Lists are made once, when the vectors reach
-    ``scan_below``; where the index has grown much since, make a new one.
+    ``scan_below``, from all but a tenth of them (1000 at most), which tell what codes usually lose. ``drift`` compares
+    what comes later with that, a warning is given once when it is worse, and ``retrain`` makes lists anew.
     Cost of a search: q lists d products for the centroids, then effort / lists of all codes, then ``rerank`` full
     vectors for each neighbour. Cost to build: k-means, and encoding. Memory: ``estimate_memory``.
 
@@ -165,29 +169,81 @@ class IVF(IVFReading):
             flat.add(matrix, given)
         if len(flat) < max(1, self._settings.scan_below):
             return
+        codec, made, drift = self._trained(flat)
+        with self._lock.writing():
+            self._codec, self._lists, self._drift = codec, made, drift
+            if not self._settings.keep_vectors:
+                self._flat = None
+
+    def _trained(self, flat: Flat) -> tuple[IVFCodec, Lists, Drift]:
         kept, ids = self._settings, flat.ids()
         rows = flat.reconstruct(ids)
+        aside = held_out(len(rows), np.random.default_rng(kept.seed))
+        sample = np.delete(rows, aside, axis=0)
         quantizer = None if kept.quantizer is None else type(kept.quantizer)(**kept.quantizer.get_params())
-        lists = None if kept.lists is None else min(kept.lists, len(rows))
-        codec = IVFCodec.train(rows, lists=lists, quantizer=quantizer, metric=self._metric, seed=kept.seed)
-        made = Lists.of(codec, rows, ids)
-        with self._lock.writing():
-            self._codec, self._lists = codec, made
-            if not kept.keep_vectors:
-                self._flat = None
+        lists = default_lists(len(rows)) if kept.lists is None else min(kept.lists, len(sample))
+        codec = IVFCodec.train(sample, lists=lists, quantizer=quantizer, metric=self._metric, seed=kept.seed)
+        labels, codes = codec.encode(rows)
+        made = Lists(codec, labels, codes, ids, bias_of(codec, labels, codes))
+        errors = row_errors(codec, rows[aside], labels[aside], codes[aside])
+        return codec, made, Drift.starting(errors, imbalance_of(made.counts()))
+
+    def retrain(self) -> None:
+        """Make lists and codes anew from the vectors as they are now, while searches go on.
+
+        For an index of which ``drift()`` says that it is stale, or that has grown many times over. The calibration is
+        dropped, as it was of other lists; a codec that was brought along is replaced by one trained here.
+
+        Raises
+        ------
+        InputError
+            The index keeps no vectors.
+
+        Notes
+        -----
+        Cost: that of building. Below ``scan_below`` vectors nothing is done.
+        """
+        with self._writer:
+            flat = self._vectors("retrain")
+            if self._codec is None or not len(flat):
+                return
+            codec, made, drift = self._trained(flat)
+            with self._lock.writing():
+                self._codec, self._lists, self._drift = codec, made, drift
+                self._calibration = None
 
     def _add_listed(self, codec: IVFCodec, lists: Lists, matrix: FloatArray, given: IdArray) -> None:
         present = given[np.isin(given, lists.ids)] if self._flat is None else np.zeros(0, np.int64)
         if len(present):
             given_text = f"{len(present)} id(s) already in the index: {shown(present)}"
             raise InputError(message(given_text, "new ids", "remove them first"))
+        encoded = codec.encode(matrix)
         with self._lock.writing():
             if self._flat is not None:
                 self._flat.add(matrix, given)
-            self._lists = lists.added(codec, matrix, given)
+            self._lists = lists.added(codec, *encoded, given)
+            self._watch(codec, self._lists, matrix, encoded)
             if self._calibration is not None and len(self) > _REGROWN * self._calibration.rows:
                 # What was measured on a quarter of the vectors says little about all of them.
                 self._calibration = None
+
+    def _watch(self, codec: IVFCodec, lists: Lists, matrix: FloatArray, encoded: tuple[IdArray, CodeArray]) -> None:
+        errors = row_errors(codec, matrix, *encoded)
+        if self._drift is None:
+            self._drift = Drift.starting(errors, imbalance_of(lists.counts()))
+            return
+        before, self._drift = self._drift, self._drift.seen(errors)
+        now = replace(self._drift, imbalance=imbalance_of(lists.counts()))
+        if now.stale and not before.stale:
+            self._drift = now
+            warnings.warn(
+                message(
+                    f"vectors unlike those that the lists were trained on ({'; '.join(now.reasons)})",
+                    "vectors of the same kind",
+                    "call retrain()",
+                ),
+                stacklevel=4,
+            )
 
     def remove(self, ids: npt.ArrayLike) -> int:
         """Remove vectors by id; ids that are not present are ignored.
@@ -252,6 +308,8 @@ class IVF(IVFReading):
             out._next_id = int(saved["next_id"])
             if saved["calibration"] is not None:
                 out._calibration = Calibration.from_dict(saved["calibration"])
+            if saved.get("drift") is not None:
+                out._drift = Drift(**saved["drift"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StoreCorruptedError(
                 message("an index with settings that do not fit together", "what was saved", "restore it from a copy")

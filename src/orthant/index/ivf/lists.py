@@ -134,6 +134,10 @@ class Lists:
         """Places of each list that a scan passes over, shape (lists,)."""
         return np.diff(self.begins) * BLOCK
 
+    def counts(self) -> npt.NDArray[np.int64]:
+        """Return the live vectors of each list, shape (lists,)."""
+        return self.counts_of(self.words)
+
     def memory(self) -> dict[str, int]:
         """Return bytes by part."""
         out = {"codes": self.codes.nbytes, "list_ids": self.ids.nbytes, "marks": self.words.nbytes}
@@ -166,15 +170,17 @@ class Lists:
         """
         return self.codes[places >> 6, :, places & 63]
 
-    def added(self, codec: IVFCodec, X: FloatArray, ids: IdArray) -> Lists:
+    def added(self, codec: IVFCodec, labels: IdArray, codes: CodeArray, ids: IdArray) -> Lists:
         """Return lists that also hold these vectors: these, where they had room, or larger ones.
 
         Parameters
         ----------
         codec : IVFCodec
-            What encodes them.
-        X : ndarray of shape (m, d), float32
-            Checked vectors.
+            What the codes mean.
+        labels : ndarray of shape (m,), int64
+            List of each vector.
+        codes : ndarray of shape (m, code_size), uint8
+            Their codes.
         ids : ndarray of shape (m,), int64
             New ids.
 
@@ -183,7 +189,6 @@ class Lists:
         Lists
             Cost O(m), or O(n) where a list is full, which is once for each quarter that it grows.
         """
-        labels, codes = codec.encode(X)
         bias = bias_of(codec, labels, codes)
         counts = np.bincount(labels, minlength=len(self.filled))
         if (self.filled + counts > self.sizes).any():

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from orthant.errors import InputError, NotFoundError, message
 from orthant.index.flat import Flat
+from orthant.index.ivf.drift import Drift, imbalance_of
 from orthant.index.ivf.files import write_ivf
 from orthant.index.ivf.lists import Lists
 from orthant.index.ivf.searching import Request, run
@@ -87,6 +88,7 @@ class IVFReading:
         self._lists: Lists | None = None
         self._next_id = 0
         self._calibration: Calibration | None = None
+        self._drift: Drift | None = None
 
     @property
     def dim(self) -> int:
@@ -287,6 +289,24 @@ class IVFReading:
         source = "queries" if not len(own) else "held-out rows"
         return measure(search, truth, source=source, rows=lists.live, lists=codec.lists)
 
+    def drift(self) -> Drift | None:
+        """Return how codes and lists do on vectors added since they were trained, beside those they were trained on.
+
+        Returns
+        -------
+        Drift or None
+            ``stale`` says whether ``retrain()`` is due and ``reasons`` why; None while there are no lists, or none that
+            saw a vector.
+
+        Notes
+        -----
+        Kept up to date by ``add`` from at most 1000 rows of each call. Cost O(lists).
+        """
+        with self._lock.reading():
+            if self._drift is None or self._lists is None:
+                return None
+            return replace(self._drift, imbalance=imbalance_of(self._lists.counts()))
+
     def self_recall(self, sample: int = 1000, *, k: int = 10, seed: int = 0, threads: int | None = None) -> float:
         """Return the recall of rows of the index searched for as they are, at the default effort.
 
@@ -400,7 +420,8 @@ class IVFReading:
         -------
         IndexStats
             ``memory_bytes`` counts what the index holds or maps. ``details`` has the plan (``"lists"`` or ``"scan"``),
-            bytes by part, the number of lists, the longest and the mean one, bytes of a code and the calibration.
+            bytes by part, the number of lists, the longest and the mean one, bytes of a code, the calibration,
+            and whether the lists are stale, as ``drift`` finds.
         """
         with self._lock.reading():
             codec, lists, flat = self._codec, self._lists, self._flat
@@ -419,6 +440,8 @@ class IVFReading:
                 "code_size": codec.code_size,
                 "keeps_vectors": flat is not None,
                 "calibration": None if self._calibration is None else self._calibration.as_dict(),
+                "imbalance": round(imbalance_of(lists.counts()), 4),
+                "stale": self._drift is not None and self._drift.stale,
             }
             return IndexStats(
                 kind="IVF",
@@ -450,6 +473,7 @@ class IVFReading:
             settings = {
                 "next_id": self._next_id,
                 "calibration": calibration,
+                "drift": None if self._drift is None else self._drift.as_dict(),
                 "keep_vectors": kept.keep_vectors,
                 "rerank": kept.rerank,
                 "seed": kept.seed,
