@@ -113,8 +113,7 @@ class _Table(_Rival):
         elif self._filters.kind == "equality":
             values = [str(value) for value in values]
         return [
-            {"id": i, "vector": x.tolist(), "value": value}
-            for i, (x, value) in enumerate(zip(X, values, strict=True))
+            {"id": i, "vector": x.tolist(), "value": value} for i, (x, value) in enumerate(zip(X, values, strict=True))
         ]
 
 

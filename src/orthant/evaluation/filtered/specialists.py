@@ -1,4 +1,4 @@
-"""Arms of a study that need no other library: the planner, its plans by force, and graphs made for one kind of filter."""
+"""Arms of a study that need no other library: the planner, its plans by force, and graphs for one kind of filter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orthant.index.vamana.planner import PlanName
 from orthant.index.vamana.searching import run
 from orthant.types import FloatArray, Hits, IdArray, Metric
 
-__all__ = ["ARMS", "StudyArm", "make_arm"]
+__all__ = ["ARMS", "StudyArm", "make_arm", "of_labels"]
 
 Found = tuple[IdArray, int | None]
 
@@ -107,7 +107,7 @@ class _Specialist:
     """A graph made for the attribute."""
 
     def __init__(self, name: str, index: Any, search: Callable[[FloatArray, int, Any, int], Hits]) -> None:
-        self.name, self.links, self._search = name, index.link_count, search
+        self.name, self.links, self.index, self._search = name, index.link_count, index, search
 
     def settings(self) -> list[Any]:
         """Rise in the beam."""
@@ -138,7 +138,14 @@ ARMS = {
 
 
 def make_arm(
-    name: str, X: FloatArray, filters: Filters, metric: Metric, *, shared: dict[str, Any], threads: int | None, seed: int
+    name: str,
+    X: FloatArray,
+    filters: Filters,
+    metric: Metric,
+    *,
+    shared: dict[str, Any],
+    threads: int | None,
+    seed: int,
 ) -> StudyArm:
     """Build one arm.
 
@@ -179,7 +186,24 @@ def make_arm(
         unified = NavigatingGraph(X, labels, metric, seed=seed, threads=threads)
         return _Specialist(name, unified, lambda q, k, value, e: unified.search(q, k, labels=[value], effort=e))
     kind = FilteredVamana if name == "filtered-vamana" else StitchedVamana
-    index = kind(X, labels, metric, seed=seed, threads=threads)
+    return of_labels(name, kind(X, labels, metric, seed=seed, threads=threads))
+
+
+def of_labels(name: str, index: Any) -> StudyArm:
+    """Return an index that is searched by one label as an arm.
+
+    Parameters
+    ----------
+    name : str
+        Its key in results.
+    index : FilteredVamana or StitchedVamana
+        Ready to be searched.
+
+    Returns
+    -------
+    StudyArm
+        The arm.
+    """
     return _Specialist(name, index, lambda q, k, value, e: index.search(q, k, label=value, effort=e))
 
 

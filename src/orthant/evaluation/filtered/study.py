@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -143,9 +144,7 @@ def run_study(
     }
 
 
-def cheapest(
-    entry: dict[str, Any], recall: float, *, by: str = "compared"
-) -> dict[str, dict[str, float | None]]:
+def cheapest(entry: dict[str, Any], recall: float, *, by: str = "compared") -> dict[str, dict[str, float | None]]:
     """Return for each bucket what each arm needs to reach a recall.
 
     Parameters
@@ -237,10 +236,12 @@ def _figures(recalls: npt.NDArray[Any], seconds: npt.NDArray[Any], compared: npt
     }
 
 
-def _by_bucket(task: _Task, recalls: npt.NDArray[Any], seconds: npt.NDArray[Any], compared: Any) -> list[dict[str, Any]]:
+def _by_bucket(
+    task: _Task, recalls: npt.NDArray[Any], seconds: npt.NDArray[Any], compared: Any
+) -> list[dict[str, Any]]:
     shares = np.array([one.share for one in task.asked])
     out = []
-    for low, high in zip(task.buckets[:-1], task.buckets[1:], strict=True):
+    for low, high in pairwise(task.buckets):
         inside = (shares > low) & (shares <= high)
         if inside.any():
             about = {"bucket": f"{low:g}-{high:g}", "queries": int(inside.sum())}
@@ -254,7 +255,7 @@ def _part(filters: Any, rows: npt.NDArray[Any]) -> Any:
 
 def _check_buckets(buckets: Sequence[float]) -> tuple[float, ...]:
     edges = tuple(float(edge) for edge in buckets)
-    if len(edges) < 2 or edges[0] != 0 or edges[-1] != 1 or any(a >= b for a, b in zip(edges, edges[1:], strict=False)):
+    if len(edges) < 2 or edges[0] != 0 or edges[-1] != 1 or any(a >= b for a, b in pairwise(edges)):
         raise InputError(message(f"buckets={edges}", "edges that rise from 0 to 1", "such as 0, 0.01, 0.1, 1"))
     return edges
 
