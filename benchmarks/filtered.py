@@ -1,7 +1,7 @@
 """Filtered nearest-neighbour search over a million token vectors: recall and latency in every cell, against rivals.
 
-Cells: equality, range and set predicates, four selectivities, three relations between filter and query. Then 70,000 short
-texts under filters on their real attributes: each method swept, by kind of filter and bucket of selectivity.
+Cells: equality, range and set predicates, four selectivities, three relations between filter and query. Then 70,000
+short texts under filters on their real attributes: each method swept, by kind of filter and bucket of selectivity.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ann import make_if_missing
-from orthant.evaluation.ann.inputs import data_files_hash, index_folder, named_inputs
 from orthant.datasets.readers.filtered import short_text_filters
+from orthant.evaluation.ann.inputs import data_files_hash, index_folder, named_inputs
 from orthant.evaluation.filtered.run import run_filtered
 from orthant.evaluation.filtered.study import run_study
 

@@ -156,7 +156,7 @@ def read_fanns(
             message(f"queries of {queries.shape[1]} columns", f"{base.shape[1]}, as the base", "use one encoder")
         )
     values = _columns(root / "database_attributes.jsonl", {kind: names[kind] for kind in present}, len(base))
-    filters = {}
+    filters: dict[str, Filters] = {}
     for kind in present:
         path = root / f"{_FANNS_PARTS[kind]}_query_attributes.jsonl"
         asked = [_asked(path, line, row, kind) for line, row in _lines(path, len(queries))]
@@ -234,7 +234,8 @@ def _asked(path: Path, line: int, row: Mapping[str, Any], kind: FilterKind) -> A
 def _read_truth(path: Path, queries: int, rows: int) -> tuple[IdArray, ...]:
     """Read rows of differing lengths, which ``read_vectors`` refuses: fewer neighbours than wanted may fit."""
     words = np.fromfile(path, dtype="<i4")
-    out, at = [], 0
+    out: list[IdArray] = []
+    at = 0
     while len(out) < queries:
         end = at + 1 + int(words[at]) if at < len(words) else len(words) + 1
         if end > len(words) or end <= at:

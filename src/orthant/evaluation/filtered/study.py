@@ -114,7 +114,8 @@ def run_study(
     if data.metric == "cosine":
         X = X / np.linalg.norm(X, axis=1, keepdims=True)
     chosen = np.sort(rng.permutation(len(data.queries))[:queries])
-    found, shared = [], {}
+    found: list[dict[str, Any]] = []
+    shared: dict[str, Any] = {}
     for kind in _check_kinds(data, kinds):
         filters = data.filters[kind] if rows is None else _part(data.filters[kind], rows)
         say(f"{kind}: exact answers")

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from orthant.papers.record import Claim, Figures, Paper, Trial
 
 _ROWS = 6_000
-_QUERIES = 80
+_QUERIES = 120
 _K = 10
 _RECALL = 0.95
-_SLACK = 0.01
+# Settings are chosen a little above the recall, so that few miss it on other queries; who does by more has missed it.
+_ABOVE, _SLACK = 0.015, 0.01
 
 
 def _inputs(seed: int) -> tuple[Any, npt.NDArray[Any], npt.NDArray[Any], list[int]]:
@@ -28,7 +29,7 @@ def _inputs(seed: int) -> tuple[Any, npt.NDArray[Any], npt.NDArray[Any], list[in
     X = data.base[rows].astype(np.float64)
     unit = (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
     parts = {
-        kind: type(one)(kind, one.column, [one.values[i] for i in rows], one.asked)
+        kind: type(one)(one.kind, one.column, [one.values[i] for i in rows], one.asked)
         for kind, one in data.filters.items()
     }
     return parts, np.ascontiguousarray(unit), data.queries, chosen.tolist()
@@ -53,7 +54,7 @@ def _measure(arm: Any, X: Any, Q: Any, filters: Any, chosen: list[int], fallback
         return float(np.nanmean(recalls)), float(np.mean([math.log2(max(spent, 1)) for _, spent in found]))
 
     settings = arm.settings()
-    setting = next((one for one in settings if run(halves[0], one)[0] >= _RECALL), settings[-1])
+    setting = next((one for one in settings if run(halves[0], one)[0] >= _RECALL + _ABOVE), settings[-1])
     recall, bits = run(halves[1], setting)
     # Who misses the recall would scan in the end.
     return {"bits": bits if recall >= _RECALL - _SLACK else max(bits, fallback), "recall": recall}
@@ -186,7 +187,7 @@ PAPER = Paper(
             run=_specialist("set", "filtered-vamana", _without_labels),
             metric="bits",
             direction="lower",
-            margin=0.05,
+            margin=0.25,
             ablation="labels while links are chosen",
             needs=("minilm_short_texts", "movies", "papers", "medquad"),
             fresh_seeds=(101, 102),
