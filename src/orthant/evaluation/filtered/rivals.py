@@ -35,7 +35,18 @@ _SPACES: dict[Metric, str] = {"cosine": "cosine", "dot": "ip", "l2": "l2"}
 
 
 def why_missing(name: str) -> str | None:
-    """Return why a rival cannot run here, None where it can."""
+    """Return why a rival cannot run here, None where it can.
+
+    Parameters
+    ----------
+    name : str
+        One of ``RIVALS`` or ``NOT_HERE``.
+
+    Returns
+    -------
+    str or None
+        The reason.
+    """
     if name in NOT_HERE:
         return NOT_HERE[name]
     return None if importlib.util.find_spec(RIVALS[name]) is not None else f"{RIVALS[name]} is not installed"

@@ -116,7 +116,18 @@ class Labels:
         return out
 
     def rows_of(self, code: int) -> IdArray:
-        """Return the rows of a code, rising."""
+        """Return the rows of a code.
+
+        Parameters
+        ----------
+        code : int
+            Place of a label among ``names``.
+
+        Returns
+        -------
+        ndarray of shape (m,), int64
+            Rows, rising.
+        """
         if self._by_label is None:
             order = np.argsort(self.codes, kind="stable")
             owners = np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))

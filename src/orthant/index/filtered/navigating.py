@@ -246,7 +246,18 @@ class NavigatingGraph(FilteredWalk):
         )
 
     def reachable(self, labels: Any) -> IdArray:
-        """Return the rows that walks from the entries of some labels can reach, rising; all of them have the labels."""
+        """Return the rows that walks from the entries of some labels can reach; all of them have the labels.
+
+        Parameters
+        ----------
+        labels : iterable of str or int
+            As for ``search``.
+
+        Returns
+        -------
+        ndarray of shape (m,), int64
+            Rows, rising.
+        """
         starts, state = self.entries(labels), self._state
         visited = np.zeros(bitmaps.words_for(state.capacity), np.uint64)
         link_kernels.reach(state.view(sketched=False), starts, visited, np.empty(state.capacity, np.int32))

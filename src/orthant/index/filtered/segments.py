@@ -189,7 +189,18 @@ class SegmentGraph(FilteredWalk):
         return self._run(queries, wanted, walk, allowed=allowed, plan="segment-graph", effort=width)
 
     def links_of_prefix(self, count: int) -> set[tuple[int, int]]:
-        """Return the links that hold for the first so many slots, as pairs of slots."""
+        """Return the links that hold for the first so many slots.
+
+        Parameters
+        ----------
+        count : int
+            Slots, from the lowest value on.
+
+        Returns
+        -------
+        set of (int, int)
+            Pairs of slots, from and to.
+        """
         table, sources = self._table, np.repeat(np.arange(len(self)), np.diff(self._first))
         holds = (sources < count) & (table[0] < count) & (table[1] <= 0) & (table[2] >= count - 1)
         return set(zip(sources[holds].tolist(), table[0][holds].tolist(), strict=True))

@@ -29,7 +29,22 @@ _DEFAULT_EFFORT = 64
 
 
 def check_rows(X: FloatArray, count: int, what: str) -> None:
-    """Raise unless there is one value per vector."""
+    """Raise unless there is one value per vector.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, dim), float32
+        Vectors.
+    count : int
+        Values.
+    what : str
+        What they are called.
+
+    Raises
+    ------
+    DimensionError
+        More or fewer values than vectors.
+    """
     if len(X) != count:
         raise DimensionError(message(f"{what} of {count} rows", f"{len(X)}, as vectors", "pass one per vector"))
 
