@@ -61,3 +61,21 @@ def test_what_makes_no_sense_is_refused(refused, files, tmp_path, monkeypatch):
     refused("bench", "filtered", *files, "--selectivity", "7", says=["selectivity"])
     refused("bench", "ann", "--vectors", tmp_path / "none.npy", "--queries", tmp_path / "none.npy", says=["none.npy"])
     refused("bench", "collection", "--rivals", "pinecone", says=["pinecone", "lancedb"])
+
+
+def test_study_of_filters_runs_over_a_folder(run, tmp_path):
+    from orthant.datasets.vector_files import write_vectors
+
+    rng = np.random.default_rng(0)
+    write_vectors(tmp_path / "database_vectors.fvecs", rng.standard_normal((300, 6)).astype(np.float32))
+    write_vectors(tmp_path / "query_vectors.fvecs", rng.standard_normal((8, 6)).astype(np.float32))
+    rows = [json.dumps({"main_categories": ["cs"] if i % 2 else ["math"]}) for i in range(300)]
+    (tmp_path / "database_attributes.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    (tmp_path / "emis_query_attributes.jsonl").write_text('{"label": "cs"}\n' * 8, encoding="utf-8")
+    done = run("bench", "filtered", "--study", tmp_path, "--k", 5, "--count", 6, "--json")
+    assert done.code == 0, done.err
+    found = done.json["kinds"]
+    assert [one["kind"] for one in found] == ["set"] and found[0]["queries"] == 6
+    assert {"planner", "navigating-graph"} <= {arm["arm"] for arm in found[0]["arms"]}
+    refused = run("bench", "filtered", "--study", tmp_path, "--data", "mnist")
+    assert refused.code == 2 and "--study" in refused.err

@@ -16,7 +16,7 @@ def walk(view, row, most, together, visited, touched, starts, todo, out):
     buffer = beam.key_buffer(most)
     constants = row[len(row) - 64 :].view(np.float32)
     size, seen, expanded, compared = beam.beam(
-        view, row.ctypes.data, constants, most, together, visited, touched, buffer, starts, todo
+        view, row.ctypes.data, constants, most, together, visited, touched, buffer, starts, todo, 4
     )
     out[:size] = buffer[:size]
     return size, seen, expanded, compared

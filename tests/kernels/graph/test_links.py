@@ -11,17 +11,19 @@ from orthant.kernels.compiling import kernel
 from orthant.kernels.graph import links
 from orthant.kernels.graph.beam import VIEW
 
+NO_MARKS = np.zeros((0, 0), np.uint64)
+
 
 @kernel
-def prune(view, slot, others, most, least, alpha, query, other, pool, kept):
+def prune(view, slot, others, most, least, alpha, query, other, pool, kept, marks):
     count = links.distances_to(view, slot, others, len(others), query, pool)
-    return links.robust_prune(view, pool, count, most, least, alpha, other, kept)
+    return links.robust_prune(view, pool, count, most, least, alpha, other, kept, marks, slot)
 
 
-def pruned(state, slot, others, most, alpha, least=0):
+def pruned(state, slot, others, most, alpha, least=0, marks=NO_MARKS):
     kept, pool = np.full(most, -1, np.int32), np.zeros(len(others), np.uint64)
     rooms = query_room(state), query_room(state)
-    number = prune(state.view(sketched=True), slot, others, most, least, np.float32(alpha), *rooms, pool, kept)
+    number = prune(state.view(sketched=True), slot, others, most, least, np.float32(alpha), *rooms, pool, kept, marks)
     return kept[:number].tolist()
 
 
@@ -72,12 +74,28 @@ def test_rows_are_filled_up_with_the_nearest_of_those_dropped():
         assert filled == diverse + rest[: max(0, min(least, 16) - len(diverse))]
 
 
+def test_labels_limit_who_rules_out_whom():
+    X = np.random.default_rng(38).standard_normal((200, 24)).astype(np.float32)
+    state, others = make_state(X), np.arange(1, 200, dtype=np.int32)
+    plain = pruned(state, 0, others, 199, 1.2)
+    # One label for all says nothing, and so does a label that the point does not have.
+    assert pruned(state, 0, others, 199, 1.2, marks=np.ones((200, 1), np.uint64)) == plain
+    foreign = np.arange(200, dtype=np.uint64)[:, None] << np.uint64(1)
+    assert pruned(state, 0, others, 199, 1.2, marks=foreign) == plain
+    # Two halves that both share something with the point cannot rule out each other: each is pruned by itself.
+    halves = np.where(np.arange(200) % 2 == 0, 1, 2).astype(np.uint64)[:, None]
+    halves[0] = 3
+    found = pruned(state, 0, others, 199, 1.2, marks=halves)
+    parts = [pruned(state, 0, others[others % 2 == half], 199, 1.2) for half in (0, 1)]
+    assert sorted(found) == sorted(parts[0] + parts[1]) and len(found) > len(plain)
+
+
 def reverse(state, targets, groups, degree, alpha=1.2):
     sources = np.array([s for group in groups for s in group], np.int32)
     bounds = np.cumsum([0, *map(len, groups)]).astype(np.int64)
     links.reverse_links(
         state.view(sketched=True), np.array(targets, np.int32), sources, bounds, 0, len(targets), degree, 0,
-        np.float32(alpha), state.links,
+        np.float32(alpha), state.links, NO_MARKS,
     )  # fmt: skip
 
 

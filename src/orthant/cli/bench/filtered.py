@@ -33,14 +33,27 @@ def register(bench: typer.Typer) -> None:
         selectivity: list[float] = typer.Option([0.001, 0.01, 0.1, 0.5], help="Share allowed; may be repeated."),
         cell_budget_s: float = typer.Option(1.0, help="Seconds per arm and cell."),
         limit: int = typer.Option(None, help="Index so many vectors only, drawn at random."),
+        study: str = typer.Option(
+            None, help="Sweep every method over real filters instead: a folder like arxiv-for-fanns, or short_texts."
+        ),
+        count: int = typer.Option(200, help="Queries per kind of filter; for --study."),
         out: Path = typer.Option(None, help="Folder for filtered.json."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.bench.inputs import open_inputs
         from orthant.cli.output import note, print_json
+        from orthant.errors import InputError, message
         from orthant.evaluation.ann.inputs import data_files_hash
         from orthant.evaluation.filtered.run import run_filtered
 
+        if study is not None:
+            if data is not None or vectors is not None or queries is not None:
+                raise InputError(message("--study with other data", "one of the two", "leave --data and --vectors out"))
+            result = _study(study, k, count, limit)
+            if out is not None:
+                write_result(result, out, "filtered_study.json")
+            print_json(result) if json else _show_study(result, recall)
+            return
         name = "token_vectors" if data is None and vectors is None and queries is None else data
         with open_inputs(name, vectors, queries, metric, limit) as inputs:
             result = run_filtered(
@@ -53,6 +66,32 @@ def register(bench: typer.Typer) -> None:
             print_json(result)
         else:
             _show(result)
+
+
+def _study(name: str, k: int, count: int, limit: int | None) -> dict[str, Any]:
+    from orthant.cli.output import note
+    from orthant.datasets.readers.filtered import read_fanns, short_text_filters
+    from orthant.evaluation.filtered.study import run_study
+
+    data = short_text_filters() if name == "short_texts" else read_fanns(name)
+    return run_study(data, k=k, queries=count, limit=limit, report=note)
+
+
+def _show_study(result: Mapping[str, Any], recall: float) -> None:
+    from orthant.cli.output import print_table
+    from orthant.evaluation.filtered.study import cheapest
+
+    data, rows = result["context"]["data"], []
+    for entry in result["kinds"]:
+        compared, speeds = cheapest(entry, recall), cheapest(entry, recall, by="qps")
+        for bucket, cell in sorted(compared.items()):
+            for arm, spent in cell.items():
+                speed = speeds[bucket][arm]
+                shown = "-" if spent is None else f"{spent:,.0f}"
+                rows.append([entry["kind"], bucket, arm, shown, "missed" if speed is None else f"{speed:,.0f}"])
+    lines = [f"{one['arm']} is missing: {one['reason']}" for one in result["missing"]]
+    title = f"{data['name']}: {data['vectors']:,} x {data['dim']}, {data['metric']}; cheapest with recall {recall}"
+    print_table(title, ("filter", "allowed#", "method", "compared#", "queries/s#"), rows, caption="\n".join(lines))
 
 
 def write_result(result: Mapping[str, Any], folder: Path, name: str) -> None:

@@ -2,7 +2,7 @@
 
 Vectors and queries enter; recall and latency of every arm in every cell leave.
 Never gives an arm another row set than its rivals, never tunes on the queries that judge.
-Start with `run`; which rows a cell allows is in `cells`.
+Start with `run` for made filters, with `study` for real ones; which rows a cell allows is in `cells`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,16 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_HOMES = {"Cell": "cells", "PREDICATES": "cells", "RELATIONS": "cells", "make_groups": "cells", "run_filtered": "run"}
+_HOMES = {
+    "BUCKETS": "study",
+    "Cell": "cells",
+    "PREDICATES": "cells",
+    "RELATIONS": "cells",
+    "cheapest": "study",
+    "make_groups": "cells",
+    "run_filtered": "run",
+    "run_study": "study",
+}
 
 __all__ = sorted(_HOMES)
 

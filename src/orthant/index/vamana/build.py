@@ -8,7 +8,7 @@ other (Subramanya et al. 2019, "DiskANN"; batches as in Manohar et al. 2024, "Pa
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ _BATCH_SHARE = 0.02
 _SMALLEST_BATCH = 32
 _LARGEST_BATCH = 4096
 _ENTRIES = 48
+_NONE = np.zeros((0, 0), np.uint64)
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ class BuildSettings:
         Threads; None takes the default.
     least : int
         Links that a row is filled up to, diverse or not.
+    collapse : bool
+        Whether slots of equal codes become one node; not where labels tell them apart.
+    marks, columns : ndarray of uint64
+        Labels by slot and slots by label, as bits, where links must heed them; see ``links.find_links``. The entries
+        of the state are then one slot per label.
     """
 
     degree: int
@@ -60,6 +66,9 @@ class BuildSettings:
     sketched: bool
     threads: int | None
     least: int = 0
+    collapse: bool = True
+    marks: npt.NDArray[np.uint64] = field(default_factory=lambda: _NONE, compare=False)
+    columns: npt.NDArray[np.uint64] = field(default_factory=lambda: _NONE, compare=False)
 
 
 def link(state: State, order: Slots, settings: BuildSettings, progress: Progress | None = None) -> None:
@@ -76,7 +85,8 @@ def link(state: State, order: Slots, settings: BuildSettings, progress: Progress
     progress : callable of (done, total), optional
         Called after each batch.
     """
-    order = collapse_twins(state, order)
+    if settings.collapse:
+        order = collapse_twins(state, order)
     done = 0
     while done < len(order):
         linked = bitmaps.count_bits(state.linked)
@@ -85,7 +95,7 @@ def link(state: State, order: Slots, settings: BuildSettings, progress: Progress
         size = int(min(max(_BATCH_SHARE * linked, least), _LARGEST_BATCH))
         batch = order[done : done + size]
         _insert(state, batch, settings)
-        if len(state.entries) < _ENTRIES:
+        if len(state.entries) < _ENTRIES and not settings.marks.size:
             # The first of a random order are as good a sample of the data as any.
             state.entries = np.concatenate([state.entries, batch])[:_ENTRIES]
         done += len(batch)
@@ -119,7 +129,8 @@ def _insert(state: State, batch: Slots, settings: BuildSettings) -> None:
             visited, touched = np.zeros(words, np.uint64), np.empty(room, np.int32)
             links.find_links(
                 view, batch, start, stop, state.entries, settings.beam, 2, settings.degree, settings.least,
-                np.float32(settings.alpha), np.float32(settings.margin), visited, touched, rows,
+                np.float32(settings.alpha), np.float32(settings.margin), visited, touched, rows, settings.marks,
+                settings.columns,
             )  # fmt: skip
 
         pool.map_ranges(run, len(batch), threads=settings.threads, minimum=16)
@@ -145,7 +156,7 @@ def _add_reverse(state: State, batch: Slots, rows: npt.NDArray[np.int32], settin
     def run(start: int, stop: int) -> None:
         links.reverse_links(
             view, heads, sources, bounds, start, stop, settings.degree, settings.least, np.float32(settings.alpha),
-            state.links,
+            state.links, settings.marks,
         )  # fmt: skip
 
     pool.map_ranges(run, len(heads), threads=settings.threads, minimum=64)
@@ -318,7 +329,7 @@ def _adopt(state: State, lost: Slots, settings: BuildSettings) -> None:
     visited = np.zeros(bitmaps.words_for(state.capacity), np.uint64)
     links.find_links(
         view, lost, 0, len(lost), starts, settings.beam, 2, settings.degree, settings.least, np.float32(settings.alpha),
-        np.float32(settings.margin), visited, np.empty(state.capacity + 2 * state.room, np.int32), found,
+        np.float32(settings.margin), visited, np.empty(state.capacity + 2 * state.room, np.int32), found, _NONE, _NONE,
     )  # fmt: skip
     anyone = iter(np.flatnonzero(room).tolist())
     for slot, near in zip(lost.tolist(), found, strict=True):

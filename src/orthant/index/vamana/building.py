@@ -16,7 +16,7 @@ from orthant.index.vamana.state import State
 from orthant.kernels import distances
 from orthant.types import FloatArray, IdArray, Metric
 
-__all__ = ["Piece", "Settings", "drop", "extend", "make_state"]
+__all__ = ["Piece", "Settings", "drop", "encoded_state", "extend", "make_state"]
 
 Progress = Callable[[int, int], None]
 
@@ -118,8 +118,39 @@ def make_state(
     State
         The graph, every slot reachable.
     """
-    total = sum(len(piece.kept) for piece in pieces)
     rng = np.random.default_rng(settings.seed)
+    state, every = encoded_state(
+        pieces, settings, metric=metric, own=own, threads=threads, room=2 * settings.degree, rng=rng, queries=queries
+    )
+    order = _order(every, pieces, settings, metric, rng)
+    build.link(state, order, settings.links(state.space.metric, threads), progress)
+    build.ensure_reachable(state, settings.links(state.space.metric, threads))
+    return state
+
+
+def encoded_state(
+    pieces: Sequence[Piece], settings: Settings, *, metric: Metric, own: bool, threads: int | None, room: int,
+    rng: np.random.Generator, queries: tuple[FloatArray, FloatArray] | None = None,
+) -> tuple[State, npt.NDArray[np.int32]]:  # fmt: skip
+    """Encode vectors into a state without links.
+
+    Parameters
+    ----------
+    pieces, settings, metric, own, threads, queries : any
+        As for ``make_state``.
+    room : int
+        Links that fit into a row.
+    rng : numpy.random.Generator
+        Draws the sample that the space is fitted to.
+
+    Returns
+    -------
+    state : State
+        The codes.
+    slots : ndarray of shape (n,), int32
+        The slot of each kept row, in order.
+    """
+    total = sum(len(piece.kept) for piece in pieces)
     sample = _sample(pieces, total, rng)
     dims = min(sample.shape[1] + (metric == "dot"), settings.reduced_dim or 384)
     largest = 1.0
@@ -129,13 +160,8 @@ def make_state(
         sample, metric=metric, dims=settings.reduced_dim, bits=8 if dims <= _NARROW else 4, largest=largest,
         seed=settings.seed, queries=queries,
     )  # fmt: skip
-    state = State.empty(space, 2 * settings.degree, total, own=own)
-    slots = [_fill(state, piece, threads) for piece in pieces]
-    every = np.concatenate(slots)
-    order = _order(every, pieces, settings, metric, rng)
-    build.link(state, order, settings.links(state.space.metric, threads), progress)
-    build.ensure_reachable(state, settings.links(state.space.metric, threads))
-    return state
+    state = State.empty(space, room, total, own=own)
+    return state, np.concatenate([_fill(state, piece, threads) for piece in pieces])
 
 
 def _sample(pieces: Sequence[Piece], total: int, rng: np.random.Generator) -> FloatArray:

@@ -16,7 +16,7 @@ from orthant.kernels import bitmaps
 from orthant.kernels.graph import filters
 from orthant.types import BitmapArray, IdArray
 
-__all__ = ["Filter", "Plan", "allowed_slots", "choose", "choose_again", "make_filter"]
+__all__ = ["Filter", "Plan", "PlanName", "allowed_slots", "choose", "choose_again", "force", "make_filter"]
 
 PlanName = Literal["graph", "graph-filtered", "scan-allowed"]
 
@@ -150,6 +150,30 @@ def choose(state: State, allowed: Filter | None, *, k: int, effort: int, fewest:
     if best == over:
         return _over(state, allowed, _WIDER * effort)
     return Plan("scan-allowed", effort, state.entries)
+
+
+def force(state: State, allowed: Filter, name: PlanName, *, effort: int) -> Plan:
+    """Return a plan by its name, to compare the one chosen with others.
+
+    Parameters
+    ----------
+    state : State
+        The graph.
+    allowed : Filter
+        The filter.
+    name : {"graph", "graph-filtered", "scan-allowed"}
+        The plan; a walk past others never gives up.
+    effort : int
+        Width of the beam, as it is: nothing is widened.
+
+    Returns
+    -------
+    Plan
+        The plan, or a scan where a filter has no bitmap to walk by.
+    """
+    if name == "graph-filtered":
+        return _over(state, allowed, float(effort))
+    return Plan(name, effort, state.entries, fewest=effort, patience=state.used)
 
 
 def choose_again(state: State, allowed: Filter, *, effort: int) -> Plan:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant import threads as pool
-from orthant.index.vamana.planner import Filter, Plan, allowed_slots, choose, choose_again
+from orthant.index.vamana.planner import Filter, Plan, PlanName, allowed_slots, choose, choose_again, force
 from orthant.index.vamana.state import State
 from orthant.kernels import bitmaps
 from orthant.kernels.graph import answers
@@ -57,6 +57,8 @@ class Request:
         Empty, or a slot per query to treat as absent.
     view : ndarray of int64
         The graph as kernels see it.
+    forced : {"graph", "graph-filtered", "scan-allowed"}, optional
+        The plan, where it is not to be chosen; heeded under a filter only.
     """
 
     queries: FloatArray
@@ -69,6 +71,7 @@ class Request:
     threads: int | None
     skips: npt.NDArray[np.int32]
     view: npt.NDArray[np.int64]
+    forced: PlanName | None = None
 
 
 class _Rooms:
@@ -124,7 +127,10 @@ def run(state: State, request: Request, *, told: Mapping[str, Any] | None = None
     queries = np.ascontiguousarray(request.queries)
     effort = max(request.effort, request.k)
     fewest = min(effort, max(request.fewest, request.k + request.k // 2))
-    plan = choose(state, request.allowed, k=request.k, effort=effort, fewest=fewest)
+    if request.forced is not None and request.allowed is not None:
+        plan = force(state, request.allowed, request.forced, effort=effort)
+    else:
+        plan = choose(state, request.allowed, k=request.k, effort=effort, fewest=fewest)
     full = queries
     if state.space.metric == "cosine":
         full = _in_parts(_unit_rows, queries, request.threads)

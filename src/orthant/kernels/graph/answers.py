@@ -207,7 +207,7 @@ def search_graph(
                 )
             else:
                 size, seen, expanded, compared = beam(
-                    view, query, constants, most, together, visited, touched, buffer, starts, todo
+                    view, query, constants, most, together, visited, touched, buffer, starts, todo, 4
                 )
             for j in range(seen):
                 visited[touched[j] >> 6] = np.uint64(0)

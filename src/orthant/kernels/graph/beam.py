@@ -229,7 +229,7 @@ def expand_entries(
 @kernel
 def beam(
     view: Any, query: Any, constants: Any, most: Any, together: Any, visited: Any, touched: Any, buffer: Any,
-    starts: Any, todo: Any,
+    starts: Any, todo: Any, few: Any,
 ) -> Any:  # fmt: skip
     """Collect the ``most`` nearest slots that a best-first search from the start slots finds.
 
@@ -255,6 +255,8 @@ def beam(
         Where the search begins.
     todo : ndarray of int32
         Working room for ``together`` rows of links and as many slots.
+    few : int
+        Start slots that the search begins at, the nearest ones.
 
     Returns
     -------
@@ -265,7 +267,7 @@ def beam(
     width, degree, dims, sketched = view[WIDTH], view[DEGREE], view[DIMS], view[SKETCHED]
     blocks, bits, planes, row_bytes = width >> 6, view[BITS], query + signed_bytes(dims), 4 * degree
     norm, slack = constants[3], constants[6]
-    size, seen = expand_entries(view, query, constants, most, visited, touched, buffer, starts, 4)
+    size, seen = expand_entries(view, query, constants, most, visited, touched, buffer, starts, few)
     room = together * degree
     current, expanded, compared, waiting = 0, 0, np.int64(size), np.int64(0)
     worst, wide = buffer[most - 1], most > 96

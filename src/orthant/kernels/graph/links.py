@@ -41,8 +41,19 @@ def is_dead(view: Any, slot: Any) -> Any:
     return (load_u64(view[DEAD] + 8 * (slot >> 6)) >> np.uint64(slot & 63)) & _ONE != 0
 
 
+@kernel(inline="always")
+def covers(marks: Any, ruler: Any, slot: Any, point: Any) -> Any:
+    """Return whether a slot has every label that a point shares with another slot."""
+    missing = np.uint64(0)
+    for i in range(marks.shape[1]):
+        missing |= marks[slot, i] & marks[point, i] & ~marks[ruler, i]
+    return missing == np.uint64(0)
+
+
 @kernel
-def robust_prune(view: Any, pool: Any, count: Any, most: Any, least: Any, alpha: Any, query: Any, kept: Any) -> Any:
+def robust_prune(
+    view: Any, pool: Any, count: Any, most: Any, least: Any, alpha: Any, query: Any, kept: Any, marks: Any, point: Any
+) -> Any:  # fmt: skip
     """Choose diverse neighbours from a pool: drop what lies nearer to a kept one than to the point, by ``alpha``.
 
     Parameters
@@ -61,6 +72,11 @@ def robust_prune(view: Any, pool: Any, count: Any, most: Any, least: Any, alpha:
         Working room for a query row.
     kept : ndarray of int32
         Receives the neighbours.
+    marks : ndarray of shape (n, words), uint64
+        Labels of each slot as bits: a candidate is ruled out only by one that has every label that it shares with the
+        point. No words, no condition.
+    point : int
+        The slot whose neighbours are chosen; read where there are labels.
 
     Returns
     -------
@@ -81,7 +97,7 @@ def robust_prune(view: Any, pool: Any, count: Any, most: Any, least: Any, alpha:
         for j in range(number):
             other = np.int64(kept[j])
             distance = code_distance(sketches + 64 * other, codes + width * other, base, blocks, bits, constants, dims)
-            if float_key(alpha * distance) <= limit:
+            if float_key(alpha * distance) <= limit and covers(marks, other, slot, point):
                 near = True
                 break
         if not near:
@@ -115,16 +131,49 @@ def distances_to(view: Any, slot: Any, others: Any, count: Any, query: Any, pool
     return count
 
 
+@kernel
+def hide_strangers(marks: Any, columns: Any, starts: Any, slot: Any, visited: Any, own: Any) -> Any:
+    """Mark as visited all slots that share no label with a slot, and list where its labels begin.
+
+    Parameters
+    ----------
+    marks, columns, starts : ndarray
+        As for ``find_links``.
+    slot : int
+        The slot.
+    visited : ndarray of uint64
+        Bitmap over slots, all zero; overwritten.
+    own : ndarray of int32
+        Receives the start of each of its labels; as long as there are labels.
+
+    Returns
+    -------
+    int
+        How many labels it has.
+    """
+    visited[:] = ~np.uint64(0)
+    words = min(len(visited), columns.shape[1])
+    count = 0
+    for i in range(len(columns)):
+        if (marks[slot, i >> 6] >> np.uint64(i & 63)) & _ONE != 0:
+            own[count] = starts[i]
+            count += 1
+            for j in range(words):
+                visited[j] &= ~columns[i, j]
+    return count
+
+
 def _find_examples() -> Iterable[tuple[Any, ...]]:
     ints, words = np.zeros(1, np.int32), np.zeros(1, np.uint64)
     view, links = np.zeros(19, np.int64), np.zeros((1, 1), np.int32)
-    yield view, ints, 0, 1, ints, 1, 1, 1, 0, np.float32(1), np.float32(0), words, ints, links
+    marks = np.zeros((0, 0), np.uint64)
+    yield view, ints, 0, 1, ints, 1, 1, 1, 0, np.float32(1), np.float32(0), words, ints, links, marks, marks
 
 
 @kernel(group=_GROUP, examples=_find_examples)
 def find_links(
     view: Any, order: Any, start: Any, stop: Any, starts: Any, most: Any, together: Any, degree: Any, least: Any,
-    alpha: Any, margin: Any, visited: Any, touched: Any, out: Any,
+    alpha: Any, margin: Any, visited: Any, touched: Any, out: Any, marks: Any, columns: Any,
 ) -> None:  # fmt: skip
     """Find the neighbours of slots ``order[start:stop]`` by searching the graph as it stands.
 
@@ -137,7 +186,7 @@ def find_links(
     start, stop : int
         Part of the order.
     starts : ndarray of int32
-        Where searches begin.
+        Where searches begin; with labels, one slot per label, and a search begins at those of its slot's labels.
     most, together : int
         Width of the beam, and candidates expanded at once.
     degree, least : int
@@ -150,8 +199,13 @@ def find_links(
         Working room; see ``beam.beam``.
     out : ndarray of shape (len(order), degree), int32
         Receives the neighbours of each slot, -1 behind the last.
+    marks : ndarray of shape (n, words), uint64
+        Labels of each slot as bits; see ``robust_prune``. With labels, only slots that share one are walked over.
+    columns : ndarray of shape (labels, ceil(n / 64)), uint64
+        The same the other way round: slots of each label; not read without labels.
     """
     width, sketches, codes = view[WIDTH], view[SKETCHES], view[CODES]
+    own = np.empty(len(columns), np.int32)
     room = together * view[DEGREE]
     size = signed_bytes(view[DIMS]) + QUERY_EXTRA
     query, other = np.empty(size, np.uint8), np.empty(size, np.uint8)
@@ -162,40 +216,38 @@ def find_links(
         slot = np.int64(order[i])
         query_row(sketches + 64 * slot, codes + width * slot, width, view[BITS], view[DIMS], margin, query)
         buffer = key_buffer(most)
+        begins = starts
+        if marks.shape[1] > 0:
+            begins = own[: hide_strangers(marks, columns, starts, slot, visited, own)]
         found_count, seen, _, _ = beam(
-            view, query.ctypes.data, constants, most, together, visited, touched, buffer, starts, todo
+            view, query.ctypes.data, constants, most, together, visited, touched, buffer, begins, todo, 4
         )
         for j in range(seen):
             visited[touched[j] >> 6] = np.uint64(0)
+        if marks.shape[1] > 0:
+            visited[:] = np.uint64(0)
         count = 0
         for j in range(found_count):
             found = slot_of(buffer[j])
             if found != slot and not is_dead(view, found):
                 buffer[count] = buffer[j]
                 count += 1
-        number = robust_prune(view, buffer, count, degree, least, alpha, other, kept)
+        number = robust_prune(view, buffer, count, degree, least, alpha, other, kept, marks, slot)
         for j in range(degree):
             out[i, j] = kept[j] if j < number else -1
 
 
 def _reverse_examples() -> Iterable[tuple[Any, ...]]:
     ints, longs = np.zeros(1, np.int32), np.zeros(1, np.int64)
-    yield np.zeros(19, np.int64), ints, ints, longs, 0, 1, 1, 0, np.float32(1), np.zeros((1, 1), np.int32)
+    rows, marks = np.zeros((1, 1), np.int32), np.zeros((0, 0), np.uint64)
+    yield np.zeros(19, np.int64), ints, ints, longs, 0, 1, 1, 0, np.float32(1), rows, marks
 
 
 @kernel(group=_GROUP, examples=_reverse_examples)
 def reverse_links(
-    view: Any,
-    targets: Any,
-    sources: Any,
-    bounds: Any,
-    start: Any,
-    stop: Any,
-    degree: Any,
-    least: Any,
-    alpha: Any,
-    links: Any,
-) -> None:
+    view: Any, targets: Any, sources: Any, bounds: Any, start: Any, stop: Any, degree: Any, least: Any, alpha: Any,
+    links: Any, marks: Any,
+) -> None:  # fmt: skip
     """Add edges to groups of slots; a row that overflows is pruned to ``degree``.
 
     Parameters
@@ -216,6 +268,8 @@ def reverse_links(
         As ``robust_prune``.
     links : ndarray of shape (n, room), int32
         The rows.
+    marks : ndarray of shape (n, words), uint64
+        Labels of each slot as bits; see ``robust_prune``.
     """
     room = links.shape[1]
     size = signed_bytes(view[DIMS]) + QUERY_EXTRA
@@ -244,7 +298,7 @@ def reverse_links(
                 links[target, j] = every[j]
             continue
         distances_to(view, target, every, total, query, pool)
-        number = robust_prune(view, pool, total, degree, least, alpha, other, kept)
+        number = robust_prune(view, pool, total, degree, least, alpha, other, kept, marks, target)
         for j in range(room):
             links[target, j] = kept[j] if j < number else -1
 
@@ -278,6 +332,7 @@ def mend_links(view: Any, slots: Any, start: Any, stop: Any, degree: Any, least:
     query, other = np.empty(size, np.uint8), np.empty(size, np.uint8)
     kept = np.empty(degree, np.int32)
     every, pool = np.empty(room * (room + 1), np.int32), np.empty(room * (room + 1), np.uint64)
+    no_marks = np.empty((0, 0), np.uint64)
     for i in range(start, stop):
         slot = np.int64(slots[i])
         total = 0
@@ -304,7 +359,7 @@ def mend_links(view: Any, slots: Any, start: Any, stop: Any, degree: Any, least:
                 every[unique] = every[j]
                 unique += 1
         distances_to(view, slot, every, unique, query, pool)
-        number = robust_prune(view, pool, unique, degree, least, alpha, other, kept)
+        number = robust_prune(view, pool, unique, degree, least, alpha, other, kept, no_marks, slot)
         for j in range(room):
             out[i, j] = kept[j] if j < number else -1
 

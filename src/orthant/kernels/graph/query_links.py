@@ -52,7 +52,7 @@ def link_lists(
     room, width = links.shape[1], lists.shape[1]
     size = signed_bytes(view[DIMS]) + QUERY_EXTRA
     query, other = np.empty(size, np.uint8), np.empty(size, np.uint8)
-    kept = np.empty(extra, np.int32)
+    kept, no_marks = np.empty(extra, np.int32), np.empty((0, 0), np.uint64)
     for g in range(start, stop):
         target, first, last = np.int64(targets[g]), bounds[g], bounds[g + 1]
         count = 0
@@ -81,7 +81,7 @@ def link_lists(
                 unique += 1
         pool = np.empty(unique, np.uint64)
         distances_to(view, target, every, unique, query, pool)
-        number = robust_prune(view, pool, unique, extra, 0, alpha, other, kept)
+        number = robust_prune(view, pool, unique, extra, 0, alpha, other, kept, no_marks, target)
         at = min(count, room - number)
         for j in range(number):
             links[target, at + j] = kept[j]
