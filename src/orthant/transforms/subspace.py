@@ -23,8 +23,8 @@ _TINY = 1e-6
 class SubspaceProjection(Estimator):
     """Take a few directions out of vectors, wholly or in part.
 
-    Use it against what should not count: the axis of a bias, the common direction of sentence vectors, an unwanted style.
-    What is taken out linearly can still be told by other means; measure what remains.
+    Use it against what should not count: the axis of a bias, the common direction of sentence vectors, a style. What
+    is taken out linearly can still be told by other means; measure what remains.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ class SubspaceProjection(Estimator):
 
     Notes
     -----
-    ``y = x - strength B^T B x``. Fitting takes the leading right singular vectors of the rows. Cost: O(n d min(n, d)) to
-    fit, O(n d rank) to transform.
+    ``y = x - strength B^T B x``. Fitting takes the leading right singular vectors of the rows. Cost:
+    O(n d min(n, d)) to fit, O(n d rank) to transform.
 
     References
     ----------
@@ -206,9 +206,7 @@ class SubspaceProjection(Estimator):
         return made
 
 
-def attribute_directions(
-    X: npt.ArrayLike, labels: npt.ArrayLike, *, rounds: int = 20, seed: int = 0
-) -> FloatArray:
+def attribute_directions(X: npt.ArrayLike, labels: npt.ArrayLike, *, rounds: int = 20, seed: int = 0) -> FloatArray:
     """Find the directions by which linear classifiers can tell an attribute, one classifier after the other.
 
     Each round fits a classifier to what the rounds before left, and adds its directions; give them to

@@ -50,27 +50,11 @@ def write_word_vectors(path: str | Path, words: Sequence[str], vectors: FloatArr
         body = b"".join(word.encode() + b" " + row.tobytes() + b"\n" for word, row in zip(words, rows, strict=True))
     else:
         body = b"".join(
-            f"{word} {' '.join(format_number(x) for x in row)}\n".encode()
+            (word + " " + " ".join(f"{x:.9g}" for x in row) + "\n").encode()
             for word, row in zip(words, vectors.tolist(), strict=True)
         )
     data = header + body
     write_bytes_atomically(path, gzip.compress(data, mtime=0) if str(path).endswith(".gz") else data)
-
-
-def format_number(value: float) -> str:
-    """Return a float32 in the fewest digits that bring it back.
-
-    Parameters
-    ----------
-    value : float
-        The number.
-
-    Returns
-    -------
-    str
-        Nine significant digits at most.
-    """
-    return f"{value:.9g}"
 
 
 def read_word_vectors(
@@ -132,7 +116,7 @@ def read_word_vectors(
 
 
 def _opened(path: Path) -> Any:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")  # noqa: SIM115 - the caller's `with`
+    return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
 
 
 def _header(line: bytes) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""Paragraph vectors that are bits: codes of documents learned from their words, with real vectors behind them if wanted."""
+"""Paragraph vectors that are bits: codes of documents learned from their words, and real vectors behind them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from orthant.artifact import read_artifact, write_artifact
 from orthant.encoders.words.corpus import Corpus, Texts, Vocabulary, read_corpus

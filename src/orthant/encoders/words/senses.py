@@ -65,14 +65,14 @@ class DisambiguatedSkipGram:
     -----
     The context c of an occurrence is the mean of the output vectors of the words around it, and ``p(s | w, c) =
     softmax(A_w c + b_w)``. In training the choice is relaxed by Gumbel noise and a temperature; the chosen mixture of
-    vectors predicts the words around it, so that vectors and choices learn from one loss. The first round has one A and b
-    for all words, without noise and with the entropy rewarded; they are then copied to each word. Cost: that of skip-gram
-    and O(S d) more per word; ``(2 S + 1) V d`` floats.
+    vectors predicts the words around it, so that vectors and choices learn from one loss. The first round has one
+    A and b for all words, without noise and with the entropy rewarded; they are then copied to each word. Cost: that of
+    skip-gram and O(S d) more per word; ``(2 S + 1) V d`` floats.
 
     References
     ----------
-    Grzegorczyk, Kurdziel: Disambiguated skip-gram model. EMNLP 2018. Grzegorczyk: Vector representations of text data in
-    deep learning. arXiv 1901.01695, chapter 4.
+    Grzegorczyk, Kurdziel: Disambiguated skip-gram model. EMNLP 2018. Grzegorczyk: Vector representations of text
+    data in deep learning. arXiv 1901.01695, chapter 4.
 
     Examples
     --------

@@ -101,7 +101,9 @@ class TopicEncoder:
         given = as_texts(texts)
         settings = {"tokenizer": words_of, "token_pattern": None, "lowercase": False, "min_df": self.min_count,
                     "max_features": self.max_words}  # fmt: skip
-        counter = TfidfVectorizer(sublinear_tf=True, **settings) if self.method == "lsa" else CountVectorizer(**settings)
+        counter = (
+            TfidfVectorizer(sublinear_tf=True, **settings) if self.method == "lsa" else CountVectorizer(**settings)
+        )
         model = (
             TruncatedSVD(self.dim, random_state=self.seed)
             if self.method == "lsa"

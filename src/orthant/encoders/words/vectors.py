@@ -74,7 +74,7 @@ class WordVectors:
     --------
     >>> words = WordVectors(["king", "queen", "man", "woman"], [[1, 1], [1, -1], [0, 1], [0, -1]])
     >>> words.analogy("man", "king", "woman", k=1)
-    [('queen', 1.0)]
+    [('queen', 0.959683)]
     """
 
     def __init__(
