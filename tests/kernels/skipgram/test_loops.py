@@ -8,7 +8,7 @@ import pytest
 from orthant.kernels.compiling import kernel
 from orthant.kernels.skipgram.paragraphs import LINEAR, ROUNDED, SMOOTH, train_paragraphs
 from orthant.kernels.skipgram.sampling import alias_table, sigmoid_table
-from orthant.kernels.skipgram.senses import train_senses
+from orthant.kernels.skipgram.senses import _move_choice, train_senses
 from orthant.kernels.skipgram.words import learn_target, train_words
 
 TABLE = sigmoid_table()
@@ -148,9 +148,27 @@ def test_contexts_choose_different_senses_of_a_word_that_is_used_in_two_ways():
     assert _senses(choose=False, rounds=1)[2] == 0
 
 
-def test_the_cost_of_entropy_sharpens_choices():
-    def entropy(gamma):
-        shares = _senses(gamma, rounds=6)[0]
-        return float(-(shares * np.log(shares + 1e-12)).sum(axis=1).mean())
+@kernel
+def _choice(context, z, p, gains, rate, temperature, gamma, weights, biases):
+    _move_choice(context, z, p, gains, rate, temperature, gamma, weights, biases)
 
-    assert entropy(1.0) < entropy(-1.0)
+
+@pytest.mark.parametrize(("gamma", "gain"), [(0.0, 1.0), (0.7, 0.0), (-0.7, 0.0), (0.4, 2.0)])
+def test_a_choice_moves_along_the_gradient_of_likelihood_less_entropy(gamma, gain):
+    rng = np.random.default_rng(1)
+    context, gains = rng.normal(size=5).astype(np.float32), gain * rng.normal(size=3)
+    scores = rng.normal(size=3)
+
+    def softmax(x):
+        shares = np.exp(x - x.max())
+        return shares / shares.sum()
+
+    def goal(x, temperature=0.5):
+        p = softmax(x)
+        return softmax(x / temperature) @ gains + gamma * p @ np.log(p)
+
+    weights, biases = np.zeros((3, 5), np.float32), np.zeros(3, np.float32)
+    _choice(context, softmax(scores / 0.5), softmax(scores), gains, 1.0, 0.5, gamma, weights, biases)
+    slopes = [(goal(scores + h) - goal(scores - h)) / 2e-5 for h in 1e-5 * np.eye(3)]
+    np.testing.assert_allclose(biases, slopes, atol=1e-4)
+    np.testing.assert_allclose(weights, np.outer(slopes, context), atol=1e-3)

@@ -134,7 +134,7 @@ def train_senses(
     temperature : float
         Of the relaxed choice.
     gamma : float
-        Weight of the entropy of choices as a cost; negative keeps senses in use.
+        Weight of the entropy of choices as a cost, once per neighbour; negative keeps senses in use.
     noisy : bool
         Add Gumbel noise to the choice.
     choose : bool
@@ -167,7 +167,8 @@ def train_senses(
         for centre in range(count):
             word = kept[centre]
             low, high = max(0, centre - window), min(count, centre + window + 1)
-            if _context_mean(kept, centre, low, high, outputs, context) == 0:
+            used = _context_mean(kept, centre, low, high, outputs, context)
+            if used == 0:
                 continue
             mine = word if weights.shape[0] > 1 else 0
             sense_scores(context, weights[mine], biases[mine], scores)
@@ -199,4 +200,4 @@ def train_senses(
                     gains[s] += gradient[j] * senses[word, s, j] / step
                     senses[word, s, j] += np.float32(z[s]) * gradient[j]
             if choose:
-                _move_choice(context, z, p, gains, step, temperature, gamma, weights[mine], biases[mine])
+                _move_choice(context, z, p, gains, step, temperature, gamma * used, weights[mine], biases[mine])
