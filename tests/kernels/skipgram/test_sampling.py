@@ -54,7 +54,7 @@ def test_draws_follow_the_weights():
 def test_numbers_are_spread_evenly():
     out = np.empty(100_000)
     _uniforms(np.uint64(1), out)
-    assert 0 <= out.min() and out.max() < 1
+    assert out.min() >= 0 and out.max() < 1
     np.testing.assert_allclose(np.histogram(out, 10, (0, 1))[0] / len(out), 0.1, atol=0.005)
     assert abs(np.corrcoef(out[:-1], out[1:])[0, 1]) < 0.01
 
