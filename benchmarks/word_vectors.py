@@ -1,4 +1,4 @@
-"""How fast does skip-gram learn, and how good are its vectors, beside gensim at equal settings?
+"""Time skip-gram beside gensim at equal settings, and judge the vectors of both.
 
     python benchmarks/word_vectors.py [--peer-python PYTHON_WITH_GENSIM] [--threads 1 2] [--part 1.0]
 

@@ -108,7 +108,7 @@ def test_files_of_other_writers_are_read(tmp_path):
     assert WordVectors.read(tmp_path / "no_breaks.bin").words == ("ship", "sea")
     (tmp_path / "blank.txt").write_text("at home 1 2\nsea 3 4 \nsea 5 6\n")
     with pytest.raises(StoreCorruptedError):
-        WordVectors.read(tmp_path / "blank.txt").words
+        WordVectors.read(tmp_path / "blank.txt")
     (tmp_path / "header.txt").write_text("3 2\nat home 1 2\nsea 3 4 \nsea 5 6\n")
     found = WordVectors.read(tmp_path / "header.txt")
     assert found.words == ("at home", "sea") and found["sea"].tolist() == [3, 4]

@@ -122,7 +122,7 @@ def test_rounding_hides_from_the_words_all_but_the_bit():
 
 def _senses(gamma=0.0, choose=True, rounds=12):
     """Word 10 is used in both topics."""
-    tokens, topics = _text(400, seed=2)
+    tokens, _ = _text(400, seed=2)
     tokens[:, 4] = 10
     rng = np.random.default_rng(0)
     senses = rng.normal(0, 0.1, (11, 2, 8)).astype(np.float32)
