@@ -28,9 +28,11 @@ def test_the_part_in_the_subspace_goes_and_the_rest_stays(tmp_path):
 
 
 def test_what_gives_no_direction_is_refused():
-    for rows in (np.zeros((0, 3)), np.zeros((4, 3))):
-        with pytest.raises(InputError):
-            SubspaceProjection().fit(rows)
+    with pytest.raises(InputError):
+        SubspaceProjection().fit(np.zeros((0, 3)))
+    with pytest.raises(InputError):
+        SubspaceProjection.from_directions(np.zeros((4, 3)))
+    assert SubspaceProjection(center=True).fit(np.ones((4, 3))).transform(np.eye(3)).tolist() == np.eye(3).tolist()
     with pytest.raises(DimensionError):
         SubspaceProjection().fit(np.eye(3)).transform(np.eye(3), mask=[True])
     with pytest.raises(InputError):

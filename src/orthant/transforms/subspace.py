@@ -79,12 +79,12 @@ class SubspaceProjection(Estimator):
         Returns
         -------
         SubspaceProjection
-            Self. Rows that span fewer directions than ``rank`` give fewer.
+            Self. Rows that span fewer directions than ``rank`` give fewer, and equal ones none where ``center``.
 
         Raises
         ------
         InputError
-            No rows, rows that are all zero, or a setting out of range.
+            No rows, or a setting out of range.
         """
         rows = as_vectors(X).astype(np.float64)
         check_count(self.rank, name="rank")
@@ -94,11 +94,7 @@ class SubspaceProjection(Estimator):
         rows = rows - rows.mean(axis=0) if self.center else rows
         _, values, right = np.linalg.svd(rows, full_matrices=False)
         kept = right[: self.rank][values[: self.rank] > _TINY * max(float(values[0]), 1e-30)]
-        if not len(kept) or values[0] == 0:
-            raise InputError(
-                message(f"{len(rows)} rows without a direction", "rows that are not all zero", "pass center=False")
-            )
-        self.basis_ = kept.astype(np.float32)
+        self.basis_ = kept[: int((values[: len(kept)] > 0).sum())].astype(np.float32)
         self.n_features_in_ = rows.shape[1]
         return self
 
@@ -124,7 +120,9 @@ class SubspaceProjection(Estimator):
             No directions, or zeros only.
         """
         rows = as_vectors(directions, name="directions", single=True)
-        return cls(rank=max(1, len(rows)), strength=strength).fit(rows)
+        if not rows.any():
+            raise InputError(message(f"{len(rows)} directions, all zero", "one at least", "check what they come from"))
+        return cls(rank=len(rows), strength=strength).fit(rows)
 
     def transform(self, X: npt.ArrayLike, *, mask: npt.ArrayLike | None = None) -> FloatArray:
         """Return rows without their part in the subspace.
