@@ -154,7 +154,7 @@ class SubspaceProjection(Estimator):
                     message(f"a mask of shape {chosen.shape}", f"({len(rows)},)", "give one flag per row")
                 )
             part = part * chosen[:, None]
-        return rows - part
+        return np.asarray(rows - part, dtype=np.float32)
 
     def component(self, X: npt.ArrayLike) -> FloatArray:
         """Return the coordinates of rows within the subspace.

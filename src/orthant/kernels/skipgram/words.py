@@ -159,7 +159,8 @@ def train_words(
             state = next_state(state)
             reach = 1 + np.int64(uniform(state) * window)
             row = inputs[kept[centre]]
-            for place in range(max(0, centre - reach), min(count, centre + reach + 1)):
+            first_place, after = max(0, centre - reach), min(count, centre + reach + 1)
+            for place in range(first_place, after):  # type: ignore[call-overload]
                 if place == centre:
                     continue
                 context = kept[place]
