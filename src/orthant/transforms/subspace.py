@@ -210,7 +210,7 @@ def attribute_directions(X: npt.ArrayLike, labels: npt.ArrayLike, *, rounds: int
     Each round fits a classifier to what the rounds before left, and adds its directions; give them to
     `SubspaceProjection.from_directions`. One round removes little: the next classifier finds the attribute elsewhere.
     Try the difference of the two means first: on images of digits that one direction hid an attribute from linear
-    classifiers as well as many did, and left more of the rest (``word-to-multimodal-survey`` in the papers).
+    classifiers as well as many did, and left more of the rest: ``orthant reproduce word-to-multimodal-survey``.
 
     Parameters
     ----------
