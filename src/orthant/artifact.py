@@ -29,8 +29,11 @@ __all__ = [
 
 ARTIFACT_FORMAT = 1
 ARTIFACT_CLASSES = {
+    "encoder.binary_paragraphs": "orthant.encoders.words.paragraphs.BinaryParagraphVectors",
     "encoder.records": "orthant.encoders.records.encoder.RecordEncoder",
+    "encoder.senses": "orthant.encoders.words.senses.DisambiguatedSkipGram",
     "encoder.static": "orthant.encoders.static.StaticEncoder",
+    "encoder.words": "orthant.encoders.words.vectors.WordVectors",
     "quantization.inverted": "orthant.quantization.inverted.IVFCodec",
     "quantization.itq": "orthant.quantization.binary.signs.ITQ",
     "quantization.lvq": "orthant.quantization.lvq.LVQ",
@@ -51,6 +54,7 @@ ARTIFACT_CLASSES = {
     "transform.reduction": "orthant.transforms.reduction.Reduction",
     "transform.relative": "orthant.transforms.alignment.relative.RelativeRepresentation",
     "transform.residual_adapter": "orthant.transforms.adaptation.adapter.ResidualAdapter",
+    "transform.subspace": "orthant.transforms.subspace.SubspaceProjection",
 }
 """Which class loads which kind. Names, so that nothing is imported before it is asked for."""
 

@@ -29,6 +29,9 @@ from orthant.encoders.records.encoder import RecordEncoder
 from orthant.encoders.sentence_transformers import SentenceTransformerEncoder
 from orthant.encoders.static import StaticEncoder
 from orthant.encoders.transformer import TransformerEncoder
+from orthant.encoders.words.corpus import words_of
+from orthant.encoders.words.topics import TopicEncoder
+from orthant.encoders.words.vectors import WordVectors
 from orthant.errors import InputError
 from orthant.index import IVF, Flat, Graph, MultiVector, TwoTier
 from orthant.kernels.warmup import wait
@@ -51,6 +54,7 @@ from orthant.transforms import (
     Procrustes,
     Reduction,
     RelativeRepresentation,
+    SubspaceProjection,
 )
 from orthant.types import Ragged
 from orthant.validate import as_vectors
@@ -157,6 +161,19 @@ register_encoder(
     items=[{"n": i, "t": {"words": ["x"] * (i % 3), "x": f"text {i}"}} for i in range(40)],
     texts=False,
 )
+
+
+def _word_vectors(counts: bool) -> WordVectors:
+    words = sorted({word for text in TEXTS for word in words_of(text)} | {*"abcdx", "word", "one", "two"})
+    rows = np.random.default_rng(0).standard_normal((len(words), 12))
+    return WordVectors(words, rows, counts=np.arange(len(words)) + 1 if counts else None)
+
+
+register_encoder("word-vectors", lambda: _word_vectors(False))
+register_encoder("word-vectors-counted", lambda: _word_vectors(True))
+register_encoder("topics-lsa", lambda: TopicEncoder(8, min_count=1).fit(TEXTS))
+register_encoder("topics-lda", lambda: TopicEncoder(5, method="lda", min_count=1).fit(TEXTS))
+EXEMPT["SubwordVectors"] = "wraps a model of gensim, an optional package; tested in tests/encoders/words"
 EXEMPT["Model2VecEncoder"] = "wraps an object of an optional package; tested in tests/encoders/test_registry.py"
 register_encoder("reference-hashing", reference.HashingEncoder)
 register_transform("reference-centering", lambda dim: reference.Centering())
@@ -170,6 +187,8 @@ for metric in ("dot", "cosine", "l2"):
         lambda dim, metric=metric: LeanVec(dim=max(1, dim // 2), metric=metric, center=metric != "dot"),
     )
 FEW_DIMS = (1, 2, 3, 8, 33, 64, 130)
+register_transform("subspace", lambda dim: SubspaceProjection(), dims=FEW_DIMS)
+register_transform("subspace-centred", lambda dim: SubspaceProjection(rank=3, center=True, strength=0.5), dims=FEW_DIMS)
 for name, make_map in {
     "mean-shift": MeanShift,
     "drift": DriftCompensator,

@@ -12,9 +12,11 @@ from typing import Any
 
 _HOMES = {
     "ApiEncoder": "api.encoder",
+    "BinaryParagraphVectors": "words.paragraphs",
     "Binder": "records.binding",
     "CallableEncoder": "callable",
     "CallableSparseEncoder": "sparse.callable",
+    "DisambiguatedSkipGram": "words.senses",
     "FieldRule": "records.rules",
     "Fingerprint": "fingerprint",
     "LateInteractionEncoder": "late_interaction.encoder",
@@ -25,13 +27,22 @@ _HOMES = {
     "SentenceTransformerSparseEncoder": "sparse.sentence_transformers",
     "SpladeEncoder": "sparse.splade",
     "StaticEncoder": "static",
+    "SubwordVectors": "words.wrapped",
+    "TopicEncoder": "words.topics",
     "TransformerEncoder": "transformer",
+    "WordVectors": "words.vectors",
+    "count_vectors": "words.skipgram",
+    "debias": "words.debiasing",
     "encoder_names": "registry",
+    "from_gensim": "words.wrapped",
     "load_encoder": "registry",
     "load_sparse_encoder": "registry",
     "load_token_encoder": "registry",
     "maxsim": "late_interaction.reranker",
+    "read_corpus": "words.corpus",
     "register_encoder_name": "registry",
+    "train_skipgram": "words.skipgram",
+    "train_with_gensim": "words.wrapped",
 }
 
 __all__ = sorted(_HOMES)

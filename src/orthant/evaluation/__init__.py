@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
+    "Association": "intrinsic.bias",
     "DenseSearcher": "dense",
     "DimensionStudy": "ann_study",
     "JudgedVectors": "judged_vectors",
@@ -20,11 +21,14 @@ _HOMES = {
     "RetrievalReport": "retrieval",
     "Searcher": "retrieval",
     "Table": "tables",
+    "association_test": "intrinsic.bias",
     "compare": "retrieval",
     "compare_orders": "ann_study",
+    "direct_bias": "intrinsic.bias",
     "encode_judged": "judged_vectors",
     "evaluate": "retrieval",
     "evaluate_sts": "sts",
+    "evaluate_words": "intrinsic.words",
     "hash_data": "context",
     "leaderboard_shift": "leaderboard",
     "read_corpus": "trec",
@@ -33,13 +37,16 @@ _HOMES = {
     "read_run": "trec",
     "recall_against_dimension": "ann_study",
     "recall_by_local_dimension": "ann_study",
+    "remaining_bias": "intrinsic.bias",
     "run_context": "context",
     "tabulate": "tables",
+    "weat": "intrinsic.bias",
     "write_qrels": "trec",
     "write_run": "trec",
 }
 
 __all__ = [
+    "Association",
     "DenseSearcher",
     "DimensionStudy",
     "JudgedVectors",
@@ -49,11 +56,14 @@ __all__ = [
     "RetrievalReport",
     "Searcher",
     "Table",
+    "association_test",
     "compare",
     "compare_orders",
+    "direct_bias",
     "encode_judged",
     "evaluate",
     "evaluate_sts",
+    "evaluate_words",
     "hash_data",
     "leaderboard_shift",
     "read_corpus",
@@ -62,8 +72,10 @@ __all__ = [
     "read_run",
     "recall_against_dimension",
     "recall_by_local_dimension",
+    "remaining_bias",
     "run_context",
     "tabulate",
+    "weat",
     "write_qrels",
     "write_run",
 ]
@@ -79,6 +91,14 @@ if TYPE_CHECKING:
     )
     from orthant.evaluation.context import hash_data, run_context
     from orthant.evaluation.dense import DenseSearcher
+    from orthant.evaluation.intrinsic.bias import (
+        Association,
+        association_test,
+        direct_bias,
+        remaining_bias,
+        weat,
+    )
+    from orthant.evaluation.intrinsic.words import evaluate_words
     from orthant.evaluation.judged_vectors import JudgedVectors, encode_judged
     from orthant.evaluation.leaderboard import LeaderboardReport, leaderboard_shift
     from orthant.evaluation.retrieval import RetrievalReport, Searcher, compare, evaluate

@@ -27,7 +27,9 @@ _HOMES = {
     "RelativeRepresentation": "orthant.transforms.alignment.relative",
     "ResidualAdapter": "orthant.transforms.adaptation.adapter",
     "SpaceMap": "orthant.transforms.alignment.spaces",
+    "SubspaceProjection": "orthant.transforms.subspace",
     "TokenClusterer": "orthant.transforms.token_clustering",
+    "attribute_directions": "orthant.transforms.subspace",
     "carve_balls": "orthant.transforms.fixed_dimensional",
     "choose_dim": "orthant.transforms.choosing",
     "leanvec_loss": "orthant.transforms.leanvec",
@@ -49,7 +51,9 @@ __all__ = [
     "RelativeRepresentation",
     "ResidualAdapter",
     "SpaceMap",
+    "SubspaceProjection",
     "TokenClusterer",
+    "attribute_directions",
     "carve_balls",
     "choose_dim",
     "leanvec_loss",
@@ -71,6 +75,7 @@ if TYPE_CHECKING:
     from orthant.transforms.network import Network
     from orthant.transforms.random_matrices import RandomMatrices
     from orthant.transforms.reduction import Reduction
+    from orthant.transforms.subspace import SubspaceProjection, attribute_directions
     from orthant.transforms.token_clustering import TokenClusterer
 
 
