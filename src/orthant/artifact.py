@@ -29,6 +29,9 @@ __all__ = [
 
 ARTIFACT_FORMAT = 1
 ARTIFACT_CLASSES = {
+    "encoder.concepts": "orthant.encoders.concepts.encoder.ConceptEncoder",
+    "encoder.explicit": "orthant.encoders.concepts.association.ExplicitSemanticAnalysis",
+    "encoder.projected": "orthant.encoders.projected.encoder.ProjectedEncoder",
     "encoder.records": "orthant.encoders.records.encoder.RecordEncoder",
     "encoder.static": "orthant.encoders.static.StaticEncoder",
     "quantization.inverted": "orthant.quantization.inverted.IVFCodec",

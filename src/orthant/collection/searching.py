@@ -98,8 +98,8 @@ class SearchOptions:
 
     @property
     def by_words(self) -> bool:
-        """Whether a hybrid search has a lexical leg: over several spaces only where it has a weight."""
-        return not self.spaces or bool(self.weights.get("lexical"))
+        """Whether a hybrid search has a lexical leg: over several spaces only where words have a weight."""
+        return "lexical" in self.weights
 
 
 @dataclass(frozen=True)
