@@ -32,7 +32,7 @@ def train_aspect_heads(
     labels: Mapping[str, Sequence[Any]],
     *,
     method: Literal["regression", "contrastive"] = "regression",
-    dim: int = 128,
+    dim: int | None = None,
     frequent: int | None = None,
     ridge: float = 1.0,
     temperature: float = 0.1,
@@ -59,8 +59,8 @@ def train_aspect_heads(
     method : {"regression", "contrastive"}, default "regression"
         ``"regression"`` predicts the labels and keeps the directions that tell them apart: seconds, and hard to beat
         where every label has dozens of documents. ``"contrastive"`` draws pairs together against the rest of a batch.
-    dim : int, default 128
-        Width of an aspect's vectors; at most d. Regression has no more directions than labels.
+    dim : int, optional
+        Width of an aspect's vectors, at most d; default 128 or d. Regression has no more directions than labels.
     frequent : int, optional
         Leave out labels of so many documents or more.
     ridge : float, default 1.0
@@ -118,12 +118,12 @@ def train_aspect_heads(
     X = as_vectors(vectors, name="vectors", nonzero=True)
     X = X / np.linalg.norm(X, axis=1, keepdims=True)
     check_choice(method, ("regression", "contrastive"), name="method")
-    check_count(dim, name="dim", maximum=X.shape[1])
+    width = min(128, X.shape[1]) if dim is None else check_count(dim, name="dim", maximum=X.shape[1])
     check_fraction(ridge, name="ridge", low=1e-9, high=1e9)
     check_count(batch_size, name="batch_size", minimum=8)
     sets = _checked(labels, len(X), frequent)
     if method == "regression":
-        return {name: _regression(X, one, dim, ridge) for name, one in sets.items()}
+        return {name: _regression(X, one, width, ridge) for name, one in sets.items()}
     settings = ContrastiveSettings(temperature=temperature, symmetric=True)
     out = {}
     for name, one in sets.items():
@@ -133,7 +133,7 @@ def train_aspect_heads(
             raise InputError(message(given, "a batch at least", "bring more documents, or lower batch_size"))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = nn.Linear(X.shape[1], dim, bias=False)
+            model = nn.Linear(X.shape[1], width, bias=False)
             nn.init.orthogonal_(model.weight)
         stage = Stage(
             name,
