@@ -26,7 +26,7 @@ def documents(n=900, seed=0):
 @pytest.mark.parametrize("method", ["regression", "contrastive"])
 def test_each_head_finds_its_own_aspect(method):
     X, labels = documents()
-    heads = train_aspect_heads(X, labels, method=method, dim=6, batch_size=128, epochs=3, threads=1)
+    heads = train_aspect_heads(X, labels, method=method, dim=6, batch_size=128, learning_rate=0.03, threads=1)
     held, theirs = documents(300, seed=1)
     told = judge_aspects({"generic": held, **{name: head.transform(held) for name, head in heads.items()}}, theirs)
     for own, other in (("shape", "colour"), ("colour", "shape")):

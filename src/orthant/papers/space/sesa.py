@@ -51,7 +51,7 @@ def _explained_answers(seed: int) -> Trial:
         )
 
     made = trained()
-    latent = trained(tag_weight=0.0, learning_rate=0.03)
+    latent = trained(tag_weight=0.0)
     measured = {**_ranks(made, part, part.judge), "map": _precision(made, part), "tag_rate": _rate(part)}
     nameless = _ranks(latent, part, part.judge)
     generic = _dense_ranks(part)
@@ -186,7 +186,7 @@ PAPER = Paper(
         "sparse vectors",
         "ranking",
     ),
-    status="planned",
+    status="shown",
     claims=(
         Claim(
             name="answers-by-named-concepts",
@@ -201,7 +201,7 @@ PAPER = Paper(
             data="real",
             run=_explained_answers,
             metric="mrr",
-            margin=0.03,
+            margin=0.08,
             ablation="the same map learns the codes and no pairs",
             needs=("medquad",),
         ),

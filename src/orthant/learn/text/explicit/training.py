@@ -38,7 +38,7 @@ def train_concepts(
     *,
     concepts: Sequence[str] | None = None,
     query_tags: Sequence[Any] | None = None,
-    tag_weight: float = 0.1,
+    tag_weight: float = 0.03,
     pair_weight: float = 1.0,
     hidden: int = 0,
     activation: Literal["sigmoid", "relu"] = "sigmoid",
@@ -46,7 +46,7 @@ def train_concepts(
     temperature: float = 0.05,
     epochs: float = 10,
     batch_size: int = 256,
-    learning_rate: float = 1e-2,
+    learning_rate: float = 3e-2,
     seed: int = 0,
     threads: int | None = None,
     progress: bool = False,
@@ -69,7 +69,7 @@ def train_concepts(
         The concepts; left out, all tags of at least two documents.
     query_tags : sequence of (collection of str, or None), length n, optional
         Concepts of each query, where they are known.
-    tag_weight : float, default 0.1
+    tag_weight : float, default 0.03
         Of the loss on tags. Less ranks better and explains worse; 0 explains nothing.
     pair_weight : float, default 1.0
         Of the loss on pairs. 0 trains a tagger.
@@ -85,7 +85,7 @@ def train_concepts(
         Passes over the pairs.
     batch_size : int, default 256
         At least 8: documents of a batch are each other's negatives.
-    learning_rate : float, default 1e-2
+    learning_rate : float, default 3e-2
         Of AdamW.
     seed : int, default 0
         Of everything random.
