@@ -508,9 +508,9 @@ class CollectionReader(
     ) -> tuple[list[Query], SearchOptions | None]:
         """Check what a search was given; no options where there is no query."""
         several = settings.pop("spaces", None)
+        stages = check_stages(k=k, space=space) if stages is None else stages
         if several is not None:
-            checked = check_stages(k=k, space=space) if stages is None else stages
-            rest = {"k": k, "mode": mode, "named": space != DEFAULT_SPACE, "stages": checked, "sparse": sparse}
+            rest = {"k": k, "mode": mode, "named": space != DEFAULT_SPACE, "stages": stages, "sparse": sparse}
             return self._across(queries, vectors, several, **rest, **settings)
         weights, (terms, sparse_space) = settings.get("weights"), sparse
         matrices = as_matrices(queries)
@@ -523,7 +523,6 @@ class CollectionReader(
             return [], None
         now = self._store.refreshed()
         check_space(space, now.spaces, default=DEFAULT_SPACE)
-        stages = check_stages(k=k, space=space) if stages is None else stages
         alone = given is None and all(text is None for text in texts)
         asks = wanted(mode, weights, terms, sparse_space, alone=alone)
         # Diversity uses the space even where only words are searched.

@@ -68,8 +68,8 @@ class ExplicitSemanticAnalysis:
     --------
     >>> sea = ExplicitSemanticAnalysis({"ships": "a ship sails the sea", "fish": "a fish swims in the sea"})
     >>> row = sea.encode_sparse(["the captain of a ship"])
-    >>> [sea.vocabulary[i] for i in row.indices]
-    ['ships']
+    >>> sea.vocabulary[row.indices[row.data.argmax()]]
+    'ships'
     """
 
     def __init__(self, articles: Mapping[str, str | Sequence[str]], *, keep: int = 32) -> None:

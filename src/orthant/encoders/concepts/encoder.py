@@ -68,6 +68,7 @@ class ConceptEncoder:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from orthant.transforms import Layer, Network
     >>> weight = np.eye(3, 512, dtype=np.float32)
     >>> network = Network([Layer("linear", {"weight": weight}), Layer("relu")])
