@@ -207,7 +207,7 @@ def judge_aspects(
 
 def _judged(X: npt.NDArray[Any], sets: Mapping[str, LabelSets], k: int) -> dict[str, AspectFigure]:
     norms = np.linalg.norm(X, axis=1, keepdims=True)
-    unit = X / np.where(norms > 0, norms, 1)
+    unit = (X / np.where(norms > 0, norms, 1)).astype(np.float32)
     found: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in sets}
     for start in range(0, len(X), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(X)))

@@ -186,7 +186,7 @@ PAPER = Paper(
         "sparse vectors",
         "ranking",
     ),
-    status="shown",
+    status="works",
     claims=(
         Claim(
             name="answers-by-named-concepts",
