@@ -151,6 +151,6 @@ PAPER = Paper(
         "named vectors",
         "recommendation",
     ),
-    status="works",
+    status="planned",
     claims=(_claim("genre"), _claim("decade")),
 )

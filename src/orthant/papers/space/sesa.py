@@ -186,7 +186,7 @@ PAPER = Paper(
         "sparse vectors",
         "ranking",
     ),
-    status="works",
+    status="planned",
     claims=(
         Claim(
             name="answers-by-named-concepts",
