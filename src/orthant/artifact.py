@@ -30,6 +30,9 @@ __all__ = [
 ARTIFACT_FORMAT = 1
 ARTIFACT_CLASSES = {
     "encoder.binary_paragraphs": "orthant.encoders.words.paragraphs.BinaryParagraphVectors",
+    "encoder.concepts": "orthant.encoders.concepts.encoder.ConceptEncoder",
+    "encoder.explicit": "orthant.encoders.concepts.association.ExplicitSemanticAnalysis",
+    "encoder.projected": "orthant.encoders.projected.encoder.ProjectedEncoder",
     "encoder.records": "orthant.encoders.records.encoder.RecordEncoder",
     "encoder.senses": "orthant.encoders.words.senses.DisambiguatedSkipGram",
     "encoder.static": "orthant.encoders.static.StaticEncoder",

@@ -223,6 +223,8 @@ def check_options(
     sparse_space: str | None = None,
     stored: StoredFusion | None = None,
     tokens: TokenSettings | None = None,
+    spaces: Mapping[str, str | None] | None = None,
+    vocabulary: Sequence[str] | None = None,
 ) -> SearchOptions:
     """Check a search's settings; one that could have no effect is refused.
 
@@ -244,6 +246,10 @@ def check_options(
         The collection's own fusion, for what the call leaves open.
     tokens : TokenSettings, optional
         Which spaces of tokens are searched.
+    spaces : mapping of str to (str or None), optional
+        Several spaces of vectors instead of one, with their fingerprints; ``weights`` are those of the legs, checked.
+    vocabulary : sequence of str, optional
+        Names of the terms of the sparse space.
 
     Returns
     -------
@@ -275,19 +281,21 @@ def check_options(
     if recall is not None and effort is not None:
         raise InputError(message("recall= and effort=", "one of them", "ask for a recall, or set the effort yourself"))
     fused_by = check_choice(method or ("minmax" if stored is None else stored.method), ("minmax", "rrf"), name="fusion")
-    if weights is None and stored is not None and stored.method == fused_by and tokens.leg is None:
+    if weights is None and spaces is None and stored is not None and stored.method == fused_by and tokens.leg is None:
         # Weights of one method say nothing about the other's, and those of other legs nothing about tokens.
         weights = stored.weights
     options = SearchOptions(
         mode=mode,
-        space=space if dense and tokens.vectors else None,
+        space=space if dense and tokens.vectors and spaces is None else None,
         k=check_count(k, name="k"),
         offset=check_count(offset, name="offset", minimum=0),
         predicate=None if where is None else parse_where(where),
         where=where,
         depth=DEFAULT_DEPTH if depth is None else check_count(depth, name="depth"),
         fusion=fused_by,  # type: ignore[arg-type]
-        weights=fusion.check_weights(weights, legs=legs if mode == "hybrid" else ("dense", "lexical")),
+        weights=(weights or {})
+        if spaces is not None
+        else fusion.check_weights(weights, legs=legs if mode == "hybrid" else ("dense", "lexical")),
         min_score=None if min_score is None else check_fraction(min_score, name="min_score", low=-1e30, high=1e30),
         recall=None if recall is None else check_fraction(recall, name="recall"),
         effort=None if effort is None else check_count(effort, name="effort"),
@@ -298,6 +306,8 @@ def check_options(
         stages=stages,
         sparse_space=sparse_space,
         tokens=tokens,
+        spaces=spaces or {},
+        vocabulary=vocabulary,
     )
     _check_reach(options, records)
     return options

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 import numpy.typing as npt
 
 from orthant.collection.adapting.asking import adapted
-from orthant.collection.columns.where import parse_where
+from orthant.collection.columns.methods import FilterReading
 from orthant.collection.diagnosis.methods import DiagnosisMethods
 from orthant.collection.documents.methods import DocumentReading
 from orthant.collection.duplicates.methods import CleaningMethods
 from orthant.collection.ingest import check_ids
 from orthant.collection.insight.asking import Insight, Observer
+from orthant.collection.legs.methods import SpacesReading
 from orthant.collection.querying import (
     check_options,
     check_space,
@@ -48,7 +49,7 @@ from orthant.encoders.sparse.rows import SparseVector
 from orthant.errors import InputError, NotFoundError, message
 from orthant.kernels import bitmaps
 from orthant.types import BitmapArray, Encoder, FloatArray, Metric, Reranker
-from orthant.validate import check_choice, check_count, check_metric
+from orthant.validate import check_choice, check_metric
 
 if TYPE_CHECKING:
     from orthant.collection.statistics import CollectionStats
@@ -71,6 +72,8 @@ class CollectionReader(
     SnapshotReading,
     DiagnosisMethods,
     TokenReading,
+    SpacesReading,
+    FilterReading,
 ):
     """The reading half of :class:`Collection`, which is what :func:`orthant.open` returns.
 
@@ -234,48 +237,6 @@ class CollectionReader(
         """
         return iter(self._store.read(lambda connection, now: self._ids_of(connection, now.live)))
 
-    def find(self, where: Where | None = None, *, limit: int = 100, offset: int = 0) -> list[Record]:
-        """Return records by filter alone, in insertion order, without a query.
-
-        Parameters
-        ----------
-        where : mapping, optional
-            A where-expression; None takes every record.
-        limit : int, default 100
-            Records at most.
-        offset : int, default 0
-            Records to skip.
-
-        Returns
-        -------
-        list of Record
-            Without vectors.
-
-        Raises
-        ------
-        FilterError
-            A malformed filter.
-        InputError
-            A limit below 1 or an offset below 0.
-
-        Notes
-        -----
-        Replaced records count as inserted anew. Cost: the filter, plus one read per record returned.
-        """
-        limit, offset = check_count(limit, name="limit"), check_count(offset, name="offset", minimum=0)
-        predicate = None if where is None else parse_where(where)
-
-        def run(connection: sqlite3.Connection, now: Generation) -> list[Record]:
-            chosen = now.live if predicate is None else now.columns.evaluate(predicate, live=now.live).bitmap
-            rows = bitmaps.to_rows(chosen)[offset : offset + limit].tolist()
-            found = tables.fetch_records(connection, self._store.database, rows)
-            lost = [row for row in rows if row not in found]
-            if lost:
-                raise self._store.database.corrupted(f"row {lost[0]} is indexed but has no record")
-            return [Record(*found[row]) for row in rows]
-
-        return self._store.read(run)
-
     def search(
         self,
         query: str | npt.ArrayLike | Mapping[str, Any] | None = None,
@@ -285,6 +246,7 @@ class CollectionReader(
         where: Where | None = None,
         vector: npt.ArrayLike | None = None,
         space: str = DEFAULT_SPACE,
+        spaces: Mapping[str, float] | None = None,
         sparse_vector: Any | None = None,
         sparse_space: str | None = None,
         offset: int = 0,
@@ -323,10 +285,14 @@ class CollectionReader(
         where : mapping, optional
             Only records that match, such as ``{"year": {"gte": 1900}, "genre": {"in": ["novel", "memoir"]}}``. The
             filter comes first: every hit satisfies it.
-        vector : array-like of shape (dim,), optional
-            Query vector, used instead of encoding ``query``.
+        vector : array-like of shape (dim,), or mapping of str to array-like, optional
+            Query vector, used instead of encoding ``query``; with ``spaces`` by space, such as a record's ``vectors``.
         space : str, default "default"
             Space to search, of vectors or of tokens.
+        spaces : mapping of str to float, optional
+            Several spaces, aspects for example, with what each counts: ``{"genre": 0.7, "text": 0.3}``. Any of vectors
+            and at most one sparse one; joined as the legs of hybrid search are (``hit.legs["dense:genre"]``). Words
+            take part with ``mode="hybrid"`` or a weight for ``"lexical"``; ``"dense"`` then weighs the spaces together.
         sparse_vector : mapping, optional
             The query's weighted terms, ``{term: weight}`` or ``{"indices", "values"}``, instead of encoding ``query``.
         sparse_space : str, optional
@@ -352,8 +318,8 @@ class CollectionReader(
         threads : int, optional
             Threads for the dense scan; default all CPUs for large scans, one for small.
         explain : bool, default False
-            Fill every hit's ``matched`` terms, and ``alignment`` where tokens were compared. Scores and ranks per leg
-            and the plan are always there.
+            Fill every hit's ``matched`` terms, ``alignment`` where tokens were compared, and ``shared`` (see
+            ``hit.explain``) where a sparse space was. Scores and ranks per leg and the plan are always there.
         include_text : bool, default True
             Leave texts out of the hits with False.
         syntax : {"operators", "plain"}, optional
@@ -405,6 +371,7 @@ class CollectionReader(
             where=where,
             vectors=None if vector is None else [vector],
             space=space,
+            spaces=spaces,
             sparse_vectors=None if sparse_vector is None else [sparse_vector],
             sparse_space=sparse_space,
             offset=offset,
@@ -437,6 +404,7 @@ class CollectionReader(
         where: Where | None = None,
         vectors: Sequence[npt.ArrayLike] | npt.ArrayLike | None = None,
         space: str = DEFAULT_SPACE,
+        spaces: Mapping[str, float] | None = None,
         sparse_vectors: Any | None = None,
         sparse_space: str | None = None,
         offset: int = 0,
@@ -464,11 +432,11 @@ class CollectionReader(
         ----------
         queries : sequence of (str, array-like of shape (dim,), mapping or None), length q
             All texts, all vectors or all parts of records.
-        k, mode, where, space, offset, min_score, weights, fusion, depth, recall, effort, threads
+        k, mode, where, space, spaces, offset, min_score, weights, fusion, depth, recall, effort, threads
             As in :meth:`search`.
         explain, include_text, syntax, rerank, rerank_depth, diversity, group_by, groups, per_group, facets
             As in :meth:`search`.
-        vectors : array-like of shape (q, dim), optional
+        vectors : array-like of shape (q, dim), or with ``spaces`` a sequence of mappings, optional
             Query vectors, used instead of encoding.
         sparse_vectors : sequence of mappings, or SciPy sparse matrix of shape (q, dim), optional
             The queries' weighted terms, used instead of encoding.
@@ -502,6 +470,7 @@ class CollectionReader(
             vectors,
             mode=mode,
             space=space,
+            spaces=spaces,
             sparse=(sparse_vectors, sparse_space),
             k=k,
             where=where,
@@ -538,6 +507,11 @@ class CollectionReader(
         **settings: Any,
     ) -> tuple[list[Query], SearchOptions | None]:
         """Check what a search was given; no options where there is no query."""
+        several = settings.pop("spaces", None)
+        stages = check_stages(k=k, space=space) if stages is None else stages
+        if several is not None:
+            rest = {"k": k, "mode": mode, "named": space != DEFAULT_SPACE, "stages": stages, "sparse": sparse}
+            return self._across(queries, vectors, several, **rest, **settings)
         weights, (terms, sparse_space) = settings.get("weights"), sparse
         matrices = as_matrices(queries)
         if matrices is None:
@@ -549,7 +523,6 @@ class CollectionReader(
             return [], None
         now = self._store.refreshed()
         check_space(space, now.spaces, default=DEFAULT_SPACE)
-        stages = check_stages(k=k, space=space) if stages is None else stages
         alone = given is None and all(text is None for text in texts)
         asks = wanted(mode, weights, terms, sparse_space, alone=alone)
         # Diversity uses the space even where only words are searched.
@@ -572,7 +545,7 @@ class CollectionReader(
         asked = None
         if asks:
             asked = question(texts, terms, space=sparse_space, spaces=now.sparse, encoders=self._encoders)
-            settings["sparse_space"] = asked.space
+            settings |= {"sparse_space": asked.space, "vocabulary": asked.vocabulary}
         settings["dense"] = given is not None or needs_dense(weights) or self._encoders.at_hand(space)
         options = check_options(
             chosen, records=now.count, space=space, k=k, stages=stages, stored=now.fusion, tokens=tokens, **settings

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from orthant.collection.sparse.shared import SharedTerm
 from orthant.collection.tokens.alignment import TokenMatch
 from orthant.encoders.sparse.rows import SparseVector
+from orthant.errors import InputError, message
 from orthant.types import FloatArray
+from orthant.validate import check_count
 
 if TYPE_CHECKING:
     from orthant.collection.stages.facets import Facet
@@ -136,6 +139,9 @@ class Hit:
         Score and rank in every stage after retrieval, in their order; empty where none ran.
     alignment : tuple of TokenMatch
         With ``explain=True`` where tokens were compared: for each token of the query the best one of the record.
+    shared : tuple of SharedTerm, or None
+        With ``explain=True`` where a sparse space was searched: terms or concepts of query and record, by what they
+        add to the leg's score, largest first.
     """
 
     id: str
@@ -147,6 +153,41 @@ class Hit:
     matched: tuple[str, ...] = ()
     stages: dict[str, StageScore] = field(default_factory=dict)
     alignment: tuple[TokenMatch, ...] = ()
+    shared: tuple[SharedTerm, ...] | None = None
+
+    def explain(self, k: int = 5) -> list[tuple[str, float]]:
+        """Return the concepts, or terms, that query and record share, and what each adds to the score.
+
+        Parameters
+        ----------
+        k : int, default 5
+            Concepts at most; those left out add the rest of the sparse leg's score.
+
+        Returns
+        -------
+        list of (str, float)
+            Largest first; empty where nothing is shared.
+
+        Raises
+        ------
+        InputError
+            Nothing was noted: the search had no sparse leg, or no ``explain=True``.
+
+        Notes
+        -----
+        All of them sum to ``legs["sparse"].score``, up to rounding: a dot product has no other parts.
+
+        Examples
+        --------
+        >>> hit = Hit("a", 0.75, 1, shared=(SharedTerm("lung", 1.0, 0.5), SharedTerm("fever", 0.5, 0.5)))
+        >>> hit.explain(1)
+        [('lung', 0.5)]
+        """
+        if self.shared is None:
+            given = "a hit without shared terms"
+            way = "search with explain=True and spaces={'concepts': 1.0}, mode='sparse' or a weight for 'sparse'"
+            raise InputError(message(given, "one of a search by a sparse space", way))
+        return [(term.name, term.contribution) for term in self.shared[: check_count(k, name="k")]]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the hit as JSON-ready values.
@@ -154,9 +195,11 @@ class Hit:
         Returns
         -------
         dict
-            Nested plain values; ``stages`` only where one ran, ``alignment`` only where tokens were compared.
+            Nested plain values; ``stages`` only where one ran, ``alignment`` and ``shared`` only where there is any.
         """
         out = {**asdict(self), "matched": list(self.matched)}
+        if self.shared is None:
+            del out["shared"]
         if not self.stages:
             del out["stages"]
         if not self.alignment:

@@ -14,8 +14,9 @@ from orthant.collection import fusion
 from orthant.collection.columns.table import Evaluation
 from orthant.collection.columns.where import Predicate
 from orthant.collection.dense import dense_index
-from orthant.collection.legs.vectors import VECTOR_LEGS, SpaceChangedError, leg_size, vector_legs
+from orthant.collection.legs.vectors import VECTOR_LEGS, SpaceChangedError, leg_size, space_leg, vector_legs
 from orthant.collection.results import Group, LegPlan, LegScore, Plan, SearchResult, StagePlan
+from orthant.collection.sparse.explaining import shared_terms
 from orthant.collection.sparse.leg import found_rows, search_leg
 from orthant.collection.stages.facets import Facet, facets_of
 from orthant.collection.stages.options import StageOptions
@@ -48,6 +49,8 @@ class Query:
         For the dense leg.
     tokens : mapping of str to ndarray of shape (t, dim), float32
         By space of tokens; absent where the query has none that counts.
+    vectors : mapping of str to ndarray of shape (dim,), float32
+        For the legs of a search over several spaces, by space; absent where the query has no known token.
     sparse : SparseVector or None
         For the sparse leg.
     """
@@ -56,6 +59,7 @@ class Query:
     vector: FloatArray | None
     sparse: SparseVector | None = None
     tokens: Mapping[str, FloatArray] = field(default_factory=dict)
+    vectors: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,11 +86,20 @@ class SearchOptions:
     sparse_space: str | None = None
     fingerprint: str | None = None
     tokens: TokenSettings = field(default_factory=TokenSettings)
+    # Several spaces of vectors searched together, with the fingerprints that the query was encoded for.
+    spaces: Mapping[str, str | None] = field(default_factory=dict)
+    vocabulary: Sequence[str] | None = None
 
     @property
     def reach(self) -> int:
         """The most candidates that the legs of a hybrid search can bring."""
-        return self.depth * (1 + sum(one is not None for one in (self.space, self.sparse_space, self.tokens.leg)))
+        single = sum(one is not None for one in (self.space, self.sparse_space, self.tokens.leg))
+        return self.depth * (self.by_words + single + len(self.spaces))
+
+    @property
+    def by_words(self) -> bool:
+        """Whether a hybrid search has a lexical leg: over several spaces only where words have a weight."""
+        return "lexical" in self.weights
 
 
 @dataclass(frozen=True)
@@ -279,6 +292,7 @@ def _result(
         explain=options.explain,
         include_text=options.include_text,
         alignments=alignments(source.generation, source.query, options, arrangement.entries, records),
+        shared=shared_terms(source.generation, source.query, options, arrangement.entries),
     )
     groups, begin = [], 0
     for group in arrangement.groups:
@@ -417,7 +431,7 @@ def _postings(
     """Run the legs over posting lists: words, and weighted terms."""
     out: dict[str, _Found] = {}
     size, bitmap = leg_size(options, generation), None if allowed is None else allowed.bitmap
-    if options.mode in ("lexical", "hybrid") and query.text is not None:
+    if options.mode in ("lexical", "hybrid") and query.text is not None and options.by_words:
         started = time.perf_counter()
         rows, scores = generation.lexical.search(
             query.text, k=size, allowed=bitmap, live=generation.live, syntax=options.syntax
@@ -469,6 +483,9 @@ def _fused(
     # Every leg scores every candidate, so a record that one leg ranked low is not taken for one it never saw.
     if "dense" in found and query.vector is not None and options.space is not None:
         raw["dense"] = dense_index(generation, options.space).score_ids(query.vector, candidates)
+    for space, vector in query.vectors.items():
+        if space_leg(space) in found:
+            raw[space_leg(space)] = dense_index(generation, space).score_ids(vector, candidates)
     leg = options.tokens.leg
     if "tokens" in found and leg is not None and leg in query.tokens:
         raw["tokens"] = token_index(generation, leg).score_ids(query.tokens[leg], candidates)
@@ -480,7 +497,7 @@ def _fused(
     if options.fusion == "rrf":
         parts = {leg: fusion.reciprocal_ranks(places[leg]) for leg in raw}
     else:
-        parts = {leg: fusion.min_max(raw[leg], low=None if leg == "dense" else 0.0) for leg in raw}
+        parts = {leg: fusion.min_max(raw[leg], low=None if leg.startswith("dense") else 0.0) for leg in raw}
     fused = fusion.weighted_sum(parts, options.weights) if parts else np.zeros(0, np.float32)
     order = np.lexsort((candidates, -fused))
     legs = {leg: _Leg(raw[leg][order], places[leg][order], parts[leg][order], options.weights[leg]) for leg in raw}
@@ -520,6 +537,11 @@ def _plan(
             warnings.append(f"every vector was compared, since the graph is out of use: {problem}")
     elif options.space is not None and options.space not in generation.spaces:
         warnings.append("no vectors are stored yet, so the dense leg found nothing")
+    for space in options.spaces:
+        if space not in query.vectors:
+            warnings.append(f"the query has no token that the encoder of space {space!r} knows")
+        elif space_leg(space) in source.vectors:
+            legs.append(_leg_plan(space_leg(space), source.vectors[space_leg(space)], i))
     late = options.tokens.leg
     if late is not None and late not in query.tokens:
         warnings.append("the query has no token that counts, so the token leg found nothing")
@@ -535,7 +557,7 @@ def _plan(
         fused = {"method": options.fusion, "weights": dict(options.weights), "depth": options.depth}
     return Plan(
         mode=options.mode,
-        space=options.space or late,
+        space=options.space or late or ", ".join(options.spaces) or None,
         generation=generation.number,
         records=generation.count,
         allowed=None if allowed is None else allowed.count,

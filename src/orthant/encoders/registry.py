@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from orthant.artifact import load_artifact
 from orthant.encoders.api.specs import api_encoder, is_api_spec
 from orthant.encoders.model2vec import Model2VecEncoder, is_model2vec
 from orthant.encoders.sentence_transformers import SentenceTransformerEncoder, is_sentence_transformer
@@ -116,7 +117,8 @@ def load_encoder(spec: Any) -> Encoder:
           folder of the same name: write ``"./static"`` for the folder;
         - an encoder behind an API: ``"openai:MODEL"``, ``"cohere:MODEL"``, ``"ollama:MODEL"``, ``"tei:http://HOST:PORT"``
           (see :func:`orthant.encoders.api.specs.api_encoder`);
-        - a folder: a saved record encoder, a static or model2vec model, or a transformer (sentence-transformers, plain,
+        - a folder: a saved record encoder or head of an aspect, a static or model2vec model, or a transformer
+          (sentence-transformers, plain,
           or ``model.onnx``);
         - an encoder, which comes back as it is;
         - a ``SentenceTransformer`` or model2vec ``StaticModel`` object, which is wrapped.
@@ -199,7 +201,7 @@ def is_sparse_spec(spec: Any) -> bool:
         if spec in encoder_names() or is_api_spec(spec) or not os.fspath(spec):
             return False
         folder = Path(os.fspath(spec)).expanduser()
-        return folder.is_dir() and is_sparse_folder(folder)
+        return folder.is_dir() and (is_sparse_folder(folder) or _concept_kind(folder) is not None)
     if isinstance(spec, type):
         return False
     return is_sparse_model(spec) or callable(getattr(spec, "encode_sparse", None))
@@ -211,7 +213,8 @@ def load_sparse_encoder(spec: Any) -> SparseEncoder:
     Parameters
     ----------
     spec : str, Path, SparseEncoder or model object
-        - a folder that sentence-transformers' ``SparseEncoder`` saved, run without torch;
+        - a folder that sentence-transformers' ``SparseEncoder`` saved, run without torch, or one of a saved encoder of
+          concepts;
         - a ``SparseEncoder`` object of that library, which is wrapped;
         - an encoder with ``dim``, ``fingerprint``, ``vocabulary`` and ``encode_sparse``, which comes back as it is.
 
@@ -236,7 +239,10 @@ def load_sparse_encoder(spec: Any) -> SparseEncoder:
     if isinstance(spec, (str, os.PathLike)):
         from orthant.encoders.sparse.splade import SpladeEncoder
 
-        return SpladeEncoder.load(Path(os.fspath(spec)).expanduser())
+        path = Path(os.fspath(spec)).expanduser()
+        if _concept_kind(path) is not None:
+            return cast("SparseEncoder", load_artifact(path))
+        return SpladeEncoder.load(path)
     if isinstance(spec, SparseEncoder) and not isinstance(spec, type):
         return spec
     if is_sparse_model(spec):
@@ -327,7 +333,7 @@ def _load_path(spec: str | os.PathLike[str]) -> Encoder:
         raise _unknown(text, is_name=isinstance(spec, str) and not any(mark in text for mark in ("/", "\\", "~")))
     if not folder.is_dir():
         raise InputError(message(f"the file {text}", "the folder of a model", "pass the folder it lies in"))
-    if is_sparse_folder(folder):
+    if is_sparse_folder(folder) or _concept_kind(folder) is not None:
         raise _sparse_refused(f"the folder {text}")
     kind = _folder_kind(folder)
     if kind == "transformer":
@@ -336,6 +342,10 @@ def _load_path(spec: str | os.PathLike[str]) -> Encoder:
         from orthant.encoders.records.encoder import RecordEncoder
 
         return RecordEncoder.load(folder)
+    if kind == "projected":
+        from orthant.encoders.projected.encoder import ProjectedEncoder
+
+        return ProjectedEncoder.load(folder)
     from orthant.encoders.static import StaticEncoder
 
     return cast("Encoder", StaticEncoder.load(folder))
@@ -358,8 +368,8 @@ def _unknown(text: str, *, is_name: bool) -> NotFoundError:
 def _folder_kind(folder: Path) -> str:
     if (folder / "arrays.safetensors").is_file():
         kind = _artifact_kind(folder)
-        if kind not in ("encoder.static", "encoder.records"):
-            known = "'encoder.static' or 'encoder.records'"
+        if kind not in ("encoder.static", "encoder.records", "encoder.projected"):
+            known = "'encoder.static', 'encoder.records' or 'encoder.projected'"
             raise InputError(message(f"an artefact of kind {kind!r}", known, "load it with its own class"))
         return kind.removeprefix("encoder.")
     if "embeddings" in _tensor_names(folder / "model.safetensors"):
@@ -382,6 +392,12 @@ def _folder_kind(folder: Path) -> str:
             "check the path",
         )
     )
+
+
+def _concept_kind(folder: Path) -> str | None:
+    """Kind of a saved encoder of concepts, None for any other folder."""
+    kind = _artifact_kind(folder) if (folder / "arrays.safetensors").is_file() else ""
+    return kind if kind in ("encoder.concepts", "encoder.explicit") else None
 
 
 def _artifact_kind(folder: Path) -> str:

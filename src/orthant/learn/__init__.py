@@ -156,6 +156,9 @@ _HOMES: dict[str, str] = {
     "structured_masks": "orthant.learn.pruning.masks",
     "synthesize": "orthant.learn.synthesis.pipeline",
     "teacher_distribution": "orthant.learn.mining.soft_labels",
+    "train_aspect_encoder": "orthant.learn.text.aspects.encoder",
+    "train_aspect_heads": "orthant.learn.text.aspects.heads",
+    "train_concepts": "orthant.learn.text.explicit.training",
     "train_recurrent_binary": "orthant.learn.distillation.binary",
     "unstructured_masks": "orthant.learn.pruning.masks",
     "weight_difference": "orthant.learn.analysis.weights",
@@ -308,6 +311,9 @@ __all__ = [
     "structured_masks",
     "synthesize",
     "teacher_distribution",
+    "train_aspect_encoder",
+    "train_aspect_heads",
+    "train_concepts",
     "train_recurrent_binary",
     "unstructured_masks",
     "weight_difference",
@@ -398,6 +404,9 @@ if TYPE_CHECKING:
     from orthant.learn.synthesis.pipeline import Synthesis, SynthesisInterrupted, synthesize
     from orthant.learn.synthesis.prompts import HARD_NEGATIVES, PARAPHRASES, QUERIES, THOUGHTS, SynthesisTemplate
     from orthant.learn.synthesis.rule_based import RuleBased
+    from orthant.learn.text.aspects.encoder import train_aspect_encoder
+    from orthant.learn.text.aspects.heads import train_aspect_heads
+    from orthant.learn.text.explicit.training import train_concepts
     from orthant.learn.training.callbacks import Callback
     from orthant.learn.training.curriculum import Curriculum
     from orthant.learn.training.ema import EMATeacher

@@ -11,12 +11,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
+    "AspectFigure": "aspects",
     "Capacity": "capacity",
     "Comparison": "significance",
     "DriftStatistics": "compatibility",
     "GainRecovered": "compatibility",
     "Hubness": "shape",
     "Isotropy": "shape",
+    "LabelSets": "aspects",
     "RankingScores": "ranking",
     "SignificanceReport": "significance",
     "average_compatibility": "compatibility",
@@ -36,7 +38,9 @@ _HOMES = {
     "hubness": "shape",
     "inequality_rates": "compatibility",
     "isotropy": "shape",
+    "judge_aspects": "aspects",
     "kendall": "correlation",
+    "label_sets": "aspects",
     "local_dimension": "intrinsic",
     "ndcg": "ranking",
     "paired_bootstrap": "significance",
@@ -56,12 +60,14 @@ _HOMES = {
 }
 
 __all__ = [
+    "AspectFigure",
     "Capacity",
     "Comparison",
     "DriftStatistics",
     "GainRecovered",
     "Hubness",
     "Isotropy",
+    "LabelSets",
     "RankingScores",
     "SignificanceReport",
     "average_compatibility",
@@ -81,7 +87,9 @@ __all__ = [
     "hubness",
     "inequality_rates",
     "isotropy",
+    "judge_aspects",
     "kendall",
+    "label_sets",
     "local_dimension",
     "ndcg",
     "paired_bootstrap",
@@ -101,6 +109,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from orthant.measures.aspects import AspectFigure, LabelSets, judge_aspects, label_sets
     from orthant.measures.capacity import Capacity, capacity_bound
     from orthant.measures.compatibility import (
         DriftStatistics,

@@ -12,19 +12,35 @@ from orthant.collection.dense import dense_index
 from orthant.collection.storage.generation import Generation
 from orthant.collection.tokens.index import token_index
 from orthant.kernels import bitmaps
-from orthant.types import BitmapArray, Hits, SearchCost
+from orthant.types import BitmapArray, FloatArray, Hits, SearchCost
 from orthant.validate import as_ragged
 
 if TYPE_CHECKING:
     from orthant.collection.searching import Query, SearchOptions
 
-__all__ = ["VECTOR_LEGS", "SpaceChangedError", "leg_size", "vector_legs"]
+__all__ = ["VECTOR_LEGS", "SpaceChangedError", "leg_size", "space_leg", "vector_legs"]
 
 VECTOR_LEGS = ("dense", "tokens")
 
 
 class SpaceChangedError(Exception):
     """The space got another encoder between the encoding of a query and its search: encode it again."""
+
+
+def space_leg(space: str) -> str:
+    """Return what the leg of one of several spaces is called.
+
+    Parameters
+    ----------
+    space : str
+        The space of vectors.
+
+    Returns
+    -------
+    str
+        No space's name has a colon, so it is no other leg's.
+    """
+    return f"dense:{space}"
 
 
 def leg_size(options: SearchOptions, generation: Generation) -> int:
@@ -91,22 +107,12 @@ def vector_legs(
     if options.space is not None and options.space in generation.spaces:
         if options.fingerprint not in (None, generation.spaces[options.space].definition.fingerprint):
             raise SpaceChangedError
-        index = dense_index(generation, options.space)
-
-        def dense(places: list[int], bitmap: BitmapArray | None) -> Hits:
-            return index.search_page(
-                np.stack([queries[i].vector for i in places]),  # type: ignore[misc]
-                size,
-                # Only a page of a plain dense list begins where another call's page ended.
-                first=options.k if options.mode == "dense" and options.offset and not options.stages.ordered else size,
-                allowed=bitmap,
-                effort=options.effort,
-                recall=options.recall,
-                threads=options.threads,
-            )
-
-        able = [query.vector is not None for query in queries]
-        out["dense"] = _gathered(len(queries), size, _groups(generation, queries, options, allowed, able), dense)
+        out["dense"] = _dense_leg(generation, queries, options, allowed, options.space, [q.vector for q in queries])
+    for space, fingerprint in options.spaces.items():
+        if fingerprint != generation.spaces[space].definition.fingerprint:
+            raise SpaceChangedError
+        given = [query.vectors.get(space) for query in queries]
+        out[space_leg(space)] = _dense_leg(generation, queries, options, allowed, space, given)
     lap("dense")
     leg = options.tokens.leg
     if leg is not None:
@@ -120,6 +126,33 @@ def vector_legs(
         out["tokens"] = _gathered(len(queries), size, _groups(generation, queries, options, allowed, able), late)
         lap("tokens")
     return {name: found for name, found in out.items() if found.cost.plan}
+
+
+def _dense_leg(
+    generation: Generation,
+    queries: Sequence[Query],
+    options: SearchOptions,
+    allowed: Evaluation | None,
+    space: str,
+    vectors: Sequence[FloatArray | None],
+) -> Hits:
+    """Search one space for all queries that have a vector for it."""
+    index, size = dense_index(generation, space), leg_size(options, generation)
+
+    def dense(places: list[int], bitmap: BitmapArray | None) -> Hits:
+        return index.search_page(
+            np.stack([vectors[i] for i in places]),  # type: ignore[misc]
+            size,
+            # Only a page of a plain dense list begins where another call's page ended.
+            first=options.k if options.mode == "dense" and options.offset and not options.stages.ordered else size,
+            allowed=bitmap,
+            effort=options.effort,
+            recall=options.recall,
+            threads=options.threads,
+        )
+
+    able = [vector is not None for vector in vectors]
+    return _gathered(len(queries), size, _groups(generation, queries, options, allowed, able), dense)
 
 
 def _gathered(

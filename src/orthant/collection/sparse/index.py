@@ -222,6 +222,30 @@ class WeightedIndex:
             out[inside] = values
         return out
 
+    def shares(self, query: SparseVector, row: int) -> list[tuple[int, float, float]]:
+        """Return what each shared term adds to the score of a row.
+
+        Parameters
+        ----------
+        query : SparseVector
+            The query.
+        row : int
+            A row, known or not.
+
+        Returns
+        -------
+        list of (int, float, float)
+            Term, weight in the query and weight in the row, in the order of terms; the products sum to the score.
+        """
+        owners, numbers = locate(self._chunks, np.array([row], dtype=np.int64))
+        if owners[0] < 0:
+            return []
+        postings, out = self._chunks[int(owners[0])].documents.postings, []
+        for term, weight in query.to_dict().items():
+            found = restrict(postings_of(postings, term), numbers)
+            out += [(term, weight, float(own)) for own in found[1].tolist()]
+        return out
+
     def has_rows(self, rows: IdArray) -> np.ndarray:
         """Return which rows have a live vector.
 

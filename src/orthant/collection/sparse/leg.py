@@ -32,10 +32,13 @@ class SparseQuestion:
         The sparse space.
     vectors : list of SparseVector
         One per query.
+    vocabulary : sequence of str or None
+        Names of the terms, where an encoder at hand has them.
     """
 
     space: str
     vectors: list[SparseVector]
+    vocabulary: Sequence[str] | None = None
 
     def added_to(self, queries: Sequence[Query]) -> list[Query]:
         """Return queries with their weighted terms; one without a term gets none.
@@ -141,7 +144,7 @@ def question(
     rows = as_sparse_rows(given, dim=dim, name="sparse query")
     if len(rows) != len(texts):
         raise InputError(message(f"{len(rows)} sparse vectors for {len(texts)} queries", "one each", "align them"))
-    return SparseQuestion(name, [rows[i] for i in range(len(rows))])
+    return SparseQuestion(name, [rows[i] for i in range(len(rows))], getattr(encoders.given(name), "vocabulary", None))
 
 
 def _chosen(space: str | None, spaces: Mapping[str, SparseState]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from orthant.collection.lexical.analysis import Analyzer
 from orthant.collection.results import Hit, LegScore, StageScore
+from orthant.collection.sparse.shared import SharedTerm
 from orthant.collection.storage import tables
 from orthant.collection.storage.store import Store
 from orthant.collection.tokens.alignment import TokenMatch
@@ -82,6 +83,7 @@ def make_hits(
     explain: bool,
     include_text: bool,
     alignments: Mapping[int, tuple[TokenMatch, ...]] | None = None,
+    shared: Mapping[int, tuple[SharedTerm, ...]] | None = None,
 ) -> tuple[Hit, ...]:
     """Return the hits of entries.
 
@@ -101,6 +103,8 @@ def make_hits(
         Keep the texts.
     alignments : mapping of int to tuple of TokenMatch, optional
         By row, where tokens are explained.
+    shared : mapping of int to tuple of SharedTerm, optional
+        By row, where weighted terms are explained.
 
     Returns
     -------
@@ -126,6 +130,7 @@ def make_hits(
                 matched,
                 stages,
                 (alignments or {}).get(entry.row, ()),
+                None if shared is None else shared[entry.row],
             )
         )
     return tuple(hits)

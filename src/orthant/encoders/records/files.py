@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant.artifact import read_artifact, write_artifact
-from orthant.encoders.fingerprint import difference
+from orthant.encoders.projected.base import load_base, saved_base
 from orthant.encoders.records.rules import Fields
-from orthant.errors import EncoderMismatchError, InputError, StoreCorruptedError, message
+from orthant.errors import InputError, StoreCorruptedError, message
 from orthant.types import Encoder
 
 __all__ = ["KIND", "load_text_encoder", "read", "write"]
@@ -44,15 +44,13 @@ def load_text_encoder(spec: Any, dim: int) -> tuple[Encoder | None, str | None]:
     """
     if spec is None:
         return None, None
-    from orthant.encoders.registry import encoder_names, load_encoder
-
-    encoder = load_encoder(spec)
+    encoder, name = load_base(spec)
     if getattr(encoder, "reads_records", False):
         raise InputError(message("a record encoder as text_encoder", "an encoder of texts", "pass 'static'"))
     if encoder.dim > dim:
         given = f"dim={dim} with a text encoder of dimension {encoder.dim}"
         raise InputError(message(given, "at least its dimension", f"choose dim={1 << (encoder.dim - 1).bit_length()}"))
-    return encoder, spec if isinstance(spec, str) and spec in encoder_names() else None
+    return encoder, name
 
 
 def write(
@@ -138,24 +136,13 @@ def read(
         raise StoreCorruptedError(
             message(f"a record encoder at {path} with parts missing", "all", "save it again")
         ) from error
-    return settings, knots, kinds, _text_encoder(saved, text_encoder, settings["dim"])
+    return settings, knots, kinds, _text_encoder(saved, text_encoder)
 
 
-def _text_encoder(saved: Mapping[str, Any] | None, given: Any, dim: int) -> Any:
+def _text_encoder(saved: Mapping[str, Any] | None, given: Any) -> Any:
     if saved is None:
         if given is not None:
             what = "a text encoder for a record encoder that was saved without one"
             raise InputError(message(what, "none", "leave text_encoder out"))
         return None
-    spec = given if given is not None else saved["name"]
-    if spec is None:
-        what = f"no text encoder for a record encoder that was saved with {saved['fingerprint']}"
-        raise InputError(message(what, "that encoder", "pass text_encoder=..."))
-    encoder, _ = load_text_encoder(spec, dim)
-    found = "" if encoder is None else encoder.fingerprint
-    if found != saved["fingerprint"]:
-        apart = difference(saved["fingerprint"], found)
-        what = f"the text encoder {found} ({apart})"
-        raise EncoderMismatchError(message(what, f"{saved['fingerprint']}, with which it was saved", "pass that one"))
-    # By its name where it has one, so that saving again keeps it.
-    return spec if isinstance(spec, str) else encoder
+    return saved_base(saved, given, what="text encoder", argument="text_encoder")
