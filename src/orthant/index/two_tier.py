@@ -249,7 +249,7 @@ class TwoTier(TwoTierReading):
             Distinct, non-negative, not in the index. Left out, numbering continues after the largest id ever given.
         light : array-like of shape (n, dim), optional
             What codes are made of in place of X, where both were trained for their part, as `BiGranularTrainer` does.
-            Needs a fitted quantizer.
+            Needs a fitted quantizer, and ``search="scan"``.
 
         Returns
         -------
@@ -271,6 +271,8 @@ class TwoTier(TwoTierReading):
             raise DimensionError(message(given_text, "one each", "align them"))
         with self._writer:
             state = self._state
+            if light is not None and self._way == "graph":
+                raise InputError(message("light with search='graph'", "search='scan'", "its codes are of X"))
             if light is not None and state.quantizer is None:
                 raise InputError(message("light without a fitted quantizer", "one", "pass quantizer= already fitted"))
             if given is None:
