@@ -48,11 +48,8 @@ class _Split:
         return top_k(made.quantizer.score(asked, codes, metric="cosine"), _CANDIDATES)[0]
 
     def recall(self, near: Array) -> Figures:
-        return {
-            f"recall@{_CANDIDATES}": float(
-                np.mean([np.isin(r, n).mean() for r, n in zip(self.relevant, near, strict=True)])
-            )
-        }
+        shares = [np.isin(right, found).mean() for right, found in zip(self.relevant, near, strict=True)]
+        return {f"recall@{_CANDIDATES}": float(np.mean(shares))}
 
     def reciprocal_rank(self, near: Array, asked: Array, documents: Array) -> Figures:
         from orthant.kernels.distances import exact_scores
@@ -189,8 +186,8 @@ PAPER = Paper(
             name="codes-trained-to-find",
             sentence=(
                 "Recall@40 of the answers to 1,000 held-out questions among those to 6,000, by codes of 8 bytes of "
-                "vectors of the packaged word table: codebooks trained with maps on pairs, beside OPQ of the same maps, of maps "
-                "trained twice as long, and of the vectors."
+                "vectors of the packaged word table: codebooks trained with maps on pairs, beside OPQ of those maps, "
+                "of maps trained twice as long, and of the vectors."
             ),
             data="real",
             run=_codes,
