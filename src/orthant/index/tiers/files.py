@@ -82,8 +82,9 @@ def write_two_tier(path: str | Path, state: Light, body: dict[str, Any]) -> None
     }
     if state.quantizer is not None:
         arrays["codes"] = [state.codes[rows]]
-    if state.graph is not None and state.live is not None:
-        arrays["live"] = [state.live.astype(np.uint8)]
+    if state.graph is not None:
+        marks = np.ones(len(rows), np.uint8) if state.live is None else state.live.astype(np.uint8)
+        arrays["live"] = [marks]
     write_arrays(
         folder,
         header=_HEADER,
@@ -218,6 +219,7 @@ def read_two_tier(path: str | Path, *, mmap: bool, access: str, verify: bool) ->
         codes = map_array(paths["codes"], "u1", (count, size), mmap=mmap)
     graph = _read_walk(folder, body.get("graph"), count, mmap=mmap)
     live = np.fromfile(paths["live"], dtype=np.uint8).astype(bool) if "live" in paths else None
+    live = None if live is None or live.all() else live
     parts = ((RowFile(paths["vectors"], dim, count, access=access), count),) if count else ()
     return Saved(Light(DiskRows(dim, parts), ids, codes, quantizer, live, _runs(ids, live), graph), body)
 
