@@ -23,7 +23,7 @@ from orthant.types import FloatArray, Hits, IdArray, Metric
 __all__ = ["CodeGraph", "settings_for"]
 
 _BEAM, _LEAST_BEAM = 2, 64
-"""A walk is twice as wide as what is read: a step costs a microsecond, a read a hundred. Never narrower than 64."""
+"""A walk is twice as wide as what is read, since steps are cheap beside reads, and never narrower than 64."""
 
 _TOGETHER = 1024
 """Rows linked at a time while searches wait."""
