@@ -1,13 +1,18 @@
 """What an index of codes in memory over vectors on disk finds and reads, under a memory limit.
 
-    python benchmarks/two_tier.py [--quick] [--folder DIR] [--share 4] [--repeat 1] [--effort N ...]
+    python benchmarks/two_tier.py [--quick] [--folder DIR] [--share 4] [--data token_vectors] [--queries 200]
+                                  [--effort N ...] [--search graph|scan ...] [--cgroup DIR]
 
-Sentence vectors of minilm_short_texts (``--repeat`` adds copies with noise, to make more of them) are saved to DIR,
-whose disk is measured. The memory limit is their size divided by ``--share``. A process of its own opens the index and
-may take no more writable memory than the limit above what it has after loading its libraries: RLIMIT_DATA, which the
-kernel enforces. Arms: "direct" reads past the page cache, so that no vector can be answered from memory; "uncached" has
-pages dropped after each search; "cached" leaves them to the system, and is no arm under the limit. Queries come one at
-a time. Beside them stand, without a limit, the same codes with the vectors in memory, and Flat. Run it alone.
+Vectors (a million of 384 dimensions by default, which `orthant bench ann --data token_vectors` makes once) are indexed
+where they lie and saved to DIR, whose disk is measured. The memory limit is their size divided by ``--share``; of it 32
+MiB are for what a search takes beside the index. A process of its own loads the index and may take no more writable
+memory than the limit above what it has after loading its libraries: RLIMIT_DATA, which the kernel enforces. The page
+cache is no part of that limit, so the arms under it do without: "direct" reads past the cache (O_DIRECT), so that no
+vector can be answered from memory; "uncached" has pages dropped after each search (posix_fadvise); "cached" leaves them
+to the system, and is under the limit only with ``--cgroup``: a folder of the memory controller (v1 or v2) in which a
+group with this limit is made for the process, and removed afterwards. Queries come one at a time, other ones than those
+that efforts are calibrated on. Beside them stand, without a limit, the same index with the vectors in memory, `Graph`
+as it is by default with everything in memory, and Flat. Run it alone.
 """
 
 from __future__ import annotations
@@ -20,14 +25,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from orthant.datasets.registry import data_hash, load
+from orthant.evaluation.ann.inputs import named_inputs
 from orthant.evaluation.context import run_context
-from orthant.index import Flat, TwoTier
+from orthant.index import Flat, Graph, TwoTier
 from orthant.index.tiers.searching import best_codes
 from orthant.kernels.distances import exact_scores
 from orthant.kernels.topk import top_k
@@ -36,6 +43,10 @@ from orthant.measures import recall_at_k
 SEED = 7
 HERE = Path(__file__).parent
 UNDER_LIMIT = ("direct", "uncached")
+SPARE = 32 << 20
+RECALL = 0.95
+SCANNED = 5
+"""Queries by a scan: of a million codes it takes seconds each, which is why only a graph is measured by default."""
 
 
 def say(line: str) -> None:
@@ -48,7 +59,7 @@ def data_memory() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData"))
 
 
-def timed(search: Any, queries: Any) -> tuple[Any, dict[str, float]]:
+def timed(search: Callable[[Any], Any], queries: Any) -> tuple[Any, dict[str, float]]:
     ids, seconds = [], []
     for query in queries:
         begun = time.perf_counter()
@@ -58,128 +69,195 @@ def timed(search: Any, queries: Any) -> tuple[Any, dict[str, float]]:
     return np.stack(ids), found
 
 
-def serve(folder: Path, efforts: list[int], limit: int) -> None:
+def measured(index: Any, queries: Any, truth: Any, effort: int) -> dict[str, float]:
+    """Time, recall, comparisons and reads of an index at an effort."""
+    spent: list[Any] = []
+
+    def search(query: Any) -> Any:
+        hits = index.search(query, 10, effort=effort)
+        spent.append(hits.cost)
+        return hits.ids[0]
+
+    ids, figures = timed(search, queries)
+    figures["recall@10"] = recall_at_k(ids, truth[: len(ids)])
+    figures["compared_per_query"] = float(np.mean([cost.distances for cost in spent]))
+    for name in ("reads", "rows_read", "bytes_from_disk"):
+        if name in spent[0].details:
+            figures[f"{name}_per_query"] = float(np.mean([cost.details[name] for cost in spent]))
+    return figures
+
+
+@contextmanager
+def group(parent: str | None, limit: int) -> Iterator[Path | None]:
+    """Make a group of the memory controller, and remove it."""
+    if parent is None:
+        yield None
+        return
+    home = Path(parent) / f"orthant-two-tier-{os.getpid()}"
+    home.mkdir()
+    try:
+        file = home / "memory.max"
+        (file if file.exists() else home / "memory.limit_in_bytes").write_text(str(limit))
+        yield home
+    finally:
+        home.rmdir()
+
+
+def serve(folder: Path, ways: list[str], efforts: list[int], limit: int, home: str | None) -> None:
     """The process under the limit: one JSON object on stdout."""
     queries, truth = np.load(folder / "queries.npy"), np.load(folder / "truth.npy")
-    # Kernels are compiled and libraries loaded by a small index, threads of readers included.
+    # Kernels are compiled and libraries loaded by small indexes, threads of readers included.
     rng = np.random.default_rng(SEED)
-    small = TwoTier(queries.shape[1], train_rows=1000, access="direct", folder=folder)
-    small.add(rng.standard_normal((3000, queries.shape[1])))
-    for _ in range(5):
-        small.search(queries[0], 10, effort=max(efforts))
+    for way in ways:
+        small = TwoTier(queries.shape[1], train_rows=1000, access="direct", folder=folder, search=way)
+        small.add(rng.standard_normal((3000, queries.shape[1])))
+        for _ in range(5):
+            small.search(queries[0], 10, effort=max(efforts))
+        small.save(folder / "small")
+        TwoTier.load(folder / "small", mmap=False, verify=False)
     del small
-    out: dict[str, Any] = {"arms": {}}
+    out: dict[str, Any] = {"arms": {}, "index_bytes": {}}
     before = data_memory()
     resource.setrlimit(resource.RLIMIT_DATA, (before + limit, before + limit))
-    for access in (*UNDER_LIMIT, "cached"):
-        index = TwoTier.load(folder / "index", mmap=False, access=access, folder=folder, verify=False)
-        index.search(queries[0], 10)
-        for effort in efforts:
-            spent: list[Any] = []
-
-            def search(query: Any, index: Any = index, effort: int = effort, spent: list[Any] = spent) -> Any:
-                hits = index.search(query, 10, effort=effort)
-                spent.append(hits.cost.details)
-                return hits.ids[0]
-
-            ids, figures = timed(search, queries)
-            figures["recall@10"] = recall_at_k(ids, truth)
-            for name in ("reads", "rows_read", "bytes_from_disk"):
-                figures[f"{name}_per_query"] = float(np.mean([each[name] for each in spent]))
-            out["arms"][f"{access}, {effort} candidates"] = figures
-        out["index_bytes"] = index.stats().memory_bytes
-        del index
+    if home is not None:
+        (Path(home) / "cgroup.procs").write_text(str(os.getpid()))
+    for way in ways:
+        asked = queries if way == "graph" else queries[:SCANNED]
+        for access in (*UNDER_LIMIT, "cached"):
+            index = TwoTier.load(folder / way, mmap=False, access=access, folder=folder, verify=False)
+            index.search(queries[0], 10)
+            for effort in efforts:
+                out["arms"][f"{way}, {access}, {effort} candidates"] = measured(index, asked, truth, effort)
+            out["index_bytes"][way] = index.stats().memory_bytes
+            del index
     out["data_memory_above_start"] = data_memory() - before
     # The limit must bite: vectors as a whole do not fit.
     try:
-        np.load(folder / "base.npy").sum()
+        np.fromfile(next((folder / ways[0]).glob("vectors-*")), np.float32).sum()
         out["limit_refuses_the_vectors"] = False
     except MemoryError:
         out["limit_refuses_the_vectors"] = True
     print(json.dumps(out))
 
 
-def made_vectors(rows: int | None, repeat: int) -> tuple[Any, Any]:
-    found = load("minilm_short_texts", texts="drop")
-    rng = np.random.default_rng(SEED)
-    base = found.base[rng.permutation(len(found.base))[:rows]].astype(np.float32)
-    noise = 0.3 / np.sqrt(base.shape[1])
-    copies = [base + noise * rng.standard_normal(base.shape).astype(np.float32) for _ in range(repeat - 1)]
-    return np.concatenate([base, *copies]), found.queries["in"].astype(np.float32)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="30,000 rows, nothing written")
+    parser.add_argument("--data", default="token_vectors")
     parser.add_argument("--folder", default=None, help="on the disk to measure")
     parser.add_argument("--share", type=float, default=4.0, help="size of the vectors over the memory limit")
-    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--effort", type=int, nargs="+", default=[20, 50, 100, 200])
+    parser.add_argument("--search", nargs="+", default=["graph"], choices=["graph", "scan"])
+    parser.add_argument("--cgroup", default=None, help="where a group with the limit may be made")
     parser.add_argument("--out", default=str(HERE / "results" / "two_tier.json"))
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(Path(options.serve[0]), options.effort, int(options.serve[1]))
+        serve(Path(options.serve[0]), options.search, options.effort, int(options.serve[1]), options.cgroup)
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        found = measure(Path(name), options)
-    found["context"] = {**run_context(seed=SEED), "data": data_hash("minilm_short_texts"), "share": options.share}
+        inputs = named_inputs(
+            options.data, folder=Path(name), tune=200, judge=options.queries, limit=30_000 if options.quick else None
+        )
+        found = measure(Path(name), inputs, options)
+    found["context"] = {**run_context(seed=SEED), "data": inputs.data_sha256, "share": options.share}
     print(json.dumps(found, indent=2))
     if not options.quick:
         Path(options.out).write_text(json.dumps(found, indent=2) + "\n")
 
 
-def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    base, queries = made_vectors(8000 if options.quick else None, options.repeat)
-    queries = queries[:100] if options.quick else queries[:500]
+def in_memory(index: TwoTier, base: Any, effort: int) -> Callable[[Any], Any]:
+    """Return a search by the codes of an index with the vectors in memory."""
+    state = index._state
+
+    def search(query: Any) -> Any:
+        if state.graph is not None:
+            own = state.graph.nearest(query[None], effort, None).ids[0]
+        else:
+            own = best_codes(state, query[None], effort, "cosine", None)[0]
+        return top_k(exact_scores(query[None], base[own], "cosine"), 10, ids=own)[0][0]
+
+    return search
+
+
+def indexes(folder: Path, path: Path, limit: int, tune: Any, ways: list[str]) -> tuple[dict[str, TwoTier], Any]:
+    """Make and save an index of each way, with what is told of them."""
+    made, told = {}, {}
+    for way in ways:
+        begun = time.perf_counter()
+        index = TwoTier.over(path, memory_limit_bytes=limit, folder=folder, search=way)
+        told[way] = {"build_s": time.perf_counter() - begun}
+        if way == "graph":
+            calibration = index.calibrate(tune)
+            told[way]["effort_for_recall"] = calibration.choose(10, RECALL)[0] if calibration else None
+        index.save(folder / way)
+        told[way] |= {name: value for name, value in index.stats().details.items() if name != "disk_bytes"}
+        made[way] = index
+        say(f"{way}: {told[way]}")
+    return made, told
+
+
+def measure(folder: Path, inputs: Any, options: argparse.Namespace) -> dict[str, Any]:
+    split = inputs.queries["in"]
+    base, tune, queries = np.ascontiguousarray(inputs.base), split.tune, split.judge
     limit = int(base.nbytes / options.share)
-    flat = Flat(base.shape[1])
-    flat.add(base)
-    truth, exact = timed(lambda query: flat.search(query, 10).ids[0], queries)
-    for each, values in (("base", base), ("queries", queries), ("truth", truth)):
+    # At the size of a trial nothing is to spare: there the process gets so much more.
+    within = limit - SPARE if limit > 4 * SPARE else limit
+    flat = Flat.over([(base, np.arange(len(base)))], dim=base.shape[1])
+    truth = flat.search(queries, 10).ids
+    for each, values in (("queries", queries), ("truth", truth)):
         np.save(folder / f"{each}.npy", values)
     say(f"{len(base)} vectors, {base.nbytes >> 20} MiB; limit {limit >> 20} MiB")
-    # What searching takes beside the index must fit as well: half is left to it.
-    index = TwoTier.over(folder / "base.npy", memory_limit_bytes=limit // 2, folder=folder)
-    index.save(folder / "index")
-    state = index._state
+    made, told = indexes(folder, inputs.base_path, within, tune, options.search)
+    _, exact = timed(lambda query: flat.search(query, 10).ids[0], queries[:SCANNED])
     arms: dict[str, Any] = {"Flat, in memory": {**exact, "recall@10": 1.0}}
-    for effort in options.effort:
-
-        def in_memory(query: Any, effort: int = effort) -> Any:
-            own = best_codes(state, query[None], effort, "cosine", None)[0]
-            return top_k(exact_scores(query[None], base[own], "cosine"), 10, ids=own)[0][0]
-
-        ids, figures = timed(in_memory, queries)
-        arms[f"same codes, vectors in memory, {effort} candidates"] = {**figures, "recall@10": recall_at_k(ids, truth)}
-    order = [sys.executable, __file__, "--serve", str(folder), str(limit), "--effort", *map(str, options.effort)]
-    done = subprocess.run(order, capture_output=True, text=True, check=False, env=os.environ)
+    efforts = sorted({*options.effort, *(e for t in told.values() if (e := t.get("effort_for_recall")))})
+    for way, index in made.items():
+        for effort in efforts:
+            ids, figures = timed(in_memory(index, base, effort), queries if way == "graph" else queries[:SCANNED])
+            figures["recall@10"] = recall_at_k(ids, truth[: len(ids)])
+            arms[f"{way}, vectors in memory, {effort} candidates"] = figures
+    graph = Graph.over([(base, np.arange(len(base)))], dim=base.shape[1])
+    for effort in (32, 64, 128, 256):
+        arms[f"Graph, in memory, effort {effort}"] = measured(graph, queries, truth, effort)
+    del graph
+    held = limit if within < limit else limit + SPARE
+    order = [sys.executable, __file__, "--serve", str(folder), str(held), "--effort", *map(str, efforts)]
+    with group(options.cgroup, held) as home:
+        order += ["--search", *options.search, *(["--cgroup", str(home)] if home else [])]
+        done = subprocess.run(order, capture_output=True, text=True, check=False, env=os.environ)
     if done.returncode:
         say(done.stderr)
         raise SystemExit(f"the process under the limit ended with {done.returncode}")
     served = json.loads(done.stdout)
     arms |= served.pop("arms")
-    ratios = {}
-    for effort in options.effort:
-        there = arms[f"same codes, vectors in memory, {effort} candidates"]
-        for access in UNDER_LIMIT:
-            here = arms[f"{access}, {effort} candidates"]
-            ratios[f"{access}, {effort} candidates"] = {
-                "p50_ratio": here["p50_ms"] / there["p50_ms"],
-                "p50_ratio_to_flat": here["p50_ms"] / exact["p50_ms"],
-                "recall_ratio": here["recall@10"] / there["recall@10"],
-            }
-    stats = index.stats()
     return {
         "vectors": len(base),
         "vector_bytes": base.nbytes,
-        "memory_limit_bytes": limit,
-        "code_size": stats.details["code_size"],
-        "quantizer": stats.details["quantizer"],
+        "memory_limit_bytes": held,
+        "limit_by": ["RLIMIT_DATA", *(["cgroup"] if options.cgroup else [])],
+        "indexes": told,
         **served,
         "arms": arms,
-        "against_memory": ratios,
+        "against_memory": ratios(arms, options.search, efforts, exact),
     }
+
+
+def ratios(arms: dict[str, Any], ways: list[str], efforts: list[int], exact: dict[str, float]) -> dict[str, Any]:
+    """Return each arm under the limit over the same index with the vectors in memory."""
+    out = {}
+    for way in ways:
+        for effort in efforts:
+            there = arms[f"{way}, vectors in memory, {effort} candidates"]
+            for access in UNDER_LIMIT:
+                here = arms[f"{way}, {access}, {effort} candidates"]
+                out[f"{way}, {access}, {effort} candidates"] = {
+                    "p50_ratio": here["p50_ms"] / there["p50_ms"],
+                    "p50_ratio_to_flat": here["p50_ms"] / exact["p50_ms"],
+                    "recall_ratio": here["recall@10"] / there["recall@10"],
+                }
+    return out
 
 
 if __name__ == "__main__":

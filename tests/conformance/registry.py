@@ -114,6 +114,10 @@ def _coded_two_tier(dim: int, metric: str) -> TwoTier:
     return TwoTier(dim, metric, quantizer=LVQ(bits=8), train_rows=1, access="uncached")
 
 
+def _walked_two_tier(dim: int, metric: str) -> TwoTier:
+    return TwoTier(dim, metric, search="graph", train_rows=1, access="uncached")
+
+
 INDEXES: dict[str, IndexCase] = {}
 ENCODERS: dict[str, EncoderCase] = {}
 TRANSFORMS: dict[str, VectorCase] = {}
@@ -145,6 +149,7 @@ register_index("ivf-with-lists", _listed, recall=0.9)
 register_index("two-tier", TwoTier)
 # Codes from the first vectors on, and fewer candidates than there are vectors.
 register_index("two-tier-coded", _coded_two_tier, recall=0.9)
+register_index("two-tier-graph", _walked_two_tier, recall=0.9)
 register_encoder("static", StaticEncoder.load)
 register_encoder(
     "transformer",

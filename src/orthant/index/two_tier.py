@@ -14,13 +14,14 @@ import numpy.typing as npt
 from orthant.errors import DimensionError, InputError, StoreCorruptedError, message
 from orthant.index.blocks import checked_scale
 from orthant.index.tiers import files
-from orthant.index.tiers.budget import chosen_quantizer, light_bytes
+from orthant.index.tiers.budget import chosen_plan, chosen_quantizer, graph_code_size, graph_row_bytes, light_bytes
 from orthant.index.tiers.light import Light, Room
 from orthant.index.tiers.reading import TwoTierReading
 from orthant.index.tiers.row_files import ACCESS, DiskRows, RowFile
+from orthant.index.tiers.walking import CodeGraph
 from orthant.index.vamana.calibration import Calibration
 from orthant.types import FloatArray, IdArray, Metric, Quantizer
-from orthant.validate import as_ids, as_vectors, check_choice, check_count
+from orthant.validate import as_ids, as_vectors, check_choice, check_count, check_metric
 
 __all__ = ["TwoTier"]
 
@@ -35,9 +36,9 @@ _SAMPLE, _SAMPLE_SHARE = 65_536, 4
 class TwoTier(TwoTierReading):
     """Nearest neighbours among more vectors than memory holds: small codes in memory, full vectors on disk.
 
-    A search scores every code, reads the vectors of the best ``effort`` from disk and orders those by their exact
-    scores. Use it where the vectors do not fit memory and a disk is at hand; where they fit, `Graph` answers sooner.
-    The time of a search grows with the number of vectors, since all codes are scanned.
+    A search finds the best codes, by scoring all of them or by walking a graph over them, reads the vectors of the best
+    ``effort`` from disk and orders those by their exact scores. Use it where the vectors do not fit memory and a disk
+    is at hand; where they fit, `Graph` answers sooner.
 
     Any mix of calls from any threads is safe: a search sees the vectors of the moment it began.
 
@@ -62,6 +63,11 @@ class TwoTier(TwoTierReading):
     folder : str or Path, optional
         Where vectors are kept until the index is saved, in a file without a name that is gone when the index is. Left
         out, the folder for temporary files: choose another where that one lies in memory.
+    search : {"scan", "graph"}, default "scan"
+        "scan" scores every code: its time grows with their number, codes may be small and any quantizer serves. "graph"
+        walks from code to code: a search compares some thousands however many there are, takes memory for links (about
+        230 to 550 bytes a vector in all, the most that the limit allows), and building takes about 0.1 ms per vector
+        and core. Take it from some hundred thousand vectors on.
     access : {"cached", "uncached", "direct"}, default "cached"
         "cached" lets the system keep what was read, which makes the next search quicker and takes only memory that
         nobody wants; "uncached" has it dropped after each search; "direct" reads past the cache, from a disk that
@@ -81,9 +87,11 @@ class TwoTier(TwoTierReading):
     Notes
     -----
     ``score(q) = s(q, x)`` for the ``effort`` rows of the largest ``s(q, decode(code(x)))``. Scores and order are those
-    that the vectors would have in memory, to the last bit. Cost of a search: n codes, and ``effort`` vectors in about
-    as many reads (fewer where rows lie side by side, or queries of a batch share them); ``cost.details`` counts them.
-    Memory: ``estimate_memory``. Disk: 4 n dim bytes, for a moment twice that when a fifth of the vectors was removed.
+    that the vectors would have in memory, to the last bit. Cost of a search: n codes, or those that a walk of width
+    ``2 effort`` (at least 64) meets, and ``effort`` vectors in about as many reads (fewer where rows lie side by side,
+    or queries of a batch share them); ``cost.details`` counts them. The graph is that of `Graph`, with codes of no more
+    dimensions than fit; removed rows stay in it until a fifth are dead, when it is built anew. Memory:
+    ``estimate_memory``. Disk: 4 n dim bytes, for a moment twice that when a fifth of the vectors was removed.
 
     References
     ----------
@@ -115,6 +123,7 @@ class TwoTier(TwoTierReading):
         capacity: int | None = None,
         train_rows: int = 4096,
         folder: str | Path | None = None,
+        search: str = "scan",
         access: str = "cached",
         readers: int = 16,
         seed: int = 0,
@@ -126,6 +135,9 @@ class TwoTier(TwoTierReading):
         self._capacity = None if capacity is None else check_count(capacity, name="capacity")
         self._train_rows = check_count(train_rows, name="train_rows")
         self._folder = folder
+        self._way = check_choice(search, ("scan", "graph"), name="search")
+        if quantizer is not None and self._way == "graph":
+            raise InputError(message("a quantizer for search='graph'", "none: it has its own codes", "leave it out"))
         self._access = check_choice(access, ACCESS, name="access")
         self._readers = check_count(readers, name="readers", maximum=32)
         self._seed = check_count(seed, name="seed", minimum=0)
@@ -137,27 +149,32 @@ class TwoTier(TwoTierReading):
             self._state = replace(self._state, quantizer=self._given)
             self._room = Room(int(self._given.code_size), 0)
         if self._capacity is not None:
-            self._check_limit(self._capacity, self._expected_code_size(self._capacity))
+            self._check_limit(self._capacity, self._expected_row_bytes(self._capacity))
         if self._access == "direct":
             RowFile.fresh(self._folder, self._dim, access=self._access)
 
-    def _expected_code_size(self, rows: int) -> int | None:
+    def _expected_row_bytes(self, rows: int) -> int | None:
+        if self._state.graph is not None:
+            return graph_row_bytes(self._state.graph.plan)
+        if self._way == "graph" and self._limit is not None:
+            return graph_row_bytes(chosen_plan(self._dim, metric=self._metric, limit=self._limit, rows=rows))
         if self._state.quantizer is not None:
             return int(self._state.quantizer.code_size)
-        if self._given is None and self._limit is not None:
+        if self._way == "scan" and self._given is None and self._limit is not None:
             return chosen_quantizer(self._dim, limit=self._limit, rows=rows)[1]
         return None
 
-    def _check_limit(self, rows: int, code_size: int | None) -> None:
+    def _check_limit(self, rows: int, row_bytes: int | None) -> None:
         if self._limit is None:
             return
-        size = 0 if code_size is None else code_size
+        size = 0 if row_bytes is None else row_bytes
         learned = self._quantizer_bytes(self._state.quantizer)
         wanted = light_bytes(rows, size, sorted_ids=self._state.runs is None) + learned
         if wanted > self._limit:
             raise InputError(
                 message(
-                    f"memory_limit_bytes={self._limit} for {rows} vectors with codes of {size} bytes",
+                    f"memory_limit_bytes={self._limit} for {rows} vectors with codes of {size} bytes"
+                    + (", links included" if self._way == "graph" else ""),
                     f"at least {wanted}",
                     "raise the limit, give capacity= so that smaller codes are chosen, or pass a smaller quantizer",
                 )
@@ -205,7 +222,7 @@ class TwoTier(TwoTierReading):
         names = np.arange(count, dtype=np.int64) if ids is None else as_ids(ids, count=count)
         if out._capacity is None and count:
             out._capacity = count
-            out._check_limit(count, out._expected_code_size(count))
+            out._check_limit(count, out._expected_row_bytes(count))
         if not count:
             return out
         rows = DiskRows(dim, ((RowFile(path, dim, count, access=out._access, offset=offset), count),))
@@ -232,7 +249,7 @@ class TwoTier(TwoTierReading):
             Distinct, non-negative, not in the index. Left out, numbering continues after the largest id ever given.
         light : array-like of shape (n, dim), optional
             What codes are made of in place of X, where both were trained for their part, as `BiGranularTrainer` does.
-            Needs a fitted quantizer.
+            Needs a fitted quantizer, and ``search="scan"``.
 
         Returns
         -------
@@ -254,6 +271,8 @@ class TwoTier(TwoTierReading):
             raise DimensionError(message(given_text, "one each", "align them"))
         with self._writer:
             state = self._state
+            if light is not None and self._way == "graph":
+                raise InputError(message("light with search='graph'", "search='scan'", "its codes are of X"))
             if light is not None and state.quantizer is None:
                 raise InputError(message("light without a fitted quantizer", "one", "pass quantizer= already fitted"))
             if given is None:
@@ -269,7 +288,7 @@ class TwoTier(TwoTierReading):
                 return given
             checked_scale(matrix, given, self._metric)
             total = len(state.ids) + len(given)
-            self._check_limit(total, int(state.codes.shape[1]) if state.quantizer is not None else None)
+            self._check_limit(total, self._expected_row_bytes(total) if state.coded else None)
             self._state = self._with(state, matrix, given, coarse)
             self._next_id = max(self._next_id, int(given.max()) + 1)
         return given
@@ -280,13 +299,20 @@ class TwoTier(TwoTierReading):
             codes = state.quantizer.encode(coarse)
         runs = state.with_runs(ids)
         rows = state.rows.extended(matrix, self._folder, self._access)
+        start = len(state.ids)
         room = self._room if self._room.count == len(state.ids) else self._copied(state)
         self._room = room.extended(ids, codes, self._capacity or 0)
         live = state.live if state.live is None else np.concatenate([state.live, np.ones(len(ids), dtype=bool)])
         stop = self._room.count
-        out = Light(rows, self._room.ids[:stop], self._room.codes[:stop], state.quantizer, live, runs)
-        if state.quantizer is None and len(out) >= self._train_rows:
+        ids_, codes_ = self._room.ids[:stop], self._room.codes[:stop]
+        out = Light(rows, ids_, codes_, state.quantizer, live, runs, state.graph)
+        if not out.coded and len(out) >= self._train_rows:
             return self._coded(out, None)
+        if out.graph is not None:
+            if out.graph.state.used != start:
+                # A call that failed half-way left rows behind.
+                return self._coded(out, None)
+            out.graph.extend(coarse, most=self._most_rows())
         return out
 
     def _copied(self, state: Light) -> Room:
@@ -295,14 +321,14 @@ class TwoTier(TwoTierReading):
 
     def _coded(self, state: Light, quantizer: Any) -> Light:
         """Return the rows with codes, of a quantizer that is fitted on a sample of them where it is not yet."""
+        if self._way == "graph":
+            return self._linked(state)
         if quantizer is None:
             rows = state.alive_rows()
             expected = max(len(rows), self._capacity or 0)
             quantizer = self._given or chosen_quantizer(self._dim, limit=self._limit, rows=expected)[0]
             rng = np.random.default_rng(self._seed)
-            # The sample is held in memory, by which the limit is not to be outgrown.
-            most = _SAMPLE if self._limit is None else self._limit // (_SAMPLE_SHARE * 4 * self._dim)
-            most = min(_SAMPLE, max(most, self._train_rows))
+            most = self._sample_rows()
             if len(rows) > most:
                 rows = np.sort(rng.choice(rows, most, replace=False))
             quantizer = copy.deepcopy(quantizer).fit(state.rows.read(rows, readers=self._readers)[0])
@@ -314,6 +340,26 @@ class TwoTier(TwoTierReading):
             room = room.extended(state.ids[part], quantizer.encode(vectors), 0)
         self._room, stop = room, room.count
         return replace(state, ids=room.ids[:stop], codes=room.codes[:stop], quantizer=quantizer)
+
+    def _sample_rows(self) -> int:
+        """Return how many rows may be learned from: they are held in memory, and the limit is not to be outgrown."""
+        most = _SAMPLE if self._limit is None else self._limit // (_SAMPLE_SHARE * 4 * self._dim)
+        return min(_SAMPLE, max(most, self._train_rows))
+
+    def _most_rows(self) -> int | None:
+        """Return how many rows fit the limit, for which room may be made in advance."""
+        size = self._expected_row_bytes(len(self._state.ids))
+        return None if self._limit is None or size is None else self._limit // light_bytes(1, size)
+
+    def _linked(self, state: Light) -> Light:
+        expected = max(len(state.ids), self._capacity or 0)
+        plan = chosen_plan(self._dim, metric=self._metric, limit=self._limit, rows=expected)
+        self._check_limit(expected, graph_row_bytes(plan))
+        graph = CodeGraph.built(
+            state.rows, plan, metric=self._metric, seed=self._seed, capacity=expected, readers=self._readers,
+            most=self._sample_rows(),
+        )  # fmt: skip
+        return replace(state, graph=graph)
 
     def remove(self, ids: npt.ArrayLike) -> int:
         """Remove vectors by id; ids that are not present are ignored.
@@ -335,7 +381,8 @@ class TwoTier(TwoTierReading):
 
         Notes
         -----
-        Cost: a byte for each vector; when more than a fifth are dead, the vectors are written to a new file.
+        Cost: a byte for each vector; when more than a fifth are dead, the vectors are written to a new file, and a
+        graph is built anew.
         """
         wanted = as_ids(ids)
         with self._writer:
@@ -358,7 +405,8 @@ class TwoTier(TwoTierReading):
             room = room.extended(state.ids[part], state.codes[part], 0)
         self._room, stop = room, room.count
         ids = room.ids[:stop]
-        return replace(out, rows=rows, ids=ids, codes=room.codes[:stop], runs=out.with_runs(ids) if stop else None)
+        out = replace(out, rows=rows, ids=ids, codes=room.codes[:stop], runs=out.with_runs(ids) if stop else None)
+        return self._linked(out) if state.graph is not None and stop else out
 
     def save(self, path: str | Path) -> None:
         """Write the live vectors, their codes and the quantizer to a folder, replacing what it held in one step.
@@ -366,7 +414,8 @@ class TwoTier(TwoTierReading):
         Parameters
         ----------
         path : str or Path
-            Folder; created if missing. It may be moved later. Vectors pass through memory a few MiB at a time.
+            Folder; created if missing. It may be moved later. Vectors pass through memory a few MiB at a time. Removed
+            rows of a graph keep their place, filled with zeros.
 
         Raises
         ------
@@ -383,6 +432,7 @@ class TwoTier(TwoTierReading):
             "capacity": self._capacity,
             "train_rows": self._train_rows,
             "seed": self._seed,
+            "search": self._way,
             "calibration": None if calibration is None else calibration.as_dict(),
         }
         files.write_two_tier(path, state, body)
@@ -433,7 +483,7 @@ class TwoTier(TwoTierReading):
             out = cls(
                 int(body["dim"]), body["metric"], quantizer=saved.state.quantizer, capacity=body["capacity"],
                 memory_limit_bytes=body["memory_limit_bytes"], train_rows=int(body["train_rows"]), folder=folder,
-                access=access, readers=readers, seed=int(body["seed"]),
+                access=access, readers=readers, seed=int(body["seed"]), search=str(body.get("search", "scan")),
             )  # fmt: skip
             out._next_id = int(body["next_id"])
             if body["calibration"] is not None:
@@ -447,8 +497,9 @@ class TwoTier(TwoTierReading):
 
     @staticmethod
     def estimate_memory(
-        n: int, dim: int, *, code_size: int | None = None, memory_limit_bytes: int | None = None
-    ) -> dict[str, int]:
+        n: int, dim: int, *, code_size: int | None = None, memory_limit_bytes: int | None = None,
+        search: str = "scan", metric: Metric = "cosine",
+    ) -> dict[str, int]:  # fmt: skip
         """Return what an index will weigh, before it is filled.
 
         Parameters
@@ -459,11 +510,14 @@ class TwoTier(TwoTierReading):
             Bytes of a code; left out, of the codes that would be chosen.
         memory_limit_bytes : int, optional
             As for the class.
+        search, metric : str
+            As for the class.
 
         Returns
         -------
         dict of str to int
-            Bytes by part, their ``"total"`` in memory, and ``"disk"``. Ids that do not rise need 16 bytes each besides.
+            Bytes by part (``"links"`` is all that a graph needs beside its codes), their ``"total"`` in memory, and
+            ``"disk"``. Ids that do not rise need 16 bytes each besides.
 
         Raises
         ------
@@ -471,9 +525,14 @@ class TwoTier(TwoTierReading):
             A number outside its range, or a limit below the smallest codes.
         """
         n, dim = check_count(n, name="n", minimum=0), check_count(dim, name="dim")
+        links = {}
+        if check_choice(search, ("scan", "graph"), name="search") == "graph":
+            plan = chosen_plan(dim, metric=check_metric(metric), limit=memory_limit_bytes, rows=n)
+            code_size = graph_code_size(plan)
+            links = {"links": n * (graph_row_bytes(plan) - code_size)}
         if code_size is None:
             code_size = chosen_quantizer(dim, limit=memory_limit_bytes, rows=n)[1]
-        out = {"codes": n * check_count(code_size, name="code_size"), "ids": 8 * n, "marks": n}
+        out = {"codes": n * check_count(code_size, name="code_size"), **links, "ids": 8 * n, "marks": n}
         return {**out, "total": sum(out.values()), "disk": 4 * n * dim}
 
 

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from orthant.errors import InputError, message
+from orthant.kernels.graph.sketch import MOST_DIMS, SKETCH_BYTES, code_bytes
+from orthant.types import Metric
 
-__all__ = ["ROW_BYTES", "chosen_quantizer", "light_bytes", "quantizer_bytes"]
+__all__ = [
+    "ROW_BYTES",
+    "Plan",
+    "chosen_plan",
+    "chosen_quantizer",
+    "graph_code_size",
+    "graph_row_bytes",
+    "light_bytes",
+    "quantizer_bytes",
+]
 
 ROW_BYTES = 9
 """Of a row beside its code: the id, and a mark once rows were removed."""
 
 _LOOKUP_BYTES = 16
 _ENTRIES = 256
+
+_SLOT_BYTES = 8 + 8 + 4 + 4 + 4 + 16
+"""Of a row in a graph beside codes and links: id, address, scale, twin, lookup, and its hash once rows are added."""
 
 
 def light_bytes(n: int, code_size: int, *, sorted_ids: bool = True) -> int:
@@ -94,5 +109,109 @@ def chosen_quantizer(dim: int, *, limit: int | None, rows: int) -> tuple[Any, in
             f"memory_limit_bytes={limit} for {rows} vectors",
             f"at least {least}, one byte of code, the id and the mark of each",
             "raise the limit, or divide the vectors among machines",
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of each vector a graph keeps.
+
+    Attributes
+    ----------
+    dims : int
+        Dimensions of the codes.
+    bits : {8, 4}
+        Bits of each.
+    degree : int
+        Links chosen per vector; there is room for twice as many.
+    """
+
+    dims: int
+    bits: int
+    degree: int
+
+
+_PLANS = (
+    Plan(384, 4, 32), Plan(384, 4, 24), Plan(384, 4, 16), Plan(256, 4, 16), Plan(256, 4, 12), Plan(128, 4, 16),
+    Plan(128, 4, 12), Plan(128, 4, 8),
+)  # fmt: skip
+"""From the finest down: codes fill whole cache lines, so fewer dimensions than these save nothing."""
+
+_NARROW = 128
+"""Up to so many dimensions eight bits take two cache lines."""
+
+
+def graph_code_size(plan: Plan) -> int:
+    """Return the bytes of a vector's codes in a graph.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is kept.
+
+    Returns
+    -------
+    int
+        Of signs and codes, without links.
+    """
+    return SKETCH_BYTES + code_bytes(plan.dims, plan.bits)
+
+
+def graph_row_bytes(plan: Plan) -> int:
+    """Return the bytes in memory of a row that a graph finds, id and mark of the index not counted.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is kept.
+
+    Returns
+    -------
+    int
+        Codes, links, and what the graph knows besides; one byte for its bitmaps.
+    """
+    return graph_code_size(plan) + 8 * plan.degree + _SLOT_BYTES + 1
+
+
+def chosen_plan(dim: int, *, metric: Metric, limit: int | None, rows: int) -> Plan:
+    """Return the finest graph that fits.
+
+    Parameters
+    ----------
+    dim : int
+        Dimension of the vectors.
+    metric : {"cosine", "dot", "l2"}
+        The score; a dot product takes one dimension more.
+    limit : int or None
+        Bytes for everything in memory; None takes the finest.
+    rows : int
+        How many there will be.
+
+    Returns
+    -------
+    Plan
+        Its codes and links.
+
+    Raises
+    ------
+    InputError
+        Not even the coarsest fits.
+    """
+    width = dim + (metric == "dot")
+    plans = [Plan(min(width, plan.dims, MOST_DIMS), plan.bits, plan.degree) for plan in _PLANS]
+    if width <= _NARROW:
+        plans = [Plan(width, 8, degree) for degree in (32, 24, 16)] + plans[-3:]
+    least = 0
+    for plan in plans:
+        # The basis and the mean of a reduction are learned once.
+        least = light_bytes(rows, graph_row_bytes(plan)) + 4 * (width + 1) * plan.dims
+        if limit is None or least <= limit:
+            return plan
+    raise InputError(
+        message(
+            f"memory_limit_bytes={limit} for {rows} vectors in a graph",
+            f"at least {least}",
+            "raise the limit, or search='scan', whose codes take a byte and more each",
         )
     )

@@ -15,8 +15,11 @@ import numpy as np
 from orthant.artifact import load_artifact
 from orthant.errors import InputError, OrthantError, message
 from orthant.index.array_files import damaged, map_array, read_header, verify_file, write_arrays
+from orthant.index.blocks import IdRuns
 from orthant.index.tiers.light import Light
 from orthant.index.tiers.row_files import DiskRows, RowFile
+from orthant.index.tiers.walking import CodeGraph
+from orthant.index.vamana.files import plain, read_graph, settings_of, write_graph
 from orthant.types import FloatArray, IdArray
 from orthant.validate import check_metric
 
@@ -25,7 +28,7 @@ __all__ = ["FORMAT", "Saved", "read_two_tier", "write_two_tier"]
 FORMAT = 1
 _KIND = "index.two_tier"
 _HEADER = "two_tier.json"
-_QUANTIZER = "quantizer-"
+_QUANTIZER, _GRAPH = "quantizer-", "graph-"
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Saved:
 
 
 def write_two_tier(path: str | Path, state: Light, body: dict[str, Any]) -> None:
-    """Write the live rows of an index to a folder, replacing what it held in one step.
+    """Write an index to a folder, replacing what it held in one step: its live rows, or all that a graph has.
 
     Parameters
     ----------
@@ -62,11 +65,16 @@ def write_two_tier(path: str | Path, state: Light, body: dict[str, Any]) -> None
         The path is a file, or a quantizer that cannot be saved.
     """
     folder = Path(path)
-    rows = state.alive_rows()
-    kept = _write_quantizer(folder, state.quantizer)
+    # The rows of a graph keep their numbers.
+    rows = state.alive_rows() if state.graph is None else np.arange(len(state.ids))
+    kept, links = _write_quantizer(folder, state.quantizer), _write_graph(folder, state.graph)
 
     def vectors() -> Iterator[FloatArray]:
-        return (part.astype("<f4", copy=False) for _, part, _ in state.rows.chunks(rows))
+        for part, values, _ in state.rows.chunks(rows):
+            if state.graph is not None and state.live is not None:
+                # What was removed is nobody's business any more.
+                values[~state.live[part]] = 0
+            yield values.astype("<f4", copy=False)
 
     arrays: dict[str, Iterable[np.ndarray[Any, Any]]] = {
         "vectors": vectors(),
@@ -74,16 +82,20 @@ def write_two_tier(path: str | Path, state: Light, body: dict[str, Any]) -> None
     }
     if state.quantizer is not None:
         arrays["codes"] = [state.codes[rows]]
+    if state.graph is not None:
+        marks = np.ones(len(rows), np.uint8) if state.live is None else state.live.astype(np.uint8)
+        arrays["live"] = [marks]
     write_arrays(
         folder,
         header=_HEADER,
         kind=_KIND,
         version=FORMAT,
-        body={**body, "count": len(rows), "code_size": state.codes.shape[1], "quantizer": kept},
+        body={**body, "count": len(rows), "code_size": state.codes.shape[1], "quantizer": kept, "graph": links},
         arrays=arrays,
     )
-    for stale in folder.glob(f"{_QUANTIZER}*"):
-        if kept is None or stale.name != kept["name"]:
+    needed = {entry["name"] for entry in (kept, links) if entry is not None}
+    for stale in (*folder.glob(f"{_QUANTIZER}*"), *folder.glob(f"{_GRAPH}*")):
+        if stale.name not in needed:
             shutil.rmtree(stale, ignore_errors=True)
 
 
@@ -93,20 +105,48 @@ def _write_quantizer(folder: Path, quantizer: Any) -> dict[str, Any] | None:
     if not hasattr(quantizer, "save"):
         given = f"a {type(quantizer).__name__} without save"
         raise InputError(message(given, "a quantizer of orthant.quantization", "use one of them"))
+    aside = _aside(folder)
+    quantizer.save(aside)
+    files = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(aside.iterdir())}
+    name = _named(aside, _QUANTIZER, repr(files).encode())
+    return {"name": name, "files": files}
+
+
+def _write_graph(folder: Path, graph: CodeGraph | None) -> dict[str, Any] | None:
+    if graph is None:
+        return None
+    aside = _aside(folder)
+    write_graph(aside, graph.state, settings=plain(graph.settings), vectors=False)
+    # Its header has the checksums of all else.
+    return {"name": _named(aside, _GRAPH, (aside / "graph.json").read_bytes())}
+
+
+def _aside(folder: Path) -> Path:
     if folder.exists() and not folder.is_dir():
         raise InputError(message(f"{folder}, a file", "a folder", "choose a folder to save to"))
     folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / f".quantizer.{os.getpid()}.tmp"
+    aside = folder / f".aside.{os.getpid()}.tmp"
     shutil.rmtree(aside, ignore_errors=True)
-    quantizer.save(aside)
-    files = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(aside.iterdir())}
-    # Named by content: the one that the header in place needs is never touched.
-    name = _QUANTIZER + hashlib.sha256(repr(files).encode()).hexdigest()[:16]
-    if (folder / name).exists():
+    return aside
+
+
+def _named(aside: Path, prefix: str, content: bytes) -> str:
+    """Give a folder a name by its content: the one that the header in place needs is never touched."""
+    name = prefix + hashlib.sha256(content).hexdigest()[:16]
+    if (aside.parent / name).exists():
         shutil.rmtree(aside)
     else:
-        os.replace(aside, folder / name)
-    return {"name": name, "files": files}
+        os.replace(aside, aside.parent / name)
+    return name
+
+
+def _read_walk(folder: Path, kept: dict[str, Any] | None, count: int, *, mmap: bool) -> CodeGraph | None:
+    if kept is None:
+        return None
+    state, settings = read_graph(folder / Path(str(kept["name"])).name, mmap=mmap, vectors=False)
+    if state.used != count or not np.array_equal(np.sort(state.ids), np.arange(count)):
+        raise damaged(folder / _HEADER, "a graph of other rows")
+    return CodeGraph(state, settings_of(settings))
 
 
 def _read_quantizer(folder: Path, kept: dict[str, Any] | None) -> Any:
@@ -159,9 +199,10 @@ def read_two_tier(path: str | Path, *, mmap: bool, access: str, verify: bool) ->
         dim, count, size = (int(body[name]) for name in ("dim", "count", "code_size"))
         check_metric(body["metric"])
         kept = body["quantizer"]
-        files = {key: body["files"][key] for key in ("vectors", "ids", *(() if kept is None else ("codes",)))}
+        given = [name for name in ("codes", "live") if name in body["files"]]
+        files = {key: body["files"][key] for key in ("vectors", "ids", *given)}
         paths = {key: folder / Path(str(entry["name"])).name for key, entry in files.items()}
-        sizes = {"vectors": count * dim * 4, "ids": count * 8, "codes": count * size}
+        sizes = {"vectors": count * dim * 4, "ids": count * 8, "codes": count * size, "live": count}
         if dim < 1 or count < 0 or any(files[key]["bytes"] != sizes[key] for key in files):
             raise ValueError("sizes disagree")
     except (KeyError, TypeError, ValueError) as error:
@@ -176,6 +217,16 @@ def read_two_tier(path: str | Path, *, mmap: bool, access: str, verify: bool) ->
     codes = np.zeros((count, 0), dtype=np.uint8)
     if quantizer is not None:
         codes = map_array(paths["codes"], "u1", (count, size), mmap=mmap)
-    empty = Light(DiskRows(dim), np.zeros(0, np.int64), codes[:0])
+    graph = _read_walk(folder, body.get("graph"), count, mmap=mmap)
+    live = np.fromfile(paths["live"], dtype=np.uint8).astype(bool) if "live" in paths else None
+    live = None if live is None or live.all() else live
     parts = ((RowFile(paths["vectors"], dim, count, access=access), count),) if count else ()
-    return Saved(Light(DiskRows(dim, parts), ids, codes, quantizer, None, empty.with_runs(ids)), body)
+    return Saved(Light(DiskRows(dim, parts), ids, codes, quantizer, live, _runs(ids, live), graph), body)
+
+
+def _runs(ids: IdArray, live: Any) -> IdRuns | None:
+    """Return the lookup of saved rows: a removed one may have an id that was given again since."""
+    if bool((ids[1:] > ids[:-1]).all()):
+        return None
+    rows = np.arange(len(ids)) if live is None else np.flatnonzero(live)
+    return IdRuns().add(ids[rows], rows)

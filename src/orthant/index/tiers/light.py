@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from orthant.index.blocks import IdRuns
 from orthant.index.tiers.row_files import DiskRows
+from orthant.index.tiers.walking import CodeGraph
 from orthant.kernels import bitmaps
 from orthant.types import BitmapArray, CodeArray, IdArray
 
@@ -79,6 +80,8 @@ class Light:
         Rows that were not removed; None where none was.
     runs : IdRuns or None
         Where ids are. None while ids rise from row to row, which then need no lookup.
+    graph : CodeGraph or None
+        Codes and links in place of ``codes``, where candidates are found by a walk. It may hold further rows already.
     """
 
     rows: DiskRows
@@ -87,6 +90,12 @@ class Light:
     quantizer: Any = None
     live: BoolArray | None = None
     runs: IdRuns | None = None
+    graph: CodeGraph | None = None
+
+    @property
+    def coded(self) -> bool:
+        """Whether there are codes."""
+        return self.quantizer is not None or self.graph is not None
 
     @cached_property
     def dead(self) -> int:
@@ -101,7 +110,8 @@ class Light:
     def nbytes(self) -> int:
         """Bytes in memory, without the quantizer."""
         marks = 0 if self.live is None else self.live.nbytes
-        return self.ids.nbytes + self.codes.nbytes + marks + (0 if self.runs is None else self.runs.nbytes)
+        links = 0 if self.graph is None else self.graph.nbytes
+        return self.ids.nbytes + self.codes.nbytes + marks + (0 if self.runs is None else self.runs.nbytes) + links
 
     def locate(self, ids: IdArray) -> IdArray:
         """Return the row of each id.

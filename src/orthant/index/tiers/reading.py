@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from orthant.errors import DimensionError, InputError, NotFoundError, message
 from orthant.index.blocks import shown
-from orthant.index.tiers.budget import quantizer_bytes
+from orthant.index.tiers.budget import graph_code_size, quantizer_bytes
 from orthant.index.tiers.light import Light
 from orthant.index.tiers.row_files import DiskRows
 from orthant.index.tiers.searching import Asked, answer
@@ -38,6 +39,7 @@ class TwoTierReading:
     _readers: int
     _access: str
     _limit: int | None
+    _way: str
 
     def __init__(self, dim: int, metric: Metric) -> None:
         self._dim = check_count(dim, name="dim")
@@ -101,7 +103,8 @@ class TwoTierReading:
         -------
         Hits
             ids (q, k) int64 padded with -1, scores (q, k) float32 padded with -inf, counts (q,). ``cost.plan`` is
-            ``"codes"``, ``"vectors-allowed"`` or ``"vectors"``; ``cost.details`` has ``candidates``, ``reads`` (calls),
+            ``"codes"``, ``"graph"``, ``"graph-filtered"`` or ``"scan-allowed"`` (of a graph's codes),
+            ``"vectors-allowed"`` or ``"vectors"``; ``cost.details`` has ``candidates``, ``reads`` (calls),
             ``reads_per_query``, ``rows_read`` and ``bytes_from_disk``.
 
         Raises
@@ -118,7 +121,7 @@ class TwoTierReading:
         check_effort(effort, recall, threads)
         readers = self._readers if threads is None else min(32, threads)
         rows = as_allowed(allowed)
-        if recall is not None and recall < 1 and self._state.quantizer is not None and self._calibration is None:
+        if recall is not None and recall < 1 and self._state.coded and self._calibration is None:
             self.calibrate()
         candidates = self._candidates(wanted, effort, recall)
         state = self._state
@@ -163,7 +166,7 @@ class TwoTierReading:
             asked = as_vectors(queries, dim=self._dim, name="queries", nonzero=self._metric == "cosine", single=True)
             if not len(asked):
                 raise InputError(message("no queries", "at least one", "pass some, or leave queries out"))
-        if state.quantizer is None or len(state) < 2:
+        if not state.coded or len(state) < 2:
             return None
         if queries is None:
             alive = state.alive_rows()
@@ -256,7 +259,8 @@ class TwoTierReading:
         -------
         IndexStats
             ``memory_bytes`` counts codes, ids, marks, lookup and what the quantizer learned, and no vectors;
-            ``details`` has ``disk_bytes``, ``code_size``, ``quantizer``, ``access`` and ``memory_limit_bytes``.
+            ``details`` has ``disk_bytes``, ``code_size``, ``quantizer``, ``search``, ``access`` and
+            ``memory_limit_bytes``, and of a graph ``dims``, ``bits`` and ``degree``.
         """
         state = self._state
         total = state.nbytes + self._quantizer_bytes(state.quantizer)
@@ -270,8 +274,10 @@ class TwoTierReading:
             bytes_per_vector=total / len(state.ids) if len(state.ids) else 0.0,
             details={
                 "disk_bytes": state.rows.nbytes,
-                "code_size": state.codes.shape[1],
+                "code_size": state.codes.shape[1] if state.graph is None else graph_code_size(state.graph.plan),
                 "quantizer": None if state.quantizer is None else type(state.quantizer).__name__,
+                "search": self._way,
+                **({} if state.graph is None else asdict(state.graph.plan)),
                 "access": self._access,
                 "memory_limit_bytes": self._limit,
             },

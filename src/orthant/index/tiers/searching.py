@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +50,16 @@ class Asked:
     readers: int
 
 
+@dataclass(frozen=True)
+class _Spent:
+    """The plan, comparisons, bytes of codes, and reads of a search."""
+
+    plan: str
+    scored: int = 0
+    touched: int = 0
+    reads: Reads = field(default_factory=Reads)
+
+
 def answer(state: Light, asked: Asked, rows: IdArray | None) -> Hits:
     """Return the k best rows of each query.
 
@@ -69,11 +79,12 @@ def answer(state: Light, asked: Asked, rows: IdArray | None) -> Hits:
     """
     begun = time.perf_counter()
     count = len(state.ids) if rows is None else len(rows)
-    everything = asked.candidates is None or state.quantizer is None or count <= asked.candidates
+    everything = asked.candidates is None or not state.coded or count <= asked.candidates
     if everything:
-        found, reads, scored, touched = _exactly(state, asked, rows, count)
+        found, near = _exactly(state, asked, rows, count)
     else:
-        found, reads, scored, touched = _in_two_steps(state, asked, rows, count)
+        found, near = _in_two_steps(state, asked, rows)
+    reads = near.reads
     queries = max(1, len(asked.queries))
     details = {
         "candidates": count if everything else asked.candidates,
@@ -82,12 +93,11 @@ def answer(state: Light, asked: Asked, rows: IdArray | None) -> Hits:
         "rows_read": reads.rows,
         "bytes_from_disk": reads.nbytes,
     }
-    plan = "codes" if not everything else "vectors" if rows is None else "vectors-allowed"
-    cost = SearchCost(plan, scored, time.perf_counter() - begun, touched + reads.nbytes, details)
+    cost = SearchCost(near.plan, near.scored, time.perf_counter() - begun, near.touched + reads.nbytes, details)
     return Hits(*found, cost=cost)
 
 
-def _exactly(state: Light, asked: Asked, rows: IdArray | None, count: int) -> tuple[Found, Reads, int, int]:
+def _exactly(state: Light, asked: Asked, rows: IdArray | None, count: int) -> tuple[Found, _Spent]:
     """Read every row that may be returned, a few MiB at a time."""
     chosen = np.arange(count) if rows is None else rows
     q, k = len(asked.queries), asked.k
@@ -100,24 +110,38 @@ def _exactly(state: Light, asked: Asked, rows: IdArray | None, count: int) -> tu
             data = BlockSet(vectors.shape[1], (block,))
             hits = scan(data, asked.queries, k, metric=asked.metric, selection=Selection("scan", masks=(None,)))
             best = merge_top_k([best[:2], (hits.ids, hits.scores)], k)
-    return best, cost, q * count, 0
+    return best, _Spent("vectors" if rows is None else "vectors-allowed", q * count, 0, cost)
 
 
-def _in_two_steps(state: Light, asked: Asked, rows: IdArray | None, count: int) -> tuple[Found, Reads, int, int]:
+def _in_two_steps(state: Light, asked: Asked, rows: IdArray | None) -> tuple[Found, _Spent]:
     wanted = asked.candidates or 0
     step = max(1, min(_QUERIES, _READ_BYTES // (wanted * state.rows.dim * 4)))
-    found, cost = [], Reads()
+    found, total = [], _Spent("codes" if state.graph is None else "graph")
     for start in range(0, len(asked.queries), step):
         queries = asked.queries[start : start + step]
-        near = best_codes(state, queries, wanted, asked.metric, rows)
-        result, spent = _ranked(state, queries, near, asked)
+        near, spent = _candidates(state, queries, wanted, asked.metric, rows)
+        result, reads = _ranked(state, queries, near, asked)
         found.append(result)
-        cost += spent
+        scored = total.scored + spent.scored + int((near >= 0).sum())
+        total = _Spent(spent.plan, scored, total.touched + spent.touched, total.reads + reads)
     if not found:
         found = [(np.zeros((0, asked.k), np.int64), np.zeros((0, asked.k), np.float32), np.zeros(0, np.int64))]
     ids, scores, counts = (np.concatenate([part[i] for part in found]) for i in range(3))
-    q = len(asked.queries)
-    return (ids, scores, counts), cost, q * (count + wanted), q * count * state.codes.shape[1]
+    return (ids, scores, counts), total
+
+
+def _candidates(
+    state: Light, queries: FloatArray, wanted: int, metric: Metric, rows: IdArray | None
+) -> tuple[IdArray, _Spent]:
+    """Return the rows to read for each query, by a walk where there is a graph, else by a scan of codes."""
+    if state.graph is None:
+        compared = len(queries) * (len(state.ids) if rows is None else len(rows))
+        near = best_codes(state, queries, wanted, metric, rows)
+        return near, _Spent("codes", compared, compared * state.codes.shape[1])
+    hits = state.graph.nearest(queries, wanted, rows)
+    # Rows that were added since this snapshot was taken are none of it.
+    near = np.where(hits.ids < len(state.ids), hits.ids, -1)
+    return near, _Spent(hits.cost.plan, hits.cost.distances, hits.cost.bytes_read)
 
 
 def best_codes(state: Light, queries: FloatArray, wanted: int, metric: Metric, rows: IdArray | None) -> IdArray:

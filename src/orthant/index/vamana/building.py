@@ -11,12 +11,12 @@ import numpy.typing as npt
 from orthant import threads as pool
 from orthant.index.ordering import Order, insertion_order
 from orthant.index.vamana import build
-from orthant.index.vamana.space import SAMPLE_ROWS, fit_space
+from orthant.index.vamana.space import SAMPLE_ROWS, Space, fit_space
 from orthant.index.vamana.state import State
 from orthant.kernels import distances
 from orthant.types import FloatArray, IdArray, Metric
 
-__all__ = ["Piece", "Settings", "drop", "encoded_state", "extend", "make_state"]
+__all__ = ["Piece", "Settings", "connect", "drop", "encoded_state", "extend", "fitted_space", "make_state"]
 
 Progress = Callable[[int, int], None]
 
@@ -122,9 +122,7 @@ def make_state(
     state, every = encoded_state(
         pieces, settings, metric=metric, own=own, threads=threads, room=2 * settings.degree, rng=rng, queries=queries
     )
-    order = _order(every, pieces, settings, metric, rng)
-    build.link(state, order, settings.links(state.space.metric, threads), progress)
-    build.ensure_reachable(state, settings.links(state.space.metric, threads))
+    connect(state, _order(every, pieces, settings, metric, rng), settings, threads=threads, progress=progress)
     return state
 
 
@@ -152,16 +150,71 @@ def encoded_state(
     """
     total = sum(len(piece.kept) for piece in pieces)
     sample = _sample(pieces, total, rng)
-    dims = min(sample.shape[1] + (metric == "dot"), settings.reduced_dim or 384)
     largest = 1.0
     if metric != "cosine":
         largest = max(float(distances.norms(piece.X).max(initial=0.0)) for piece in pieces) or 1.0
-    space = fit_space(
-        sample, metric=metric, dims=settings.reduced_dim, bits=8 if dims <= _NARROW else 4, largest=largest,
-        seed=settings.seed, queries=queries,
-    )  # fmt: skip
+    space = fitted_space(sample, settings, metric=metric, largest=largest, queries=queries)
     state = State.empty(space, room, total, own=own)
     return state, np.concatenate([_fill(state, piece, threads) for piece in pieces])
+
+
+def fitted_space(
+    sample: FloatArray, settings: Settings, *, metric: Metric, largest: float, bits: int | None = None,
+    queries: tuple[FloatArray, FloatArray] | None = None,
+) -> Space:  # fmt: skip
+    """Fit what vectors are encoded by.
+
+    Parameters
+    ----------
+    sample : ndarray of shape (m, dim), float32
+        Some of the vectors, at most ``space.SAMPLE_ROWS``.
+    settings : Settings
+        How.
+    metric : {"dot", "cosine", "l2"}
+        The score.
+    largest : float
+        Largest norm of all vectors; 1 for cosine.
+    bits : {8, 4}, optional
+        Bits per dimension of a code row; left out, by their number.
+    queries : tuple of ndarray, optional
+        As for ``make_state``.
+
+    Returns
+    -------
+    Space
+        The map.
+    """
+    dims = min(sample.shape[1] + (metric == "dot"), settings.reduced_dim or 384)
+    bits = (8 if dims <= _NARROW else 4) if bits is None else bits
+    return fit_space(
+        sample, metric=metric, dims=settings.reduced_dim, bits=bits, largest=largest, seed=settings.seed,
+        queries=queries,
+    )  # fmt: skip
+
+
+def connect(
+    state: State, order: npt.NDArray[np.int32], settings: Settings, *, threads: int | None,
+    progress: Progress | None = None,
+) -> None:  # fmt: skip
+    """Link slots that are encoded, and see to it that each can be reached.
+
+    Parameters
+    ----------
+    state : State
+        The graph, not searched meanwhile.
+    order : ndarray of shape (m,), int32
+        New slots in order of insertion.
+    settings : Settings
+        How.
+    threads : int or None
+        Threads.
+    progress : callable of (done, total), optional
+        Called after each batch.
+    """
+    build.link(state, order, settings.links(state.space.metric, threads), progress)
+    state.unchecked += len(order)
+    if state.unchecked * _CHECK_SHARE >= state.used:
+        build.ensure_reachable(state, settings.links(state.space.metric, threads))
 
 
 def _sample(pieces: Sequence[Piece], total: int, rng: np.random.Generator) -> FloatArray:
@@ -217,10 +270,7 @@ def extend(state: State, piece: Piece, settings: Settings, *, threads: int | Non
     """
     slots = _fill(state, piece, threads)
     rng = np.random.default_rng([settings.seed, state.used])
-    build.link(state, rng.permutation(slots), settings.links(state.space.metric, threads))
-    state.unchecked += len(slots)
-    if state.unchecked * _CHECK_SHARE >= state.used:
-        build.ensure_reachable(state, settings.links(state.space.metric, threads))
+    connect(state, rng.permutation(slots), settings, threads=threads)
 
 
 def drop(state: State, slots: IdArray, settings: Settings, *, threads: int | None, mend: bool | None = None) -> None:

@@ -59,6 +59,8 @@ class Request:
         The graph as kernels see it.
     forced : {"graph", "graph-filtered", "scan-allowed"}, optional
         The plan, where it is not to be chosen; heeded under a filter only.
+    full : bool, default True
+        Whether full vectors decide. False lists the k nearest by their codes, best first, without scores.
     """
 
     queries: FloatArray
@@ -72,6 +74,7 @@ class Request:
     skips: npt.NDArray[np.int32]
     view: npt.NDArray[np.int64]
     forced: PlanName | None = None
+    full: bool = True
 
 
 class _Rooms:
@@ -104,6 +107,15 @@ def rerank_count(state: State, k: int, effort: int) -> int:
     # Codes of a reduced space order candidates less well than those of all dimensions.
     wanted = max(4 * k, k + 24) if state.space.basis is not None else max(2 * k, k + 16)
     return max(k, min(wanted, effort))
+
+
+def _kept(state: State, request: Request, effort: int) -> int:
+    """Return how many candidates are scored by their full vectors, or listed."""
+    return rerank_count(state, request.k, effort) if request.full else request.k
+
+
+def _metric(state: State, request: Request) -> int:
+    return METRICS[state.space.metric] if request.full else answers.LISTED
 
 
 def run(state: State, request: Request, *, told: Mapping[str, Any] | None = None) -> Hits:
@@ -139,7 +151,7 @@ def run(state: State, request: Request, *, told: Mapping[str, Any] | None = None
     slots = None
     if plan.name == "scan-allowed" and request.allowed is not None:
         slots = allowed_slots(state, request.allowed)
-    if slots is not None and len(slots) <= _FEW:
+    if slots is not None and len(slots) <= _FEW and request.full:
         out.compare(state, request, full, slots)
     else:
         margin = request.margin if request.sketched else 0.0
@@ -222,7 +234,7 @@ class _Answers:
         bitmap = request.allowed.bitmap if request.allowed is not None else None
         address, words = (0, -1) if bitmap is None else (bitmap.ctypes.data, len(bitmap))
         mode = answers.ANY if bitmap is None else answers.OVER if plan.name == "graph-filtered" else answers.PAST
-        rerank = rerank_count(state, request.k, plan.effort)
+        rerank = _kept(state, request, plan.effort)
         whole = len(which) == len(rows)
         chosen, exact = (rows, full) if whole else (np.ascontiguousarray(rows[which]), full[which])
         out = self if whole else _Answers.empty(len(which), request.k)
@@ -231,7 +243,7 @@ class _Answers:
             room, spent = _rooms.take(state), np.zeros(4, np.int64)
             answers.search_graph(
                 request.view, chosen, exact, start, stop, request.k, plan.effort, _TOGETHER, rerank,
-                METRICS[state.space.metric], plan.starts, address, words, mode, plan.fewest, plan.patience,
+                _metric(state, request), plan.starts, address, words, mode, plan.fewest, plan.patience,
                 request.skips,
                 *room, out.ids, out.scores, out.counts, spent,
             )  # fmt: skip
@@ -261,7 +273,7 @@ class _Answers:
 
     def scan(self, state: State, request: Request, rows: Any, full: FloatArray, slots: Any, which: IdArray) -> None:
         view = request.view
-        rerank = rerank_count(state, request.k, max(request.effort, 4 * request.k))
+        rerank = _kept(state, request, max(request.effort, 4 * request.k))
         # A part of the queries is answered in place only when it is all of them.
         whole = len(which) == len(rows)
         chosen, exact = (rows, full) if whole else (np.ascontiguousarray(rows[which]), full[which])
@@ -270,7 +282,7 @@ class _Answers:
         def part(start: int, stop: int) -> npt.NDArray[np.int64]:
             spent = np.zeros(4, np.int64)
             answers.search_slots(
-                view, chosen, exact, start, stop, request.k, rerank, METRICS[state.space.metric], slots,
+                view, chosen, exact, start, stop, request.k, rerank, _metric(state, request), slots,
                 out.ids, out.scores, out.counts, spent,
             )  # fmt: skip
             return spent

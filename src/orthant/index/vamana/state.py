@@ -270,15 +270,18 @@ class State:
         self.dead = bitmaps.clear_rows(self.dead, slots.astype(np.int64))
         return slots
 
-    def grow(self, wanted: int) -> None:
-        """Make room for slots, at least half again as many as before.
+    def grow(self, wanted: int, most: int | None = None) -> None:
+        """Make room for slots, half again as many as before.
 
         Parameters
         ----------
         wanted : int
             Slots that must fit.
+        most : int, optional
+            Slots beyond which there is only room for what must fit.
         """
-        self._resize(max(wanted, self.capacity + self.capacity // 2))
+        size = self.capacity + self.capacity // 2
+        self._resize(max(wanted, size if most is None else min(size, most)))
 
     def _resize(self, capacity: int) -> None:
         capacity = min(capacity, _MOST_SLOTS)

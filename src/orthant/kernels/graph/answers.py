@@ -40,10 +40,10 @@ from orthant.kernels.graph.beam import (
 from orthant.kernels.graph.filtered import beam_allowed, beam_past
 from orthant.kernels.simd import dot_f32, l2_f32
 
-__all__ = ["ANY", "COSINE", "DOT", "L2", "OVER", "PAST", "search_few", "search_graph", "search_slots"]
+__all__ = ["ANY", "COSINE", "DOT", "L2", "LISTED", "OVER", "PAST", "search_few", "search_graph", "search_slots"]
 
-DOT, COSINE, L2 = 0, 1, 2
-"""Metrics of the final scores."""
+DOT, COSINE, L2, LISTED = 0, 1, 2, 3
+"""Metrics of the final scores. ``LISTED`` looks at no full vector: ids in the order of codes, scores stay unset."""
 
 ANY, PAST, OVER = 0, 1, 2
 """How a walk treats slots that are not allowed."""
@@ -118,6 +118,17 @@ def settle(view: Any, found: Any, count: Any, query: Any, metric: Any, k: Any, i
     for i in range(size, k):
         ids[i] = -1
         scores[i] = -np.float32(np.inf)
+    return size
+
+
+@kernel
+def name_listed(view: Any, found: Any, count: Any, k: Any, ids: Any) -> Any:
+    """Write the ids of the first k listed slots, in the order of their codes."""
+    size = min(count, k)
+    for i in range(size):
+        ids[i] = load_i64(view[IDS] + 8 * np.int64(found[i]))
+    for i in range(size, k):
+        ids[i] = -1
     return size
 
 
@@ -224,6 +235,9 @@ def search_graph(
         if size < 0:
             counts[i] = -1
             continue
+        if metric == LISTED:
+            counts[i] = name_listed(view, found, count, k, ids[i])
+            continue
         spent[3] += count
         counts[i] = settle(view, found, count, queries[i].ctypes.data, metric, k, ids[i], scores[i])
 
@@ -278,6 +292,9 @@ def search_slots(
             found[j] = slot_of(buffer[j])
         spent[0] += total
         spent[2] += compared
+        if metric == LISTED:
+            counts[i] = name_listed(view, found, size, k, ids[i])
+            continue
         spent[3] += size
         counts[i] = settle(view, found, size, queries[i].ctypes.data, metric, k, ids[i], scores[i])
 
