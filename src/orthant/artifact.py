@@ -33,6 +33,7 @@ ARTIFACT_CLASSES = {
     "encoder.static": "orthant.encoders.static.StaticEncoder",
     "quantization.inverted": "orthant.quantization.inverted.IVFCodec",
     "quantization.itq": "orthant.quantization.binary.signs.ITQ",
+    "quantization.low_rank_vq": "orthant.quantization.lowrank.LowRankVQMatrix",
     "quantization.lvq": "orthant.quantization.lvq.LVQ",
     "quantization.product": "orthant.quantization.product.ProductQuantizer",
     "quantization.rabitq": "orthant.quantization.binary.rabitq.RaBitQ",
