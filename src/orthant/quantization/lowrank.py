@@ -16,7 +16,7 @@ from orthant.kernels.clustering.table_scores import table_sums
 from orthant.quantization import codebooks as books
 from orthant.quantization import lowrank_fitting as fitting
 from orthant.types import CodeArray, FloatArray
-from orthant.validate import as_ids, as_vectors, check_count
+from orthant.validate import as_vectors, check_count
 
 __all__ = ["LowRankVQMatrix"]
 
@@ -239,7 +239,7 @@ class LowRankVQMatrix:
         Parameters
         ----------
         ids : array-like of shape (q,), int
-            Row numbers, from 0.
+            Row numbers, from 0; they may repeat.
 
         Returns
         -------
@@ -249,9 +249,13 @@ class LowRankVQMatrix:
         Raises
         ------
         InputError
-            A number that is no row.
+            A number that is no row, or no integer.
         """
-        chosen = as_ids(ids)
+        chosen = np.asarray(ids)
+        if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
+            given = f"ids of shape {chosen.shape} and type {chosen.dtype}"
+            raise InputError(message(given, "integers along one axis", "check the ids"))
+        chosen = chosen.astype(np.int64)
         if len(chosen) and not 0 <= chosen.min() <= chosen.max() < len(self.codes_):
             given = f"rows from {chosen.min()} to {chosen.max()}"
             raise InputError(message(given, f"0 to {len(self.codes_) - 1}", "check the ids"))
@@ -285,7 +289,7 @@ class LowRankVQMatrix:
         rows = as_vectors(X, dim=self.shape[1], name="X")
         tables_cost = len(rows) * self.shape[1] * (len(self.codebook_) + len(self.codes_) * _LOOK_UP / self.block)
         decoded_cost = self.shape[0] * self.shape[1] * (_LOOK_UP / 2 + len(rows))
-        if tables_cost > decoded_cost:
+        if not len(rows) or tables_cost > decoded_cost:
             return rows @ self.decode().T
         parts = rows.reshape(len(rows), -1, self.block)
         out = table_sums(np.ascontiguousarray(parts @ self._whole().T), self.indices())

@@ -11,10 +11,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
-    "Compression": "orthant.learn.compression.compress",
+    "Compression": "orthant.learn.compression.course",
     "LowRankVQ": "orthant.learn.compression.policy",
     "LowRankWeight": "orthant.learn.compression.parametrisation",
-    "compress": "orthant.learn.compression.compress",
+    "compress": "orthant.learn.compression.course",
     "compress_text_encoder": "orthant.learn.compression.text",
     "error_curves": "orthant.learn.compression.ranks",
     "suggest_rank": "orthant.learn.compression.ranks",
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from orthant.learn.compression.compress import Compression, compress
+    from orthant.learn.compression.course import Compression, compress
     from orthant.learn.compression.parametrisation import LowRankWeight
     from orthant.learn.compression.policy import LowRankVQ
     from orthant.learn.compression.ranks import error_curves, suggest_rank

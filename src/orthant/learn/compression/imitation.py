@@ -104,7 +104,7 @@ class _Objective(nn.Module):
         self.teacher = [teacher]
 
     def forward(self, batch: Mapping[str, Tensor]) -> LossOutput:
-        width = int(batch["mask"].sum(1).max())
+        width = max(1, int(batch["mask"].sum(1).max()))
         ids, mask = batch["ids"][:, :width], batch["mask"][:, :width]
         with torch.no_grad():
             wanted = _states(self.teacher[0], ids, mask)
@@ -128,7 +128,7 @@ def _relative(found: Tensor, wanted: Tensor) -> Tensor:
 
 def _mean(states: Tensor, mask: Tensor) -> Tensor:
     weights = mask[..., None].to(states.dtype)
-    return (states * weights).sum(1) / weights.sum(1)
+    return (states * weights).sum(1) / weights.sum(1).clamp_min(1)
 
 
 class Imitation:
@@ -184,7 +184,7 @@ class Imitation:
         """
         rows = np.random.default_rng(self.seed).permutation(len(self.table["ids"]))[: self.observed]
         lengths = self.table["mask"][rows].sum(1)
-        for length in np.unique(lengths):
+        for length in np.unique(lengths[lengths > 0]):
             ids = torch.from_numpy(self.table["ids"][rows[lengths == length], :length])
             for part in ids.split(self.batch_size):
                 model(input_ids=part, attention_mask=torch.ones_like(part))

@@ -21,7 +21,7 @@ from orthant.encoders.pipeline.compressed import COMPRESSED_FILE, write_compress
 from orthant.encoders.transformer import TransformerEncoder
 from orthant.encoders.transformer_folder import TransformerFolder, read_transformer_folder
 from orthant.errors import InputError, message
-from orthant.learn.compression.compress import Compression, compress
+from orthant.learn.compression.course import Compression, compress
 from orthant.learn.compression.imitation import Imitation, load_transformer, token_table
 from orthant.learn.compression.policy import LowRankVQ, Policy
 from orthant.learn.export.encoder import copy_settings
