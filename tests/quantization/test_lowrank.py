@@ -122,3 +122,11 @@ def test_parts_that_do_not_fit_are_refused():
         LowRankVQMatrix.from_arrays({**parts, "codebook": np.full((20, 4), 1e6)}, columns=48)
     with pytest.raises(InputError, match="rows from"):
         made.lookup([96])
+
+
+def test_few_weights_far_larger_than_the_others_are_kept():
+    W = 0.01 * _weights(400, 256)
+    W[7, 40], W[300, 11] = 3.0, -5.0
+    kept = LowRankVQMatrix.compress(W, block=2, codebook_size=64).decode()
+    assert abs(kept[7, 40] - 3.0) < 0.1
+    assert abs(kept[300, 11] + 5.0) < 0.1

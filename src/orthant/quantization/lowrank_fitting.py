@@ -76,7 +76,7 @@ def codewords(rows: FloatArray, size: int, *, iterations: int, seed: int) -> Flo
     iterations : int
         Passes at most.
     seed : int
-        Of the sample, 100 rows for each codeword, and of the first codewords.
+        Of the sample, 100 rows for each codeword and the longest rows among them, and of the first codewords.
 
     Returns
     -------
@@ -93,7 +93,10 @@ def codewords(rows: FloatArray, size: int, *, iterations: int, seed: int) -> Flo
         raise InputError(message(given, "more blocks than codewords", "lower codebook_size or block, or leave it out"))
     rng = np.random.default_rng(seed)
     if len(rows) > size * _ROWS_PER_WORD:
-        rows = np.ascontiguousarray(rows[rng.permutation(len(rows))[: size * _ROWS_PER_WORD]])
+        # Transformers have a few weights far larger than all others, on which everything depends; a sample misses them.
+        largest = np.argpartition(np.einsum("ij,ij->i", rows, rows), len(rows) - size)[-size:]
+        drawn = rng.permutation(len(rows))[: size * (_ROWS_PER_WORD - 1)]
+        rows = np.ascontiguousarray(rows[np.union1d(largest, drawn)])
     return kmeans(rows, size, seed=rng, iterations=iterations).centroids
 
 
