@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from orthant.artifact import load_artifact
 from orthant.errors import DimensionError, InputError, StoreCorruptedError
 from orthant.quantization import LowRankVQMatrix

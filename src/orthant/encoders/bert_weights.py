@@ -152,7 +152,7 @@ def read_weights(path: str | Path) -> dict[str, npt.NDArray[np.float32]]:
     Parameters
     ----------
     path : str or Path
-        The safetensors file: of a model, or what ``orthant.learn.compress_text_encoder`` wrote.
+        The safetensors file: of a model, or what ``orthant.learn.compression.compress_text_encoder`` wrote.
 
     Returns
     -------

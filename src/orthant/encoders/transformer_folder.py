@@ -118,7 +118,6 @@ class TransformerFolder:
         """Return whether its weights are here and the graph can be built of them."""
         return self.weights is not None and self.is_plain_bert and self.exported is None
 
-
     @property
     def is_compressed(self) -> bool:
         """Return whether its weights are codes, which torch cannot load."""

@@ -31,7 +31,7 @@ class LowRankVQMatrix:
     """Hold a matrix of weights or embeddings in 8 / m bits for each value, and look rows up or multiply with it.
 
     For weights and tables that must shrink by more than the 4 times of 8-bit integers. Without training the matrix is
-    no more than its best approximation at that size; `orthant.learn.compress` trains a network around its codes and
+    no more than its best approximation at that size; `orthant.learn.compression.compress` trains a network around its codes and
     returns these. The size follows from ``block`` alone, whatever the rank.
 
     Parameters

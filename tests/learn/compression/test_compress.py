@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from orthant.errors import InputError
-from orthant.learn.compression import LowRankVQ, LowRankWeight, compress, error_curves, suggest_rank
 from torch import nn
 from torch.nn import functional
+
+from orthant.errors import InputError
+from orthant.learn.compression import LowRankVQ, LowRankWeight, compress, error_curves, suggest_rank
 
 
 def _network(seed=0):

@@ -8,16 +8,23 @@ import sys
 
 import numpy as np
 import pytest
+
+from learn.training.texts import tiny_folder
 from orthant.encoders import load_encoder
 from orthant.encoders.pipeline.compressed import COMPRESSED_FILE, decoded_weights
 from orthant.encoders.transformer import TransformerEncoder
 from orthant.errors import InputError, StoreCorruptedError
 from orthant.learn.compression import LowRankVQ, compress_text_encoder
 
-from learn.training.texts import tiny_folder
-
-TEXTS = [f"{a} {b} {c}" for a in ("red", "green", "blue") for b in ("stone", "river", "tree") for c in ("old", "new")] * 2
-POLICY = {"*token_type*": None, "*position*": None, "*word_embeddings": LowRankVQ(k=16, block=4), "*": LowRankVQ(k=64, block=4, rank=3)}
+TEXTS = [
+    f"{a} {b} {c}" for a in ("red", "green", "blue") for b in ("stone", "river", "tree") for c in ("old", "new")
+] * 2
+POLICY = {
+    "*token_type*": None,
+    "*position*": None,
+    "*word_embeddings": LowRankVQ(k=16, block=4),
+    "*": LowRankVQ(k=64, block=4, rank=3),
+}
 
 
 @pytest.fixture(scope="module")
