@@ -1,10 +1,10 @@
-"""What does a sentence encoder lose in a tenth of its bytes?
+"""What a sentence encoder loses in a tenth of its bytes.
 
     python benchmarks/small_models.py [--steps 200] [--documents 1000] [--queries 200]
 
 MiniLM whole, in int8, and as codes with and without low rank, with and without activations, at equal bytes of codes:
-nDCG@10 on four judged sets, cosine to the whole model, and bytes on disk. Texts of the training are of other sets. One
-core needs about a minute for 20 steps. Run it alone on the machine.
+nDCG@10 on four judged sets, cosine to the whole model, and bytes on disk. Texts of the training are of other sets. Run
+it alone on the machine.
 """
 
 from __future__ import annotations

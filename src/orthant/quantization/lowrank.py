@@ -23,7 +23,7 @@ __all__ = ["LowRankVQMatrix"]
 _KIND = "quantization.low_rank_vq"
 _PARTS = ("codes", "codebook", "lift")
 _LARGEST_BOOK = 256
-# Measured in operations: a look-up in a table costs about as much as this many multiplications of a matrix product.
+# A look-up is taken to cost about as much as this many multiplications of a matrix product.
 _LOOK_UP = 8
 
 
@@ -31,8 +31,8 @@ class LowRankVQMatrix:
     """Hold a matrix of weights or embeddings in 8 / m bits for each value, and look rows up or multiply with it.
 
     For weights and tables that must shrink by more than the 4 times of 8-bit integers. Without training the matrix is
-    no more than its best approximation at that size; `orthant.learn.compression.compress` trains a network around its codes and
-    returns these. The size follows from ``block`` alone, whatever the rank.
+    no more than an approximation of that size; `orthant.learn.compression.compress` trains a network around its codes
+    and returns these. The size follows from ``block`` alone, whatever the rank.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ class LowRankVQMatrix:
             Weights (out, in) or a table of embeddings.
         block : int, default 8
             m: values that share a code; must divide c. Bits for each value are 8 / m, or 4 / m with up to 16 codewords.
-            Beyond 4 a trained network loses much without more training.
+            Larger blocks lose more.
         rank : int, optional
             d, from 1 to m; m where left out. Below m an untrained matrix only loses: the gain needs training.
         codebook_size : int, default 256

@@ -68,7 +68,7 @@ def test_backends_agree_and_torch_is_refused(folders):
 def test_copy_is_served_without_torch(folders):
     _, place, _ = folders
     code = (
-        "import sys; sys.modules['torch'] = None; sys.modules['transformers'] = None; sys.modules['onnxruntime'] = None\n"
+        "import sys; sys.modules['torch'] = None; sys.modules['transformers'] = None\n"
         "import orthant.encoders.bert_backends as b; b._installed = lambda *names: False\n"
         f"from orthant.encoders import load_encoder; e = load_encoder({str(place / 'small40')!r})\n"
         "print(e.backend, e.encode(['red stone']).shape)"

@@ -114,7 +114,7 @@ def compress(
         off. Where it has batch normalisation, its statistics are those of this training.
     observe : callable, optional
         Called with the network as it is before clustering; should run it on inputs like those it is for. Codes are
-        then chosen so that outputs change least, which without training is worth more than anything else.
+        then chosen so that outputs change least.
     follow : bool, default False
         Train W~ beside the codewords, by gradients passed through the codes; call ``assign_again`` of each
         `LowRankWeight` in ``tune`` to let codes change. Costs the memory of the factors.

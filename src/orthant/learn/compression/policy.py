@@ -27,7 +27,7 @@ class LowRankVQ:
         Codewords, from 2 to 256. Up to 16 take 4 bits a code, more take 8.
     block : int, default 16
         m: neighbouring weights of one output that share a code; must divide the weights of an output. It alone decides
-        the size: 8 / m bits for each weight. 16 needs much training, 3 or 4 survive with little.
+        the size: 8 / m bits for each weight. The larger it is, the more is left to training.
     rank : int, optional
         d: width of the codewords, from 1 to m; m where left out, which is plain vector quantization. Smaller makes
         clustering exact and the map to m weights coarse, which training has to make up for.

@@ -34,9 +34,9 @@ __all__ = ["DEFAULT_POLICY", "TextCompression", "compress_text_encoder"]
 
 DEFAULT_POLICY: dict[str, LowRankVQ | None] = {
     "*token_type_embeddings": None,
-    "*position_embeddings": LowRankVQ(block=2),
+    "*position_embeddings": LowRankVQ(block=4),
     "*word_embeddings": LowRankVQ(block=6, scaled=True),
-    "*": LowRankVQ(block=2, scaled=True),
+    "*": LowRankVQ(block=2),
 }
 """4 bits for weights of layers, 8 / 6 for the table of words: under 8 MB for a BERT of 6 layers of 384."""
 
@@ -115,14 +115,13 @@ def compress_text_encoder(
     policy : LowRankVQ or mapping, optional
         As for `compress`; ``DEFAULT_POLICY`` where left out.
     steps : int, default 100
-        Updates after clustering, and as many before it where a rank is below its block. 0 trains nothing. A hundred take
-        minutes on a CPU; loss still falls after a thousand.
+        Updates after clustering, and as many before it where a rank is below its block. 0 trains nothing.
     batch_size : int, default 32
         Texts of a step.
     learning_rate : float, default 1e-3
-        Peak rate, for codewords above all. At 1e-2 it diverges, at 1e-4 little happens.
+        Peak rate, for codewords above all. Too large a rate loses what the codes had; too small a one changes nothing.
     observed : int, default 256
-        Texts whose activations codes are chosen for; 0 chooses them by weights alone, which is far worse.
+        Texts whose activations codes are chosen for; 0 chooses them by weights alone.
     max_tokens : int, default 64
         Tokens of a text in training. Serving reads the whole window.
     min_cosine : float, default 0.5, range -1 to 1
