@@ -39,6 +39,7 @@ ARTIFACT_CLASSES = {
     "encoder.words": "orthant.encoders.words.vectors.WordVectors",
     "quantization.inverted": "orthant.quantization.inverted.IVFCodec",
     "quantization.itq": "orthant.quantization.binary.signs.ITQ",
+    "quantization.low_rank_vq": "orthant.quantization.lowrank.LowRankVQMatrix",
     "quantization.lvq": "orthant.quantization.lvq.LVQ",
     "quantization.product": "orthant.quantization.product.ProductQuantizer",
     "quantization.rabitq": "orthant.quantization.binary.rabitq.RaBitQ",

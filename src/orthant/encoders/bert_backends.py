@@ -46,7 +46,7 @@ def choose_backend(backend: str, folder: TransformerFolder, weight_hash: str) ->
     Parameters
     ----------
     backend : {"auto", "onnx", "onnx-int8", "torch", "numpy"}
-        What was asked; ``"auto"`` takes onnx when it is installed, else torch.
+        What was asked; ``"auto"`` takes onnx when it is installed, else torch, or numpy for compressed weights.
     folder : TransformerFolder
         The model: one that is no plain BERT needs a ready ``model.onnx`` or torch.
     weight_hash : str
@@ -70,7 +70,9 @@ def choose_backend(backend: str, folder: TransformerFolder, weight_hash: str) ->
     if backend == "auto":
         if (built or folder.onnx is not None) and _can_onnx(folder, weight_hash, int8=False):
             return "onnx"
-        if folder.weights is not None and _installed("torch", "transformers"):
+        if folder.is_compressed and built:
+            return "numpy"
+        if folder.weights is not None and not folder.is_compressed and _installed("torch", "transformers"):
             return "torch"
         raise _missing("a transformer needs a runtime", "orthant[onnx], or orthant[learn] with torch", built)
     if backend in ("onnx-int8", "numpy") and not built:
@@ -79,6 +81,9 @@ def choose_backend(backend: str, folder: TransformerFolder, weight_hash: str) ->
         raise InputError(
             message(f"backend='onnx' for {folder.architecture}", f"{_PLAIN}, or a model.onnx", "use 'torch'")
         )
+    if backend == "torch" and folder.is_compressed:
+        given = "backend='torch' for weights that are codes"
+        raise InputError(message(given, "'auto', 'onnx' or 'numpy'", "load the model that was compressed"))
     if backend == "torch" and folder.weights is None:
         raise InputError(message("backend='torch' without model.safetensors", "safetensors weights", "use 'onnx'"))
     if backend.startswith("onnx") and not _can_onnx(folder, weight_hash, int8=backend == "onnx-int8"):

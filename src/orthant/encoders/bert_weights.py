@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant.encoders.fingerprint import digest_tensors
+from orthant.encoders.pipeline.compressed import decoded_weights, is_compressed
 from orthant.errors import InputError, StoreCorruptedError, message
 
 __all__ = [
@@ -146,12 +147,12 @@ def hash_model(weights: Path | None, graph: Path | None, head: Mapping[str, npt.
 
 
 def read_weights(path: str | Path) -> dict[str, npt.NDArray[np.float32]]:
-    """Read all weights as float32 by canonical name.
+    """Read all weights as float32 by canonical name, and decode those that are codes.
 
     Parameters
     ----------
     path : str or Path
-        The safetensors file.
+        The safetensors file: of a model, or what ``orthant.learn.compression.compress_text_encoder`` wrote.
 
     Returns
     -------
@@ -167,7 +168,10 @@ def read_weights(path: str | Path) -> dict[str, npt.NDArray[np.float32]]:
     """
     with _open(Path(path)) as handle:
         try:
-            return {name: np.ascontiguousarray(array, np.float32) for name, array in _LazyTensors(handle).items()}
+            tensors = _LazyTensors(handle)
+            if is_compressed(tensors):
+                return decoded_weights(dict(tensors))
+            return {name: np.ascontiguousarray(array, np.float32) for name, array in tensors.items()}
         except TypeError as error:
             raise _unknown_format(Path(path)) from error
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from orthant.encoders.pipeline.compressed import COMPRESSED_FILE
 from orthant.encoders.pipeline.exported import EXPORT_GRAPH, Exported, read_exported
 from orthant.encoders.pipeline.modules import (
     HEAD_KINDS,
@@ -51,7 +52,7 @@ class TransformerFolder:
     prompts : dict of str to str
         Prompts by role, ``"query"`` and ``"document"``.
     weights : Path or None
-        ``model.safetensors``.
+        ``model.safetensors``, or the file of codes that stands for it.
     onnx : Path or None
         ``model.onnx``, at the top or in ``onnx/``.
     tokenizer : Path
@@ -116,6 +117,11 @@ class TransformerFolder:
     def is_built(self) -> bool:
         """Return whether its weights are here and the graph can be built of them."""
         return self.weights is not None and self.is_plain_bert and self.exported is None
+
+    @property
+    def is_compressed(self) -> bool:
+        """Return whether its weights are codes, which torch cannot load."""
+        return self.weights is not None and self.weights.name == COMPRESSED_FILE
 
 
 def architecture_name(config: Mapping[str, Any]) -> str:
@@ -237,6 +243,8 @@ def read_backbone(
             )
         )
     weights = folder / "model.safetensors"
+    if not weights.is_file() and (folder / COMPRESSED_FILE).is_file():
+        weights = folder / COMPRESSED_FILE
     graphs = [one for one in (folder / "model.onnx", folder / "onnx" / "model.onnx") if one.is_file()]
     if exported is not None:
         graphs = [root / EXPORT_GRAPH]

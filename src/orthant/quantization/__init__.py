@@ -21,6 +21,7 @@ _HOMES = {
     "CodeUsage": "orthant.quantization.usage",
     "IVFCodec": "orthant.quantization.inverted",
     "LVQ": "orthant.quantization.lvq",
+    "LowRankVQMatrix": "orthant.quantization.lowrank",
     "ProductQuantizer": "orthant.quantization.product",
     "ResidualQuantizer": "orthant.quantization.residual",
     "SQ8": "orthant.quantization.scalar",
@@ -36,6 +37,7 @@ __all__ = [
     "CodeScan",
     "CodeUsage",
     "CompressionReport",
+    "LowRankVQMatrix",
     "ProductQuantizer",
     "RaBitQ",
     "RecurrentBinary",
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from orthant.quantization.binary.signs import ITQ, SignCodes
     from orthant.quantization.comparing import Candidate, CompressionReport, report
     from orthant.quantization.inverted import IVFCodec
+    from orthant.quantization.lowrank import LowRankVQMatrix
     from orthant.quantization.lvq import LVQ
     from orthant.quantization.product import ProductQuantizer
     from orthant.quantization.residual import ResidualQuantizer

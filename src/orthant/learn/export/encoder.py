@@ -29,7 +29,7 @@ from orthant.learn.export.source import Source, open_source
 from orthant.types import FloatArray, Role
 from orthant.validate import as_texts, check_choice, check_fraction
 
-__all__ = ["export_encoder"]
+__all__ = ["copy_settings", "export_encoder"]
 
 Precision = Literal["float32", "int8"]
 _MAX_DIFFERENCE = 1e-5
@@ -140,7 +140,7 @@ def _export(
 ) -> ExportReport:
     graph, route, output = _graph(source)
     staging.mkdir()
-    _copy_settings(source.path, staging, weights=output != "sentence_embedding")
+    copy_settings(source.path, staging, weights=output != "sentence_embedding")
     payload = quantized_graph(graph) if precision == "int8" else graph.SerializeToString()
     (staging / EXPORT_GRAPH).write_bytes(payload)
     origin = _origin(source)
@@ -201,7 +201,21 @@ def _origin(source: Source) -> Any:
     return TransformerEncoder.load(source.path, backend="numpy") if built else SentenceTransformerEncoder(source.model)
 
 
-def _copy_settings(source: Path, staging: Path, *, weights: bool) -> None:
+def copy_settings(source: Path, staging: Path, *, weights: bool) -> None:
+    """Copy what a served encoder reads of a model's folder beside the weights of its transformer.
+
+    Parameters
+    ----------
+    source, staging : Path
+        From where, and to where.
+    weights : bool
+        Copy the weights of layers behind the pooling too.
+
+    Raises
+    ------
+    InputError
+        A module outside the folder.
+    """
     for place in sorted({"", *(str(entry.get("path", "")) for entry in read_module_list(source))}):
         if Path(place).is_absolute() or ".." in Path(place).parts:
             given = f"a module in the folder {place!r}"
