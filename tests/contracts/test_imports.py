@@ -45,7 +45,12 @@ HEAVY |= {
     "matplotlib",
     "faiss",
 }
-HEAVY_AT_HOME = {"nn": {"torch"}, "learn": {"torch", "transformers", "sentence_transformers"}}
+HEAVY |= {"fastapi", "starlette", "pydantic", "uvicorn", "httpx"}
+HEAVY_AT_HOME = {
+    "nn": {"torch"},
+    "learn": {"torch", "transformers", "sentence_transformers"},
+    "server": {"fastapi", "starlette", "pydantic", "uvicorn"},
+}
 
 
 @pytest.mark.parametrize("name", sorted(modules()))
