@@ -14,17 +14,18 @@ _HOMES = {
     "KeyFile": "orthant.server.keys",
     "Limits": "orthant.server.limits",
     "Service": "orthant.server.service",
+    "background": "orthant.server.running",
     "create_app": "orthant.server.app",
     "serve": "orthant.server.running",
 }
 
-__all__ = ["KeyFile", "Limits", "Service", "create_app", "serve"]
+__all__ = ["KeyFile", "Limits", "Service", "background", "create_app", "serve"]
 
 if TYPE_CHECKING:
     from orthant.server.app import create_app
     from orthant.server.keys import KeyFile
     from orthant.server.limits import Limits
-    from orthant.server.running import serve
+    from orthant.server.running import background, serve
     from orthant.server.service import Service
 
 

@@ -26,6 +26,7 @@ _STATUS: tuple[tuple[type[OrthantError], int], ...] = (
     (errors.EndpointError, 502),
     (errors.InputError, 400),
 )
+_UNREAD = frozenset({408, 413, 415})
 _TITLES = {400: "InputError", 404: "NotFoundError", 405: "MethodNotAllowed", 413: "InputError", 415: "InputError"}
 
 ERROR_SCHEMA: dict[str, Any] = {
@@ -144,7 +145,10 @@ def install(app: Any, hide: Any) -> None:
 
     async def refused(request: Request, error: Exception) -> Response:
         if isinstance(error, Refusal):
-            return answer(error.status_code, error.kind, error.detail, headers=error.headers, details=error.details)
+            # What of such a body was not read would be taken for the next request.
+            ends = {"Connection": "close"} if error.status_code in _UNREAD else {}
+            headers = {**(error.headers or {}), **ends}
+            return answer(error.status_code, error.kind, error.detail, headers=headers, details=error.details)
         if not isinstance(error, HTTPException):
             return answer(400, "InputError", message("a malformed request", "what /docs describes", "compare the two"))
         kind = _TITLES.get(error.status_code, "Refused")

@@ -90,7 +90,7 @@ class Guard:
             )
         except OrthantError as error:
             await self._refuse(scope, reply, status_of(error), type(error).__name__, self._service.hide(str(error)), {})
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - what nobody foresaw still gets an answer of the one form
             # The text of an unforeseen error may hold what a client wrote: the place says enough.
             frames = traceback.extract_tb(error.__traceback__)[-3:]
             places = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))

@@ -238,7 +238,7 @@ class KeyFile:
     def _current(self) -> dict[str, StoredKey]:
         try:
             found = self.path.stat()
-            seen = (found.st_mtime_ns, found.st_size, found.st_ino)
+            seen: tuple[int, ...] = (found.st_mtime_ns, found.st_size, found.st_ino)
         except FileNotFoundError:
             seen = ()
         if seen != self._seen:

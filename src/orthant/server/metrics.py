@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 __all__ = ["LOGGER", "Metrics"]
 
 LOGGER = logging.getLogger("orthant.server")
-"""One line per request: method, route, status, milliseconds, the public part of the key. Nothing that a client wrote."""
+"""One line per request: method, route, status, milliseconds, public part of the key. Nothing that a client wrote."""
 
 _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
@@ -46,9 +47,7 @@ def routes(service: Service) -> APIRouter:
     @router.get("/collections")
     async def collections(request: Request) -> Response:
         """List the collections that the key may read."""
-        found = []
-        for served in service.visible(request):
-            found.append(await served.read(lambda c, name=served.name: _about(c, name)))
+        found = [await served.read(partial(_about, name=served.name)) for served in service.visible(request)]
         return json_answer({"collections": found})
 
     @router.get("/collections/{name}")
