@@ -8,11 +8,11 @@ import os
 import stat
 
 import pytest
-from server.serving import LOCAL, make
 
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError
 from orthant.server import create_app
 from orthant.server.keys import Grant, KeyFile
+from server.serving import LOCAL, make
 
 TestClient = pytest.importorskip("fastapi.testclient", exc_type=ImportError).TestClient
 
@@ -56,7 +56,13 @@ def test_scopes_hold_those_before_them():
 
 
 def test_bad_labels_scopes_and_files_are_refused(keys):
-    for label, scopes in (("", {"*": "read"}), ("a b", {"*": "read"}), ("a", {}), ("a", {"*": "root"}), ("a", {"../x": "read"})):
+    for label, scopes in (
+        ("", {"*": "read"}),
+        ("a b", {"*": "read"}),
+        ("a", {}),
+        ("a", {"*": "root"}),
+        ("a", {"../x": "read"}),
+    ):
         with pytest.raises(InputError):
             keys.add(label, scopes)
     assert not keys.path.exists()
@@ -67,23 +73,26 @@ def test_bad_labels_scopes_and_files_are_refused(keys):
         keys.revoke("b")
     keys.path.write_text("{")
     with pytest.raises(StoreCorruptedError):
-        KeyFile(keys.path).verify("x")
+        KeyFile(keys.path).list()
 
 
-@pytest.fixture
-def served(tmp_path, keys):
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served")
+    keys = KeyFile(folder / "keys.json")
     made = {
         "reader": keys.add("reader", {"books": "read"}),
         "writer": keys.add("writer", {"books": "write"}),
         "admin": keys.add("admin", {"*": "admin"}),
     }
-    app = create_app({"books": make(tmp_path / "b"), "diary": make(tmp_path / "d")}, keys=keys)
+    app = create_app({"books": make(folder / "b"), "diary": make(folder / "d")}, keys=keys)
     with TestClient(app, base_url=LOCAL) as client:
 
         def ask(who, method, path, body=None):
             headers = {"authorization": f"Bearer {made.get(who, who)}"} if who else {}
             return client.request(method, path, json=body, headers=headers)
 
+        ask.keys = keys
         yield ask
 
 
@@ -127,7 +136,8 @@ def test_a_key_does_not_tell_which_collections_exist(served):
     assert [one["name"] for one in served("reader", "GET", "/collections").json()["collections"]] == ["books"]
 
 
-def test_revoked_and_added_keys_count_at_once(served, keys):
+def test_revoked_and_added_keys_count_at_once(served):
+    keys = served.keys
     key = keys.add("late", {"books": "read"})
     assert served(key, "GET", "/collections/books").status_code == 200
     keys.revoke("late")

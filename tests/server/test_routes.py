@@ -9,13 +9,13 @@ import random
 
 import numpy as np
 import pytest
-from server.serving import LOCAL, make
 
 import orthant
 from orthant.collection.collection import Collection
 from orthant.server import Limits, create_app
 from orthant.server.routes import bodies
 from orthant.server.wire import decode_vector, decode_vectors, result_values, to_json
+from server.serving import LOCAL, make
 
 TestClient = pytest.importorskip("fastapi.testclient", exc_type=ImportError).TestClient
 
@@ -83,7 +83,7 @@ def test_bodies_have_the_arguments_of_the_calls():
         assert set(model.model_fields) == set(parameters) - {"self"}, model.__name__
         for name, field in model.model_fields.items():
             default = parameters[name].default
-            if not field.is_required() and default != ():
+            if not field.is_required() and default not in ((), inspect.Parameter.empty):
                 assert field.get_default(call_default_factory=True) == default, (model.__name__, name)
 
 
@@ -94,11 +94,13 @@ def test_several_queries_and_examples(client):
     packed = base64.b64encode(matrix.tobytes()).decode()
     of_numbers = ask(client, "search_many", {"queries": [None] * 3, "vectors": matrix.tolist(), "k": 2})["results"]
     of_bytes = ask(client, "search_many", {"queries": [None] * 3, "vectors": packed, "k": 2})["results"]
-    assert [[h["id"] for h in one["hits"]] for one in of_numbers] == [[h["id"] for h in one["hits"]] for one in of_bytes]
+    assert [[h["id"] for h in one["hits"]] for one in of_numbers] == [
+        [h["id"] for h in one["hits"]] for one in of_bytes
+    ]
     like = ask(client, "similar", {"positive": ["r1"], "negative": "r2", "k": 3})
     assert len(like["hits"]) == 3
     assert "r1" not in [hit["id"] for hit in like["hits"]]
-    told = ask(client, "why_not", {"query": "amber", "record_id": "r1", "mode": "lexical"})
+    told = ask(client, "why_not", {"query": "heath", "record_id": "r1", "mode": "lexical"})
     assert not told["found"]
     assert told["sentence"]
 
@@ -135,7 +137,9 @@ def test_arrow_in_place_of_json(fresh):
     assert p["metadata"] == {"n": 1}
     assert p["vectors"]["default"] == list(range(1, 9))
     assert send(table.append_column("more", pa.array([1, 2]))).status_code == 400
-    assert fresh.post("/collections/books/upsert", content=b"?", headers={"content-type": "text/plain"}).status_code == 415
+    assert (
+        fresh.post("/collections/books/upsert", content=b"?", headers={"content-type": "text/plain"}).status_code == 415
+    )
 
 
 def lines(*records):
@@ -200,7 +204,7 @@ def test_collections_as_a_whole(fresh, tmp_path):
         ("find", {"limit": 101}, 400, "InputError"),
         ("upsert", {"ids": ["a", "a"]}, 400, "InputError"),
         ("snapshots", {"name": "../up"}, 400, "InputError"),
-        ("diagnose", {"space": "none"}, 404, "NotFoundError"),
+        ("diagnose", {"space": "none"}, 400, "InputError"),
     ],
 )
 def test_refusals_have_one_form(client, call, body, status, kind):
@@ -219,7 +223,12 @@ def test_nothing_else_is_served(client):
 NASTY = (
     *(None, True, 0, -1, 10**30, 1e308, "", "\x00", "x" * 3000, "\u202e", "'; DROP TABLE records; --", "../../etc"),
     *([], [[]], [None], ["a", 1], [1e39] * 8, [0.0] * 8, {}, {"a": {"b": {}}}, {"$where": "1"}, {"or": []}),
-    *({"not": {"not": {"n": 1}}}, {"n": {"in": [{}]}}, {"base64": "AAAA", "shape": [1, -1]}, {"indices": [1], "values": "x"}),
+    *(
+        {"not": {"not": {"n": 1}}},
+        {"n": {"in": [{}]}},
+        {"base64": "AAAA", "shape": [1, -1]},
+        {"indices": [1], "values": "x"},
+    ),
 )
 
 
@@ -232,11 +241,13 @@ def test_fuzzed_bodies_are_refused_and_never_an_error_of_the_server(fresh):
             calls.append((path.replace("{name}", "books").replace("{snapshot}", "s"), content["schema"]))
     assert len(calls) >= 9
     chance, seen = random.Random(0), set()
-    for _ in range(500):
+    for _ in range(300):
         path, schema = chance.choice(calls)
         body = {"query": "amber"} if "query" in schema["properties"] else {}
         body |= {name: ["r1"] for name in schema.get("required", ()) if name in ("ids", "queries", "positive")}
-        for name in chance.sample(sorted(schema["properties"]), k=min(2, len(schema["properties"]))):
+        for name in chance.sample(
+            sorted(schema["properties"]), k=min(chance.choice([0, 1, 1, 2]), len(schema["properties"]))
+        ):
             body[name] = chance.choice(NASTY)
         response = fresh.post(path, json=body)
         seen.add(response.status_code)

@@ -314,7 +314,7 @@ def _examples(given: Any) -> Any:
         return given
     # A bare vector is one example.
     bare = getattr(given, "ndim", 0) == 1 or isinstance(given, array)
-    return pack_query(given) if bare else [one if _is_plain(one) else pack_query(one) for one in given]
+    return [pack_query(given)] if bare else [one if _is_plain(one) else pack_query(one) for one in given]
 
 
 def _is_plain(one: Any) -> bool:
