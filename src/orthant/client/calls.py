@@ -81,7 +81,22 @@ class Calls:
         per_group: int | None = None,
         facets: Sequence[str] | Mapping[str, int] | None = None,
     ) -> Call[SearchResult]:
-        """Find the records closest to a query; see ``Collection.search``."""
+        """Find the records closest to a query; see ``Collection.search``.
+
+        Parameters
+        ----------
+        query, k, mode, where, vector, space, sparse_vector, sparse_space, offset, min_score, weights
+            As in ``Collection.search``.
+        fusion, depth, recall, effort, threads, explain, include_text, syntax, rerank, rerank_depth
+            As in ``Collection.search``.
+        diversity, group_by, groups, per_group, facets
+            As in ``Collection.search``.
+
+        Returns
+        -------
+        Call[SearchResult]
+            The request.
+        """
         given = dict(locals())
         return Call("POST", "search", _asked(given), SearchResult.of)
 
@@ -115,7 +130,22 @@ class Calls:
         per_group: int | None = None,
         facets: Sequence[str] | Mapping[str, int] | None = None,
     ) -> Call[list[SearchResult]]:
-        """Run several queries at once; see ``Collection.search_many``."""
+        """Run several queries at once; see ``Collection.search_many``.
+
+        Parameters
+        ----------
+        queries, k, mode, where, vectors, space, sparse_vectors, sparse_space, offset, min_score, weights
+            As in ``Collection.search_many``.
+        fusion, depth, recall, effort, threads, explain, include_text, syntax, rerank, rerank_depth
+            As in ``Collection.search_many``.
+        diversity, group_by, groups, per_group, facets
+            As in ``Collection.search_many``.
+
+        Returns
+        -------
+        Call[list[SearchResult]]
+            The request.
+        """
         given = dict(locals())
         return Call(
             "POST", "search_many", _asked(given), lambda found: [SearchResult.of(one) for one in found["results"]]
@@ -135,7 +165,18 @@ class Calls:
         recall: float | None = None,
         include_text: bool = True,
     ) -> Call[SearchResult]:
-        """Find records like some examples and unlike others; see ``Collection.similar``."""
+        """Find records like some examples and unlike others; see ``Collection.similar``.
+
+        Parameters
+        ----------
+        positive, negative, k, where, space, strategy, offset, min_score, recall, include_text
+            As in ``Collection.similar``.
+
+        Returns
+        -------
+        Call[SearchResult]
+            The request.
+        """
         given = dict(locals())
         body = _asked(given)
         body["positive"] = _examples(positive)
@@ -170,12 +211,38 @@ class Calls:
         groups: int | None = None,
         per_group: int | None = None,
     ) -> Call[Answer]:
-        """Say why a search does not return a record; see ``Collection.why_not``."""
+        """Say why a search does not return a record; see ``Collection.why_not``.
+
+        Parameters
+        ----------
+        query, record_id, k, mode, where, vector, space, sparse_vector, sparse_space, offset, min_score
+            As in ``Collection.why_not``.
+        weights, fusion, depth, recall, effort, threads, syntax, rerank, rerank_depth, diversity, group_by
+            As in ``Collection.why_not``.
+        groups, per_group
+            As in ``Collection.why_not``.
+
+        Returns
+        -------
+        Call[Answer]
+            The request.
+        """
         given = dict(locals())
         return Call("POST", "why_not", _asked(given), Answer)
 
     def get(self, ids: Any, *, vectors: bool = False) -> Call[Any]:
-        """Return records by id; see ``Collection.get``."""
+        """Return records by id; see ``Collection.get``.
+
+        Parameters
+        ----------
+        ids, vectors
+            As in ``Collection.get``.
+
+        Returns
+        -------
+        Call[Any]
+            The request.
+        """
         wanted = [ids] if isinstance(ids, str) else list(ids)
 
         def read(found: Any) -> Any:
@@ -190,7 +257,18 @@ class Calls:
         return Call("POST", "get", {"ids": wanted, "vectors": vectors, "form": "base64"}, read)
 
     def find(self, where: Mapping[str, Any] | None = None, *, limit: int = 100, offset: int = 0) -> Call[list[Record]]:
-        """Return records by filter alone, in insertion order; see ``Collection.find``."""
+        """Return records by filter alone, in insertion order; see ``Collection.find``.
+
+        Parameters
+        ----------
+        where, limit, offset
+            As in ``Collection.find``.
+
+        Returns
+        -------
+        Call[list[Record]]
+            The request.
+        """
         given = dict(locals())
         return Call("POST", "find", _asked(given), lambda found: [Record.of(one) for one in found["records"]])
 
@@ -207,12 +285,34 @@ class Calls:
         vectors: Any | None = None,
         progress: bool = False,
     ) -> Call[Answer]:
-        """Write records, durable and searchable on return; see ``Collection.upsert``. No progress is shown."""
+        """Write records, durable and searchable on return; see ``Collection.upsert``. No progress is shown.
+
+        Parameters
+        ----------
+        ids, texts, metadata, vectors, progress
+            As in ``Collection.upsert``.
+
+        Returns
+        -------
+        Call[Answer]
+            The request.
+        """
         body = {"ids": _list(ids), "texts": _list(texts), "metadata": _list(metadata), "vectors": pack_rows(vectors)}
         return Call("POST", "upsert", {name: one for name, one in body.items() if one is not None}, Answer)
 
     def delete(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> Call[int]:
-        """Remove records by id or by filter; see ``Collection.delete``."""
+        """Remove records by id or by filter; see ``Collection.delete``.
+
+        Parameters
+        ----------
+        ids, where
+            As in ``Collection.delete``.
+
+        Returns
+        -------
+        Call[int]
+            The request.
+        """
         body = {"ids": _list(ids), "where": where}
         return Call("POST", "delete", body, lambda found: int(found["removed"]), repeatable=False)
 
@@ -226,7 +326,18 @@ class Calls:
         kind: Literal["dense", "tokens", "sparse"] | None = None,
         dtype: Literal["float32", "float16"] = "float32",
     ) -> Call[Answer]:
-        """Add a space for vectors that you bring; see ``Collection.add_space``. Encoders are the server's business."""
+        """Add a space for vectors that you bring; see ``Collection.add_space``. Encoders are the server's business.
+
+        Parameters
+        ----------
+        name, encoder, dim, metric, kind, dtype
+            As in ``Collection.add_space``.
+
+        Returns
+        -------
+        Call[Answer]
+            The request.
+        """
         if encoder is not None:
             raise InputError(
                 message("encoder= through a server", "dim=, and vectors with the records", "add it on the server")
@@ -239,11 +350,33 @@ class Calls:
         return Call("GET", "stats", None, Answer)
 
     def check(self, *, repair: bool = False) -> Call[Answer]:
-        """Verify every checksum and every cross-reference; see ``Collection.check``."""
+        """Verify every checksum and every cross-reference; see ``Collection.check``.
+
+        Parameters
+        ----------
+        repair
+            As in ``Collection.check``.
+
+        Returns
+        -------
+        Call[Answer]
+            The request.
+        """
         return Call("POST", "check", {"repair": repair}, Answer)
 
     def finish(self, *, progress: bool = False) -> Call[Answer]:
-        """Merge every vector into the graph of its space; see ``Collection.finish``. No progress is shown."""
+        """Merge every vector into the graph of its space; see ``Collection.finish``. No progress is shown.
+
+        Parameters
+        ----------
+        progress
+            As in ``Collection.finish``.
+
+        Returns
+        -------
+        Call[Answer]
+            The request.
+        """
         return Call("POST", "finish", {}, Answer)
 
     def diagnose(
@@ -256,7 +389,18 @@ class Calls:
         seed: int = 0,
         progress: Callable[[str], None] | None = None,
     ) -> Call[Answer]:
-        """Measure what the vectors of a space are like; see ``Collection.diagnose``. No progress is told."""
+        """Measure what the vectors of a space are like; see ``Collection.diagnose``. No progress is told.
+
+        Parameters
+        ----------
+        space, queries, sample, order, seed, progress
+            As in ``Collection.diagnose``.
+
+        Returns
+        -------
+        Call[Answer]
+            The request.
+        """
         body = {"space": space, "sample": sample, "order": order, "seed": seed}
         if queries is not None:
             body["queries"] = [pack_query(query) for query in queries]
@@ -267,15 +411,48 @@ class Calls:
         return Call("GET", "snapshots", None, lambda found: [Answer(one) for one in found["snapshots"]])
 
     def snapshot(self, name: str) -> Call[Answer]:
-        """Keep the present state under a name; see ``Collection.snapshot``."""
+        """Keep the present state under a name; see ``Collection.snapshot``.
+
+        Parameters
+        ----------
+        name
+            As in ``Collection.snapshot``.
+
+        Returns
+        -------
+        Call[Answer]
+            The request.
+        """
         return Call("POST", "snapshots", {"name": name}, Answer, repeatable=False)
 
     def drop_snapshot(self, name: str) -> Call[None]:
-        """Forget a snapshot; see ``Collection.drop_snapshot``."""
+        """Forget a snapshot; see ``Collection.drop_snapshot``.
+
+        Parameters
+        ----------
+        name
+            As in ``Collection.drop_snapshot``.
+
+        Returns
+        -------
+        Call[None]
+            The request.
+        """
         return Call("DELETE", f"snapshots/{quote(name, safe='')}", None, _nothing, repeatable=False)
 
     def restore(self, name: str) -> Call[Answer]:
-        """Go back to a snapshot; see ``Collection.restore``."""
+        """Go back to a snapshot; see ``Collection.restore``.
+
+        Parameters
+        ----------
+        name
+            As in ``Collection.restore``.
+
+        Returns
+        -------
+        Call[Answer]
+            The request.
+        """
         return Call("POST", f"snapshots/{quote(name, safe='')}/restore", {}, Answer, repeatable=False)
 
 

@@ -108,6 +108,11 @@ def routes(service: Service) -> APIRouter:
 
         return json_answer(await served.read(run))
 
+    _by_example(router, service)
+    return router
+
+
+def _by_example(router: APIRouter, service: Service) -> None:
     @router.post("/collections/{name}/similar", openapi_extra=described(SimilarBody))
     async def similar(name: str, request: Request) -> Response:
         """Find records like some examples and unlike others."""
@@ -134,8 +139,6 @@ def routes(service: Service) -> APIRouter:
         return json_answer(
             await served.read(lambda c: to_json(c.why_not(query, body.record_id, **given, **settings).to_dict()))
         )
-
-    return router
 
 
 def decode_query(query: Any) -> Any:
