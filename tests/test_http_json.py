@@ -7,7 +7,8 @@ import pytest
 from encoders.api.stand_in import Server
 from orthant import http_json
 from orthant.errors import EndpointError, InputError, NotFoundError
-from orthant.http_json import JsonClient, UnexpectedAnswerError, check_url
+from orthant.http_json import JsonClient, UnexpectedAnswerError
+from orthant.urls import check_url
 
 
 @pytest.fixture

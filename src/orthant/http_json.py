@@ -9,15 +9,14 @@ import random
 import threading
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from orthant.errors import EndpointError, InputError, NotFoundError, message
+from orthant.errors import EndpointError, NotFoundError, message
 from orthant.validate import check_count, check_fraction
 
-__all__ = ["JsonClient", "UnexpectedAnswerError", "check_url"]
+__all__ = ["JsonClient", "UnexpectedAnswerError"]
 
 T = TypeVar("T")
 
@@ -46,49 +45,6 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *arguments: Any) -> None:
         return None
-
-
-def check_url(url: Any) -> str:
-    """Return a base address without its trailing slash, or refuse what could carry a secret or is no address.
-
-    Parameters
-    ----------
-    url : str
-        http or https, without user, password, query or fragment.
-
-    Returns
-    -------
-    str
-        The address.
-
-    Raises
-    ------
-    InputError
-        Anything else; the address is not repeated, since it may hold a password.
-
-    Examples
-    --------
-    >>> check_url("http://localhost:8000/v1/")
-    'http://localhost:8000/v1'
-    """
-    refused = InputError(
-        message(
-            "an address that is no plain http or https URL",
-            "such as 'http://localhost:8000/v1'",
-            "pass the key by key_from_env",
-        )
-    )
-    if not isinstance(url, str) or any(c.isspace() or not c.isprintable() for c in url):
-        raise refused
-    try:
-        parts = urllib.parse.urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise refused from None
-    secret = parts.username or parts.password or parts.query or parts.fragment
-    if parts.scheme not in ("http", "https") or not parts.hostname or secret or port == 0:
-        raise refused
-    return url.rstrip("/")
 
 
 class JsonClient:

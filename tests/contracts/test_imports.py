@@ -12,7 +12,7 @@ import pytest
 
 from contracts.package import ROOT, imports, modules, wing
 
-FOUNDATION = {"errors", "types", "validate", "estimator", "artifact", "threads", "http_json"}
+FOUNDATION = {"errors", "types", "validate", "estimator", "artifact", "threads", "http_json", "urls"}
 LOW = FOUNDATION | {"kernels", "measures", "transforms", "quantization"}
 ALLOWED = {
     **dict.fromkeys(FOUNDATION, FOUNDATION),
@@ -28,7 +28,8 @@ ALLOWED = {
     "evaluation": LOW | {"nn", "encoders", "index", "datasets", "learn", "evaluation"},
     # Reading records and exports of users is the business of `datasets`; a collection builds on it.
     "collection": LOW | {"encoders", "index", "datasets", "collection"},
-    "client": {"client"},
+    # Whoever only asks a server needs neither NumPy nor anything else beside the standard library.
+    "client": {"client", "errors", "urls"},
 }
 ANYTHING = {"papers", "server", "cli", "integrations", "__main__", "orthant"}
 NEVER_IMPORTED = {"papers", "server", "cli", "client", "integrations"}
@@ -45,7 +46,12 @@ HEAVY |= {
     "matplotlib",
     "faiss",
 }
-HEAVY_AT_HOME = {"nn": {"torch"}, "learn": {"torch", "transformers", "sentence_transformers"}}
+HEAVY |= {"fastapi", "starlette", "pydantic", "uvicorn", "httpx"}
+HEAVY_AT_HOME = {
+    "nn": {"torch"},
+    "learn": {"torch", "transformers", "sentence_transformers"},
+    "server": {"fastapi", "starlette", "pydantic", "uvicorn"},
+}
 
 
 @pytest.mark.parametrize("name", sorted(modules()))

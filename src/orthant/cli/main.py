@@ -20,6 +20,7 @@ _VERBS = (
     *("exporting", "importing", "snapshots.snapshot", "insight.diagnose"),
     *("upgrading.upgrade", "adapting.adapt", "tuning.tune", "tuning.tune_fusion", "tuning.compress"),
     *("learning.train", "learning.export_encoder"),
+    *("serving.serve", "serving.keys"),
     *("doctor", "warmup", "papers", "reproduce", "bench"),
 )
 

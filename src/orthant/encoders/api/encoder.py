@@ -20,8 +20,9 @@ from orthant.encoders.api.vector_cache import VectorCache
 from orthant.encoders.fingerprint import Fingerprint, prompt_label
 from orthant.encoders.progress import progress_bar
 from orthant.errors import EncoderMismatchError, EndpointError, InputError, message
-from orthant.http_json import JsonClient, UnexpectedAnswerError, check_url
+from orthant.http_json import JsonClient, UnexpectedAnswerError
 from orthant.types import EncodeReport, FloatArray, Role
+from orthant.urls import check_url
 from orthant.validate import as_texts, check_choice, check_count, check_fraction
 
 __all__ = ["ApiEncoder", "ApiEstimate"]

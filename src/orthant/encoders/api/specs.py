@@ -75,7 +75,7 @@ def api_encoder(spec: str) -> ApiEncoder:
 
     provider, name, options = _parsed(spec)
     if provider == "tei":
-        from orthant.http_json import check_url
+        from orthant.urls import check_url
 
         options["url"] = check_url(name)
         name = ""
@@ -109,7 +109,7 @@ def require_trusted_host(spec: str) -> None:
     url = name if provider == "tei" else options.get("url")
     if url is None:
         return
-    from orthant.http_json import check_url
+    from orthant.urls import check_url
 
     host = urllib.parse.urlsplit(check_url(url)).hostname
     if host not in _LOCAL:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from orthant.errors import EndpointError, InputError, message
-from orthant.http_json import JsonClient, UnexpectedAnswerError, check_url
+from orthant.http_json import JsonClient, UnexpectedAnswerError
 from orthant.learn.synthesis.generator import Generated, GenerationError, check_request
 from orthant.learn.synthesis.response_cache import ResponseCache
+from orthant.urls import check_url
 from orthant.validate import check_count, check_fraction
 
 __all__ = ["GenerationCost", "OpenAICompatible"]

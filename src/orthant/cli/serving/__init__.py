@@ -1,0 +1,6 @@
+"""``orthant serve`` and ``orthant keys``: collections over HTTP, and who may use them.
+
+Folders and names of keys enter; a running server, or a table, leaves.
+Never answers a request itself: that is the business of ``orthant.server``.
+Start with `serve`.
+"""

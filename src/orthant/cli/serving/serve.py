@@ -1,0 +1,141 @@
+"""``orthant serve``: collections over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import typer
+
+    from orthant.server.app import Opener
+    from orthant.server.keys import KeyFile
+
+__all__ = ["named_folders", "register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb ``serve``.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The application.
+    """
+    import typer
+
+    @app.command(
+        "serve", help="Serve collections over HTTP (extra: serve); on this machine only, unless told otherwise."
+    )
+    def serve(
+        collections: list[str] = typer.Argument(help="Folders, or NAME=FOLDER."),
+        host: str = typer.Option("127.0.0.1", help="Where to listen; beyond this machine only with keys."),
+        port: int = typer.Option(8372, help="Port; 0 for any that is free."),
+        keys: str = typer.Option(None, help="File of keys; default: that of `orthant keys`, once it holds one."),
+        no_keys: bool = typer.Option(False, "--no-keys", help="Let every program on this machine in."),
+        create: bool = typer.Option(False, "--create", help="Make collections that do not exist."),
+        read_only: bool = typer.Option(False, "--read-only", help="Refuse writes, and leave the writer's place free."),
+        encoder: str = typer.Option(None, help="Encoder of the default spaces, such as static, or a folder."),
+        max_body_mb: int = typer.Option(32, help="Largest body of a request, in MiB."),
+        max_k: int = typer.Option(1000, help="Most hits of a search."),
+        call_timeout: float = typer.Option(30.0, help="Seconds that a search may take."),
+        tls_certificate: str = typer.Option(None, help="PEM file, for https."),
+        tls_key: str = typer.Option(None, help="PEM file of its key."),
+        log: bool = typer.Option(False, "--log", help="One line per request on stderr; never what clients wrote."),
+    ) -> None:
+        from orthant.cli.output import note
+        from orthant.server.limits import Limits
+        from orthant.server.running import serve as run
+
+        folders = named_folders(collections)
+        limits = Limits(max_body_bytes=max_body_mb * 2**20, max_k=max_k, call_timeout_s=call_timeout)
+        held = _keys(keys, without=no_keys)
+        openers = {
+            name: _opener(folder, encoder=encoder, read_only=read_only, create=create)
+            for name, folder in folders.items()
+        }
+        _log(wanted=log)
+
+        def ready(url: str) -> None:
+            way = "with a key" if held is not None else "without keys, for programs on this machine"
+            note(f"serving {', '.join(folders)} at {url} {way}; what can be asked: {url}/docs")
+
+        run(
+            openers, host=host, port=port, keys=held, limits=limits, tls_certificate=tls_certificate, tls_key=tls_key,
+            ready=ready,
+        )  # fmt: skip
+
+
+def named_folders(given: list[str]) -> dict[str, Path]:
+    """Return the folders to serve by name.
+
+    Parameters
+    ----------
+    given : list of str
+        Folders, named by their last part without ``.orthant``, or ``NAME=FOLDER``.
+
+    Returns
+    -------
+    dict of str to Path
+        In their order.
+
+    Raises
+    ------
+    InputError
+        Two of one name, or a name that does not fit into an address.
+
+    Examples
+    --------
+    >>> sorted(named_folders(["data/books.orthant", "old=data/2019"]))
+    ['books', 'old']
+    """
+    from orthant.errors import InputError, message
+    from orthant.server.service import check_served_name
+
+    out: dict[str, Path] = {}
+    for one in given:
+        name, sign, folder = one.partition("=")
+        if not sign:
+            folder = one
+            name = Path(one).resolve().name.removesuffix(".orthant")
+        if name in out:
+            raise InputError(message(f"two collections called {name!r}", "a name for each", "write NAME=FOLDER"))
+        out[check_served_name(name)] = Path(folder)
+    return out
+
+
+def _opener(folder: Path, *, encoder: str | None, read_only: bool, create: bool) -> Opener:
+    from orthant.collection.opening import open
+    from orthant.errors import NotFoundError, message
+
+    # A typing error must not become an empty collection that answers every search with nothing.
+    if not create and not (folder.is_dir() and any(folder.iterdir())):
+        raise NotFoundError(
+            message(f"no collection at {folder}", "a collection's folder", "check it, or pass --create")
+        )
+    return lambda: open(folder, encoder=encoder, read_only=read_only)
+
+
+def _keys(path: str | None, *, without: bool) -> KeyFile | None:
+    from orthant.errors import InputError, message
+    from orthant.server.keys import KeyFile, default_key_file
+
+    if without:
+        if path is not None:
+            raise InputError(message("--keys and --no-keys", "one of them", "leave one out"))
+        return None
+    if path is not None:
+        return KeyFile(path)
+    held = KeyFile(default_key_file())
+    return held if held.list() else None
+
+
+def _log(*, wanted: bool) -> None:
+    import logging
+
+    shown = logging.StreamHandler()
+    shown.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logger = logging.getLogger("orthant.server")
+    logger.addHandler(shown)
+    logger.propagate = False
+    logger.setLevel(logging.INFO if wanted else logging.ERROR)

@@ -1,0 +1,118 @@
+"""The application: collections, routes and what stands before them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from orthant import __version__
+from orthant.collection.collection import Collection
+from orthant.errors import MissingExtraError, message
+from orthant.server.keys import KeyFile
+from orthant.server.limits import Limits
+from orthant.server.service import Service
+
+__all__ = ["Opener", "Routes", "create_app"]
+
+Opener = Callable[[], Collection]
+"""Opens a collection."""
+Routes = Callable[[Service], Any]
+"""Makes an ``APIRouter`` for a service."""
+
+_OWN = (
+    "orthant.server.routes.searching",
+    "orthant.server.routes.records",
+    "orthant.server.routes.bulk",
+    "orthant.server.routes.upkeep",
+    "orthant.server.routes.health",
+    "orthant.server.documentation",
+)
+# Pieces that bring a function `routes(service) -> APIRouter` of their own; each may be left out of a build.
+_PIECES = ("orthant.server.openai", "orthant.server.mcp", "orthant.server.page", "orthant.server.feed")
+
+
+def create_app(
+    collections: Mapping[str, str | Path | Collection | Opener],
+    *,
+    keys: KeyFile | str | Path | None = None,
+    limits: Limits | None = None,
+    routes: Sequence[Routes] = (),
+) -> Any:
+    """Return an ASGI application that serves collections.
+
+    Use :func:`orthant.server.serve` to run one; use this to put one into a server of your own. It opens the collections
+    when it starts and closes them when it stops, after the calls that run.
+
+    Parameters
+    ----------
+    collections : mapping of str to (str, Path, Collection or callable)
+        Folders, opened collections or functions that open one, by the name in their address.
+    keys : KeyFile, str or Path, optional
+        Who may come in. None lets in everyone who reaches it under a name of this machine: for loopback only.
+    limits : Limits, optional
+        Bounds of a request.
+    routes : sequence of callable, default ()
+        Functions of the :class:`Service` that return further ``APIRouter`` objects.
+
+    Returns
+    -------
+    FastAPI
+        With ``app.state.service``, the :class:`Service`.
+
+    Raises
+    ------
+    MissingExtraError
+        FastAPI is not installed.
+    InputError
+        A name that does not fit into an address.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> app = create_app({"books": tempfile.mkdtemp()})
+    >>> app.state.service.names
+    ['books']
+    """
+    try:
+        from fastapi import FastAPI
+    except ImportError as error:
+        raise MissingExtraError(
+            message("no FastAPI", "the extra 'serve'", "install it with: pip install 'orthant[serve]'")
+        ) from error
+    from orthant.server.failures import ERROR_SCHEMA, install
+    from orthant.server.guard import Guard
+
+    service = Service(collections, keys=KeyFile(keys) if isinstance(keys, (str, Path)) else keys, limits=limits)
+
+    @asynccontextmanager
+    async def running(app: Any) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await service.run(stack)
+            yield
+
+    app = FastAPI(
+        title="Orthant",
+        version=__version__,
+        lifespan=running,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+        responses={"default": ERROR_SCHEMA},
+    )
+    app.state.service = service
+    install(app, service.hide)
+    for name in (*_OWN, *filter(_exists, _PIECES)):
+        app.include_router(importlib.import_module(name).routes(service))
+    for make in routes:
+        app.include_router(make(service))
+    app.add_middleware(Guard, service=service)
+    return app
+
+
+def _exists(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None

@@ -1,0 +1,170 @@
+"""Bodies of requests: the arguments of the calls of a collection under their own names."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from orthant.server.routes.requests import Body
+
+__all__ = [
+    "CheckBody",
+    "DeleteBody",
+    "DiagnoseBody",
+    "FindBody",
+    "GetBody",
+    "RankingBody",
+    "SearchBody",
+    "SearchManyBody",
+    "SimilarBody",
+    "SnapshotBody",
+    "SpaceBody",
+    "UpsertBody",
+    "WhyNotBody",
+]
+
+Mode = Literal["dense", "lexical", "sparse", "tokens", "hybrid"]
+Fusion = Literal["minmax", "rrf"]
+Syntax = Literal["operators", "plain"]
+Query = str | list[Any] | dict[str, Any] | None
+Vector = list[Any] | str | dict[str, Any] | None
+_VECTOR = "Numbers, or little-endian float32 in base64."
+_WHERE = 'A where-expression, such as {"year": {"gte": 1900}}.'
+
+
+class RankingBody(Body):
+    """What decides what is found, and in which order."""
+
+    k: int = Field(10, description="Hits wanted.")
+    mode: Mode | None = None
+    where: dict[str, Any] | None = Field(None, description=_WHERE)
+    space: str = "default"
+    sparse_space: str | None = None
+    offset: int = 0
+    min_score: float | None = None
+    weights: dict[str, float] | None = None
+    fusion: Fusion | None = None
+    depth: int | None = None
+    recall: float | None = Field(None, description="Share of the true neighbours to find; 1 compares every vector.")
+    effort: int | None = None
+    threads: int | None = None
+    syntax: Syntax | None = None
+    rerank: str | None = Field(None, description="'tokens' or 'tokens:SPACE'.")
+    rerank_depth: int | None = None
+    diversity: float | None = None
+    group_by: str | None = None
+    groups: int | None = None
+    per_group: int | None = None
+
+
+class _ShownBody(RankingBody):
+    explain: bool = False
+    include_text: bool = True
+    facets: list[str] | dict[str, int] | None = None
+
+
+class SearchBody(_ShownBody):
+    """The arguments of ``Collection.search``."""
+
+    query: Query = Field(None, description="A text, a vector, or a part of a record.")
+    vector: Vector = Field(None, description=_VECTOR)
+    sparse_vector: dict[str, Any] | None = None
+
+
+class SearchManyBody(_ShownBody):
+    """The arguments of ``Collection.search_many``."""
+
+    queries: list[Query]
+    vectors: list[Any] | str | None = Field(None, description="One per query, or all in one base64 text.")
+    sparse_vectors: list[dict[str, Any]] | None = None
+
+
+class WhyNotBody(RankingBody):
+    """The arguments of ``Collection.why_not``."""
+
+    query: Query = None
+    record_id: str
+    vector: Vector = Field(None, description=_VECTOR)
+    sparse_vector: dict[str, Any] | None = None
+
+
+class SimilarBody(Body):
+    """The arguments of ``Collection.similar``; an example is an id, or a list of numbers."""
+
+    positive: str | list[Any]
+    negative: str | list[Any] = Field(default_factory=list)
+    k: int = 10
+    where: dict[str, Any] | None = Field(None, description=_WHERE)
+    space: str = "default"
+    strategy: Literal["average", "best"] = "average"
+    offset: int = 0
+    min_score: float | None = None
+    recall: float | None = None
+    include_text: bool = True
+
+
+class GetBody(Body):
+    """The arguments of ``Collection.get``, and the form of vectors."""
+
+    ids: list[str]
+    vectors: bool = False
+    form: Literal["json", "base64"] = "json"
+
+
+class FindBody(Body):
+    """The arguments of ``Collection.find``."""
+
+    where: dict[str, Any] | None = Field(None, description=_WHERE)
+    limit: int = 100
+    offset: int = 0
+
+
+class UpsertBody(Body):
+    """The arguments of ``Collection.upsert``."""
+
+    ids: list[str]
+    texts: list[str | None] | None = None
+    metadata: list[dict[str, Any] | None] | None = None
+    vectors: list[Any] | str | dict[str, Any] | None = Field(
+        None, description=f"{_VECTOR} One per record, all in one base64 text, or either by space."
+    )
+
+
+class DeleteBody(Body):
+    """The arguments of ``Collection.delete``."""
+
+    ids: list[str] | None = None
+    where: dict[str, Any] | None = Field(None, description=_WHERE)
+
+
+class SpaceBody(Body):
+    """The arguments of ``Collection.add_space`` for vectors that the clients bring."""
+
+    name: str
+    dim: int
+    metric: Literal["cosine", "dot", "l2"] | None = None
+    kind: Literal["dense", "tokens", "sparse"] | None = None
+    dtype: Literal["float32", "float16"] = "float32"
+
+
+class SnapshotBody(Body):
+    """The argument of ``Collection.snapshot``."""
+
+    name: str
+
+
+class CheckBody(Body):
+    """The argument of ``Collection.check``."""
+
+    repair: bool = False
+
+
+class DiagnoseBody(Body):
+    """The arguments of ``Collection.diagnose``."""
+
+    space: str = "default"
+    queries: list[Any] | None = None
+    sample: int = 1_000
+    order: bool = True
+    seed: int = 0

@@ -1,0 +1,132 @@
+"""What a collection holds and costs, its spaces and snapshots, and looking after it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orthant.server.routes.bodies import CheckBody, DiagnoseBody, SnapshotBody, SpaceBody
+from orthant.server.routes.requests import described, json_answer, read_body
+from orthant.server.service import Service
+from orthant.server.wire import to_json
+
+__all__ = ["routes"]
+
+
+def _about(collection: Any, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "records": len(collection),
+        "spaces": {one: asdict(definition) for one, definition in collection.spaces.items()},
+        "sparse_spaces": {one: asdict(definition) for one, definition in collection.sparse_spaces.items()},
+    }
+
+
+def routes(service: Service) -> APIRouter:
+    """Return the routes about collections as a whole.
+
+    Parameters
+    ----------
+    service : Service
+        The server's state.
+
+    Returns
+    -------
+    APIRouter
+        ``/collections``, ``stats``, ``spaces``, ``snapshots``, ``check``, ``finish`` and ``diagnose``.
+    """
+    router = APIRouter(tags=["collections"])
+    _snapshots(router, service)
+    _care(router, service)
+
+    @router.get("/collections")
+    async def collections(request: Request) -> Response:
+        """List the collections that the key may read."""
+        found = [await served.read(partial(_about, name=served.name)) for served in service.visible(request)]
+        return json_answer({"collections": found})
+
+    @router.get("/collections/{name}")
+    async def about(name: str, request: Request) -> Response:
+        """Return the number of records and the spaces of a collection."""
+        served = service.collection(request, name)
+        return json_answer(await served.read(lambda c: _about(c, name)))
+
+    @router.get("/collections/{name}/stats")
+    async def stats(name: str, request: Request) -> Response:
+        """Return counts, bytes, spaces and fields."""
+        served = service.collection(request, name)
+        # The folder is the host's business.
+        return json_answer(await served.read(lambda c: to_json({**c.stats().to_dict(), "path": name})))
+
+    @router.post("/collections/{name}/spaces", openapi_extra=described(SpaceBody))
+    async def add_space(name: str, request: Request) -> Response:
+        """Add a space for vectors that clients bring."""
+        served = service.collection(request, name, "admin")
+        body = await read_body(request, SpaceBody)
+        service.limits.require("dim", body.dim, "max_body_bytes")
+        made = await served.write(
+            lambda c: c.add_space(body.name, dim=body.dim, metric=body.metric, kind=body.kind, dtype=body.dtype)
+        )
+        return json_answer(asdict(made))
+
+    return router
+
+
+def _snapshots(router: APIRouter, service: Service) -> None:
+    @router.get("/collections/{name}/snapshots")
+    async def snapshots(name: str, request: Request) -> Response:
+        """List the snapshots, oldest first."""
+        served = service.collection(request, name)
+        return json_answer({"snapshots": await served.read(lambda c: [one.to_dict() for one in c.snapshots()])})
+
+    @router.post("/collections/{name}/snapshots", openapi_extra=described(SnapshotBody))
+    async def snapshot(name: str, request: Request) -> Response:
+        """Keep the present state under a name."""
+        served = service.collection(request, name, "admin")
+        body = await read_body(request, SnapshotBody)
+        return json_answer((await served.write(lambda c: c.snapshot(body.name))).to_dict())
+
+    @router.delete("/collections/{name}/snapshots/{snapshot}")
+    async def drop_snapshot(name: str, snapshot: str, request: Request) -> Response:
+        """Forget a snapshot."""
+        served = service.collection(request, name, "admin")
+        await served.write(lambda c: c.drop_snapshot(snapshot))
+        return json_answer({"dropped": snapshot})
+
+    @router.post("/collections/{name}/snapshots/{snapshot}/restore")
+    async def restore(name: str, snapshot: str, request: Request) -> Response:
+        """Go back to a snapshot."""
+        served = service.collection(request, name, "admin")
+        return json_answer(asdict(await served.write(lambda c: c.restore(snapshot))))
+
+
+def _care(router: APIRouter, service: Service) -> None:
+    @router.post("/collections/{name}/check", openapi_extra=described(CheckBody))
+    async def check(name: str, request: Request) -> Response:
+        """Verify every checksum and every cross-reference, and mend what can be mended."""
+        served = service.collection(request, name, "admin")
+        body = await read_body(request, CheckBody)
+        report = await served.write(lambda c: c.check(repair=body.repair))
+        # Problems name files; their folder is the host's business.
+        return json_answer(service.hide(to_json(report.to_dict()).decode("ascii")).encode("ascii"))
+
+    @router.post("/collections/{name}/finish")
+    async def finish(name: str, request: Request) -> Response:
+        """Merge every vector into the graph of its space."""
+        served = service.collection(request, name, "admin")
+        return json_answer(asdict(await served.write(lambda c: c.finish())))
+
+    @router.post("/collections/{name}/diagnose", openapi_extra=described(DiagnoseBody))
+    async def diagnose(name: str, request: Request) -> Response:
+        """Measure what the vectors of a space are like, what searches miss and cost, and say what to do."""
+        served = service.collection(request, name, "admin")
+        body = await read_body(request, DiagnoseBody)
+        service.limits.require("sample", body.sample, "max_depth")
+        settings = {one: getattr(body, one) for one in body.model_fields_set}
+        # It may take minutes, which the bound of searches is not meant for.
+        return json_answer(await served.calls.read(lambda c: to_json(c.diagnose(**settings).to_dict())))

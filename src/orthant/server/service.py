@@ -1,0 +1,392 @@
+"""What every router is given: the served collections, who may use them, bounds and figures."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from starlette.requests import Request
+
+from orthant.collection.asynchronous.wrapper import AsyncCollection
+from orthant.collection.collection import Collection
+from orthant.collection.opening import open
+from orthant.errors import InputError, NotFoundError, message
+from orthant.server.batching import QueryBatcher
+from orthant.server.failures import Refusal
+from orthant.server.keys import Grant, KeyFile
+from orthant.server.limits import Limits
+from orthant.server.metrics import Metrics
+from orthant.server.wire import result_values, to_json
+
+if TYPE_CHECKING:
+    from orthant.server.app import Opener
+
+__all__ = ["Served", "Service", "check_served_name"]
+
+T = TypeVar("T")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_EVERYTHING = Grant("-", {"*": "admin"})
+
+
+def check_served_name(name: str) -> str:
+    """Refuse a name that does not fit into an address.
+
+    Parameters
+    ----------
+    name : str
+        Name of a served collection.
+
+    Returns
+    -------
+    str
+        The same.
+
+    Raises
+    ------
+    InputError
+        Not 1 to 64 letters, digits, ``_``, ``-`` or ``.``.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InputError(
+            message(f"collection name {name!r}", "1 to 64 letters, digits, '_', '-' or '.'", "write NAME=FOLDER")
+        )
+    return name
+
+
+class Served:
+    """One collection of a running server.
+
+    Attributes
+    ----------
+    name : str
+        As in its address.
+    calls : AsyncCollection
+        Its calls, awaited: ``await served.calls.read(lambda c: ...)``, ``await served.calls.write(...)``.
+
+    Parameters
+    ----------
+    name : str
+        As in its address.
+    opener : callable
+        Opens the collection.
+    limits : Limits
+        Bounds.
+    metrics : Metrics
+        Where passes are counted.
+    """
+
+    def __init__(self, name: str, opener: Opener, limits: Limits, metrics: Metrics) -> None:
+        self.name = name
+        self.calls = AsyncCollection(opener, concurrency=limits.concurrency, max_waiting=limits.max_waiting)
+        self._limits = limits
+        self._metrics = metrics
+        self._batcher = QueryBatcher(self._pass, max_batch=limits.max_batch, max_waiting=limits.max_waiting)
+
+    async def read(self, function: Callable[[Collection], T]) -> T:
+        """Run a reading call on a thread, for as long as a call may take.
+
+        Parameters
+        ----------
+        function : callable of Collection
+            May block.
+
+        Returns
+        -------
+        object
+            What it gave.
+
+        Raises
+        ------
+        Refusal
+            Status 504: it took too long; its result is dropped.
+        OverloadedError
+            Too many calls wait.
+        """
+        return await self._within(self.calls.read(function))
+
+    async def write(self, function: Callable[[Collection], T]) -> T:
+        """Run a writing call after those before it; once begun it is finished, whatever becomes of the client.
+
+        Parameters
+        ----------
+        function : callable of Collection
+            May block.
+
+        Returns
+        -------
+        object
+            What it gave; what was written is durable.
+        """
+        return await self.calls.write(function)
+
+    async def search_dense(self, key: str, settings: Mapping[str, Any], query: Any) -> bytes:
+        """Answer one dense query, in one pass with those of other clients.
+
+        Parameters
+        ----------
+        key : str
+            Equal for equal settings.
+        settings : mapping
+            Arguments of ``search_many`` but the queries.
+        query : tuple
+            The text or None, and the vector or None.
+
+        Returns
+        -------
+        bytes
+            The result as JSON.
+        """
+        return await self._within(self._batcher.ask(key, settings, query))
+
+    async def _pass(self, settings: Mapping[str, Any], queries: Sequence[tuple[Any, Any]]) -> list[bytes]:
+        self._metrics.batch(len(queries))
+        texts = [text for text, _ in queries]
+        vectors = None if queries[0][1] is None else [vector for _, vector in queries]
+
+        def run(collection: Collection) -> list[bytes]:
+            found = collection.search_many(texts, vectors=vectors, **settings)
+            return [to_json(result_values(result)) for result in found]
+
+        return await self.calls.read(run)
+
+    async def _within(self, call: Awaitable[T]) -> T:
+        try:
+            return await asyncio.wait_for(call, self._limits.call_timeout_s)
+        except TimeoutError:
+            text = message(
+                f"a call of over {self._limits.call_timeout_s:g} s", "a shorter one", "ask for less, or try again later"
+            )
+            raise Refusal(504, "TimeoutError", text) from None
+
+
+class Service:
+    """The state of a server; routers keep it and ask it for collections.
+
+    Parameters
+    ----------
+    collections : mapping of str to (str, Path, Collection or callable)
+        Folders, opened collections or functions that open one, by name. What is opened here is closed here, and so is
+        what was handed over.
+    keys : KeyFile, optional
+        Who may come in. None lets in everyone who reaches the server under a name of this machine.
+    limits : Limits, optional
+        Bounds.
+
+    Attributes
+    ----------
+    metrics : Metrics
+        Figures.
+    public : set of str
+        Addresses that need no key; those that end in ``/`` stand for everything below.
+    """
+
+    def __init__(
+        self,
+        collections: Mapping[str, str | Path | Collection | Opener],
+        *,
+        keys: KeyFile | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.keys = keys
+        self.limits = Limits() if limits is None else limits
+        self.metrics = Metrics()
+        self.public = {"/healthz", "/readyz", "/docs", "/docs.css", "/openapi.json"}
+        self.ready = False
+        self._openers = {check_served_name(name): _opener(given) for name, given in collections.items()}
+        self._served: dict[str, Served] = {}
+        self._paths: dict[str, str] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the served collections."""
+        return list(self._openers)
+
+    async def run(self, stack: AsyncExitStack) -> None:
+        """Open every collection; they are closed with the stack, after the calls that run.
+
+        Parameters
+        ----------
+        stack : AsyncExitStack
+            Entered by the application for as long as it runs.
+        """
+        for name, opener in self._openers.items():
+            served = Served(name, opener, self.limits, self.metrics)
+            await stack.enter_async_context(served.calls)
+            path = await served.calls.read(lambda collection: collection.path)
+            self._paths |= {str(path): name, str(path.resolve()): name}
+            self._served[name] = served
+        self.ready = True
+        stack.callback(self._stop)
+
+    def _stop(self) -> None:
+        self.ready = False
+        self._served = {}
+
+    def admit(self, authorization: str | None) -> Grant:
+        """Return what a client may do, by the header that it sent.
+
+        Parameters
+        ----------
+        authorization : str or None
+            ``"Bearer KEY"``.
+
+        Returns
+        -------
+        Grant
+            Everything where the server has no keys.
+
+        Raises
+        ------
+        Refusal
+            Status 401: no key, or one that does not exist.
+        """
+        if self.keys is None:
+            return _EVERYTHING
+        scheme, _, key = (authorization or "").partition(" ")
+        grant = self.keys.verify(key.strip()) if scheme.lower() == "bearer" else None
+        if grant is None:
+            text = message(
+                "no key" if not authorization else "a key that is not known",
+                "'Authorization: Bearer KEY'",
+                "ask the operator for one, made by `orthant keys add`",
+            )
+            raise Refusal(401, "Unauthorized", text, headers={"WWW-Authenticate": "Bearer"})
+        return grant
+
+    def grant(self, request: Request) -> Grant:
+        """Return what the sender of a request may do.
+
+        Parameters
+        ----------
+        request : Request
+            Any request that came through the application.
+
+        Returns
+        -------
+        Grant
+            As checked before the body was read.
+        """
+        held = request.scope.get("orthant.grant")
+        return held if isinstance(held, Grant) else self.admit(request.headers.get("authorization"))
+
+    def require(self, request: Request, name: str, scope: str) -> Grant:
+        """Refuse a request that its key does not allow.
+
+        Parameters
+        ----------
+        request : Request
+            The request.
+        name : str
+            Collection, or ``"*"`` for all of them.
+        scope : {"read", "write", "admin"}
+            What is to be done.
+
+        Returns
+        -------
+        Grant
+            The sender's.
+
+        Raises
+        ------
+        Refusal
+            Status 403; the same whether or not there is such a collection.
+        """
+        grant = self.grant(request)
+        if not grant.allows(name, scope):
+            text = message(f"a key without {scope!r} for this collection", f"one with {scope!r}", "use another key")
+            raise Refusal(403, "Forbidden", text)
+        return grant
+
+    def collection(self, request: Request, name: str, scope: str = "read") -> Served:
+        """Return a collection, where the sender may use it so.
+
+        Parameters
+        ----------
+        request : Request
+            The request.
+        name : str
+            Its name.
+        scope : {"read", "write", "admin"}, default "read"
+            What is to be done.
+
+        Returns
+        -------
+        Served
+            The collection.
+
+        Raises
+        ------
+        Refusal
+            Status 403, or 503 before the server is ready and while it stops.
+        NotFoundError
+            No such collection.
+        """
+        self.require(request, name, scope)
+        if name in self._served:
+            return self._served[name]
+        if name in self._openers:
+            text = message("a server that starts or stops", "one that is ready", "try again")
+            raise Refusal(503, "NotReady", text, headers={"Retry-After": "1"})
+        raise NotFoundError(message("a collection that is not served", "one of /collections", "look there"))
+
+    def visible(self, request: Request) -> list[Served]:
+        """Return the collections that the sender may read.
+
+        Parameters
+        ----------
+        request : Request
+            The request.
+
+        Returns
+        -------
+        list of Served
+            By the order in which they were given.
+        """
+        grant = self.grant(request)
+        return [served for name, served in self._served.items() if grant.allows(name, "read")]
+
+    def hide(self, text: str) -> str:
+        """Return a text without paths of the host.
+
+        Parameters
+        ----------
+        text : str
+            Such as an error's.
+
+        Returns
+        -------
+        str
+            Folders of collections are replaced by their names.
+        """
+        for path, name in sorted(self._paths.items(), key=lambda pair: -len(pair[0])):
+            text = text.replace(path, name)
+        return text
+
+    async def figures(self) -> dict[str, dict[str, float]]:
+        """Return gauges of every collection.
+
+        Returns
+        -------
+        dict of str to dict of str to float
+            Records, generation, calls that run and wait.
+        """
+        out: dict[str, dict[str, float]] = {}
+        for name, served in self._served.items():
+            records, generation = await served.read(lambda c: (len(c), c._store.generation.number))
+            out[name] = {"records": records, "generation": generation, **served.calls.load}
+        return out
+
+
+def _opener(given: Any) -> Opener:
+    if isinstance(given, Collection):
+        return lambda: given
+    if isinstance(given, (str, Path)):
+        path = given
+        return lambda: open(path)
+    if callable(given):
+        return given
+    raise InputError(message(f"a collection of type {type(given).__name__}", "a folder", "pass its path"))

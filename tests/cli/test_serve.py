@@ -1,0 +1,54 @@
+"""``orthant serve`` and ``orthant keys``: names of folders, keys shown once, refusals in one paragraph."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
+
+from orthant.cli.main import main
+from orthant.cli.serving.serve import named_folders
+from orthant.errors import InputError
+
+
+def run(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    out = capsys.readouterr()
+    return ended.value.code, out.out, out.err
+
+
+def test_keys_are_added_listed_and_revoked(tmp_path, capsys):
+    file = str(tmp_path / "keys.json")
+    code, out, err = run(capsys, "keys", "add", "me", "--scope", "books:write", "--file", file)
+    key = out.strip()
+    assert code == 0
+    assert key.startswith("orth_")
+    assert key not in err
+    code, out, _ = run(capsys, "keys", "list", "--json", "--file", file)
+    assert json.loads(out)["keys"][0]["scopes"] == {"books": "write"}
+    assert key not in out
+    assert run(capsys, "keys", "list", "--file", file)[0] == 0
+    assert run(capsys, "keys", "revoke", "me", "--file", file)[0] == 0
+    code, _, err = run(capsys, "keys", "revoke", "me", "--file", file)
+    assert code == 2
+    assert "no key" in err
+    assert run(capsys, "keys", "add", "you", "--scope", "books", "--file", file)[0] == 2
+
+
+def test_folders_have_names():
+    assert list(named_folders(["a/books.orthant", "old=b/c"])) == ["books", "old"]
+    for given in (["a/x", "b/x"], ["a b=c"], ["../=c"]):
+        with pytest.raises(InputError):
+            named_folders(given)
+
+
+def test_what_cannot_be_served_is_said(tmp_path, capsys):
+    code, _, err = run(capsys, "serve", str(tmp_path / "none"))
+    assert code == 2
+    assert "no collection" in err
+    assert not (tmp_path / "none").exists()
+    assert run(capsys, "serve", "--create", "--host", "0.0.0.0", "--no-keys", str(tmp_path / "new"))[0] == 2
+    assert run(capsys, "serve", "--no-keys", "--keys", "k", "--create", str(tmp_path / "new"))[0] == 2
