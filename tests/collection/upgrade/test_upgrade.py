@@ -228,11 +228,11 @@ def test_a_rollback_encodes_what_was_written_without_the_old_encoder(tmp_path):
         collection.upsert(["late", "later", "r7"], **written, vectors={"default.former": [None] * 3})
         plan = collection.upgrade(Newer())
         assert plan.status().newer_only == 3
-        with pytest.raises(InputError, match="3 records without a vector of the old encoder .*'late'"):
+        with pytest.raises(InputError, match=r"3 records without a vector of the old encoder .*'late'"):
             plan.rollback()
         with pytest.raises(EncoderMismatchError):
             plan.rollback(FakeEncoder(8))
-        with pytest.raises(InputError, match="1 records .*'later': ValueError: cannot read this"):
+        with pytest.raises(InputError, match=r"1 records .*'later': ValueError: cannot read this"):
             plan.rollback(Refusing())
         assert plan.status().phase == "committed", "a refused rollback leaves the upgrade as it was"
         assert plan.rollback(FakeEncoder()).failed == {}
