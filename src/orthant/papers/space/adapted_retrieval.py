@@ -60,7 +60,7 @@ class _Judge:
 
         found, asked = self.found, np.unique(self.found.queries[self.rows])
         Q, C = _unit(moved[0][asked]), _unit(moved[1][self.candidates])
-        added = weight * self.words if weight else None
+        added = np.float32(weight) * self.words if weight else None
         positives = Positives(found.queries, found.items)
         return reciprocal_ranks(Q, asked, C, self.candidates, positives, added=added)
 
