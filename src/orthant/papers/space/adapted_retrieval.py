@@ -230,7 +230,9 @@ def _set(name: str) -> _Set:
 
 
 def _module(name: str, document: Any) -> str:
-    """What stands for a module: that of the code."""
+    """What stands for a module: that of the code, or the illness of an answer."""
+    if name == "medquad":
+        return str((document.metadata.get("cui") or [document.title])[0])
     return document.content.split("(")[0].split(".")[0] if name == "nl2code" else document.id
 
 
@@ -272,6 +274,7 @@ PAPER = Paper(
     claims=(
         _claim("nl2code", "document", "descriptions of Python code", 0.005),
         _claim("nl2code", "module", "descriptions of Python code", None),
+        _claim("medquad", "module", "medical questions", None),
         _claim("cosqa", "document", "web queries for code", None),
     ),
 )
