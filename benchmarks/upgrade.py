@@ -3,7 +3,7 @@
 Static table to MiniLM, and MiniLM to a MiniLM tuned on medical questions, on four judged sets of at most 4,000 records.
 Maps are learned from half of the records. A collection is made by the old model, rehearsed, carried out, cut over and
 searched at every share; then it is rolled back and compared with what it was. Vectors come from the cache where they
-are there; ``python benchmarks/upgrade.py [--without-trained] [SET ...]``.
+are there; ``python benchmarks/upgrade.py [--without-trained] [--only=WAY] [SET ...]``.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from orthant.measures import gain_recovered, ndcg
 from orthant.types import EncodeReport
 
 SETS = ("cranfield", "npl", "cosqa", "medquad")
-CHANGES = (("static", "minilm"), ("minilm", "medical-minilm"))
-WAYS = ("joint", "low-rank", "procrustes")
+CHANGES = {
+    ("static", "minilm"): ("joint", "low-rank", "procrustes"),
+    ("minilm", "medical-minilm"): ("joint", "low-rank", "drift"),
+}
 DOCUMENTS, QUERIES, WINDOW = 4_000, 250, 64
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 RESULT = Path(__file__).parent / "results" / "upgrade.json"
@@ -139,21 +141,26 @@ def study(judged: Any, old: Table, new: Table, way: str) -> dict[str, Any]:
 
 def main(names: Sequence[str]) -> None:
     trained = "--without-trained" not in names
-    out: dict[str, Any] = {}
+    only = [name.removeprefix("--only=") for name in names if name.startswith("--only=")]
     for name in [name for name in names if not name.startswith("--")] or SETS:
         judged, encoders = tables(name, trained=trained)
-        for old, new in CHANGES:
-            if new not in encoders:
-                continue
-            for way in (*WAYS, "drift") if encoders[old].dim == encoders[new].dim else WAYS:
+        for (old, new), ways in CHANGES.items():
+            for way in ways if new in encoders else ():
+                if only and way not in only:
+                    continue
                 found = study(judged, encoders[old], encoders[new], way)
-                out[f"{name}: {old} to {new}, {way}"] = found
+                store(f"{name}: {old} to {new}, {way}", found)
                 line = " ".join(f"{one['gain_recovered']:+.2f}" for one in found["migration"].values())
                 first = found["rehearsal"]["0.00"]
                 rehearsed = f"rehearsed {first['gain_recovered']:+.2f} {first['interval']} {found['action']}"
                 print(f"{name} {old}->{new} {way}: {found['old']} {found['new']} | {line} | {rehearsed}", flush=True)
+
+
+def store(key: str, found: dict[str, Any]) -> None:
+    """Put one study in place of its former figures, so that a run which is stopped loses only the study it was at."""
+    known = json.loads(RESULT.read_text())["results"] if RESULT.exists() else {}
     context = {"python": platform.python_version(), "machine": platform.machine(), "seed": 0}
-    RESULT.write_text(json.dumps({"results": out, "context": context}, indent=1) + "\n")
+    RESULT.write_text(json.dumps({"results": {**known, key: found}, "context": context}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

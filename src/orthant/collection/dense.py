@@ -59,7 +59,7 @@ def _bridged(generation: Generation, name: str) -> Any:
         _plain(generation, name),
         _plain(generation, mapped),
         encoded=encoded,
-        both=encoded & bitmaps.resize(older.rows_bitmap(), len(live)),
+        placed=live & bitmaps.resize(older.rows_bitmap(), len(live)),
         live=live,
         dim=fresh.definition.dim,
         mapped_dim=older.definition.dim,

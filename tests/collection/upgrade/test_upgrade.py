@@ -22,6 +22,15 @@ COUNT = 300
 QUERIES = texts(40, seed=1)
 
 
+class Refusing(FakeEncoder):
+    """The old encoder, which cannot read everything."""
+
+    def encode_with_report(self, items, **settings):
+        if any("poison" in item for item in items):
+            raise ValueError("cannot read this")
+        return super().encode_with_report(items, **settings)
+
+
 def ranks(collection, **settings):
     found = collection.search_many(QUERIES, mode="dense", **settings)
     return [[(hit.id, hit.score) for hit in result] for result in found]
@@ -201,6 +210,53 @@ def test_writes_and_deletes_go_on_during_and_after_the_upgrade(opened):
     # Both encoders were at hand, so the old space has what was written since.
     assert opened.search("word9 word10", mode="dense", k=1).ids == ["later"]
     assert opened.check().ok
+
+
+def test_a_rollback_encodes_what_was_written_without_the_old_encoder(tmp_path):
+    path = tmp_path / "c"
+    with Collection(path, encoder=FakeEncoder()) as collection:
+        collection.upsert([f"r{i}" for i in range(COUNT)], texts=texts(COUNT))
+        before, files = ranks(collection), vector_files(path)
+        plan = collection.upgrade(Newer(), using="reencode")
+        plan.run()
+        plan.commit()
+        assert plan.status().newer_only == 0
+    with Collection(path, encoder=Newer()) as collection:
+        written = {"texts": ["word9 word10", "word11 poison", "word12 word13"]}
+        with pytest.raises(InputError, match=r"default\.former"):
+            collection.upsert(["late", "later", "r7"], **written)
+        collection.upsert(["late", "later", "r7"], **written, vectors={"default.former": [None] * 3})
+        plan = collection.upgrade(Newer())
+        assert plan.status().newer_only == 3
+        with pytest.raises(InputError, match=r"3 records without a vector of the old encoder .*'late'"):
+            plan.rollback()
+        with pytest.raises(EncoderMismatchError):
+            plan.rollback(FakeEncoder(8))
+        with pytest.raises(InputError, match=r"1 records .*'later': ValueError: cannot read this"):
+            plan.rollback(Refusing())
+        assert plan.status().phase == "committed", "a refused rollback leaves the upgrade as it was"
+        assert plan.rollback(FakeEncoder()).failed == {}
+        assert collection.search("word9 word10", mode="dense", k=1).ids == ["late"]
+        assert collection.search("word12 word13", mode="dense", k=1).ids == ["r7"]
+        assert all(vector_files(path)[name][: len(held)] == held for name, held in files.items()), "only added to"
+        collection.delete(["late", "later", "r7"])
+        kept = [[hit for hit in one if hit[0] != "r7"] for one in before]
+        assert all(set(one) <= set(now) for one, now in zip(kept, ranks(collection), strict=True))
+        assert collection.check().ok
+
+
+def test_a_rollback_lets_records_go_only_when_told(tmp_path):
+    path = tmp_path / "c"
+    with Collection(path, encoder=FakeEncoder()) as collection:
+        collection.upsert([f"r{i}" for i in range(40)], texts=texts(40))
+        plan = collection.upgrade(Newer(), using="reencode")
+        plan.run()
+        plan.commit()
+    with Collection(path, encoder=Newer()) as collection:
+        collection.upsert(["late"], texts=["word9 word10"], vectors={"default.former": [None]})
+        plan = collection.upgrade(Newer())
+        assert plan.rollback(accept=True).failed == {"late": "the old encoder is not at hand"}
+        assert "late" in collection.search("word9 word10", mode="lexical").ids
 
 
 def test_readers_of_the_old_space_are_moved_or_refused_never_mixed(opened):

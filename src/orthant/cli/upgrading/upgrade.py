@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
         run: bool = typer.Option(False, "--run", help="Make the new vectors; continues what was interrupted."),
         share: float = typer.Option(None, help="With --run: share of the records to encode again."),
         pause: float = typer.Option(0.0, min=0.0, help="With --run: seconds of rest after each batch."),
-        accept: bool = typer.Option(False, "--accept-failed", help="Let failed records go without a new vector."),
+        accept: bool = typer.Option(False, "--accept-failed", help="Let failed records go without a vector."),
         commit: bool = typer.Option(False, "--commit", help="Search with the new encoder from now on."),
         rollback: bool = typer.Option(False, "--rollback", help="Go back to the old encoder."),
         release: bool = typer.Option(False, "--release", help="Drop the old vectors; there is no way back then."),
@@ -52,14 +52,17 @@ def register(app: typer.Typer) -> None:
             return
         chosen = {"rehearse": rehearse, "run": run, "commit": commit, "rollback": rollback, "release": release}
         action = _action(collection, chosen)
-        with open(collection, encoder=old) as opened:
+        # After a cut-over the collection's encoder is the new one, and the old one is what a rollback may need.
+        with open(collection, encoder=None if action == "rollback" else old) as opened:
             plan = opened.upgrade(encoder, using=using, pairs=pairs)  # type: ignore[arg-type]
-            if accept:
+            if accept and action != "rollback":
                 plan.accept()
             if action == "rehearse":
                 found: Any = _rehearsed(plan, queries, qrels)
             elif action == "run":
                 found = plan.run(share, pause_s=pause, progress=True)
+            elif action == "rollback":
+                found = plan.rollback(old, accept=accept)
             else:
                 found = plan.status() if action is None else getattr(plan, action)()
         if json:
@@ -104,5 +107,7 @@ def _tell(action: str | None, found: Any) -> None:
     print(f"{found.space}: {found.old} to {found.new} by {found.using}: {found.phase}.")
     if found.phase != "closed":
         print(f"{found.encoded:,} of {found.records:,} records encoded again, {found.mapped:,} mapped.")
+    if found.newer_only:
+        print(f"{found.newer_only:,} were written without the old encoder: --rollback encodes them by --old first.")
     for key, why in list(found.failed.items())[:10]:
         print(f"  failed: {key}: {why}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from orthant.collection.upgrade.calibration import placed
+from orthant.collection.upgrade.calibration import calibrated, tail
 from orthant.kernels import bitmaps
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, SearchCost
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BridgedIndex"]
 
-_CURVE = 200
+_POOL = 200
 
 
 class BridgedIndex:
@@ -30,8 +30,8 @@ class BridgedIndex:
         Over the old vectors, brought to the new space.
     encoded : ndarray of uint64
         Bitmap of the live rows that the new encoder has encoded.
-    both : ndarray of uint64
-        Those of them that have a mapped vector as well.
+    placed : ndarray of uint64
+        Bitmap of the live rows that have a mapped vector.
     live : ndarray of uint64
         Live rows.
     dim : int
@@ -41,8 +41,8 @@ class BridgedIndex:
 
     Notes
     -----
-    Scores are those of the mapped vectors; records encoded again take theirs by rank (see ``calibration``). Three
-    searches in place of one.
+    Scores are in the unit of the mapped vectors; a record encoded again is scored by both (see ``calibration``). The
+    best two hundred by either, or k where that is more, are compared. Four searches in place of one.
     """
 
     graph: Any | None = None
@@ -55,19 +55,19 @@ class BridgedIndex:
         mapped: DenseIndex,
         *,
         encoded: BitmapArray,
-        both: BitmapArray,
+        placed: BitmapArray,
         live: BitmapArray,
         dim: int,
         mapped_dim: int,
     ) -> None:
         self._fresh, self._mapped, self._live = fresh, mapped, live
-        self._encoded, self._both = encoded, both
+        self._encoded, self._placed = encoded, placed
         self._dim, self._mapped_dim = dim, mapped_dim
-        count = bitmaps.count_bits(encoded)
-        # Without a record that has both, all mapped ones tell how scores fall with the rank.
-        self._reference = both if both.any() else None
-        reference = bitmaps.count_bits(both if both.any() else live) - (0 if both.any() else count)
-        self._share = reference / count if count else 1.0
+        either = bitmaps.count_bits(encoded | placed)
+        self._share = bitmaps.count_bits(encoded) / either if either else 1.0
+        both = encoded & placed
+        # Without a record that has both, all of either kind tell how the scores relate.
+        self._known = (both, both) if both.any() else (encoded, placed)
         self.problem = fresh.problem or mapped.problem
 
     def _parts(self, Q: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -100,27 +100,25 @@ class BridgedIndex:
         near, far = self._parts(Q)
         words = len(self._live)
         may = self._live if allowed is None else self._live & bitmaps.resize(allowed, words)
-        old = self._mapped.search(far, k, allowed=may & ~bitmaps.resize(self._encoded, words), **settings)
-        new = self._fresh.search(near, k, allowed=allowed, **settings)
-        reference = self._curve(far, k, **settings)
+        pool = max(k, _POOL)
+        new = self._fresh.search(near, pool, allowed=may & self._encoded, **settings)
+        old = self._mapped.search(far, pool, allowed=may & self._placed, **settings)
+        best = self._best(near, far, **settings)
         ids = np.full((len(Q), k), -1, dtype=np.int64)
         scores = np.full((len(Q), k), -np.inf, dtype=np.float32)
         counts = np.zeros(len(Q), dtype=np.int64)
-        known = self._known(near, k, **settings) if allowed is not None else new
         for i in range(len(Q)):
-            own = new.scores[i, : new.counts[i]]
-            ranks = _ranks(own, known.scores[i, : known.counts[i]])
-            given = placed(ranks, reference.scores[i, : reference.counts[i]], share=self._share)
-            rows = np.concatenate([old.ids[i, : old.counts[i]], new.ids[i, : new.counts[i]]])
-            values = np.concatenate([old.scores[i, : old.counts[i]], given])
+            rows = np.union1d(old.ids[i, : old.counts[i]], new.ids[i, : new.counts[i]])
+            values = self._scored(near[i], far[i], rows, best[0].scores[i : i + 1], best[1].scores[i : i + 1])
             order = np.lexsort((rows, -values))[:k]
             counts[i] = len(order)
             ids[i, : len(order)], scores[i, : len(order)] = rows[order], values[order]
+        parts = (new, old, *best)
         cost = SearchCost(
             plan=f"bridge({new.cost.plan}, {old.cost.plan})",
-            distances=old.cost.distances + new.cost.distances + reference.cost.distances,
+            distances=sum(part.cost.distances for part in parts),
             seconds=time.perf_counter() - began,
-            bytes_read=old.cost.bytes_read + new.cost.bytes_read + reference.cost.bytes_read,
+            bytes_read=sum(part.cost.bytes_read for part in parts),
             details={"encoded_again": bitmaps.count_bits(self._encoded)},
         )
         return Hits(ids, scores, counts, cost)
@@ -150,16 +148,30 @@ class BridgedIndex:
         """
         return self.search(Q, k, allowed=allowed, **settings)
 
-    def _known(self, near: FloatArray, k: int, **settings: Any) -> Hits:
-        """The best new scores of all records, so that a filter does not move what passes it."""
-        return self._fresh.search(near, max(k, _CURVE), **settings)
+    def _best(self, near: FloatArray, far: FloatArray, **settings: Any) -> tuple[Hits, Hits]:
+        """The best scores of either kind over all records that tell, so that a filter does not move what passes it."""
+        fresh, older = self._known
+        sizes = [tail(self._share, bitmaps.count_bits(rows)) for rows in (fresh, older)]
+        return (
+            self._fresh.search(near, max(sizes[0], 1), allowed=fresh, **settings),
+            self._mapped.search(far, max(sizes[1], 1), allowed=older, **settings),
+        )
 
-    def _curve(self, far: FloatArray, k: int, **settings: Any) -> Hits:
-        size = max(k, _CURVE)
-        reference = self._reference
-        if reference is None:
-            reference = self._live & ~bitmaps.resize(self._encoded, len(self._live))
-        return self._mapped.search(far, size, allowed=bitmaps.resize(reference, len(self._live)), **settings)
+    def _scored(
+        self, near: FloatArray, far: FloatArray, rows: IdArray, fresh: FloatArray, older: FloatArray
+    ) -> FloatArray:
+        """One query's scores with given rows; -inf where a row has no vector."""
+        out = self._mapped.score_ids(far, rows)
+        again = np.flatnonzero(bitmaps.contains_rows(self._encoded, rows))
+        if len(again):
+            known = [part[:, np.isfinite(part[0])] for part in (fresh, older)]
+            own = calibrated(self._fresh.score_ids(near, rows[again])[None], known[0], known[1])[0]
+            held = np.isfinite(out[again])
+            # What has no mapped vector was written since, and its new score is all there is.
+            mixed = self._share * own[held] + (1 - self._share) * out[again[held]]
+            out[again] = own
+            out[again[held]] = mixed
+        return out
 
     def score_ids(self, q: FloatArray, ids: IdArray) -> FloatArray:
         """Return one query's scores with given rows, in the unit of :meth:`search`.
@@ -177,24 +189,5 @@ class BridgedIndex:
             -inf where a row has no vector.
         """
         near, far = self._parts(q[None])
-        out = self._mapped.score_ids(far[0], ids)
-        again = np.flatnonzero(bitmaps.contains_rows(self._encoded, ids))
-        if len(again):
-            known, reference = self._known(near, 1), self._curve(far, 1)
-            own = self._fresh.score_ids(near[0], ids[again])
-            ranks = _ranks(own, known.scores[0, : known.counts[0]])
-            out[again] = placed(ranks, reference.scores[0, : reference.counts[0]], share=self._share)
-        return out
-
-
-def _ranks(scores: FloatArray, known: FloatArray) -> FloatArray:
-    """Return ranks from 0 among known best scores, non-increasing; below the last they go on by its distance."""
-    if not len(known):
-        return np.zeros(len(scores), dtype=np.float32)
-    falling = -known.astype(np.float64)
-    ranks = np.searchsorted(falling, -scores.astype(np.float64), side="left").astype(np.float64)
-    span = max(float(falling[-1] - falling[0]), 1e-6)
-    below = ranks >= len(known)
-    # Far behind the list the rank is a guess that keeps the order.
-    ranks[below] = len(known) + (-scores[below].astype(np.float64) - falling[-1]) / span * len(known)
-    return ranks.astype(np.float32)
+        fresh, older = self._best(near, far)
+        return self._scored(near[0], far[0], ids, fresh.scores, older.scores)

@@ -1,9 +1,11 @@
-"""Scores of two generations of vectors in one list, by the quantiles of the records that have both.
+"""Scores of two generations of vectors in one list, by the records that have both.
 
 A score of the new encoder and a score of the old vectors have no common unit, and how they relate changes from query to
-query. Records that were encoded again still have their old vector, so for one query the best of them by the new scores
-takes the place of the best of them by the old ones, the second that of the second, and so on. Records that were not
-encoded again keep their own. With none encoded again that is the old order, with all of them the new order.
+query. Records that were encoded again still have their old vector, so for one query their best new scores are shifted
+and stretched to the mean and the spread of their best old ones. A new score then competes with the old scores of the
+other records, which are less certain: where the two disagree, few records encoded again would fall behind many that are
+not. So a record that has both is scored by both, and the new score weighs as much as records were encoded again. With
+none encoded again that is the old order, with all of them the new order.
 """
 
 from __future__ import annotations
@@ -12,34 +14,53 @@ import numpy as np
 
 from orthant.types import FloatArray
 
-__all__ = ["blend", "placed"]
+__all__ = ["blend", "calibrated", "tail"]
+
+_LEAST, _MOST = 20, 220
 
 
-def placed(ranks: FloatArray, reference: FloatArray, *, share: float = 1.0) -> FloatArray:
-    """Return the scores that belong to ranks, read off a list of reference scores.
+def tail(share: float, count: int) -> int:
+    """Return how many of the best scores tell how two kinds of scores relate.
 
     Parameters
     ----------
-    ranks : ndarray of shape (m,)
-        Ranks among the records encoded again, 0 for the best.
-    reference : ndarray of shape (r,), float32
-        Best scores of the same query by the older vectors, non-increasing.
-    share : float, default 1.0
-        Reference records per ranked record, where the two sets differ in size.
+    share : float
+        Part of all records that was encoded again.
+    count : int
+        Records that have both vectors.
 
     Returns
     -------
-    ndarray of shape (m,), float32
-        Non-increasing in the ranks. Beyond the reference scores fall on evenly below its last.
+    int
+        About as many of them as are among the best two hundred of all.
     """
-    places = np.asarray(ranks, dtype=np.float64) * share
-    if not len(reference):
-        return (-places).astype(np.float32)
-    knots = np.arange(len(reference), dtype=np.float64)
-    out = np.interp(places, knots, reference.astype(np.float64))
-    beyond = np.maximum(places - knots[-1], 0.0)
-    step = (float(reference[0]) - float(reference[-1])) / max(len(reference) - 1, 1)
-    return (out - beyond * max(step, 1e-6)).astype(np.float32)
+    return min(count, _LEAST + int((_MOST - _LEAST) * share))
+
+
+def calibrated(scores: FloatArray, fresh: FloatArray, older: FloatArray) -> FloatArray:
+    """Return new scores in the unit of the older ones.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (q, m), float32
+        By the new vectors.
+    fresh, older : ndarray of shape (q, t), float32
+        Best scores of the same queries by the new and by the older vectors, of records that have both.
+
+    Returns
+    -------
+    ndarray of shape (q, m), float32
+        Increasing in the scores; constant where ``fresh`` has no spread.
+    """
+    if not fresh.shape[1] or not older.shape[1]:
+        return np.array(scores, dtype=np.float32)
+    a, b = fresh.astype(np.float64), older.astype(np.float64)
+    spread = a.std(axis=1, keepdims=True)
+    # Where all best scores are one, their differences are rounding.
+    slope = np.where(spread > 1e-6, b.std(axis=1, keepdims=True) / np.maximum(spread, 1e-6), 0.0)
+    # An order must be left even where the older scores are all one.
+    slope = np.maximum(slope, 1e-6)
+    return (b.mean(axis=1, keepdims=True) + slope * (scores - a.mean(axis=1, keepdims=True))).astype(np.float32)
 
 
 def blend(fresh: FloatArray, older: FloatArray, encoded: np.ndarray) -> FloatArray:
@@ -63,15 +84,18 @@ def blend(fresh: FloatArray, older: FloatArray, encoded: np.ndarray) -> FloatArr
     --------
     >>> import numpy as np
     >>> fresh, older = np.array([[9.0, 8.0, 0.0]]), np.array([[0.2, 0.9, 0.5]])
-    >>> blend(fresh, older, np.array([True, True, False])).astype(float).round(1).tolist()
-    [[0.9, 0.2, 0.5]]
+    >>> blend(fresh, older, np.array([True, True, False])).astype(float).round(2).tolist()
+    [[0.67, 0.43, 0.5]]
     """
     out = np.array(older, dtype=np.float32)
     at = np.flatnonzero(encoded)
     if len(at):
-        order = np.argsort(-fresh[:, at], axis=1, kind="stable")
-        values = -np.sort(-older[:, at], axis=1)
-        moved = np.empty_like(out[:, at])
-        np.put_along_axis(moved, order, values.astype(np.float32), axis=1)
-        out[:, at] = moved
+        share = len(at) / len(encoded)
+        size = tail(share, len(at))
+        own = calibrated(fresh[:, at], _best(fresh[:, at], size), _best(older[:, at], size))
+        out[:, at] = share * own + (1 - share) * out[:, at]
     return out
+
+
+def _best(scores: FloatArray, size: int) -> FloatArray:
+    return -np.partition(-scores, size - 1, axis=1)[:, :size]

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from orthant.collection.space_encoders import define_space
+from orthant.collection.space_encoders import define_space, load
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage import merging, tables
 from orthant.collection.upgrade import cutover
 from orthant.collection.upgrade.maps import SpaceBridge, fit_bridge, load_map
 from orthant.collection.upgrade.rehearsal import Rehearsal, Sample, choose_way, rehearse
+from orthant.collection.upgrade.returning import encode_for_former, newer_only
 from orthant.collection.upgrade.running import RunReport, checked, encode_rest, fill_mapped, remaining
 from orthant.collection.upgrade.state import UpgradeState
 from orthant.encoders.progress import progress_bar
-from orthant.errors import InputError, NotFoundError, message
+from orthant.errors import EncoderMismatchError, InputError, NotFoundError, message
 from orthant.kernels import bitmaps
 from orthant.types import IdArray
 from orthant.validate import check_count, check_fraction
@@ -43,6 +44,8 @@ class UpgradeStatus:
         Records, those with a vector of the new encoder, those with a mapped one.
     failed : dict of str to str
         Records that could not be encoded and were not accepted, with the reason.
+    newer_only : int
+        Records written since the commit that only the new encoder has encoded; a rollback needs the old one for them.
     """
 
     space: str
@@ -54,6 +57,7 @@ class UpgradeStatus:
     encoded: int
     mapped: int
     failed: dict[str, str]
+    newer_only: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain, JSON-ready values.
@@ -394,23 +398,61 @@ class UpgradePlan:
             self._collection._encoders.renamed(names)
         return self.status()
 
-    def rollback(self) -> UpgradeStatus:
+    def rollback(self, encoder: Any | None = None, *, accept: bool = False) -> UpgradeStatus:
         """Go back to the old encoder and its vectors, to the byte, and forget what the upgrade made.
+
+        Records that were written since the cut-over while the old encoder was not at hand are encoded by it first.
+
+        Parameters
+        ----------
+        encoder : str, Encoder or sentence-transformers model, optional
+            The old one, where it is neither open nor stored by name. It must be the same to the fingerprint.
+        accept : bool, default False
+            Go back although some records cannot be encoded by it; they are found by their words only until they are
+            written again.
 
         Returns
         -------
         UpgradeStatus
-            Its phase is ``"closed"``. Records written since the cut-over while the old encoder was not at hand have no
-            vector of it, and are found by their words only until they are written again.
+            Its phase is ``"closed"``; ``failed`` has the records that were let go.
+
+        Raises
+        ------
+        InputError
+            Records that only the new encoder has encoded, and no old one to encode them, or one that refuses them.
+        EncoderMismatchError
+            Another encoder than the old one.
         """
+        state = self._open()
+        encoders = self._collection._encoders
+        if encoder is not None:
+            loaded, loadable = load(encoder)
+            encoders.adopt(state.former, loaded, loadable=loadable)
+        # Once beside other calls, and then what was written meanwhile.
+        self._encode_for_former(state)
         with self._store.writer():
             state = self._open()
+            lost = self._encode_for_former(state)
+            if lost and not accept:
+                told = ", ".join(repr(key) for key in list(lost)[:5])
+                given = f"{len(lost)} records without a vector of the old encoder ({told}: {next(iter(lost.values()))})"
+                way = "rollback(encoder=...) with it, write or delete them, or rollback(accept=True)"
+                raise InputError(message(given, "none", way))
             names = cutover.restore(self._store, state)
             if state.committed:
-                self._collection._encoders.renamed({**names})
-            status = self._status_closed(state)
+                encoders.renamed({**names})
+            status = replace(self._status_closed(state), failed=lost)
         self._bridge, self._closed = None, True
         return status
+
+    def _encode_for_former(self, state: UpgradeState) -> dict[str, str]:
+        if not len(newer_only(self._store.refreshed(), state)):
+            return {}
+        try:
+            former = self._collection._encoders.require(state.former)
+        except (InputError, EncoderMismatchError):
+            former = None
+        return encode_for_former(self._store, former, state)
 
     def release(self) -> UpgradeStatus:
         """End a committed upgrade: the old and the mapped vectors go, and it cannot be taken back any longer.
@@ -471,7 +513,16 @@ class UpgradePlan:
         mapped = now.spaces[state.mapped].live_count(now.live) if state.mapped else 0
         old = now.spaces[state.former].definition.fingerprint
         return UpgradeStatus(
-            self.space, state.using, old, state.fingerprint, phase, now.count, encoded, mapped, state.unresolved
+            self.space,
+            state.using,
+            old,
+            state.fingerprint,
+            phase,
+            now.count,
+            encoded,
+            mapped,
+            state.unresolved,
+            len(newer_only(now, state)),
         )
 
     def compatibility(self, *, progress: bool = False) -> dict[str, Any]:

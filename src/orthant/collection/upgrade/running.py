@@ -19,7 +19,7 @@ from orthant.errors import DimensionError, NonFiniteError, OrthantError, message
 from orthant.kernels import bitmaps
 from orthant.types import FloatArray, IdArray
 
-__all__ = ["RunReport", "encode_rest", "fill_mapped", "remaining"]
+__all__ = ["RunReport", "encode_batch", "encode_rest", "fill_mapped", "remaining"]
 
 _MAPPED_ROWS = 8192
 _PASSES = np.uint64(16)
@@ -159,7 +159,7 @@ def encode_rest(
         if not len(rows):
             break
         tried |= set(rows.tolist())
-        good, X, bad = _encoded(store, encoder, now, state.fresh, rows)
+        good, X, bad = encode_batch(store, encoder, now, state.fresh, rows)
         failed |= _losing(store, now, state, bad)
         encoded += fill(store, state.fresh, good, X)
         advance(len(rows))
@@ -208,10 +208,33 @@ def _ids_left(store: Store, now: Generation, state: UpgradeState) -> set[str]:
         return {key for key, _, _ in tables.fetch_records(connection, store.database, rows).values()}
 
 
-def _encoded(
+def encode_batch(
     store: Store, encoder: Any, now: Generation, space: str, rows: IdArray
 ) -> tuple[IdArray, FloatArray, dict[str, str]]:
-    """Encode one batch; where it fails, its records one by one, so that one bad text costs only itself."""
+    """Encode one batch; where it fails, its records one by one, so that one bad text costs only itself.
+
+    Parameters
+    ----------
+    store : Store
+        Where the texts are.
+    encoder : Encoder
+        That of the space.
+    now : Generation
+        The current one.
+    space : str
+        The space that the vectors are for.
+    rows : ndarray of shape (n,), int64
+        Rows, ascending.
+
+    Returns
+    -------
+    good : ndarray of shape (m,), int64
+        Rows that could be encoded.
+    X : ndarray of shape (m, dim), float32
+        Their vectors.
+    bad : dict of str to str
+        The others, by id, with the reason.
+    """
     definition = now.spaces[space].definition
     with store.database.reading() as connection:
         found = tables.fetch_records(connection, store.database, rows.tolist())

@@ -66,7 +66,13 @@ def split(groups: IdArray, share: float, rng: np.random.Generator) -> tuple[IdAr
 
 
 def reciprocal_ranks(
-    Q: FloatArray, queries: IdArray, C: FloatArray, items: IdArray, positives: Positives
+    Q: FloatArray,
+    queries: IdArray,
+    C: FloatArray,
+    items: IdArray,
+    positives: Positives,
+    *,
+    added: FloatArray | None = None,
 ) -> FloatArray:
     """Return for each query one over the rank of its best answer.
 
@@ -82,6 +88,8 @@ def reciprocal_ranks(
         Their numbers.
     positives : Positives
         Who answers whom.
+    added : ndarray of shape (q, m), float32, optional
+        Scores of another kind that are added to the cosines.
 
     Returns
     -------
@@ -92,7 +100,7 @@ def reciprocal_ranks(
     step = max(1, 4_000_000 // max(len(C), 1))
     for start in range(0, len(Q), step):
         part = slice(start, start + step)
-        scores = Q[part] @ C.T
+        scores = Q[part] @ C.T if added is None else Q[part] @ C.T + added[part]
         right = positives.between(queries[part], items)
         best = np.where(right, scores, -np.inf).max(axis=1, keepdims=True)
         wrong = np.where(right, -np.inf, scores)
