@@ -20,6 +20,7 @@ from orthant.collection.ingest import check_ids
 from orthant.collection.insight.asking import Insight, Observer
 from orthant.collection.legs.methods import SpacesReading
 from orthant.collection.querying import (
+    as_recall,
     check_options,
     check_space,
     choose_mode,
@@ -257,6 +258,7 @@ class CollectionReader(
         recall: float | None = None,
         effort: int | None = None,
         threads: int | None = None,
+        exact: bool = False,
         explain: bool = False,
         include_text: bool = True,
         syntax: Literal["operators", "plain"] | None = None,
@@ -279,8 +281,8 @@ class CollectionReader(
         k : int, default 10
             Hits wanted; fewer come back when fewer match.
         mode : {"dense", "lexical", "sparse", "tokens", "hybrid"}, optional
-            ``"sparse"``: by the weighted terms of a sparse space; ``"tokens"``: token by token (MaxSim), exactly, which
-            is the default for a space of tokens. Else: hybrid when both a text and a way to a vector are at hand, or
+            ``"sparse"``: by the weighted terms of a sparse space; ``"tokens"``: token by token (MaxSim), which is
+            the default for a space of tokens. Else: hybrid when both a text and a way to a vector are at hand, or
             what is possible.
         where : mapping, optional
             Only records that match, such as ``{"year": {"gte": 1900}, "genre": {"in": ["novel", "memoir"]}}``. The
@@ -312,11 +314,14 @@ class CollectionReader(
             ``offset + k`` is refused.
         recall : float, optional
             Share of the true neighbours to find on average, default 0.95. Above about 20,000 vectors a graph is
-            searched as long as that takes; more costs time, 1.0 compares every vector. A scan always meets it.
+            searched as long as that takes; 1.0 compares every vector. Tokens go by what ``token_report`` stored.
         effort : int, optional
-            Instead of ``recall``: candidates that a graph search keeps. Too few miss neighbours, too many cost time.
+            Instead of ``recall``: candidates that a graph search keeps, or whose tokens are compared. Too few miss
+            neighbours, too many cost time.
         threads : int, optional
             Threads for the dense scan; default all CPUs for large scans, one for small.
+        exact : bool, default False
+            Compare every vector or token, whatever graph or shortcut there is: the oracle, as ``recall=1.0``.
         explain : bool, default False
             Fill every hit's ``matched`` terms, ``alignment`` where tokens were compared, and ``shared`` (see
             ``hit.explain``) where a sparse space was. Scores and ranks per leg and the plan are always there.
@@ -382,6 +387,7 @@ class CollectionReader(
             recall=recall,
             effort=effort,
             threads=threads,
+            exact=exact,
             explain=explain,
             include_text=include_text,
             syntax=syntax,
@@ -415,6 +421,7 @@ class CollectionReader(
         recall: float | None = None,
         effort: int | None = None,
         threads: int | None = None,
+        exact: bool = False,
         explain: bool = False,
         include_text: bool = True,
         syntax: Literal["operators", "plain"] | None = None,
@@ -434,7 +441,7 @@ class CollectionReader(
             All texts, all vectors or all parts of records.
         k, mode, where, space, spaces, offset, min_score, weights, fusion, depth, recall, effort, threads
             As in :meth:`search`.
-        explain, include_text, syntax, rerank, rerank_depth, diversity, group_by, groups, per_group, facets
+        exact, explain, include_text, syntax, rerank, rerank_depth, diversity, group_by, groups, per_group, facets
             As in :meth:`search`.
         vectors : array-like of shape (q, dim), or with ``spaces`` a sequence of mappings, optional
             Query vectors, used instead of encoding.
@@ -455,16 +462,9 @@ class CollectionReader(
         """
         started = time.perf_counter()
         stages = check_stages(
-            k=k,
-            space=space,
-            rerank=rerank,
-            rerank_depth=rerank_depth,
-            diversity=diversity,
-            group_by=group_by,
-            groups=groups,
-            per_group=per_group,
-            facets=facets,
-        )
+            k=k, space=space, rerank=rerank, rerank_depth=rerank_depth, diversity=diversity, group_by=group_by,
+            groups=groups, per_group=per_group, facets=facets,
+        )  # fmt: skip
         ready, options = self._prepared(
             queries,
             vectors,
@@ -479,7 +479,7 @@ class CollectionReader(
             weights=weights,
             method=fusion,
             depth=depth,
-            recall=recall,
+            recall=as_recall(exact, recall, effort),
             effort=effort,
             threads=threads,
             explain=explain,

@@ -547,6 +547,9 @@ def _plan(
         warnings.append("the query has no token that counts, so the token leg found nothing")
     if "tokens" in source.vectors:
         legs.append(_leg_plan("tokens", source.vectors["tokens"], i))
+        problem = token_index(generation, late or "").problem
+        if problem is not None:
+            warnings.append(f"every token was compared, since the codes are out of use: {problem}")
     if options.sparse_space is not None and query.sparse is None:
         warnings.append("the query has no weighted term, so the sparse leg found nothing")
     for leg, found in source.postings.items():

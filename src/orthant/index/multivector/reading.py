@@ -335,7 +335,8 @@ class MultiVectorReading:
         """
         with self._lock:
             state, next_id = self._state, self._next_id
-            write_sets(path, state.sets, state.stage, state.method, self._settings, next_id, self._measured)
+            told: dict[str, Any] = {"next_id": next_id, "measured": self._measured}
+            write_sets(path, state.sets, state.stage, state.method, self._settings, **told)
 
 
 def _cost(plan: str, spent: dict[str, int], began: float, told: dict[str, Any]) -> SearchCost:
