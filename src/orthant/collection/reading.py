@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -45,6 +46,7 @@ from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
 from orthant.collection.tokens.methods import TokenReading
 from orthant.collection.tokens.queries import as_matrices
+from orthant.collection.tuning.stored import stored_weights
 from orthant.collection.upgrade.asking import again_after_cut_over, for_bridge, same_space
 from orthant.encoders.sparse.rows import SparseVector
 from orthant.errors import InputError, NotFoundError, message
@@ -512,7 +514,7 @@ class CollectionReader(
         if several is not None:
             rest = {"k": k, "mode": mode, "named": space != DEFAULT_SPACE, "stages": stages, "sparse": sparse}
             return self._across(queries, vectors, several, **rest, **settings)
-        weights, (terms, sparse_space) = settings.get("weights"), sparse
+        terms, sparse_space = sparse
         matrices = as_matrices(queries)
         if matrices is None:
             asked, vectors = partial_queries(queries, vectors, space, self._encoders)
@@ -523,6 +525,8 @@ class CollectionReader(
             return [], None
         now = self._store.refreshed()
         check_space(space, now.spaces, default=DEFAULT_SPACE)
+        stored, notes = stored_weights(now, mode, space, texts, settings, self._encoders)
+        weights = settings.get("weights")
         alone = given is None and all(text is None for text in texts)
         asks = wanted(mode, weights, terms, sparse_space, alone=alone)
         # Diversity uses the space even where only words are searched.
@@ -532,23 +536,16 @@ class CollectionReader(
         if tokens.leg is not None and mode is None:
             intended = "tokens" if tokens.leg == space else "hybrid"
         chosen = choose_mode(
-            intended,
-            texts,
-            given,
-            space,
-            self._encoders,
-            default=unused,
-            vectors=tokens.vectors,
-            sparse=asks,
+            intended, texts, given, space, self._encoders, default=unused, vectors=tokens.vectors, sparse=asks,
             weights=weights,
-        )
+        )  # fmt: skip
         asked = None
         if asks:
             asked = question(texts, terms, space=sparse_space, spaces=now.sparse, encoders=self._encoders)
             settings |= {"sparse_space": asked.space, "vocabulary": asked.vocabulary}
         settings["dense"] = given is not None or needs_dense(weights) or self._encoders.at_hand(space)
         options = check_options(
-            chosen, records=now.count, space=space, k=k, stages=stages, stored=now.fusion, tokens=tokens, **settings
+            chosen, records=now.count, space=space, k=k, stages=stages, stored=stored, tokens=tokens, **settings
         )
         definition = None if space not in now.spaces else now.spaces[space].definition
         legs: Mode = chosen if options.space is not None else "lexical"
@@ -556,7 +553,7 @@ class CollectionReader(
             ready = encode_queries(texts, given, mode=legs, space=space, definition=definition, encoders=self._encoders)
         ready, options = for_bridge(adapted(ready, now, options.space), options, now, self._encoders)
         ready = self._with_tokens(ready, texts, matrices, tokens)
-        return ready if asked is None else asked.added_to(ready), options
+        return ready if asked is None else asked.added_to(ready), replace(options, notes=notes)
 
     # ---- figures and files ---------------------------------------------------------------------------------------
 
