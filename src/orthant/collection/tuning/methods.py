@@ -99,8 +99,8 @@ class FusionMethods:
         syntax : {"plain", "operators"}, default "plain"
             Whether punctuation in the queries means nothing, or is read as operators.
         legs : sequence of {"dense", "lexical", "tokens", "sparse"}, optional
-            Legs to weigh, ``"lexical"`` among them. Left out, all whose encoder is at hand; each further leg costs every
-            search that uses the weights its time.
+            Legs to weigh, ``"lexical"`` among them. Left out, all whose encoder is at hand. Each further leg costs
+            every search that uses the weights its time.
         apply : bool, default False
             Store the weights if they are recommended; ``reset_fusion`` takes them back.
         advance : callable of int, optional

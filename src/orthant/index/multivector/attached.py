@@ -67,6 +67,9 @@ class SetCodes(MultiVectorReading):
     array([[8]])
     """
 
+    # What was taken away with a compaction stays in a graph, and is masked by whoever searches.
+    _same_ids = False
+
     def __init__(
         self,
         sets: Sets,
