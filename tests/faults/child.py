@@ -112,6 +112,8 @@ def _fake_sets() -> type:
 
 def main(path: str, seed: int, dying: int) -> None:
     frequent_upkeep()
+    # Loaded before the clock of a kill runs.
+    graphs.set_class()
     files = DyingLayer(dying) if dying else None
     spaces = {"terms": FakeSparseEncoder(), "words": FakeTokenEncoder()}
     with Collection(Path(path), encoder=FakeEncoder(), spaces=spaces, files=files) as collection:

@@ -68,7 +68,7 @@ def test_stored_weights_turn_the_token_leg_on(opened):
     assert "tokens" not in collection.search(query, weights={"dense": 1, "lexical": 1}).plan.fusion["weights"]
     assert collection.search(query, fusion="rrf").plan.fusion["weights"] == {"dense": 0.4, "lexical": 0.6}
     assert collection.search(query, mode="dense").plan.mode == "dense"
-    assert collection.search(np.ones(8, dtype=np.float32)).plan.mode == "dense"
+    assert collection.search(np.ones(16, dtype=np.float32)).plan.mode == "dense"
     assert collection.search(query, space="late").plan.mode == "tokens"
 
 

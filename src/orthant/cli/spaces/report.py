@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import typer
@@ -53,16 +53,16 @@ def register(app: typer.Typer) -> None:
                 if model is not None:
                     with_tokens(opened, model, space=name)
                 texts = list(read_queries(queries).values())
-                more = {"efforts": tuple(effort)} if effort else {}
-                chosen = tuple(compare) if compare else None
-                report = opened.token_report(texts, space=name, k=k, methods=chosen, apply=apply, **more)
-            told = opened.stats().spaces[name]
-        found = {"space": name, "plan": told["plan"], "shortcut": told["shortcut"], "graph": told["graph"]}
+                told: Any = {"efforts": tuple(effort)} if effort else {}
+                told |= {"k": k, "methods": tuple(compare) if compare else None, "apply": apply}
+                report = opened.token_report(texts, space=name, **told)
+            now = opened.stats().spaces[name]
+        found = {"space": name, **{key: now[key] for key in ("plan", "shortcut", "graph")}}
         if json:
             print_json({**found, "report": None if report is None else report.to_dict()})
             return
-        setting = told["shortcut"]
-        print(f"{name}: {told['plan']} ({setting['method']}; everything below {setting['exact_below']:,} records)")
+        setting = now["shortcut"]
+        print(f"{name}: {now['plan']} ({setting['method']}; everything below {setting['exact_below']:,} records)")
         if report is not None:
             print(report)
 
