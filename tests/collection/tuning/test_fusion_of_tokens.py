@@ -37,7 +37,7 @@ def opened(filled, tmp_path):
 
 
 def value(collection, judged, **options):
-    run = {query: collection.search(query, k=10, syntax="plain", **options).ids for query in judged}
+    run = {query: collection.search(query, k=10, **options).ids for query in judged}
     grades = {query: dict.fromkeys(ids, 1.0) for query, ids in judged.items()}
     return score_run(run, grades, ["ndcg@10"])["ndcg@10"].mean
 
