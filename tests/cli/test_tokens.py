@@ -71,3 +71,25 @@ def test_more_sources_go_into_the_same_space(run, refused, models, source, tmp_p
     assert run("add", path, folder, "--documents", "--tokens", model).code == 0
     with orthant.open(path, read_only=True) as collection:
         assert collection.stats().spaces["tokens"]["vectors"] == len(collection) == 5
+
+
+def test_candidates_are_chosen_measured_and_stored(run, refused, models, tmp_path):
+    model, _ = models
+    path, notes, queries = tmp_path / "c", tmp_path / "notes.jsonl", tmp_path / "queries.jsonl"
+    words = ["cat", "dog", "mat", "ran", "sat", "off", "keeper", "lighthouse", "a", "the", "on"]
+    texts = [" ".join(words[(i * j + i // 7) % 11] for j in range(1, 7)) for i in range(120)]
+    notes.write_text("".join(json.dumps({"_id": str(i), "text": text}) + "\n" for i, text in enumerate(texts)))
+    queries.write_text("".join(json.dumps({"_id": str(i), "text": f"{a} on"}) + "\n" for i, a in enumerate(words[:8])))
+    told = ("--token-method", "plaid", "--token-exact-below", "100")
+    refused("add", path, notes, *told, says=["--tokens"])
+    assert run("add", path, notes, "--tokens", model, *told).code == 0
+    found = run("tokens", path, "--tokens", model, "--queries", queries, "--effort", "20", "--apply", "--json").json
+    assert found["plan"] == "plaid" and found["shortcut"]["measured"][0][0] == 20
+    assert {row["method"] for row in found["report"]["rows"]} == {"plaid", "pooled"}
+    shared = ("search", path, "a cat", "--mode", "tokens", "--tokens", model, "--json")
+    assert run(*shared, "--effort", "30").json["plan"]["legs"][0]["method"] == "plaid"
+    assert run(*shared, "--exact").json["plan"]["legs"][0]["method"] == "scan"
+    assert "everything below 100" in run("tokens", path).out
+    assert run("tokens", path, "--method", "exact", "--json").json["plan"] == "scan"
+    refused("tokens", path, "--apply", says=["--queries"])
+    refused("tokens", tmp_path / "absent", says=["no folder"])

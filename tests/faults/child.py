@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,11 @@ def after(model: dict, operation: dict) -> dict:
 
 PATCHED = {
     maintenance: ("_TAIL_RECORDS", "_TAIL_SHARE", "_MINIMUM_SLOTS", "_DEAD_SHARE"),
-    merging: ("BREAK_EVEN", "_TAIL_ROWS", "_TAIL_SHARE", "_ROWS_PER_COMMIT", "_CLOSE_ROWS", "_CLOSE_SHARE"),
-    graphs: ("graph_class",),
+    merging: (
+        *("BREAK_EVEN", "_TAIL_ROWS", "_TAIL_SHARE", "_ROWS_PER_COMMIT", "_CLOSE_ROWS", "_CLOSE_SHARE"),
+        "least_vectors",
+    ),
+    graphs: ("graph_class", "set_class"),
 }
 """What ``frequent_upkeep`` changes, for a test to put back."""
 
@@ -80,10 +84,36 @@ def frequent_upkeep() -> None:
     merging.BREAK_EVEN, merging._TAIL_ROWS, merging._TAIL_SHARE = 8, 4, 0.0
     merging._ROWS_PER_COMMIT, merging._CLOSE_ROWS, merging._CLOSE_SHARE = 10, 1, 0.0
     graphs.graph_class = lambda: FakeGraph
+    merging.least_vectors = lambda space: 8
+    graphs.set_class = _fake_sets
+
+
+def _fake_sets() -> type:
+    """Return codes that learn nothing and propose everything, with the files and the changes of real ones."""
+    from orthant.index.multivector.attached import SetCodes
+
+    class FakeSets(SetCodes):
+        calibration = ((1, 1.0),)
+
+        @classmethod
+        def over(cls, blocks, *, dim, live=None, **settings):
+            return super().over(blocks, dim=dim, method="exact", live=live)
+
+        def calibrate(self, **settings):
+            return self.calibration
+
+        def search(self, Q, k, *, allowed=None, effort=None, threads=None):
+            found = super().search(Q, k, allowed=allowed)
+            told = {**found.cost.details, "effort": effort, "proposal_compared": 0}
+            return replace(found, cost=replace(found.cost, plan="fake", details=told))
+
+    return FakeSets
 
 
 def main(path: str, seed: int, dying: int) -> None:
     frequent_upkeep()
+    # Loaded before the clock of a kill runs.
+    graphs.set_class()
     files = DyingLayer(dying) if dying else None
     spaces = {"terms": FakeSparseEncoder(), "words": FakeTokenEncoder()}
     with Collection(Path(path), encoder=FakeEncoder(), spaces=spaces, files=files) as collection:

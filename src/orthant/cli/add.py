@@ -74,6 +74,10 @@ def register(app: typer.Typer) -> None:
         ),
         token_space: str = typer.Option(None, help="Name of that space; default tokens."),
         token_dtype: str = typer.Option(None, help="float32 (default) or float16, when the space is made."),
+        token_method: str = typer.Option(
+            None, help="How that space finds candidates, when it is made: auto (default), pooled, fde, plaid, exact."
+        ),
+        token_exact_below: int = typer.Option(None, help="Records below which it compares everything; default 10000."),
         dry_run: bool = typer.Option(False, "--dry-run", help="Check the sources and show how they are understood."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
@@ -94,7 +98,7 @@ def register(app: typer.Typer) -> None:
             "batch_size": batch_size,
         }
         told = {"chunk": chunk, "prune": prune, "on_error": on_error, "truncation": truncation}
-        late = token_options(tokens, token_space, token_dtype)
+        late = token_options(tokens, token_space, token_dtype, token_method, token_exact_below)
         if documents:
             told |= {"prefix": id_prefix, "batch_size": batch_size}
             refuse_with_documents(settings, space=space, dry_run=dry_run)

@@ -18,7 +18,7 @@ __all__ = ["application", "main"]
 _VERBS = (
     *("demo", "add", "search", "insight.why_not", "insight.monitor", "evaluate", "stats", "check", "cleaning.dedup"),
     *("exporting", "importing", "snapshots.snapshot", "insight.diagnose"),
-    *("upgrading.upgrade", "adapting.adapt", "tuning.tune", "tuning.tune_fusion", "tuning.compress"),
+    *("upgrading.upgrade", "adapting.adapt", "tuning.tune", "tuning.tune_fusion", "tuning.compress", "spaces.report"),
     *("learning.train", "learning.export_encoder"),
     *("serving.serve", "serving.keys"),
     *("doctor", "warmup", "papers", "reproduce", "bench"),

@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
         min_score: float = typer.Option(None, help="Drop hits below this score."),
         recall: float = typer.Option(None, help="Share of the true neighbours to find; default 0.95, 1 compares all."),
         effort: int = typer.Option(None, help="Instead of --recall: candidates that a graph search keeps."),
+        exact: bool = typer.Option(False, "--exact", help="Compare every vector or token, as --recall 1 does."),
         syntax: str = typer.Option(None, help="operators (default), or plain: punctuation means nothing."),
         dense_weight: float = typer.Option(None, help="Weight of the dense leg in hybrid search; default 0.4."),
         sparse_weight: float = typer.Option(None, help="Weight of the sparse leg in hybrid search; default 0: none."),
@@ -77,7 +78,7 @@ def register(app: typer.Typer) -> None:
             if similar_to:
                 result = opened.similar(similar_to, recall=recall, **shared)  # type: ignore[arg-type]
             else:
-                result = opened.search(asked, recall=recall, explain=explain, **shared, **told)  # type: ignore[arg-type]
+                result = opened.search(asked, recall=recall, exact=exact, explain=explain, **shared, **told)  # type: ignore[arg-type]
         if json:
             print_json({"query": query, **({"similar_to": similar_to} if similar_to else {}), **result.to_dict()})
         else:

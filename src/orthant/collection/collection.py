@@ -25,6 +25,8 @@ from orthant.collection.space_encoders import define_space, load
 from orthant.collection.spaces import SpaceDefinition, SpaceKind
 from orthant.collection.sparse.ingest import canaries_of, define_any, weigh_batch
 from orthant.collection.sparse.state import SparseDefinition
+from orthant.collection.storage.settings.shortcuts import EXACT_BELOW
+from orthant.collection.tokens.shortcut import ShortcutMethods, check_shortcut
 from orthant.collection.tuning.methods import FusionMethods
 from orthant.collection.tuning.methods_queries import QueryMethods
 from orthant.collection.upgrade.methods import UpgradeMethods
@@ -50,6 +52,7 @@ class Collection(
     UpgradeMethods,
     CompressionMethods,
     AdaptMethods,
+    ShortcutMethods,
 ):
     """Documents with metadata and vectors in named spaces; made by :func:`orthant.open`.
 
@@ -77,6 +80,8 @@ class Collection(
         metric: Metric | None = None,
         kind: SpaceKind | Literal["sparse"] | None = None,
         dtype: Literal["float32", "float16"] = "float32",
+        method: str | None = None,
+        exact_below: int | None = None,
     ) -> SpaceDefinition | SparseDefinition:
         """Add a space; records written from now on get a vector, token vectors, or weighted terms, in it.
 
@@ -97,6 +102,8 @@ class Collection(
             hybrid search, dozens per record; or weighted terms. Default: sparse for such an encoder, else dense.
         dtype : {"float32", "float16"}, default "float32"
             How tokens are stored; ``"float16"`` takes half the bytes and three digits.
+        method, exact_below : str and int, optional
+            Of tokens: how candidates are found, as for :meth:`index_tokens`; default ``"auto"`` and 10,000.
 
         Returns
         -------
@@ -112,6 +119,11 @@ class Collection(
             raise InputError(
                 message("both or neither of encoder and dim", "exactly one of them", "pass encoder=... or dim=...")
             )
+        if kind != "tokens" and (method, exact_below) != (None, None):
+            raise InputError(message(f"method= or exact_below= with kind={kind!r}", "kind='tokens'", "leave them out"))
+        shortcut = check_shortcut(
+            "auto" if method is None else method, EXACT_BELOW if exact_below is None else exact_below
+        )
         if kind == "tokens":
             if name == DEFAULT_SPACE:
                 raise InputError(message(f"tokens in the space {name!r}", "another name", "call it 'tokens'"))
@@ -124,7 +136,7 @@ class Collection(
             check_choice(dtype, ("float32",), name="dtype")
             loaded, loadable = (None, None) if encoder is None else load(encoder, sparse=kind != "dense")
             definition, canaries = define_any(name, loaded, dim=dim, metric=metric, kind=kind, loadable=loadable)
-        self._store.create_space(definition, canaries)
+        self._store.create_space(definition, canaries, shortcut)
         if loaded is not None:
             self._encoders.adopt(name, loaded, loadable=loadable)
         return definition

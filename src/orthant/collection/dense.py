@@ -18,7 +18,7 @@ from orthant.index.flat import Flat
 from orthant.kernels import bitmaps
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, SearchCost
 
-__all__ = ["DEFAULT_RECALL", "DenseIndex", "dense_index"]
+__all__ = ["DEFAULT_RECALL", "DenseIndex", "by_pages", "dense_index"]
 
 DEFAULT_RECALL = 0.95
 """Share of the true neighbours that a search of a graph finds on average unless it asks for another."""
@@ -204,22 +204,12 @@ class DenseIndex:
         Hits
             Of a graph: in the order of the pages, where a late find may have a higher score than one before it.
         """
-        if first >= k or self.graph is None or (recall is not None and recall >= 1.0):
-            return self.search(Q, k, allowed=allowed, effort=effort, recall=recall, threads=threads)
-        ids = np.full((len(Q), k), -1, dtype=np.int64)
-        scores = np.full((len(Q), k), -np.inf, dtype=np.float32)
-        counts = np.zeros(len(Q), dtype=np.int64)
-        size = first
-        while True:
-            found = self.search(Q, size, allowed=allowed, effort=effort, recall=recall, threads=threads)
-            for i, count in enumerate(found.counts.tolist()):
-                new = np.flatnonzero(~np.isin(found.ids[i, :count], ids[i, : counts[i]]))[: k - counts[i]]
-                place = slice(int(counts[i]), int(counts[i]) + len(new))
-                ids[i, place], scores[i, place] = found.ids[i, new], found.scores[i, new]
-                counts[i] += len(new)
-            if size >= k:
-                return Hits(ids, scores, counts, found.cost)
-            size *= 2
+
+        def search(size: int) -> Hits:
+            return self.search(Q, size, allowed=allowed, effort=effort, recall=recall, threads=threads)
+
+        exact = self.graph is None or (recall is not None and recall >= 1.0)
+        return search(k) if exact or first >= k else by_pages(search, len(Q), k, first)
 
     def _masked(self, allowed: BitmapArray | None) -> BitmapArray | None:
         if not self.dead:
@@ -242,6 +232,41 @@ class DenseIndex:
             -inf where a row has no vector.
         """
         return self._flat().score_ids(q, ids)
+
+
+def by_pages(search: Callable[[int], Hits], queries: int, k: int, first: int) -> Hits:
+    """Return k neighbours that begin with those that searches for fewer of them return.
+
+    Parameters
+    ----------
+    search : callable of int
+        Searches for so many neighbours of every query.
+    queries : int
+        How many queries there are.
+    k : int
+        Neighbours wanted.
+    first : int
+        Size of the first page, less than k.
+
+    Returns
+    -------
+    Hits
+        In the order of the pages, with the cost of the last search.
+    """
+    ids = np.full((queries, k), -1, dtype=np.int64)
+    scores = np.full((queries, k), -np.inf, dtype=np.float32)
+    counts = np.zeros(queries, dtype=np.int64)
+    size = first
+    while True:
+        found = search(size)
+        for i, count in enumerate(found.counts.tolist()):
+            new = np.flatnonzero(~np.isin(found.ids[i, :count], ids[i, : counts[i]]))[: k - counts[i]]
+            place = slice(int(counts[i]), int(counts[i]) + len(new))
+            ids[i, place], scores[i, place] = found.ids[i, new], found.scores[i, new]
+            counts[i] += len(new)
+        if size >= k:
+            return Hits(ids, scores, counts, found.cost)
+        size *= 2
 
 
 def _merged(first: Hits, second: Hits, k: int) -> tuple[IdArray, FloatArray]:

@@ -19,10 +19,12 @@ __all__ = [
     "DEFAULT_WEIGHTS",
     "LEGS",
     "RRF_CONSTANT",
+    "active_legs",
     "check_weights",
     "min_max",
     "ranks",
     "reciprocal_ranks",
+    "scaled",
     "weighted_sum",
 ]
 
@@ -30,8 +32,8 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {"dense": 0.4, "lexical": 0.6}
 """Weights of the legs: the shipped encoder beats BM25 with them on most sets of ``benchmarks/hybrid_weights.py``; a
 stronger encoder deserves more."""
 
-LEGS = ("dense", "lexical", "sparse")
-"""Legs that a weight can be given to. The last takes part only where it has one: no default was measured for it."""
+LEGS = ("dense", "lexical", "sparse", "tokens")
+"""Legs that a weight can be given to. The last two take part only where they have one: no default was measured."""
 
 RRF_CONSTANT = 60
 """The k of reciprocal rank fusion (Cormack, Clarke and Buettcher, 2009)."""
@@ -53,7 +55,7 @@ def check_weights(
     Returns
     -------
     dict of str to float
-        The legs that take part, sum 1; sparse where it has a weight above 0.
+        The legs that take part, sum 1; sparse and tokens where they have a weight above 0.
 
     Raises
     ------
@@ -92,6 +94,41 @@ def min_max(scores: FloatArray, *, low: float | None = None) -> FloatArray:
         0 for candidates without a score. Where all scores are equal: 1, or 0 when they equal ``low``.
     """
     return rescaling.min_max(scores, low=low).astype(np.float32)
+
+
+def scaled(leg: str, scores: FloatArray) -> FloatArray:
+    """Map the scores of one leg to [0, 1], by the scale of that leg.
+
+    Parameters
+    ----------
+    leg : str
+        Its name.
+    scores : ndarray of shape (m,)
+        -inf where a candidate has no score in this leg.
+
+    Returns
+    -------
+    ndarray of shape (m,), float32
+        As :func:`min_max`; only vectors have no score that means nothing in common.
+    """
+    return min_max(scores, low=None if leg.startswith("dense") else 0.0)
+
+
+def active_legs(weights: Mapping[str, float]) -> frozenset[str]:
+    """Return the legs that bring candidates to a hybrid search under given weights.
+
+    Parameters
+    ----------
+    weights : mapping of str to float
+        By leg.
+
+    Returns
+    -------
+    frozenset of str
+        Tokens and weighted terms take part where they have a weight; vectors do without one, unless tokens have.
+    """
+    always = {"lexical"} if weights.get("tokens") else {"lexical", "dense"}
+    return frozenset(leg for leg, weight in weights.items() if weight or leg in always)
 
 
 def ranks(candidates: IdArray, ordered: IdArray) -> IdArray:

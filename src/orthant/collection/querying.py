@@ -21,6 +21,7 @@ from orthant.validate import as_array, as_vectors, check_choice, check_count, ch
 
 __all__ = [
     "DEFAULT_DEPTH",
+    "as_recall",
     "check_options",
     "check_space",
     "choose_mode",
@@ -182,6 +183,34 @@ def choose_mode(
     if has_text and has_vector:
         return "hybrid"
     return "dense" if has_vector else "lexical"
+
+
+def as_recall(exact: bool, recall: float | None, effort: int | None) -> float | None:
+    """Return the recall that a search is to have.
+
+    Parameters
+    ----------
+    exact : bool
+        Everything is to be compared.
+    recall, effort : float and int, or None
+        As in ``Collection.search``.
+
+    Returns
+    -------
+    float or None
+        1.0 for an exact search.
+
+    Raises
+    ------
+    InputError
+        ``exact`` beside another recall, or an effort.
+    """
+    if not exact:
+        return recall
+    if effort is not None or recall not in (None, 1.0):
+        given = "exact=True with recall= or effort="
+        raise InputError(message(given, "one of them", "leave recall and effort out: everything is compared"))
+    return 1.0
 
 
 def needs_dense(weights: Mapping[str, float] | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -20,6 +21,7 @@ from orthant.collection.ingest import check_ids
 from orthant.collection.insight.asking import Insight, Observer
 from orthant.collection.legs.methods import SpacesReading
 from orthant.collection.querying import (
+    as_recall,
     check_options,
     check_space,
     choose_mode,
@@ -44,6 +46,7 @@ from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
 from orthant.collection.tokens.methods import TokenReading
 from orthant.collection.tokens.queries import as_matrices
+from orthant.collection.tuning.stored import stored_weights
 from orthant.collection.upgrade.asking import again_after_cut_over, for_bridge, same_space
 from orthant.encoders.sparse.rows import SparseVector
 from orthant.errors import InputError, NotFoundError, message
@@ -257,6 +260,7 @@ class CollectionReader(
         recall: float | None = None,
         effort: int | None = None,
         threads: int | None = None,
+        exact: bool = False,
         explain: bool = False,
         include_text: bool = True,
         syntax: Literal["operators", "plain"] | None = None,
@@ -279,8 +283,8 @@ class CollectionReader(
         k : int, default 10
             Hits wanted; fewer come back when fewer match.
         mode : {"dense", "lexical", "sparse", "tokens", "hybrid"}, optional
-            ``"sparse"``: by the weighted terms of a sparse space; ``"tokens"``: token by token (MaxSim), exactly, which
-            is the default for a space of tokens. Else: hybrid when both a text and a way to a vector are at hand, or
+            ``"sparse"``: by the weighted terms of a sparse space; ``"tokens"``: token by token (MaxSim), which is
+            the default for a space of tokens. Else: hybrid when both a text and a way to a vector are at hand, or
             what is possible.
         where : mapping, optional
             Only records that match, such as ``{"year": {"gte": 1900}, "genre": {"in": ["novel", "memoir"]}}``. The
@@ -312,11 +316,14 @@ class CollectionReader(
             ``offset + k`` is refused.
         recall : float, optional
             Share of the true neighbours to find on average, default 0.95. Above about 20,000 vectors a graph is
-            searched as long as that takes; more costs time, 1.0 compares every vector. A scan always meets it.
+            searched as long as that takes; 1.0 compares every vector. Tokens go by what ``token_report`` stored.
         effort : int, optional
-            Instead of ``recall``: candidates that a graph search keeps. Too few miss neighbours, too many cost time.
+            Instead of ``recall``: candidates that a graph search keeps, or whose tokens are compared. Too few miss
+            neighbours, too many cost time.
         threads : int, optional
             Threads for the dense scan; default all CPUs for large scans, one for small.
+        exact : bool, default False
+            Compare every vector or token, whatever graph or shortcut there is: the oracle, as ``recall=1.0``.
         explain : bool, default False
             Fill every hit's ``matched`` terms, ``alignment`` where tokens were compared, and ``shared`` (see
             ``hit.explain``) where a sparse space was. Scores and ranks per leg and the plan are always there.
@@ -382,6 +389,7 @@ class CollectionReader(
             recall=recall,
             effort=effort,
             threads=threads,
+            exact=exact,
             explain=explain,
             include_text=include_text,
             syntax=syntax,
@@ -415,6 +423,7 @@ class CollectionReader(
         recall: float | None = None,
         effort: int | None = None,
         threads: int | None = None,
+        exact: bool = False,
         explain: bool = False,
         include_text: bool = True,
         syntax: Literal["operators", "plain"] | None = None,
@@ -434,7 +443,7 @@ class CollectionReader(
             All texts, all vectors or all parts of records.
         k, mode, where, space, spaces, offset, min_score, weights, fusion, depth, recall, effort, threads
             As in :meth:`search`.
-        explain, include_text, syntax, rerank, rerank_depth, diversity, group_by, groups, per_group, facets
+        exact, explain, include_text, syntax, rerank, rerank_depth, diversity, group_by, groups, per_group, facets
             As in :meth:`search`.
         vectors : array-like of shape (q, dim), or with ``spaces`` a sequence of mappings, optional
             Query vectors, used instead of encoding.
@@ -455,16 +464,9 @@ class CollectionReader(
         """
         started = time.perf_counter()
         stages = check_stages(
-            k=k,
-            space=space,
-            rerank=rerank,
-            rerank_depth=rerank_depth,
-            diversity=diversity,
-            group_by=group_by,
-            groups=groups,
-            per_group=per_group,
-            facets=facets,
-        )
+            k=k, space=space, rerank=rerank, rerank_depth=rerank_depth, diversity=diversity, group_by=group_by,
+            groups=groups, per_group=per_group, facets=facets,
+        )  # fmt: skip
         ready, options = self._prepared(
             queries,
             vectors,
@@ -479,7 +481,7 @@ class CollectionReader(
             weights=weights,
             method=fusion,
             depth=depth,
-            recall=recall,
+            recall=as_recall(exact, recall, effort),
             effort=effort,
             threads=threads,
             explain=explain,
@@ -512,7 +514,7 @@ class CollectionReader(
         if several is not None:
             rest = {"k": k, "mode": mode, "named": space != DEFAULT_SPACE, "stages": stages, "sparse": sparse}
             return self._across(queries, vectors, several, **rest, **settings)
-        weights, (terms, sparse_space) = settings.get("weights"), sparse
+        terms, sparse_space = sparse
         matrices = as_matrices(queries)
         if matrices is None:
             asked, vectors = partial_queries(queries, vectors, space, self._encoders)
@@ -523,6 +525,8 @@ class CollectionReader(
             return [], None
         now = self._store.refreshed()
         check_space(space, now.spaces, default=DEFAULT_SPACE)
+        stored, notes = stored_weights(now, mode, space, texts, settings, self._encoders)
+        weights = settings.get("weights")
         alone = given is None and all(text is None for text in texts)
         asks = wanted(mode, weights, terms, sparse_space, alone=alone)
         # Diversity uses the space even where only words are searched.
@@ -532,23 +536,16 @@ class CollectionReader(
         if tokens.leg is not None and mode is None:
             intended = "tokens" if tokens.leg == space else "hybrid"
         chosen = choose_mode(
-            intended,
-            texts,
-            given,
-            space,
-            self._encoders,
-            default=unused,
-            vectors=tokens.vectors,
-            sparse=asks,
+            intended, texts, given, space, self._encoders, default=unused, vectors=tokens.vectors, sparse=asks,
             weights=weights,
-        )
+        )  # fmt: skip
         asked = None
         if asks:
             asked = question(texts, terms, space=sparse_space, spaces=now.sparse, encoders=self._encoders)
             settings |= {"sparse_space": asked.space, "vocabulary": asked.vocabulary}
         settings["dense"] = given is not None or needs_dense(weights) or self._encoders.at_hand(space)
         options = check_options(
-            chosen, records=now.count, space=space, k=k, stages=stages, stored=now.fusion, tokens=tokens, **settings
+            chosen, records=now.count, space=space, k=k, stages=stages, stored=stored, tokens=tokens, **settings
         )
         definition = None if space not in now.spaces else now.spaces[space].definition
         legs: Mode = chosen if options.space is not None else "lexical"
@@ -556,7 +553,7 @@ class CollectionReader(
             ready = encode_queries(texts, given, mode=legs, space=space, definition=definition, encoders=self._encoders)
         ready, options = for_bridge(adapted(ready, now, options.space), options, now, self._encoders)
         ready = self._with_tokens(ready, texts, matrices, tokens)
-        return ready if asked is None else asked.added_to(ready), options
+        return ready if asked is None else asked.added_to(ready), replace(options, notes=notes)
 
     # ---- figures and files ---------------------------------------------------------------------------------------
 

@@ -89,6 +89,7 @@ class SearchOptions:
     # Several spaces of vectors searched together, with the fingerprints that the query was encoded for.
     spaces: Mapping[str, str | None] = field(default_factory=dict)
     vocabulary: Sequence[str] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def reach(self) -> int:
@@ -497,7 +498,7 @@ def _fused(
     if options.fusion == "rrf":
         parts = {leg: fusion.reciprocal_ranks(places[leg]) for leg in raw}
     else:
-        parts = {leg: fusion.min_max(raw[leg], low=None if leg.startswith("dense") else 0.0) for leg in raw}
+        parts = {leg: fusion.scaled(leg, raw[leg]) for leg in raw}
     fused = fusion.weighted_sum(parts, options.weights) if parts else np.zeros(0, np.float32)
     order = np.lexsort((candidates, -fused))
     legs = {leg: _Leg(raw[leg][order], places[leg][order], parts[leg][order], options.weights[leg]) for leg in raw}
@@ -527,7 +528,7 @@ def _plan(
     generation, options, query, allowed = source.generation, source.options, source.query, source.allowed
     dense, i = source.vectors.get("dense"), source.place
     legs: list[LegPlan] = []
-    warnings = [] if allowed is None else list(allowed.warnings)
+    warnings = [*options.notes, *(() if allowed is None else allowed.warnings)]
     if options.space is not None and query.vector is None:
         warnings.append("the query has no token that the encoder knows, so the dense leg found nothing")
     if dense is not None:
@@ -547,6 +548,9 @@ def _plan(
         warnings.append("the query has no token that counts, so the token leg found nothing")
     if "tokens" in source.vectors:
         legs.append(_leg_plan("tokens", source.vectors["tokens"], i))
+        problem = token_index(generation, late or "").problem
+        if problem is not None:
+            warnings.append(f"every token was compared, since the codes are out of use: {problem}")
     if options.sparse_space is not None and query.sparse is None:
         warnings.append("the query has no weighted term, so the sparse leg found nothing")
     for leg, found in source.postings.items():

@@ -13,6 +13,7 @@ from orthant.collection.dense import dense_index
 from orthant.collection.storage import merging
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import DATABASE_NAME, Store
+from orthant.collection.tokens.index import token_index
 from orthant.errors import StoreCorruptedError
 
 __all__ = ["CollectionStats", "collect", "folder_bytes"]
@@ -109,7 +110,7 @@ def collect(store: Store) -> CollectionStats:
                 "without_vector": generation.count - records,
                 "segments": len(space.segments),
                 "bytes": folder_bytes(space.folder.folder),
-                **({"plan": "scan", "graph": None} if tokens else _graph(generation, name, live)),
+                **(_tokens(generation, name, records) if tokens else _graph(generation, name, live)),
                 "compression": None if space.compression is None else space.compression.to_dict(),
             }
         fields = {name: _plain(stats) for name, stats in generation.columns.fields(generation.live).items()}
@@ -170,6 +171,36 @@ def _graph(generation: Generation, name: str, live: int) -> dict[str, Any]:
             "problem": space.graph.problem,
         },
     }
+
+
+def _tokens(generation: Generation, name: str, records: int) -> dict[str, Any]:
+    """Return how a space of tokens is searched."""
+    space = generation.spaces[name]
+    setting = {"shortcut": space.shortcut.to_dict()}
+    try:
+        index = token_index(generation, name)
+    except StoreCorruptedError as error:
+        return {"plan": "unreadable", "graph": {"problem": str(error)}, **setting}
+    if index.codes is None or space.graph is None:
+        missing = "not built yet: call finish, or let a writer close"
+        problem = index.problem or (missing if records > merging.least_vectors(space) else None)
+        return {"plan": "scan", "graph": None if problem is None else {"problem": problem}, **setting}
+    parts = index.codes.stats().details["parts"]
+    measured = space.shortcut.measured
+    source, k = ("queries", str(space.shortcut.about.get("k"))) if measured else ("parts of records", "10")
+    known = measured or index.codes.calibration
+    told = {
+        "rows": space.graph.rows,
+        "dead": index.dead,
+        "tail": index.tail,
+        "bytes": space.graph.bytes,
+        "memory_bytes": parts["codes"] + parts["stage"],
+        "generation": space.graph.number,
+        "calibration": {"source": source, "table": {k: [(e, r, 0.0) for e, r in known]}},
+        "tuning": None,
+        "problem": space.graph.problem,
+    }
+    return {"plan": index.codes.method + "+tail" * bool(index.tail), "graph": told, **setting}
 
 
 def folder_bytes(folder: Path) -> int:

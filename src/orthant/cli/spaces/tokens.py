@@ -14,7 +14,14 @@ __all__ = ["is_tokens", "ready_for_texts", "token_options", "token_weights", "wi
 
 
 def with_tokens(
-    opened: Collection, model: str, *, space: str | None = None, dtype: str | None = None, make: bool = False
+    opened: Collection,
+    model: str,
+    *,
+    space: str | None = None,
+    dtype: str | None = None,
+    method: str | None = None,
+    exact_below: int | None = None,
+    make: bool = False,
 ) -> str:
     """Give a collection's space of tokens its model, or make the space.
 
@@ -28,6 +35,8 @@ def with_tokens(
         The space; default the only one of tokens, or ``"tokens"``.
     dtype : str, optional
         How a new space stores values, default ``"float32"``.
+    method, exact_below : str and int, optional
+        How a new space finds candidates; changed where the space exists.
     make : bool, default False
         Make the space where it does not exist.
 
@@ -50,13 +59,16 @@ def with_tokens(
     held = {name: d for name, d in opened.spaces.items() if d.kind == "tokens"}
     if make and (not held if space is None else space not in held):
         name = space or "tokens"
-        opened.add_space(name, encoder=model, kind="tokens", dtype=dtype or "float32")  # type: ignore[arg-type]
+        told: Any = {"dtype": dtype or "float32", "method": method, "exact_below": exact_below}
+        opened.add_space(name, encoder=model, kind="tokens", **told)
         return name
     name = token_space(space, opened.spaces)
     if dtype is not None and dtype != held[name].dtype:
         given = f"--token-dtype {dtype} for space {name!r} of {held[name].dtype}"
         raise InputError(message(given, "what it was made with", "leave it out, or name a new --token-space"))
     _use(opened, name, model)
+    if method is not None or exact_below is not None:
+        opened.index_tokens(method, exact_below=exact_below, space=name)
     return name
 
 
@@ -108,13 +120,17 @@ def is_tokens(opened: Collection, space: str) -> bool:
     return definition is not None and definition.kind == "tokens"
 
 
-def token_options(model: str | None, space: str | None, dtype: str | None) -> dict[str, Any] | None:
+def token_options(
+    model: str | None, space: str | None, dtype: str | None, method: str | None = None, exact_below: int | None = None
+) -> dict[str, Any] | None:
     """Return what ``add`` was told of tokens.
 
     Parameters
     ----------
-    model, space, dtype : str or None
-        ``--tokens``, ``--token-space`` and ``--token-dtype``.
+    model, space, dtype, method : str or None
+        ``--tokens``, ``--token-space``, ``--token-dtype`` and ``--token-method``.
+    exact_below : int or None
+        ``--token-exact-below``.
 
     Returns
     -------
@@ -124,11 +140,13 @@ def token_options(model: str | None, space: str | None, dtype: str | None) -> di
     Raises
     ------
     InputError
-        A space or dtype without a model.
+        Any of the others without a model.
     """
     if model is not None:
-        return {"model": model, "space": space, "dtype": dtype, "make": True}
-    for option, value in (("--token-space", space), ("--token-dtype", dtype)):
+        shortcut = {"method": method, "exact_below": exact_below}
+        return {"model": model, "space": space, "dtype": dtype, "make": True, **shortcut}
+    told = {"space": space, "dtype": dtype, "method": method, "exact-below": exact_below}
+    for option, value in ((f"--token-{name}", value) for name, value in told.items()):
         if value is not None:
             raise InputError(message(f"{option} without --tokens", "both", f"add it, or leave {option} out"))
     return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from orthant.collection.spaces import require_dense
 from orthant.collection.storage.generation import Generation
 from orthant.index.flat import Flat
 from orthant.kernels import bitmaps
@@ -75,6 +76,7 @@ def distances_to(generation: Generation, space: str) -> Flat:
         Of metric cosine or l2.
     """
     state = generation.spaces[space]
+    require_dense(state.definition)
     if state.definition.metric != "dot":
         return generation.index(space)
     return Flat.over(state.blocks(), dim=state.definition.dim, metric="l2", live=generation.live)

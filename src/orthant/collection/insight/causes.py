@@ -188,8 +188,10 @@ def dense_details(
     return {**details, "effort": effort, "effort_needed": _effort_needed(index, query, allowed, row, size, effort)}
 
 
-def token_details(generation: Generation, query: Query, options: SearchOptions, row: int) -> dict[str, Any]:
-    """Return how the token leg, which is exact, sees a record that it does not bring.
+def token_details(
+    generation: Generation, query: Query, options: SearchOptions, row: int, *, size: int
+) -> dict[str, Any]:
+    """Return how the token leg sees a record that it does not bring.
 
     Parameters
     ----------
@@ -201,11 +203,14 @@ def token_details(generation: Generation, query: Query, options: SearchOptions, 
         The search's settings, with a token leg.
     row : int
         The record's row.
+    size : int
+        Length of the leg's list.
 
     Returns
     -------
     dict
-        ``lost``: ``"no-query-vector"``, ``"no-vector"``, or ``"depth"`` with ``score`` and ``true_rank``.
+        ``lost``: ``"no-query-vector"``, ``"no-vector"``, ``"depth"``, or ``"beam"`` where the record was not among the
+        candidates, with ``effort`` and ``effort_needed``; of both ``score`` and ``true_rank``.
 
     Notes
     -----
@@ -218,9 +223,19 @@ def token_details(generation: Generation, query: Query, options: SearchOptions, 
         return {"lost": "no-vector", "space": space}
     asked = as_ragged([query.tokens[space]])
     allowed = allowed_rows(generation, query, options)
-    found = token_index(generation, space).search(asked, max(1, generation.count), allowed=allowed)
-    place = int(np.flatnonzero(found.ids[0] == row)[0])
-    return {"lost": "depth", "score": float(found.scores[0, place]), "true_rank": place + 1}
+    index = token_index(generation, space)
+    truth = index.search(asked, max(1, generation.count), allowed=allowed, recall=1.0)
+    place = int(np.flatnonzero(truth.ids[0] == row)[0])
+    details = {"lost": "depth", "score": float(truth.scores[0, place]), "true_rank": place + 1}
+    cost = index.search(asked, size, allowed=allowed, effort=options.effort, recall=options.recall).cost
+    if place >= size or "candidates" not in cost.details:
+        return details
+    effort = int(cost.details["candidates"])
+    needed = None
+    while needed is None and effort < len(index.codes):  # type: ignore[arg-type]
+        effort *= 2
+        needed = effort if row in index.search(asked, size, allowed=allowed, effort=effort).ids[0] else None
+    return {**details, "lost": "beam", "effort": int(cost.details["candidates"]), "effort_needed": needed}
 
 
 def _true_rank(index: DenseIndex, query: Query, allowed: BitmapArray, row: int) -> tuple[float, int]:

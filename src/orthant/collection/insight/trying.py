@@ -21,6 +21,7 @@ from orthant.collection.stages.options import DEFAULT_RERANK_DEPTH, StageOptions
 from orthant.collection.storage.database import Database
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
+from orthant.collection.tokens.index import token_index
 from orthant.collection.tokens.reranking import StoredTokens
 
 __all__ = ["Pinned", "Trying"]
@@ -161,10 +162,15 @@ class Trying:
             reach = max(reach, self.window(options))
         if options.mode == "hybrid":
             reach = options.reach
-        elif options.mode in ("lexical", "sparse", "tokens"):
+        elif options.mode in ("lexical", "sparse") or self._compares_all_tokens(options):
             reach = self.now.count
         plain = check_stages(k=1, space=options.stages.space)
         return self.search(replace(options, offset=0, k=max(1, reach), min_score=None, stages=plain))
+
+    def _compares_all_tokens(self, options: SearchOptions) -> bool:
+        """Whether a longer list of the token leg begins as a shorter one does; candidates grow with the list."""
+        leg = options.tokens.leg
+        return options.mode == "tokens" and leg is not None and token_index(self.now, leg).codes is None
 
     def staged(self, options: SearchOptions) -> SearchResult:
         """Return every candidate in the order that rerank and diversity give it, before page and groups.

@@ -154,16 +154,17 @@ class _Inquiry(Trying):
             lost["sparse"] = terms["lost"] or "later"
             true_ranks += [terms["rank"]] if "rank" in terms else []
         if options.tokens.leg is not None:
-            tokens = token_details(self.now, self.query, options, self.row)
+            tokens = token_details(self.now, self.query, options, self.row, size=min(size, self.now.count))
             self.steps.append(Step("tokens", False, tokens))
             lost["tokens"] = tokens["lost"]
             true_ranks += [tokens["true_rank"]] if "true_rank" in tokens else []
+            self._try_effort(tokens)
         if options.space is not None:
             vector = dense_details(self.now, self.query, options, self.row, size=min(size, self.now.count))
             self.steps.append(Step("dense", vector["lost"] is None, vector))
             lost["dense"] = vector["lost"] or "later"
             true_ranks += [vector["true_rank"]] if "true_rank" in vector else []
-            self._try_dense(vector)
+            self._try_effort(vector)
         told = [lost[leg] for leg in ("dense", "tokens", "lexical", "sparse") if leg in lost]
         stage = next((reason for reason in told if reason in ("beam", "codes", "later")), None)
         if stage is None and "depth" in lost.values():
@@ -178,7 +179,7 @@ class _Inquiry(Trying):
                 self.attempt(k=nearest - options.offset, recall=1.0)
         return self._end(stage or told[0])
 
-    def _try_dense(self, vector: dict[str, Any]) -> None:
+    def _try_effort(self, vector: dict[str, Any]) -> None:
         if vector["lost"] not in ("beam", "codes"):
             return
         if vector["effort_needed"] is not None:

@@ -104,6 +104,12 @@ def _terms(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) 
 
 
 def _lost_in_graph(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) -> str:
+    tokens = _details(why, "tokens")
+    if tokens.get("lost") == "beam":
+        place = f"truly at rank {tokens['true_rank']:,}, score {tokens['score']:.4g}"
+        return (
+            f"was not among the {tokens['effort']:,} candidates whose tokens were compared ({place}){_lexical_too(why)}"
+        )
     dense = _details(why, "dense")
     how = "the walk over the graph did not come by it"
     if why.stage == "codes":

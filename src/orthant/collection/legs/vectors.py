@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -104,6 +104,10 @@ def vector_legs(
     """
     out: dict[str, Hits] = {}
     size = leg_size(options, generation)
+    # Only a page of a plain list of one leg begins where another call's page ended.
+    paged = options.mode != "hybrid" and options.offset and not options.stages.ordered
+    how: Any = {"first": options.k if paged else size}
+    how |= {"effort": options.effort, "recall": options.recall, "threads": options.threads}
     if options.space is not None and options.space in generation.spaces:
         if options.fingerprint not in (None, generation.spaces[options.space].definition.fingerprint):
             raise SpaceChangedError
@@ -120,7 +124,7 @@ def vector_legs(
 
         def late(places: list[int], bitmap: BitmapArray | None) -> Hits:
             asked = as_ragged([queries[i].tokens[leg] for i in places])
-            return tokens.search(asked, size, allowed=bitmap, threads=options.threads)
+            return tokens.search_page(asked, size, allowed=bitmap, **how)
 
         able = [leg in query.tokens for query in queries]
         out["tokens"] = _gathered(len(queries), size, _groups(generation, queries, options, allowed, able), late)

@@ -24,6 +24,7 @@ from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.segments import HEADER_BYTES, Extent, SegmentFolder, SegmentState
 from orthant.collection.storage.settings.compression import write_compression
 from orthant.collection.storage.settings.fusion import write_fusion
+from orthant.collection.storage.settings.shortcuts import DEFAULT_SHORTCUT, write_shortcut
 from orthant.collection.storage.store import Store
 from orthant.errors import OrthantError, StoreCorruptedError, message
 
@@ -152,7 +153,7 @@ def _spaces(
         folder = SegmentFolder(
             store.path / "vectors" / old.definition.place, old.definition.dim, store.files, old.definition.dtype
         )
-        state = SpaceState(old.definition, old.canaries, folder, compression=old.compression)
+        state = SpaceState(old.definition, old.canaries, folder, compression=old.compression, shortcut=old.shortcut)
         place = old.definition.place
         number, here = store.next_segment(place), now.at(place)
         if here is not None:
@@ -194,6 +195,8 @@ def _publish(store: Store, following: Generation, source: Store, numbers: Mappin
             tables.set_next_segment(connection, place, number)
             held = following.at(place)
             write_compression(connection, place, None if held is None else held.compression)
+            chosen = None if held is None or held.shortcut == DEFAULT_SHORTCUT else held.shortcut
+            write_shortcut(connection, place, chosen)
         write_fusion(connection, following.fusion)
         write_adapters(connection, following.adapters)
         mark = following.number

@@ -23,13 +23,14 @@ from orthant.collection.storage.graphs import SpaceGraph
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState
 from orthant.collection.storage.settings.compression import StoredCompression
 from orthant.collection.storage.settings.fusion import StoredFusion
+from orthant.collection.storage.settings.shortcuts import DEFAULT_SHORTCUT, StoredShortcut
 from orthant.collection.upgrade.state import NO_UPGRADE, UpgradeState
 from orthant.index.flat import Flat
 from orthant.kernels import bitmaps
 from orthant.kernels.distances import inverse_norms
 from orthant.types import BitmapArray, FloatArray, IdArray, Ragged
 
-__all__ = ["Generation", "Growing", "SpaceState", "runs"]
+__all__ = ["Generation", "Growing", "SpaceState", "distinct", "runs"]
 
 _T = TypeVar("_T")
 
@@ -102,6 +103,22 @@ def runs(starts: IdArray, lengths: IdArray) -> IdArray:
     """
     before = np.cumsum(lengths) - lengths
     return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
+
+
+def distinct(rows: IdArray) -> IdArray:
+    """Return each row once of rows that stand side by side, as those of tokens do.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n,), int64
+        Ascending.
+
+    Returns
+    -------
+    ndarray of shape (m,), int64
+        Ascending.
+    """
+    return rows[np.flatnonzero(np.concatenate([[True], rows[1:] != rows[:-1]]))[: len(rows)]]
 
 
 @dataclass(frozen=True)
@@ -181,6 +198,8 @@ class SpaceState:
         The graph over its older rows, or their codes, where there are any.
     compression : StoredCompression or None
         The codes that are wanted in place of a graph.
+    shortcut : StoredShortcut
+        Of a space of tokens: what proposes candidates in place of a graph.
     """
 
     definition: SpaceDefinition
@@ -190,10 +209,13 @@ class SpaceState:
     caches: _Caches = field(default_factory=_Caches, repr=False)
     graph: SpaceGraph | None = None
     compression: StoredCompression | None = None
+    shortcut: StoredShortcut = DEFAULT_SHORTCUT
 
     @property
     def codes(self) -> str | None:
         """Name of the codes that are wanted; None for a graph or a scan of the vectors."""
+        if self.definition.kind == "tokens":
+            return self.shortcut.codes
         return None if self.compression is None else self.compression.codes
 
     @property
@@ -255,9 +277,9 @@ class SpaceState:
         Returns
         -------
         list of (matrix, rows) or (matrix, rows, inverse_norms)
-            As ``Flat.over`` takes them; views of memory maps, dead rows included.
+            As ``Flat.over`` takes them; views of memory maps, dead rows included. Of a space of tokens, the row of
+            each token.
         """
-        require_dense(self.definition)
         out: list[tuple[Any, ...]] = []
         for view in self.segments:
             begin = int(np.searchsorted(view.rows, first_row))
@@ -287,6 +309,7 @@ class SpaceState:
         Flat
             Immutable; reads the files through memory maps.
         """
+        require_dense(self.definition)
         blocks = self.blocks(first_row=first_row)
         return Flat.over(blocks, dim=self.definition.dim, metric=self.definition.metric, live=live)
 
@@ -457,20 +480,25 @@ class SpaceState:
         )
         return sum(int(bitmaps.contains_rows(live, rows).sum()) for rows in parts)
 
-    def live_records(self, live: BitmapArray) -> int:
+    def live_records(self, live: BitmapArray, *, below: int | None = None) -> int:
         """Return the number of live records with a vector, or with tokens.
 
         Parameters
         ----------
         live : ndarray of uint64
             Live rows.
+        below : int, optional
+            Count rows below it only.
 
         Returns
         -------
         int
             At most ``live_count``, which counts tokens one by one.
         """
-        return sum(int(bitmaps.contains_rows(live, np.unique(view.rows)).sum()) for view in self.segments)
+        return sum(
+            int(bitmaps.contains_rows(live, rows if below is None else rows[rows < below]).sum())
+            for rows in map(distinct, (view.rows for view in self.segments))
+        )
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,21 @@ from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage.files import FileLayer
 from orthant.errors import OrthantError, StoreCorruptedError, message
 
-__all__ = ["SpaceGraph", "adopt", "code_class", "damaged", "graph_class", "keep_only", "newest", "remove_stale", "save"]
+__all__ = [
+    "SpaceGraph",
+    "adopt",
+    "code_class",
+    "damaged",
+    "graph_class",
+    "keep_only",
+    "newest",
+    "remove_stale",
+    "save",
+    "set_class",
+]
+
+SETS = "maxsim:"
+"""How names of codes of token sets begin."""
 
 _FORMAT = 1
 _MANIFEST = "manifest.json"
@@ -58,6 +72,19 @@ def code_class() -> Any:
     from orthant.index.codes import CodeIndex
 
     return CodeIndex
+
+
+def set_class() -> Any:
+    """Return the class of what proposes candidates in a space of tokens.
+
+    Returns
+    -------
+    type
+        ``orthant.index.multivector.attached.SetCodes``.
+    """
+    from orthant.index.multivector.attached import SetCodes
+
+    return SetCodes
 
 
 class _Attachment:
@@ -134,6 +161,8 @@ class SpaceGraph:
             try:
                 self.verify()
                 held = graph_class() if self.codes is None else code_class()
+                if self.codes is not None and self.codes.startswith(SETS):
+                    held = set_class()
                 index = held.attach(self.folder / _LINKS, parts)
                 # Rows that a compaction took the vectors of are missing: they are dead.
                 if len(index) > self.rows:

@@ -7,6 +7,7 @@ go on meanwhile on the graph they have.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ import numpy as np
 
 from orthant.collection.storage import graphs
 from orthant.collection.storage.files import storage_error
-from orthant.collection.storage.generation import Generation, SpaceState
+from orthant.collection.storage.generation import Generation, SpaceState, distinct
 from orthant.collection.storage.settings.compression import StoredCompression, write_compression
 from orthant.encoders.progress import progress_bar
 from orthant.kernels import bitmaps
@@ -34,6 +35,7 @@ __all__ = [
     "build",
     "drop",
     "finish",
+    "least_vectors",
     "pending",
     "publish_index",
     "recode",
@@ -78,6 +80,8 @@ class Pending:
         Rows of the graph that are no longer live.
     coded : bool
         Whether it is codes that the space has, or should have, in place of a graph.
+    least : int
+        Vectors, or records of a space of tokens, up to which everything is compared.
     """
 
     live: int
@@ -85,12 +89,12 @@ class Pending:
     tail: int
     dead: int
     coded: bool = False
+    least: int = BREAK_EVEN
 
     @property
     def wanted(self) -> bool:
         """Whether a space of this size has a graph; one that shrinks keeps it down to half the break-even."""
-        least = CODED_FROM - 1 if self.coded else BREAK_EVEN
-        return self.live > (least // 2 if self.graph else least)
+        return self.live > (self.least // 2 if self.graph else self.least)
 
     @property
     def cleaning(self) -> int:
@@ -126,15 +130,33 @@ def pending(generation: Generation, name: str) -> Pending:
         Cost O(rows).
     """
     space = generation.spaces[name]
-    if space.definition.kind == "tokens":
-        # A graph over single tokens finds tokens, not records.
-        return Pending(0, 0, 0, 0)
-    live = space.live_count(generation.live)
-    graph = space.graph
+    # A graph over single tokens would find tokens, not records: these are what counts there.
+    counted = space.live_records if space.definition.kind == "tokens" else space.live_count
+    coded, least = space.compression is not None, least_vectors(space)
+    live, graph = counted(generation.live), space.graph
     if graph is None or graph.problem is not None:
-        return Pending(live, 0, live, 0, space.compression is not None)
-    held = space.live_count(generation.live, below=graph.below)
-    return Pending(live, graph.rows, live - held, graph.rows - held, space.compression is not None)
+        return Pending(live, 0, live, 0, coded, least)
+    held = counted(generation.live, below=graph.below)
+    return Pending(live, graph.rows, live - held, graph.rows - held, coded, least)
+
+
+def least_vectors(space: SpaceState) -> int:
+    """Return the number of vectors, or of records with tokens, up to which a space is scanned.
+
+    Parameters
+    ----------
+    space : SpaceState
+        The space.
+
+    Returns
+    -------
+    int
+        Its break-even.
+    """
+    if space.definition.kind == "tokens":
+        # An empty space has nothing to learn from.
+        return sys.maxsize if space.codes is None else max(0, space.shortcut.exact_below - 1)
+    return BREAK_EVEN if space.compression is None else CODED_FROM - 1
 
 
 def _settled(generation: Generation) -> list[str]:
@@ -159,7 +181,7 @@ def after_commit(store: Store, *, removed: int) -> None:
     """
     for name in _settled(store.generation):
         space = store.generation.spaces[name]
-        if not removed and not _may_be_due(space):
+        if not removed and not _may_be_due(space, store.generation.next_row):
             continue
         lacks = pending(store.generation, name)
         due = lacks.exceeds(_TAIL_ROWS, _TAIL_SHARE, _DEAD_SHARE)
@@ -173,11 +195,13 @@ def _affordable(lacks: Pending) -> bool:
     return not lacks.wanted or bounded or lacks.dead > _MOST_DEAD_SHARE * lacks.graph
 
 
-def _may_be_due(space: SpaceState) -> bool:
+def _may_be_due(space: SpaceState, next_row: int) -> bool:
     """Look without counting: a commit of one record must not pass over all rows."""
+    # Slots of tokens are more than their records, of which there are no more than rows.
     if space.graph is None or space.graph.problem is not None:
-        return space.slots > (BREAK_EVEN if space.compression is None else CODED_FROM - 1)
-    return space.slots_from(space.graph.below) > max(_TAIL_ROWS, _TAIL_SHARE * space.graph.rows)
+        return min(space.slots, next_row) > least_vectors(space)
+    late = min(space.slots_from(space.graph.below), next_row - space.graph.below)
+    return late > max(_TAIL_ROWS, _TAIL_SHARE * space.graph.rows)
 
 
 def before_compaction(store: Store, name: str) -> bool:
@@ -417,6 +441,8 @@ def _watermark(space: SpaceState, limit: int) -> int:
     first = 0 if space.graph is None or space.graph.problem is not None else space.graph.below
     rows = [view.rows[int(np.searchsorted(view.rows, first)) :] for view in space.segments]
     late = np.sort(np.concatenate(rows)) if rows else np.zeros(0, np.int64)
+    if space.definition.kind == "tokens":
+        late = distinct(late)
     return int(late[min(limit, len(late)) - 1]) + 1 if len(late) else first
 
 
@@ -451,6 +477,9 @@ def build(
         advance(done / max(total, 1) - told)
         told = done / max(total, 1)
 
+    if definition.kind == "tokens":
+        method = space.shortcut.method
+        return graphs.set_class().over(blocks, dim=definition.dim, method=method, live=now.live, progress=progress)
     if space.compression is not None:
         return graphs.code_class().over(
             blocks,

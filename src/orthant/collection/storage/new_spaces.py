@@ -14,10 +14,19 @@ from orthant.collection.sparse.state import SparseDefinition
 from orthant.collection.storage import tables
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.segments import SegmentFolder
+from orthant.collection.storage.settings.shortcuts import DEFAULT_SHORTCUT, StoredShortcut, write_shortcut
 from orthant.errors import InputError, message
 from orthant.types import FloatArray
 
-__all__ = ["AnyDefinition", "delete_space", "insert_space", "replace_space", "require_free", "with_spaces"]
+__all__ = [
+    "AnyDefinition",
+    "delete_space",
+    "insert_space",
+    "replace_space",
+    "require_free",
+    "with_shortcut",
+    "with_spaces",
+]
 
 AnyDefinition = SpaceDefinition | SparseDefinition
 
@@ -69,7 +78,35 @@ def with_spaces(
     return replace(now, spaces=spaces, sparse=sparse, _indexes={})
 
 
-def insert_space(connection: sqlite3.Connection, definition: AnyDefinition, canaries: Any) -> None:
+def with_shortcut(now: Generation, definition: AnyDefinition, shortcut: StoredShortcut) -> Generation:
+    """Return a generation whose new space finds candidates in a given way.
+
+    Parameters
+    ----------
+    now : Generation
+        With the space.
+    definition : SpaceDefinition or SparseDefinition
+        The space; only one of tokens has a shortcut.
+    shortcut : StoredShortcut
+        The way.
+
+    Returns
+    -------
+    Generation
+        With the same number.
+    """
+    if isinstance(definition, SparseDefinition) or shortcut == DEFAULT_SHORTCUT:
+        return now
+    state = replace(now.spaces[definition.name], shortcut=shortcut)
+    return replace(now, spaces={**now.spaces, definition.name: state}, _indexes={})
+
+
+def insert_space(
+    connection: sqlite3.Connection,
+    definition: AnyDefinition,
+    canaries: Any,
+    shortcut: StoredShortcut = DEFAULT_SHORTCUT,
+) -> None:
     """Insert a space of either kind.
 
     Parameters
@@ -80,11 +117,15 @@ def insert_space(connection: sqlite3.Connection, definition: AnyDefinition, cana
         The definition.
     canaries : ndarray of shape (c, dim), float32, or SparseRows
         What the encoder made of the canary texts, or none.
+    shortcut : StoredShortcut, optional
+        For tokens: how candidates are found; written where it is not the usual way.
     """
     if isinstance(definition, SparseDefinition):
         sparse_tables.insert_space(connection, definition, canaries)
-    else:
-        tables.insert_space(connection, definition, canaries)
+        return
+    tables.insert_space(connection, definition, canaries)
+    if shortcut != DEFAULT_SHORTCUT:
+        write_shortcut(connection, definition.place, shortcut)
 
 
 def replace_space(connection: sqlite3.Connection, definition: SpaceDefinition, canaries: FloatArray) -> None:

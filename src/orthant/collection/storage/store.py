@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import RLock
 from typing import Any, TypeVar
@@ -30,10 +31,11 @@ from orthant.collection.storage.database import Database, closed_error
 from orthant.collection.storage.files import FileLayer, storage_error
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.lock import WriterLock
-from orthant.collection.storage.new_spaces import AnyDefinition, insert_space, require_free, with_spaces
+from orthant.collection.storage.new_spaces import AnyDefinition, insert_space, require_free, with_shortcut, with_spaces
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentMissingError, SegmentState
-from orthant.collection.storage.settings.compression import read_compressions
 from orthant.collection.storage.settings.fusion import read_fusion
+from orthant.collection.storage.settings.shortcuts import DEFAULT_SHORTCUT
+from orthant.collection.storage.settings.spaces import with_settings
 from orthant.collection.upgrade.state import UpgradeState, changed_upgrade
 from orthant.errors import InputError, NotFoundError, OrthantError, StoreCorruptedError, StoreReadOnlyError, message
 from orthant.kernels import bitmaps
@@ -139,13 +141,10 @@ class Store:
             lexical = lexical.with_batch(rows, texts)
             live = bitmaps.set_rows(live, rows)
         found = tables.read_spaces(connection, self.database, spaces, self._folder)
-        compressions = read_compressions(connection, self.database)
-        for name, space in found.items():
-            wanted = replace(space, compression=compressions.get(space.definition.place))
-            ages = {"at_least": meta.restored_at, "at_most": meta.generation}
-            graph = graphs.newest(self.path, space.definition, known=space.graph, codes=wanted.codes, **ages)
-            same = graph is space.graph and wanted.compression == space.compression
-            found[name] = space if same else replace(wanted, graph=graph)
+        ages = {"at_least": meta.restored_at, "at_most": meta.generation}
+        for name, space in with_settings(connection, self.database, found).items():
+            graph = graphs.newest(self.path, space.definition, known=space.graph, codes=space.codes, **ages)
+            found[name] = space if graph is space.graph else replace(space, graph=graph)
         whole = {name: state.index for name, state in start.sparse.items() if state.problem is None}
         sparse = sparse_tables.read_states(connection, self.database, whole, gone=gone, first_row=start.next_row)
         adapters = read_adapters(connection, self.database)
@@ -311,7 +310,7 @@ class Store:
         if line not in self.repairs[-100:]:
             self.repairs.append(line)
 
-    def create_space(self, definition: AnyDefinition, canaries: Any) -> None:
+    def create_space(self, definition: AnyDefinition, canaries: Any, shortcut: Any = DEFAULT_SHORTCUT) -> None:
         """Add a space, durable on return.
 
         Parameters
@@ -320,6 +319,8 @@ class Store:
             Checked.
         canaries : ndarray of shape (c, dim), float32, or SparseRows
             What the encoder made of the canary texts, or none.
+        shortcut : StoredShortcut, optional
+            For tokens: how candidates are found.
 
         Raises
         ------
@@ -328,8 +329,9 @@ class Store:
         """
         with self.writer() as now:
             require_free(now, definition.name)
-            following = replace(with_spaces(now, [(definition, canaries)], self._folder), number=now.number + 1)
-            self.publish(following, lambda connection: insert_space(connection, definition, canaries))
+            following = with_shortcut(with_spaces(now, [(definition, canaries)], self._folder), definition, shortcut)
+            write = partial(insert_space, definition=definition, canaries=canaries, shortcut=shortcut)
+            self.publish(replace(following, number=now.number + 1), write)
 
     def publish(self, following: Generation, write: Callable[[sqlite3.Connection], None]) -> None:
         """Commit a prepared generation and make it the current one; the caller holds the writer's place.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,15 +71,41 @@ class Candidates:
     ----------
     rows : ndarray of shape (m,), int64
         Candidates, ascending, as a search breaks ties.
-    parts : dict of str to dict of str to ndarray of shape (m,), float32
-        By method and leg, the contribution to the fused score.
+    scores : dict of str to ndarray of shape (m,), float32
+        By leg, -inf where it has none.
+    ranks : dict of str to ndarray of shape (m,), int64
+        By leg, 0 where it did not bring the candidate.
     lists : dict of str to ndarray of shape (n,), int64
         By leg, its own rows, best first.
     """
 
     rows: IdArray
-    parts: dict[str, dict[str, FloatArray]]
+    scores: dict[str, FloatArray]
+    ranks: dict[str, IdArray]
     lists: dict[str, IdArray]
+
+    def of(self, legs: Collection[str]) -> tuple[IdArray, dict[str, dict[str, FloatArray]]]:
+        """Return what a search by some of the legs has: its candidates, and their contributions.
+
+        Parameters
+        ----------
+        legs : collection of str
+            The legs that take part.
+
+        Returns
+        -------
+        rows : ndarray of shape (n,), int64
+            Candidates that one of them brought, ascending.
+        parts : dict of str to dict of str to ndarray of shape (n,), float32
+            By method and leg, the contribution to the fused score.
+        """
+        used = [leg for leg in self.ranks if leg in legs]
+        brought = np.zeros(len(self.rows), dtype=bool)
+        for leg in used:
+            brought |= self.ranks[leg] > 0
+        minmax = {leg: fusion.scaled(leg, self.scores[leg][brought]) for leg in used}
+        reciprocal = {leg: fusion.reciprocal_ranks(self.ranks[leg][brought]) for leg in used}
+        return self.rows[brought], {"minmax": minmax, "rrf": reciprocal}
 
 
 def check_judgements(judgements: Judgements | None, queries: Mapping[str, str] | None, qrels: Any) -> Judged:
@@ -209,15 +235,14 @@ def collect(generation: Generation, queries: Sequence[Query], options: SearchOpt
     out = []
     for ranking in rank_queries(generation, queries, options):
         order = np.argsort(ranking.rows, kind="stable")
-        scaled = {leg: said.normalized[order] for leg, said in ranking.legs.items() if said.normalized is not None}
         ranks = {leg: said.ranks[order] for leg, said in ranking.legs.items()}
-        reciprocal = {leg: fusion.reciprocal_ranks(places) for leg, places in ranks.items()}
+        scores = {leg: said.scores[order] for leg, said in ranking.legs.items()}
         rows = ranking.rows[order]
         lists = {}
         for leg, places in ranks.items():
             brought = np.flatnonzero(places)
             lists[leg] = rows[brought[np.argsort(places[brought])]]
-        out.append(Candidates(rows, {"minmax": scaled, "rrf": reciprocal}, lists))
+        out.append(Candidates(rows, scores, ranks, lists))
     return out
 
 
@@ -297,11 +322,14 @@ def values_of(
     Cost: one sum over the candidates of every query and setting; nothing is searched again.
     """
     runs: list[dict[int, list[int]]] = [{} for _ in settings]
+    active = [fusion.active_legs(setting.weights) for setting in settings]
     for query, candidates in enumerate(found):
-        for run, setting in zip(runs, settings, strict=True):
-            parts = candidates.parts[setting.method]
+        # A leg that a search leaves out brings it no candidates, and does not stretch the scale of the others.
+        by_legs = {legs: candidates.of(legs) for legs in dict.fromkeys(active)}
+        for run, setting, legs in zip(runs, settings, active, strict=True):
+            rows, parts = by_legs[legs][0], by_legs[legs][1][setting.method]
             fused = fusion.weighted_sum(parts, setting.weights) if parts else np.zeros(0, np.float32)
             # Rows ascend, so a stable order breaks ties as a search does.
-            run[query] = candidates.rows[np.argsort(-fused, kind="stable")[:depth]].tolist()
+            run[query] = rows[np.argsort(-fused, kind="stable")[:depth]].tolist()
     judged = dict(enumerate(grades))
     return np.stack([score_run(run, judged, [metric])[metric].values for run in runs])

@@ -185,7 +185,8 @@ def _report(
 ) -> FusionReport:
     comparisons = _compared(wish, held.values, others)
     chosen, present = _plain(settings[held.chosen]), _plain(settings[0])
-    default = settings[0] == Setting("minmax", dict(fusion.DEFAULT_WEIGHTS))
+    weighed = {leg: weight for leg, weight in settings[0].weights.items() if weight}
+    default = settings[0].method == "minmax" and weighed == dict(fusion.DEFAULT_WEIGHTS)
     p_value = chance_of_choice(values, seed=wish.seed)
     recommended, sentence = conclude(chosen, present, comparisons, p_value=p_value, alpha=wish.alpha, default=default)
     return FusionReport(

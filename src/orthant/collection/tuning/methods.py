@@ -11,6 +11,7 @@ import numpy.typing as npt
 from orthant.collection import fusion as fusing
 from orthant.collection.searching import Mode, Query, SearchOptions
 from orthant.collection.storage.settings.fusion import StoredFusion, write_fusion
+from orthant.collection.tuning.stored import legs_at_hand
 from orthant.errors import InputError, message
 from orthant.validate import check_choice
 
@@ -62,6 +63,7 @@ class FusionMethods:
         space: str = "default",
         depth: int | None = None,
         syntax: Literal["operators", "plain"] = "plain",
+        legs: Sequence[str] | None = None,
         apply: bool = False,
         advance: Callable[[int], None] | None = None,
     ) -> FusionReport:
@@ -96,6 +98,9 @@ class FusionMethods:
             Candidates per leg, default 200, as your searches have it.
         syntax : {"plain", "operators"}, default "plain"
             Whether punctuation in the queries means nothing, or is read as operators.
+        legs : sequence of {"dense", "lexical", "tokens", "sparse"}, optional
+            Legs to weigh, ``"lexical"`` among them. Left out, all whose encoder is at hand. Each further leg costs
+            every search that uses the weights its time.
         apply : bool, default False
             Store the weights if they are recommended; ``reset_fusion`` takes them back.
         advance : callable of int, optional
@@ -131,7 +136,7 @@ class FusionMethods:
             # Refused before the work, not after it.
             with self._store.writer():
                 pass
-        self._require_encoder(space)
+        chosen = self._weighed(legs, space)
         ready, options = self._prepared(
             judged.texts,
             None,
@@ -141,7 +146,8 @@ class FusionMethods:
             where=where,
             offset=0,
             min_score=None,
-            weights=None,
+            # Any weights turn the legs on; what they are does not change what the legs bring.
+            weights=dict.fromkeys(chosen, 1.0),
             method=None,
             depth=depth,
             recall=None,
@@ -153,6 +159,11 @@ class FusionMethods:
         )
         if options is None:
             raise InputError(message("no query", "judged queries", "pass some"))
+        present = self._store.refreshed().fusion or StoredFusion("minmax", fusing.DEFAULT_WEIGHTS)
+        weights = {leg: present.weights.get(leg, 0.0) for leg in chosen}
+        if not any(weights.values()):
+            weights = fusing.check_weights(None, legs=chosen)
+        options = replace(options, weights=weights, fusion=present.method)  # type: ignore[arg-type]
         report = tune(self._store, ready, options, judged, wish, advance=advance)
         if not (apply and report.recommended):
             return report
@@ -163,6 +174,24 @@ class FusionMethods:
             StoredFusion(report.chosen["fusion"], report.chosen["weights"], {"source": "tuned", **about})
         )
         return replace(report, applied=True)
+
+    def _weighed(self, legs: Sequence[str] | None, space: str) -> list[str]:
+        """Return the legs to weigh, each of which can be run."""
+        further = legs_at_hand(self._store.refreshed(), self._encoders)
+        if legs is None:
+            self._require_encoder(space)
+            return ["dense", "lexical", *(leg for leg in fusing.LEGS if leg in further)]
+        chosen = [check_choice(leg, fusing.LEGS, name="a leg") for leg in dict.fromkeys(legs)]
+        if isinstance(legs, str) or len(chosen) < 2 or "lexical" not in chosen:
+            given = f"legs={legs!r}"
+            raise InputError(message(given, "'lexical' and another one", "the words of a hybrid search always count"))
+        if "dense" in chosen:
+            self._require_encoder(space)
+        for leg in ("tokens", "sparse"):
+            if leg in chosen and leg not in further:
+                given = f"the leg {leg!r} without one space whose encoder is at hand"
+                raise InputError(message(given, "such a space", "add it, or give it its encoder by use_encoder"))
+        return chosen
 
     def _require_encoder(self, space: str) -> None:
         if not self._encoders.at_hand(space):
@@ -182,7 +211,8 @@ class FusionMethods:
         Parameters
         ----------
         weights : mapping of str to float, optional
-            Weight of every leg, as for ``search``; they are scaled to sum 1. Default 0.4 dense and 0.6 lexical.
+            Weight of every leg, as for ``search``, those of tokens and sparse vectors included; they are scaled to sum
+            1. Default 0.4 dense and 0.6 lexical.
         fusion : {"minmax", "rrf"}, default "minmax"
             The method that they belong to. A call that names the other one gets the default weights.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from orthant.collection.spaces import require_dense
 from orthant.errors import NotFoundError, message
 from orthant.types import FloatArray
 from orthant.validate import as_texts, as_vectors
@@ -81,6 +82,7 @@ class QueryMethods:
         spaces = self._store.refreshed().spaces
         if space not in spaces:
             raise NotFoundError(message(f"space {space!r}", f"one of {sorted(spaces)}", "add it, or name another"))
+        require_dense(spaces[space].definition)
         vectors = self._query_vectors(queries, space, spaces[space].definition.dim)
         cosine = spaces[space].definition.metric == "cosine"
         checked = as_vectors(vectors, dim=spaces[space].definition.dim, name="queries", nonzero=cosine)

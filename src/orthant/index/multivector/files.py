@@ -14,17 +14,18 @@ import numpy.typing as npt
 from orthant.index.array_files import damaged, map_array, read_header, verify_file, write_arrays
 from orthant.index.graph import Graph
 from orthant.index.multivector.residual import Residual
-from orthant.index.multivector.sets import Sets, make_block
+from orthant.index.multivector.sets import Extras, Sets, make_block
 from orthant.index.multivector.settings import METHODS, Settings
 from orthant.index.multivector.stages import Coded, Linked, Pooling, Stage
 from orthant.quantization.product import ProductQuantizer
 from orthant.transforms.fixed_dimensional import FixedDimensionalEncoding
-from orthant.types import FloatArray, Ragged
+from orthant.types import FloatArray, IdArray, Ragged
 
-__all__ = ["FORMAT", "SavedSets", "read_sets", "write_sets"]
+__all__ = ["FORMAT", "SavedCodes", "SavedSets", "read_codes", "read_sets", "write_sets"]
 
 FORMAT = 1
 _KIND = "index.multivector"
+_CODES_KIND = "index.multivector.codes"
 _HEADER = "multivector.json"
 _GRAPH, _ENCODING = "graph", "encoding"
 _PART_ROWS = 1024
@@ -59,14 +60,50 @@ class SavedSets:
     measured: tuple[tuple[int, float], ...]
 
 
+@dataclass(frozen=True)
+class SavedCodes:
+    """What a folder without tokens holds.
+
+    Attributes
+    ----------
+    ids : ndarray of shape (n,), int64
+        Ascending.
+    offsets : ndarray of shape (n + 1,), int64
+        Where the tokens of each set begin among all of them.
+    extras : mapping of str to ndarray
+        Codes, mapped.
+    stage : Stage or None
+        Their stage.
+    method : str
+        Its name, or ``"exact"``.
+    settings : Settings
+        Parameters.
+    dim : int
+        Dimension of a token.
+    measured : tuple of (int, float)
+        Recall by effort.
+    """
+
+    ids: IdArray
+    offsets: npt.NDArray[np.int64]
+    extras: Extras
+    stage: Stage | None
+    method: str
+    settings: Settings
+    dim: int
+    measured: tuple[tuple[int, float], ...]
+
+
 def write_sets(
     path: str | Path,
     sets: Sets,
     stage: Stage | None,
     method: str,
     settings: Settings,
-    next_id: int,
-    measured: tuple[tuple[int, float], ...],
+    *,
+    next_id: int = 0,
+    measured: tuple[tuple[int, float], ...] = (),
+    tokens: bool = True,
 ) -> None:
     """Write an index to a folder.
 
@@ -82,10 +119,12 @@ def write_sets(
         Its name.
     settings : Settings
         Parameters.
-    next_id : int
+    next_id : int, default 0
         First automatic id.
     measured : tuple of (int, float)
         Recall by effort.
+    tokens : bool, default True
+        False leaves the tokens out, which lie elsewhere, and orders what is written by id.
 
     Raises
     ------
@@ -93,13 +132,13 @@ def write_sets(
         The path is a file.
     """
     rows = sets.rows.alive_rows()
+    if not tokens:
+        rows = rows[np.argsort(sets.rows.ids_of(rows), kind="stable")]
     lengths = np.concatenate([np.zeros(0, np.int64), *(b.spans[:, 1] - b.spans[:, 0] for b in sets.blocks)])[rows]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype("<i8")
-    arrays: dict[str, Any] = {
-        "values": (sets.gathered(part).values.astype("<f4", copy=False) for part in _in_parts(rows)),
-        "offsets": [offsets],
-        "ids": [sets.rows.ids_of(rows).astype("<i8")],
-    }
+    arrays: dict[str, Any] = {"offsets": [offsets], "ids": [sets.rows.ids_of(rows).astype("<i8")]}
+    if tokens:
+        arrays["values"] = (sets.gathered(part).values.astype("<f4", copy=False) for part in _in_parts(rows))
     extras = {}
     for name in sets.names:
         like = sets.blocks[0].extras[name]
@@ -117,7 +156,8 @@ def write_sets(
     folder = Path(path)
     if not folder.is_file():
         _write_beside(folder, stage)
-    write_arrays(folder, header=_HEADER, kind=_KIND, version=FORMAT, body=body, arrays=arrays)
+    kind = _KIND if tokens else _CODES_KIND
+    write_arrays(folder, header=_HEADER, kind=kind, version=FORMAT, body=body, arrays=arrays)
     if not isinstance(stage, Linked):
         shutil.rmtree(folder / _GRAPH, ignore_errors=True)
     if _encoding_of(stage) is None:
@@ -182,15 +222,47 @@ def read_sets(path: str | Path, *, mmap: bool) -> SavedSets:
         raise damaged(folder / _HEADER, "fields that do not fit together") from error
 
 
-def _read(folder: Path, body: dict[str, Any], mmap: bool) -> SavedSets:
-    dim, count, tokens = (int(body[name]) for name in ("dim", "count", "tokens"))
-    shapes: dict[str, tuple[str, tuple[int, ...]]] = {
-        "values": ("<f4", (tokens, dim)),
-        "offsets": ("<i8", (count + 1,)),
-        "ids": ("<i8", (count,)),
-    }
+def read_codes(path: str | Path) -> SavedCodes:
+    """Read what was written without tokens, and verify every byte of it.
+
+    Parameters
+    ----------
+    path : str or Path
+        What ``write_sets(tokens=False)`` wrote.
+
+    Returns
+    -------
+    SavedCodes
+        The content.
+
+    Raises
+    ------
+    NotFoundError, StoreCorruptedError, StoreVersionError
+        No codes there, damage, or a newer release.
+    """
+    folder = Path(path)
+    body = read_header(folder / _HEADER, kind=_CODES_KIND, version=FORMAT)
+    try:
+        read = _arrays(folder, body, mmap=True, tokens=False)
+        if (np.diff(read["ids"]) < 1).any():
+            raise ValueError("ids that do not ascend")
+        extras = {name: read[name] for name in body["extras"]}
+        settings, method = _settings(body), str(body["using"])
+        stage = _stage(folder, body, method, read, settings, read["ids"])
+        told = (stage, method, settings, int(body["dim"]), _measured(body))
+        return SavedCodes(read["ids"], read["offsets"], extras, *told)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise damaged(folder / _HEADER, "fields that do not fit together") from error
+
+
+def _arrays(folder: Path, body: dict[str, Any], *, mmap: bool, tokens: bool) -> dict[str, Any]:
+    """Return every array of a folder, verified, with ids and offsets as int64."""
+    dim, count, total = (int(body[name]) for name in ("dim", "count", "tokens"))
+    shapes: dict[str, tuple[str, tuple[int, ...]]] = {"offsets": ("<i8", (count + 1,)), "ids": ("<i8", (count,))}
+    if tokens:
+        shapes["values"] = ("<f4", (total, dim))
     for name, (dtype, *shape) in body["extras"].items():
-        shapes[name] = (str(dtype), (tokens if name.startswith("token") else count, *map(int, shape)))
+        shapes[name] = (str(dtype), (total if name.startswith("token") else count, *map(int, shape)))
     for name, shape in body["learned"].items():
         shapes[name] = ("<f4", tuple(int(size) for size in shape))
     read: dict[str, Any] = {}
@@ -202,20 +274,32 @@ def _read(folder: Path, body: dict[str, Any], mmap: bool) -> SavedSets:
             raise ValueError(f"{name} has another size")
         mapped = mmap and (name == "values" or name in body["extras"])
         read[name] = map_array(file, dtype, shape, mmap=mapped)
-    offsets = read["offsets"].astype(np.int64, copy=False)
-    if offsets[0] != 0 or offsets[-1] != tokens or (np.diff(offsets) < 1).any():
+    for name in ("offsets", "ids"):
+        read[name] = read[name].astype(np.int64, copy=False)
+    offsets = read["offsets"]
+    if offsets[0] != 0 or offsets[-1] != total or (np.diff(offsets) < 1).any():
         raise ValueError("offsets that do not cover the tokens")
-    extras = {name: read[name] for name in body["extras"]}
-    ids = read["ids"].astype(np.int64, copy=False)
-    block = make_block(Ragged(read["values"], offsets), ids, extras, fixed=True)
-    sets = Sets.of(dim, [block] if count else [])
+    return read
+
+
+def _settings(body: dict[str, Any]) -> Settings:
     saved = body["settings"]
     encoding = FixedDimensionalEncoding(**body["encoding"])
-    settings = Settings(encoding=encoding, **{name: saved[name] for name in _PLAIN})
-    method = str(body["using"])
+    return Settings(encoding=encoding, **{name: saved[name] for name in _PLAIN})
+
+
+def _measured(body: dict[str, Any]) -> tuple[tuple[int, float], ...]:
+    return tuple((int(effort), float(recall)) for effort, recall in body["measured"])
+
+
+def _read(folder: Path, body: dict[str, Any], mmap: bool) -> SavedSets:
+    read = _arrays(folder, body, mmap=mmap, tokens=True)
+    extras, ids = {name: read[name] for name in body["extras"]}, read["ids"]
+    block = make_block(Ragged(read["values"], read["offsets"]), ids, extras, fixed=True)
+    sets = Sets.of(int(body["dim"]), [block] if len(ids) else [])
+    settings, method = _settings(body), str(body["using"])
     stage = _stage(folder, body, method, read, settings, ids)
-    measured = tuple((int(effort), float(recall)) for effort, recall in body["measured"])
-    return SavedSets(sets, stage, method, settings, int(body["next_id"]), measured)
+    return SavedSets(sets, stage, method, settings, int(body["next_id"]), _measured(body))
 
 
 def _stage(

@@ -59,6 +59,9 @@ class MultiVectorReading:
         Checked parameters.
     """
 
+    _same_ids = True
+    """Whether a graph holds the sets and no others."""
+
     def __init__(self, dim: int, settings: Settings) -> None:
         self._dim = check_count(dim, name="dim")
         self._settings = settings
@@ -282,7 +285,8 @@ class MultiVectorReading:
         state, out = self._state, []
         if isinstance(state.stage, Linked):
             out += state.stage.graph.check()
-            if not np.array_equal(np.sort(state.stage.graph.ids()), np.sort(self.ids())):
+            linked, own = np.sort(state.stage.graph.ids()), np.sort(self.ids())
+            if not (np.array_equal(linked, own) if self._same_ids else np.isin(own, linked).all()):
                 out.append("the graph and the sets hold different ids")
         for number, block in enumerate(state.sets.blocks):
             if len(block.spans) and ((block.spans[:, 1] <= block.spans[:, 0]).any()):
@@ -335,7 +339,8 @@ class MultiVectorReading:
         """
         with self._lock:
             state, next_id = self._state, self._next_id
-            write_sets(path, state.sets, state.stage, state.method, self._settings, next_id, self._measured)
+            told: dict[str, Any] = {"next_id": next_id, "measured": self._measured}
+            write_sets(path, state.sets, state.stage, state.method, self._settings, **told)
 
 
 def _cost(plan: str, spent: dict[str, int], began: float, told: dict[str, Any]) -> SearchCost:

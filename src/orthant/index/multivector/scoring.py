@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant.index.blocks import Selection
-from orthant.index.multivector.sets import Sets
+from orthant.index.multivector.sets import SetBlock, Sets, pieces
 from orthant.kernels.multivector.maxsim import maxsim_scores
 from orthant.kernels.topk import kth_largest, top_k_pairs
 from orthant.types import FloatArray, IdArray, Ragged
@@ -80,12 +80,23 @@ def _scores(sets: Sets, part: Ragged, gathered: Ragged | None, selection: Select
         return maxsim_scores(part.values, part.offsets, gathered.values, gathered.offsets, threads=threads)
     blocks = []
     for block, mask in zip(sets.blocks, selection.masks, strict=True):
-        scores = maxsim_scores(part.values, part.offsets, block.values, block.offsets, threads=threads)
+        scores = _block_scores(block, part, threads)
         if mask is not None:
             scores[:, ~mask] = -np.inf
         blocks.append(scores)
     empty = np.zeros((len(part), 0), dtype=np.float32)
     return np.concatenate([empty, *blocks], axis=1)
+
+
+def _block_scores(block: SetBlock, part: Ragged, threads: int | None) -> FloatArray:
+    if block.values.dtype == np.float32:
+        return maxsim_scores(part.values, part.offsets, block.values, block.offsets, threads=threads)
+    # Tokens of half precision are widened piece by piece, never all at once.
+    found = [
+        maxsim_scores(part.values, part.offsets, piece.values, piece.offsets, threads=threads)
+        for _, _, piece in pieces(Ragged(block.values, block.offsets))
+    ]
+    return np.concatenate([np.zeros((len(part), 0), dtype=np.float32), *found], axis=1)
 
 
 def _close(query: FloatArray, scores: FloatArray, k: int, longest: float) -> IdArray:

@@ -5,7 +5,7 @@ Rows, ids, deaths and filters are those of `index.blocks`; a row's "vector" ther
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,10 +17,12 @@ from orthant.index.blocks import ALIVE, Block, BlockSet, IdRuns
 from orthant.kernels.distances import norms
 from orthant.types import FloatArray, IdArray, Ragged
 
-__all__ = ["Extras", "SetBlock", "Sets", "make_block", "places_of"]
+__all__ = ["Extras", "SetBlock", "Sets", "make_block", "pieces", "places_of"]
 
 Extras = Mapping[str, npt.NDArray[Any]]
 """What a stage keeps: arrays with a row per token (names beginning with "token") or per set."""
+
+_PIECE_TOKENS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class SetBlock:
     Attributes
     ----------
     values : ndarray of shape (T, d), float32
-        Tokens; may be memory-mapped.
+        Tokens; may be memory-mapped, and of float16 where they are stored so elsewhere.
     rows : Block
         Spans in ``values`` as its matrix, shape (n, 2), int64; ids; deaths.
     extras : mapping of str to ndarray
@@ -110,6 +112,29 @@ def places_of(spans: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.
     lengths = spans[:, 1] - spans[:, 0]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return np.repeat(spans[:, 0] - offsets[:-1], lengths) + np.arange(offsets[-1]), offsets
+
+
+def pieces(tokens: Ragged) -> Iterator[tuple[int, int, Ragged]]:
+    """Yield sets in parts of bounded size, as float32.
+
+    Parameters
+    ----------
+    tokens : Ragged
+        Sets.
+
+    Yields
+    ------
+    start, stop, part : int, int, Ragged
+        Which sets, and the sets.
+    """
+    start = 0
+    while start < len(tokens):
+        limit = tokens.offsets[start] + _PIECE_TOKENS
+        stop = max(start + 1, int(np.searchsorted(tokens.offsets, limit, side="right")) - 1)
+        offsets = tokens.offsets[start : stop + 1]
+        values = np.ascontiguousarray(tokens.values[offsets[0] : offsets[-1]], dtype=np.float32)
+        yield start, stop, Ragged(values, offsets - offsets[0])
+        start = stop
 
 
 def _merged(first: SetBlock, second: SetBlock) -> SetBlock:
@@ -239,7 +264,8 @@ class Sets:
         Ragged
             In the order of the rows.
         """
-        return Ragged(*self._collected(rows, lambda block: block.values, (self.dim,), np.dtype(np.float32)))
+        values, offsets = self._collected(rows, lambda block: block.values, (self.dim,), np.dtype(np.float32))
+        return Ragged(values.astype(np.float32, copy=False), offsets)
 
     def extra(self, name: str, rows: IdArray) -> npt.NDArray[Any]:
         """Return what is kept beside some rows.

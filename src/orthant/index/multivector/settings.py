@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +18,9 @@ from orthant.transforms.fixed_dimensional import FixedDimensionalEncoding
 from orthant.types import FloatArray, Ragged
 from orthant.validate import check_choice, check_count, check_fraction
 
-__all__ = ["METHODS", "Settings", "check_settings", "choose_method", "make_stage", "pieces", "sample_of"]
+__all__ = ["METHODS", "Settings", "check_settings", "choose_method", "make_stage", "sample_of"]
 
 METHODS = ("auto", "exact", "fde", "pooled", "plaid")
-_PIECE_TOKENS = 1 << 18
 _CODE_ROUNDS = 8
 _CHOICE_SETS, _CHOICE_QUERIES, _CHOICE_TOKENS = 2048, 48, 16
 _CHOICE_DEPTH = 40
@@ -125,29 +123,6 @@ def sample_of(sets: Sets, count: int, seed: int) -> Ragged:
     if len(rows) > count:
         rows = np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
     return sets.gathered(rows)
-
-
-def pieces(tokens: Ragged) -> Iterator[tuple[int, int, Ragged]]:
-    """Yield sets in parts of bounded size, copied out of a map.
-
-    Parameters
-    ----------
-    tokens : Ragged
-        Sets.
-
-    Yields
-    ------
-    start, stop, part : int, int, Ragged
-        Which sets, and the sets.
-    """
-    start = 0
-    while start < len(tokens):
-        limit = tokens.offsets[start] + _PIECE_TOKENS
-        stop = max(start + 1, int(np.searchsorted(tokens.offsets, limit, side="right")) - 1)
-        offsets = tokens.offsets[start : stop + 1]
-        values = np.ascontiguousarray(tokens.values[offsets[0] : offsets[-1]])
-        yield start, stop, Ragged(values, offsets - offsets[0])
-        start = stop
 
 
 def make_stage(method: str, sample: Ragged, settings: Settings, *, expected: int) -> Stage:

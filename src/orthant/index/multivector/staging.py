@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.index.multivector.sets import SetBlock, Sets
-from orthant.index.multivector.settings import pieces
+from orthant.index.multivector.sets import SetBlock, Sets, pieces
 from orthant.index.multivector.stages import Stage
 from orthant.types import Ragged
 

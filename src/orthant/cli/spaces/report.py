@@ -1,0 +1,77 @@
+"""``orthant tokens``: how a space of tokens is searched, and what that loses against comparing every token."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb ``tokens``.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The application.
+    """
+    import typer
+
+    @app.command("tokens", help="Choose how a space of tokens finds candidates, or measure what that loses.")
+    def tokens(
+        collection: str = typer.Argument(help="The collection's folder."),
+        model: str = typer.Option(None, "--tokens", help="Folder of the model of the token vectors, for --queries."),
+        space: str = typer.Option(None, help="The space of tokens; default the only one."),
+        method: str = typer.Option(None, help="auto, pooled, fde, plaid or exact: find candidates so from now on."),
+        exact_below: int = typer.Option(None, help="Records below which everything is compared."),
+        queries: str = typer.Option(None, help="Measure with these: queries.jsonl (_id, text), plain or gzipped."),
+        k: int = typer.Option(10, help="True neighbours looked for."),
+        effort: list[int] = typer.Option(None, help="Candidates compared exactly; may be repeated."),
+        compare: list[str] = typer.Option(None, help="pooled, fde or plaid: measure these; may be repeated."),
+        apply: bool = typer.Option(False, "--apply", help="Store what was measured, for searches by --recall."),
+        json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    ) -> None:
+        from orthant.cli.output import print_json
+        from orthant.cli.spaces.tokens import with_tokens
+        from orthant.collection.opening import open
+        from orthant.collection.tokens.queries import token_space
+
+        changes = method is not None or exact_below is not None
+        _check(collection, queries, changes=changes, apply=apply)
+        with open(collection, read_only=not (changes or apply)) as opened:
+            name = token_space(space, opened.spaces)
+            if changes:
+                opened.index_tokens(method, exact_below=exact_below, space=name, progress=True)
+            report = None
+            if queries is not None:
+                from orthant.evaluation.trec import read_queries
+
+                if model is not None:
+                    with_tokens(opened, model, space=name)
+                texts = list(read_queries(queries).values())
+                told: Any = {"efforts": tuple(effort)} if effort else {}
+                told |= {"k": k, "methods": tuple(compare) if compare else None, "apply": apply}
+                report = opened.token_report(texts, space=name, **told)
+            now = opened.stats().spaces[name]
+        found = {"space": name, **{key: now[key] for key in ("plan", "shortcut", "graph")}}
+        if json:
+            print_json({**found, "report": None if report is None else report.to_dict()})
+            return
+        setting = now["shortcut"]
+        print(f"{name}: {now['plan']} ({setting['method']}; everything below {setting['exact_below']:,} records)")
+        if report is not None:
+            print(report)
+
+
+def _check(collection: str, queries: str | None, *, changes: bool, apply: bool) -> None:
+    from orthant.errors import InputError, NotFoundError, message
+
+    # A writable open would make an empty collection of a misspelt name.
+    if not Path(collection).is_dir():
+        raise NotFoundError(message(f"{collection!r}, which is no folder", "a collection", "check the path"))
+    if apply and queries is None:
+        raise InputError(message("--apply without --queries", "both", "name the file of queries"))
