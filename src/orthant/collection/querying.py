@@ -365,7 +365,7 @@ def _check_reach(options: SearchOptions, records: int) -> None:
 
 def encode_queries(
     texts: Sequence[str | None],
-    given: FloatArray | None,
+    given: npt.ArrayLike | None,
     *,
     mode: Mode,
     space: str,
@@ -378,7 +378,7 @@ def encode_queries(
     ----------
     texts : sequence of (str or None)
         The query texts.
-    given : ndarray of shape (q, dim), float32, or None
+    given : array-like of shape (q, dim) or None
         Vectors that came with them.
     mode : str
         The chosen mode.

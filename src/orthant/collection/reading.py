@@ -512,8 +512,10 @@ class CollectionReader(
         several = settings.pop("spaces", None)
         stages = check_stages(k=k, space=space) if stages is None else stages
         if several is not None:
-            rest = {"k": k, "mode": mode, "named": space != DEFAULT_SPACE, "stages": stages, "sparse": sparse}
-            return self._across(queries, vectors, several, **rest, **settings)
+            named = space != DEFAULT_SPACE
+            return self._across(
+                queries, vectors, several, k=k, mode=mode, named=named, stages=stages, sparse=sparse, **settings
+            )
         terms, sparse_space = sparse
         matrices = as_matrices(queries)
         if matrices is None:

@@ -345,7 +345,7 @@ def _load_path(spec: str | os.PathLike[str]) -> Encoder:
     if kind == "projected":
         from orthant.encoders.projected.encoder import ProjectedEncoder
 
-        return ProjectedEncoder.load(folder)
+        return cast("Encoder", ProjectedEncoder.load(folder))
     from orthant.encoders.static import StaticEncoder
 
     return cast("Encoder", StaticEncoder.load(folder))

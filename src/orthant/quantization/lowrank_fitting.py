@@ -115,7 +115,7 @@ def level_rows(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
     """
     scales = np.sqrt(np.einsum("ij,ij->i", matrix, matrix) / matrix.shape[1]).astype(np.float16).astype(np.float32)
     scales = np.where(scales > 0, scales, np.float32(1))
-    return matrix / scales[:, None], scales
+    return (matrix / scales[:, None]).astype(np.float32, copy=False), scales.astype(np.float32, copy=False)
 
 
 def as_moments(moments: npt.ArrayLike, columns: int) -> npt.NDArray[np.float64]:

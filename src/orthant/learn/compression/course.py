@@ -76,11 +76,11 @@ class Compression:
         """
         for name, matrix in self.matrices().items():
             layer = self.model.get_submodule(name.removesuffix(".weight"))
-            shape, device = layer.weight.shape, layer.weight.device
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+            plain = layer.get_parameter("weight")
             with torch.no_grad():
-                layer.weight.copy_(torch.from_numpy(matrix.decode()).reshape(shape).to(device))
-            layer.weight.requires_grad_(True)
+                plain.copy_(torch.from_numpy(matrix.decode()).reshape(plain.shape).to(plain.device))
+            plain.requires_grad_(True)
         return self.model
 
 
@@ -157,7 +157,7 @@ def compress(
     check_count(iterations, name="iterations")
     check_count(seed, name="seed", minimum=0)
     chosen = chosen_layers(model, policy)
-    made = {name: LowRankWeight(layer.weight, setting) for name, (layer, setting) in chosen.items()}
+    made = {name: LowRankWeight(layer.get_parameter("weight"), setting) for name, (layer, setting) in chosen.items()}
     for name, (layer, _) in chosen.items():
         parametrize.register_parametrization(layer, "weight", made[name])
     if train is not None:
@@ -165,7 +165,7 @@ def compress(
     observed = [name for name, (layer, _) in chosen.items() if isinstance(layer, nn.Linear)]
     moments = {} if observe is None else input_moments(model, observed, observe)
     for name, weight in made.items():
-        narrow = chosen[name][0].parametrizations.weight.original
+        _, narrow = _parts(chosen[name][0])
         weight.cluster(narrow, moments=moments.get(name), iterations=iterations, seed=seed)
         narrow.requires_grad_(follow)
     if tune is not None:
@@ -173,7 +173,7 @@ def compress(
     return Compression(model, tuple(made))
 
 
-def _parts(layer: nn.Module) -> tuple[LowRankWeight, nn.Parameter]:
+def _parts(layer: Any) -> tuple[LowRankWeight, nn.Parameter]:
     found = layer.parametrizations.weight
     return found[0], found.original
 

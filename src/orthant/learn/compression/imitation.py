@@ -111,8 +111,8 @@ class _Objective(nn.Module):
         found = _states(self.model, ids, mask)
         seen = mask.bool()
         layers = [_relative(a[seen], b[seen]) for a, b in zip(found, wanted, strict=True)]
-        means = [_mean(states[-1], mask) for states in (found, wanted)]
-        angle = 1 - nn.functional.cosine_similarity(*means).mean()
+        own, other = _mean(found[-1], mask), _mean(wanted[-1], mask)
+        angle = 1 - nn.functional.cosine_similarity(own, other).mean()
         states = torch.stack(layers).mean()
         return LossOutput(angle + states, {"angle": float(angle.detach()), "states": float(states.detach())})
 

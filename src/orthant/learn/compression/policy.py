@@ -105,7 +105,7 @@ def chosen_layers(model: nn.Module, policy: Policy) -> dict[str, tuple[nn.Module
         setting = rules[pattern]
         if setting is None:
             continue
-        if hasattr(module, "parametrizations") and "weight" in module.parametrizations:
+        if "weight" in getattr(module, "parametrizations", {}):
             given = f"the layer {name!r}, whose weight is parametrised already"
             raise InputError(message(given, "a plain weight", "compress a network once"))
         first = owners.setdefault(id(module.weight), name)

@@ -168,7 +168,8 @@ def _merged(texts: list[list[str]], seed: int) -> tuple[list[list[str]], dict[st
     able = sorted(word for word, count in counts.items() if 60 <= count <= 800 and len(word) > 3 and word.isalpha())
     drawn = np.random.default_rng(seed).permutation(able)[: 2 * _PAIRS].reshape(_PAIRS, 2)
     name = {str(word): "_".join(pair) for pair in drawn for word in pair}
-    out, places = [], {}
+    out: list[list[str]] = []
+    places: dict[str, list[tuple[str, list[str]]]] = {}
     for words in texts:
         changed = [name.get(word, word) for word in words]
         for i, word in enumerate(words):

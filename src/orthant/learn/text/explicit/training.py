@@ -184,7 +184,7 @@ def _columns(
         names = check_concepts(concepts)
     given = None if query_tags is None else [_tags(value, f"query_tags[{i}]") for i, value in enumerate(query_tags)]
     strict = concepts is not None
-    out = {
+    out: dict[str, npt.NDArray[Any]] = {
         "query_ids": _numbers(asked),
         "document_ids": _numbers(told),
         "document_tags": _indicators(rows, names, strict=strict),
