@@ -10,13 +10,23 @@ import pytest
 import orthant
 from contracts.package import SOURCE, modules
 from orthant.artifact import ARTIFACT_CLASSES, load_artifact, write_artifact
-from orthant.encoders import RecordEncoder, StaticEncoder
+from orthant.encoders import (
+    BinaryParagraphVectors,
+    ConceptEncoder,
+    DisambiguatedSkipGram,
+    ExplicitSemanticAnalysis,
+    ProjectedEncoder,
+    RecordEncoder,
+    StaticEncoder,
+    WordVectors,
+)
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError
 from orthant.quantization import (
     ITQ,
     LVQ,
     SQ8,
     IVFCodec,
+    LowRankVQMatrix,
     ProductQuantizer,
     RaBitQ,
     RecurrentBinary,
@@ -36,6 +46,7 @@ from orthant.transforms import (
     Reduction,
     RelativeRepresentation,
     ResidualAdapter,
+    SubspaceProjection,
 )
 
 X = np.random.default_rng(0).standard_normal((100, 8)).astype(np.float32)
@@ -58,6 +69,39 @@ MADE = {
     "transform.reduction": lambda: Reduction(dim=3).fit(X),
     "transform.relative": lambda: RelativeRepresentation(space="target").fit(X, X[:, :3]),
     "transform.residual_adapter": lambda: ResidualAdapter(rank=2, epochs=1).fit(X, np.roll(X, 1, axis=1)),
+    "transform.subspace": lambda: SubspaceProjection(rank=2).fit(X),
+}
+TEXTS = ["the bank of the river", "a loan from the bank", "water in the river", "money for a loan"] * 10
+ROWS = Network([Layer("linear", {"weight": np.eye(3, 512, dtype=np.float32)}), Layer("relu")])
+ANSWERING = {
+    "encoder.binary_paragraphs": (
+        lambda: BinaryParagraphVectors(bits=8, epochs=2, min_count=1).fit(TEXTS),
+        lambda made: made.encode(TEXTS[:3]).codes,
+    ),
+    "encoder.concepts": (
+        lambda: ConceptEncoder("static", ROWS, ["sea", "land", "air"]),
+        lambda made: made.encode_sparse(TEXTS[:3]).toarray(),
+    ),
+    "encoder.explicit": (
+        lambda: ExplicitSemanticAnalysis({"water": "the river", "money": "a loan"}),
+        lambda made: made.encode_sparse(TEXTS[:3]).toarray(),
+    ),
+    "encoder.projected": (
+        lambda: ProjectedEncoder("static", ROWS, name="three"),
+        lambda made: made.encode(TEXTS[:3]),
+    ),
+    "encoder.senses": (
+        lambda: DisambiguatedSkipGram(senses=2, dim=4, epochs=1, min_count=1).fit(TEXTS),
+        lambda made: made.disambiguate("bank", ["river"]),
+    ),
+    "encoder.words": (
+        lambda: WordVectors(["river", "loan", "bank"], X[:3]),
+        lambda made: made.encode(TEXTS[:3]),
+    ),
+    "quantization.low_rank_vq": (
+        lambda: LowRankVQMatrix.compress(X, block=4, rank=2, codebook_size=8),
+        lambda made: made.decode(),
+    ),
 }
 
 OTHERWISE = ("encoder.records", "encoder.static", "quantization.inverted", "transform.fixed_dimensional")
@@ -71,6 +115,16 @@ def test_each_kind_comes_back_as_its_class(kind, tmp_path):
     assert type(again) is type(made)
     call = "transform" if hasattr(made, "transform") else "encode"
     np.testing.assert_array_equal(getattr(again, call)(X), getattr(made, call)(X))
+
+
+@pytest.mark.parametrize("kind", ANSWERING)
+def test_each_kind_answers_as_before(kind, tmp_path):
+    make, ask = ANSWERING[kind]
+    made = make()
+    made.save(tmp_path / "kept")
+    again = orthant.load_artifact(tmp_path / "kept")
+    assert type(again) is type(made)
+    np.testing.assert_array_equal(ask(again), ask(made))
 
 
 def test_tables_come_back_as_encoders():
@@ -110,7 +164,7 @@ def test_every_kind_that_is_written_has_a_class():
     written = {kind for path in modules().values() for kind in pattern.findall(path.read_text(encoding="utf-8"))}
     # An exported transformer is no artefact of arrays; load_encoder reads it.
     assert set(ARTIFACT_CLASSES) == written - {"encoder.onnx"}
-    assert all(kind in MADE or kind in OTHERWISE for kind in ARTIFACT_CLASSES)
+    assert set(ARTIFACT_CLASSES) == {*MADE, *ANSWERING, *OTHERWISE}
 
 
 def test_the_guide_lists_every_kind():

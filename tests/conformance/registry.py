@@ -25,6 +25,7 @@ from encoders.api.stand_in import Server
 from encoders.tiny_models import FakeSentenceTransformer, write_tiny_bert
 from orthant.encoders.api.encoder import ApiEncoder
 from orthant.encoders.callable import CallableEncoder
+from orthant.encoders.projected.encoder import ProjectedEncoder
 from orthant.encoders.records.encoder import RecordEncoder
 from orthant.encoders.sentence_transformers import SentenceTransformerEncoder
 from orthant.encoders.static import StaticEncoder
@@ -56,6 +57,7 @@ from orthant.transforms import (
     RelativeRepresentation,
     SubspaceProjection,
 )
+from orthant.transforms.network import Layer, Network
 from orthant.types import Ragged
 from orthant.validate import as_vectors
 
@@ -176,6 +178,14 @@ def _word_vectors(counts: bool) -> WordVectors:
 
 register_encoder("word-vectors", lambda: _word_vectors(False))
 register_encoder("word-vectors-counted", lambda: _word_vectors(True))
+register_encoder(
+    "projected",
+    lambda: ProjectedEncoder(
+        "static",
+        Network([Layer("linear", {"weight": np.random.default_rng(0).standard_normal((24, 512)).astype(np.float32)})]),
+        name="aspect",
+    ),
+)
 register_encoder("topics-lsa", lambda: TopicEncoder(8, min_count=1).fit(TEXTS))
 register_encoder("topics-lda", lambda: TopicEncoder(5, method="lda", min_count=1).fit(TEXTS))
 EXEMPT["SubwordVectors"] = "wraps a model of gensim, an optional package; tested in tests/encoders/words"

@@ -82,3 +82,11 @@ def test_debiasing_clears_the_axis_and_the_rest_of_the_bias_is_still_found():
         remaining_bias(words, WordVectors(["a"], [[1.0]]), axis, names)
     with pytest.raises(InputError):
         direct_bias(words, axis, ["zz"])
+
+
+def test_words_with_a_word_class_behind_them_are_found():
+    words = WordVectors(["sea", "ship", "oven"], [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    pairs = TextPairs("toy", ["sea-n", "Sea-n", "ship-v"], ["ship-n", "oven-n", "oven-n"], np.array([9.0, 1.0, 2.0]))
+    report = evaluate_words(words, pairs)
+    assert report.metrics["covered"] == 1.0 and report.metrics["spearman"] == pytest.approx(1.0)
+    assert evaluate_words(words, pairs, lower=False).metrics["covered"] == pytest.approx(2 / 3, abs=1e-6)

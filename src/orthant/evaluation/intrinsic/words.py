@@ -22,6 +22,9 @@ Task = TextPairs | Analogies | LabelledTexts | Outliers
 _BLOCK = 512
 
 
+_CLASSES = ("-n", "-v", "-j", "-a", "-r")
+
+
 def evaluate_words(words: WordVectors, task: Task, *, lower: bool = True, method: str = "add", seed: int = 0) -> Report:
     """Judge word vectors by one benchmark, such as those of ``datasets.load("word_benchmarks", ...)``.
 
@@ -36,7 +39,8 @@ def evaluate_words(words: WordVectors, task: Task, *, lower: bool = True, method
         Pairs with scores: rank correlation. Analogies: share answered exactly. Words with classes: purity of as many
         clusters as there are classes. Groups with outliers: share in which the outlier is farthest.
     lower : bool, default True
-        Look words up in lower case where they are not known as they stand.
+        Look words up in lower case where they are not known as they stand. Those with a word class behind them
+        (``sun-n``) are looked up without it as well.
     method : {"add", "multiply"}, default "add"
         How analogies are answered.
     seed : int, default 0
@@ -87,10 +91,10 @@ def evaluate_words(words: WordVectors, task: Task, *, lower: bool = True, method
 
 
 def _place(words: WordVectors, word: str, lower: bool) -> int:
-    for form in (word, word.lower()) if lower else (word,):
-        if form in words:
-            return words.position(form)
-    return -1
+    # MEN and others write the word class behind the word, as in "sun-n".
+    plain = word[:-2] if word[-2:] in _CLASSES else word
+    forms = (word, plain, word.lower(), plain.lower()) if lower else (word, plain)
+    return next((words.position(form) for form in forms if form in words), -1)
 
 
 def _unit(words: WordVectors) -> FloatArray:

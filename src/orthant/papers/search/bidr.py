@@ -180,7 +180,7 @@ PAPER = Paper(
         "locality-centric sampling",
         "hard negatives",
     ),
-    status="planned",
+    status="works",
     claims=(
         Claim(
             name="codes-trained-to-find",

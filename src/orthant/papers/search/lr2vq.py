@@ -115,7 +115,7 @@ PAPER = Paper(
         "sentence encoders below 8 MB."
     ),
     keywords=("model compression", "vector quantization", "low rank", "embedding table", "clustering"),
-    status="planned",
+    status="works",
     claims=(
         Claim(
             name="rank-below-block-on-digits",

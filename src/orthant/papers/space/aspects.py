@@ -151,6 +151,6 @@ PAPER = Paper(
         "named vectors",
         "recommendation",
     ),
-    status="planned",
+    status="works",
     claims=(_claim("genre"), _claim("decade")),
 )

@@ -186,7 +186,7 @@ PAPER = Paper(
         "sparse vectors",
         "ranking",
     ),
-    status="planned",
+    status="works",
     claims=(
         Claim(
             name="answers-by-named-concepts",
