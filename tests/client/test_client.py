@@ -18,6 +18,7 @@ import pytest
 import orthant
 from orthant.client import AsyncRemoteCollection, RemoteCollection, connect, connect_async
 from orthant.client import results as client_results
+from orthant.client.results import LegScore
 from orthant.collection import results
 from orthant.collection.collection import Collection
 from orthant.errors import DimensionError, EndpointError, FilterError, InputError, NotFoundError
@@ -101,6 +102,37 @@ def test_hits_are_those_of_the_embedded_collection(pair, asked):
         name: facet.values for name, facet in theirs.facets.items()
     }
     assert mine.to_dict()["hits"] == json.loads(json.dumps(theirs.to_dict()["hits"]))
+
+
+def test_several_spaces_and_shared_terms_come_through(tmp_path):
+    rng = np.random.default_rng(3)
+    rows = {"default": rng.standard_normal((12, 8)), "genre": rng.standard_normal((12, 3))}
+    terms = [{i % 4: 1.0, 4 + i % 3: 0.5} for i in range(12)]
+
+    def fill(books):
+        books.add_space("default", dim=8)
+        books.add_space("genre", dim=3, metric="cosine")
+        books.add_space("words", kind="sparse", dim=8)
+        books.upsert([f"r{i}" for i in range(12)], vectors={**rows, "words": terms})
+
+    with (
+        orthant.open(tmp_path / "embedded") as embedded,
+        background({"books": tmp_path / "served"}) as url,
+        connect(url, "books") as remote,
+    ):
+        fill(embedded)
+        fill(remote)
+        vectors = {name: one[2] for name, one in rows.items()}
+        asked = {"spaces": {"default": 0.6, "genre": 0.4}, "k": 4, "exact": True}
+        mine, theirs = (one.search(vector=vectors, **asked) for one in (remote, embedded))
+        assert mine.ids == theirs.ids and mine.ids[0] == "r2"
+        assert mine[0].legs["dense:genre"].weight == theirs[0].legs["dense:genre"].weight
+        both = [one.search_many([None, None], vectors=[vectors, vectors], **asked) for one in (remote, embedded)]
+        assert [one.ids for one in both[0]] == [one.ids for one in both[1]]
+        mine, theirs = (one.search(sparse_vector=terms[1], mode="sparse", explain=True) for one in (remote, embedded))
+        assert mine[0].explain() == theirs[0].explain() and mine[0].legs == {"sparse": LegScore(1.25, 1)}
+        with pytest.raises(InputError, match="shared terms"):
+            remote.search(vector=rows["default"][0])[0].explain()
 
 
 def test_other_calls_answer_alike(pair):

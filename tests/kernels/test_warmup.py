@@ -36,7 +36,7 @@ def fresh(code, tmp_path):
     """Run code in a process of its own, with an empty cache; return its output and the seconds it took to end."""
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "ORTHANT_CACHE": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, env=environment, timeout=120
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, env=environment, timeout=280
     )
     ended = time.time()
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
 from orthant.client.results import Answer, Record, SearchResult
-from orthant.client.vectors import pack, pack_query, pack_rows
+from orthant.client.vectors import pack_named, pack_query, pack_rows
 from orthant.errors import InputError, NotFoundError, message
 
 __all__ = ["Call", "Calls"]
@@ -60,6 +60,7 @@ class Calls:
         where: Mapping[str, Any] | None = None,
         vector: Any | None = None,
         space: str = "default",
+        spaces: Mapping[str, float] | None = None,
         sparse_vector: Any | None = None,
         sparse_space: str | None = None,
         offset: int = 0,
@@ -70,6 +71,7 @@ class Calls:
         recall: float | None = None,
         effort: int | None = None,
         threads: int | None = None,
+        exact: bool = False,
         explain: bool = False,
         include_text: bool = True,
         syntax: Syntax | None = None,
@@ -85,9 +87,9 @@ class Calls:
 
         Parameters
         ----------
-        query, k, mode, where, vector, space, sparse_vector, sparse_space, offset, min_score, weights
+        query, k, mode, where, vector, space, spaces, sparse_vector, sparse_space, offset, min_score, weights
             As in ``Collection.search``.
-        fusion, depth, recall, effort, threads, explain, include_text, syntax, rerank, rerank_depth
+        fusion, depth, recall, effort, threads, exact, explain, include_text, syntax, rerank, rerank_depth
             As in ``Collection.search``.
         diversity, group_by, groups, per_group, facets
             As in ``Collection.search``.
@@ -109,6 +111,7 @@ class Calls:
         where: Mapping[str, Any] | None = None,
         vectors: Any | None = None,
         space: str = "default",
+        spaces: Mapping[str, float] | None = None,
         sparse_vectors: Any | None = None,
         sparse_space: str | None = None,
         offset: int = 0,
@@ -119,6 +122,7 @@ class Calls:
         recall: float | None = None,
         effort: int | None = None,
         threads: int | None = None,
+        exact: bool = False,
         explain: bool = False,
         include_text: bool = True,
         syntax: Syntax | None = None,
@@ -134,9 +138,9 @@ class Calls:
 
         Parameters
         ----------
-        queries, k, mode, where, vectors, space, sparse_vectors, sparse_space, offset, min_score, weights
+        queries, k, mode, where, vectors, space, spaces, sparse_vectors, sparse_space, offset, min_score, weights
             As in ``Collection.search_many``.
-        fusion, depth, recall, effort, threads, explain, include_text, syntax, rerank, rerank_depth
+        fusion, depth, recall, effort, threads, exact, explain, include_text, syntax, rerank, rerank_depth
             As in ``Collection.search_many``.
         diversity, group_by, groups, per_group, facets
             As in ``Collection.search_many``.
@@ -325,12 +329,14 @@ class Calls:
         metric: Literal["cosine", "dot", "l2"] | None = None,
         kind: Literal["dense", "tokens", "sparse"] | None = None,
         dtype: Literal["float32", "float16"] = "float32",
+        method: str | None = None,
+        exact_below: int | None = None,
     ) -> Call[Answer]:
         """Add a space for vectors that you bring; see ``Collection.add_space``. Encoders are the server's business.
 
         Parameters
         ----------
-        name, encoder, dim, metric, kind, dtype
+        name, encoder, dim, metric, kind, dtype, method, exact_below
             As in ``Collection.add_space``.
 
         Returns
@@ -343,7 +349,10 @@ class Calls:
                 message("encoder= through a server", "dim=, and vectors with the records", "add it on the server")
             )
         body = {"name": name, "dim": dim, "metric": metric, "kind": kind, "dtype": dtype}
-        return Call("POST", "spaces", body, Answer, repeatable=False)
+        body |= {"method": method, "exact_below": exact_below}
+        return Call(
+            "POST", "spaces", {key: one for key, one in body.items() if one is not None}, Answer, repeatable=False
+        )
 
     def stats(self) -> Call[Answer]:
         """Return counts, bytes, spaces and fields; see ``Collection.stats``."""
@@ -463,7 +472,7 @@ def _nothing(found: Any) -> None:
 _PACKED: dict[str, Callable[[Any], Any]] = {
     "query": pack_query,
     "queries": lambda queries: [pack_query(query) for query in queries],
-    "vector": pack,
+    "vector": pack_named,
     "vectors": pack_rows,
     "sparse_vector": lambda terms: pack_rows([terms])[0] if isinstance(terms, Mapping) else pack_rows(terms)[0],
     "sparse_vectors": pack_rows,

@@ -7,7 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Answer", "Facet", "Group", "Hit", "LegScore", "Record", "SearchResult", "StageScore", "TokenMatch"]
+from orthant.errors import InputError, message
+
+__all__ = [
+    "Answer",
+    "Facet",
+    "Group",
+    "Hit",
+    "LegScore",
+    "Record",
+    "SearchResult",
+    "SharedTerm",
+    "StageScore",
+    "TokenMatch",
+]
 
 
 class Answer(dict[str, Any]):
@@ -67,6 +80,20 @@ class TokenMatch:
 
 
 @dataclass(frozen=True)
+class SharedTerm:
+    """One term or concept that query and record share, with its weights on either side."""
+
+    name: str
+    query: float
+    record: float
+
+    @property
+    def contribution(self) -> float:
+        """What it adds to the sparse leg's score."""
+        return self.query * self.record
+
+
+@dataclass(frozen=True)
 class Hit:
     """One found record; see ``orthant.collection.results.Hit``."""
 
@@ -79,6 +106,33 @@ class Hit:
     matched: tuple[str, ...] = ()
     stages: dict[str, StageScore] = field(default_factory=dict)
     alignment: tuple[TokenMatch, ...] = ()
+    shared: tuple[SharedTerm, ...] | None = None
+
+    def explain(self, k: int = 5) -> list[tuple[str, float]]:
+        """Return what query and record share; see ``orthant.collection.results.Hit.explain``.
+
+        Parameters
+        ----------
+        k : int, default 5
+            Terms at most, from 1.
+
+        Returns
+        -------
+        list of (str, float)
+            Names and what each adds, largest first.
+
+        Raises
+        ------
+        InputError
+            Nothing was noted, or k is below 1.
+        """
+        if self.shared is None:
+            given = "a hit without shared terms"
+            way = "search with explain=True and spaces={'concepts': 1.0}, mode='sparse' or a weight for 'sparse'"
+            raise InputError(message(given, "one of a search by a sparse space", way))
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise InputError(message(f"k={k!r}", "a whole number from 1", "correct it"))
+        return [(term.name, term.contribution) for term in self.shared[:k]]
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Hit:
@@ -104,6 +158,7 @@ class Hit:
             tuple(values["matched"]),
             {name: StageScore(**stage) for name, stage in values.get("stages", {}).items()},
             tuple(TokenMatch(**match) for match in values.get("alignment", ())),
+            None if "shared" not in values else tuple(SharedTerm(**term) for term in values["shared"]),
         )
 
 

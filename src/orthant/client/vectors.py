@@ -11,7 +11,7 @@ from typing import Any
 
 from orthant.errors import DtypeError, InputError, message
 
-__all__ = ["pack", "pack_query", "pack_rows", "unpack"]
+__all__ = ["pack", "pack_named", "pack_query", "pack_rows", "unpack"]
 
 
 def pack(vector: Any) -> Any:
@@ -50,6 +50,29 @@ def pack(vector: Any) -> Any:
     return [_plain(value) for value in vector]
 
 
+def pack_named(vector: Any) -> Any:
+    """Return the vector of a query, or its vectors by space, as JSON-ready values.
+
+    Parameters
+    ----------
+    vector : array-like, mapping of space to such, or None
+        As ``Collection.search`` takes it.
+
+    Returns
+    -------
+    object
+        As :func:`pack` gives, by space where there are several.
+
+    Raises
+    ------
+    DtypeError
+        Not numbers.
+    """
+    if isinstance(vector, Mapping):
+        return {space: pack(one) for space, one in vector.items()}
+    return pack(vector)
+
+
 def pack_rows(rows: Any) -> Any:
     """Return the vectors of several records as JSON-ready values.
 
@@ -82,7 +105,7 @@ def pack_rows(rows: Any) -> Any:
     view = _floats(rows)
     if view is not None and view.ndim == 2 and view.nbytes:
         return _encoded(view)
-    return [_terms(row) if isinstance(row, Mapping) else pack(row) for row in rows]
+    return [_terms_or_spaces(row) if isinstance(row, Mapping) else pack(row) for row in rows]
 
 
 def pack_query(query: Any) -> Any:
@@ -164,6 +187,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (int, float, list)):
         return value
     return value.tolist() if hasattr(value, "tolist") else float(value)
+
+
+def _terms_or_spaces(row: Mapping[Any, Any]) -> Any:
+    """Weighted terms have numbers as values, spaces have vectors."""
+    by_space = all(hasattr(one, "__len__") for one in row.values()) and not set(row) <= {"indices", "values"}
+    return pack_named(row) if by_space else _terms(row)
 
 
 def _terms(row: Mapping[Any, Any]) -> dict[str, Any]:

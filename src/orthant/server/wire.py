@@ -18,6 +18,7 @@ from orthant.types import FloatArray
 
 __all__ = [
     "VectorForm",
+    "decode_named",
     "decode_terms",
     "decode_vector",
     "decode_vectors",
@@ -65,6 +66,29 @@ def decode_vector(value: Any) -> Any:
     return value
 
 
+def decode_named(value: Any) -> Any:
+    """Return the vector of a query, or its vectors by space.
+
+    Parameters
+    ----------
+    value : list, str, mapping or None
+        As for :func:`decode_vector`; a mapping without ``"base64"`` holds such by space.
+
+    Returns
+    -------
+    object
+        What ``Collection.search`` takes as ``vector``.
+
+    Raises
+    ------
+    InputError
+        As in :func:`decode_vector`.
+    """
+    if isinstance(value, Mapping) and "base64" not in value:
+        return {space: decode_vector(one) for space, one in value.items()}
+    return decode_vector(value)
+
+
 def decode_vectors(value: Any, count: int) -> Any:
     """Return the vectors of several records.
 
@@ -99,7 +123,13 @@ def _rows(value: Any, count: int) -> Any:
         return floats.reshape(count, -1)
     if not isinstance(value, list):
         return value
-    return [_terms(one) if isinstance(one, Mapping) and "base64" not in one else decode_vector(one) for one in value]
+    return [_terms_or_spaces(one) if isinstance(one, Mapping) else decode_vector(one) for one in value]
+
+
+def _terms_or_spaces(value: Mapping[str, Any]) -> Any:
+    """A mapping of numbers holds weighted terms; of anything longer, vectors by space."""
+    terms = set(value) <= {"indices", "values"} or all(isinstance(one, (int, float)) for one in value.values())
+    return _terms(value) if terms and "base64" not in value else decode_named(value)
 
 
 def _terms(weights: Mapping[str, Any]) -> Mapping[Any, Any]:
@@ -216,6 +246,8 @@ def hit_values(hit: Hit) -> dict[str, Any]:
         out["stages"] = {name: vars(stage) for name, stage in hit.stages.items()}
     if hit.alignment:
         out["alignment"] = [asdict(match) for match in hit.alignment]
+    if hit.shared is not None:
+        out["shared"] = [asdict(term) for term in hit.shared]
     return out
 
 

@@ -270,7 +270,7 @@ PAPER = Paper(
         "so that nothing needs re-encoding."
     ),
     keywords=("domain adaptation", "low-rank residual adapter", "feedback", "black-box embeddings", "code search"),
-    status="planned",
+    status="works",
     claims=(
         _claim("nl2code", "document", "descriptions of Python code", 0.005),
         _claim("nl2code", "module", "descriptions of Python code", None),

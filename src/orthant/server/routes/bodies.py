@@ -59,6 +59,8 @@ class RankingBody(Body):
 
 
 class _ShownBody(RankingBody):
+    spaces: dict[str, float] | None = Field(None, description="Weights of several spaces that are searched together.")
+    exact: bool = Field(False, description="Compare every vector, or every set of tokens.")
     explain: bool = False
     include_text: bool = True
     facets: list[str] | dict[str, int] | None = None
@@ -68,7 +70,7 @@ class SearchBody(_ShownBody):
     """The arguments of ``Collection.search``."""
 
     query: Query = Field(None, description="A text, a vector, or a part of a record.")
-    vector: Vector = Field(None, description=_VECTOR)
+    vector: Vector = Field(None, description=_VECTOR + " With `spaces`, vectors by space.")
     sparse_vector: dict[str, Any] | None = None
 
 
@@ -146,6 +148,8 @@ class SpaceBody(Body):
     metric: Literal["cosine", "dot", "l2"] | None = None
     kind: Literal["dense", "tokens", "sparse"] | None = None
     dtype: Literal["float32", "float16"] = "float32"
+    method: str | None = Field(None, description="How sets of tokens are searched; see the guide.")
+    exact_below: int | None = None
 
 
 class SnapshotBody(Body):

@@ -14,7 +14,7 @@ from orthant.server.limits import Limits
 from orthant.server.routes.bodies import RankingBody, SearchBody, SearchManyBody, SimilarBody, WhyNotBody
 from orthant.server.routes.requests import described, json_answer, read_body
 from orthant.server.service import Service
-from orthant.server.wire import decode_terms, decode_vector, decode_vectors, result_values, to_json
+from orthant.server.wire import decode_named, decode_terms, decode_vector, decode_vectors, result_values, to_json
 from orthant.threads import default_threads
 
 __all__ = ["check_ranking", "routes"]
@@ -78,9 +78,9 @@ def routes(service: Service) -> APIRouter:
         served = service.collection(request, name)
         body = await read_body(request, SearchBody)
         check_ranking(body, service.limits)
-        settings, vector = _settings(body, *_QUERY), decode_vector(body.vector)
+        settings, vector = _settings(body, *_QUERY), decode_named(body.vector)
         dense = body.mode == "dense" or (body.mode is None and body.query is None)
-        plain = body.query is None or isinstance(body.query, str)
+        plain = (body.query is None or isinstance(body.query, str)) and body.spaces is None
         if dense and plain and body.sparse_vector is None and (body.query is None) != (vector is None):
             kind = "text" if vector is None else "vector"
             key = kind + json.dumps(settings, sort_keys=True)

@@ -70,7 +70,7 @@ def routes(service: Service) -> APIRouter:
         body = await read_body(request, SpaceBody)
         service.limits.require("dim", body.dim, "max_body_bytes")
         made = await served.write(
-            lambda c: c.add_space(body.name, dim=body.dim, metric=body.metric, kind=body.kind, dtype=body.dtype)
+            lambda c: c.add_space(**{name: getattr(body, name) for name in body.model_fields_set})
         )
         return json_answer(asdict(made))
 
