@@ -1,8 +1,9 @@
 """Collections over HTTP: requests per second and tails from another process, beside the same calls in process.
 
-``python benchmarks/server.py`` serves ``--records`` vectors with texts from this process, and asks from a second one
-over loopback: single dense queries by ``--clients`` connections, batches of 64, and hybrid searches by text. The rates
-of the same calls in the process of the collection stand beside them. ``--mixed SECONDS`` runs 90 % reads and 10 %
+``python benchmarks/server.py`` serves ``--records`` chunks of newsgroup messages with their vectors from this process,
+and asks from a second one over loopback: single dense queries by ``--clients`` connections, batches of 64, and hybrid
+searches by text and vector; queries are chunks of held-out messages. The rates of the same calls in the process of the
+collection stand beside them. ``--mixed SECONDS`` runs 90 % reads and 10 %
 writes instead, and counts errors, lost writes and memory; ten minutes of it are ``--mixed 600``.
 """
 
@@ -21,37 +22,28 @@ from pathlib import Path
 
 import numpy as np
 
+from ann import make_if_missing
 from orthant.evaluation.context import run_context
+from orthant.evaluation.stores.inputs import newsgroup_corpus
 
 RESULTS = Path(__file__).parent / "results" / "server.json"
-WORDS = 2_000
 
 
 def parse(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--records", type=int, default=100_000)
-    parser.add_argument("--dim", type=int, default=384)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=10.0, help="of every measurement")
     parser.add_argument("--mixed", type=float, default=0.0, help="seconds of a mixed run instead")
     parser.add_argument("--no-save", action="store_true")
-    parser.add_argument("--client", nargs=2, metavar=("URL", "WHAT"), help=argparse.SUPPRESS)
+    parser.add_argument("--client", nargs=3, metavar=("URL", "WHAT", "QUERIES"), help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
-def texts_of(count, rng):
-    """Texts of words whose frequencies fall like those of a language."""
-    words = np.array([f"w{i}" for i in range(WORDS)])
-    share = 1 / np.arange(1, WORDS + 1)
-    drawn = rng.choice(words, size=(count, 30), p=share / share.sum())
-    return [" ".join(row) for row in drawn]
-
-
-def vectors_of(count, dim, rng):
-    """Vectors around centres that are drawn once, so that queries have neighbours."""
-    centres = np.random.default_rng(7).standard_normal((500, dim)).astype(np.float32)
-    near = centres[rng.integers(0, 500, count)]
-    return near + 0.5 * rng.standard_normal((count, dim)).astype(np.float32)
+def read_queries(path):
+    """Texts, and vectors of unit length."""
+    with np.load(path) as found:
+        return found["texts"].tolist(), found["vectors"]
 
 
 # ---- the second process: connections that do as little as possible, so that the server is what is measured ----
@@ -79,29 +71,25 @@ class Connection:
         return int(head.split(b" ", 2)[1]), answer
 
 
-def bodies_of(what, dim, rng):
+def bodies_of(what, texts, vectors):
     def packed(X):
         return base64.b64encode(np.ascontiguousarray(X, dtype="<f4").tobytes()).decode()
 
     if what == "dense":
-        X = vectors_of(512, dim, rng)
-        return "search", [{"vector": packed(x), "mode": "dense", "k": 10, "include_text": False} for x in X]
+        return "search", [{"vector": packed(x), "mode": "dense", "k": 10, "include_text": False} for x in vectors]
     if what == "batch":
-        X = vectors_of(64 * 16, dim, rng).reshape(16, 64, dim)
-        queries = [None] * 64
-        made = [{"queries": queries, "vectors": packed(Q), "mode": "dense", "k": 10, "include_text": False} for Q in X]
-        return "search_many", made
-    X, texts = vectors_of(512, dim, rng), texts_of(512, rng)
-    pairs = zip(texts, X, strict=True)
+        sets = vectors[: len(vectors) // 64 * 64].reshape(-1, 64, vectors.shape[1])
+        queries, settings = [None] * 64, {"mode": "dense", "k": 10, "include_text": False}
+        return "search_many", [{"queries": queries, "vectors": packed(Q), **settings} for Q in sets]
+    pairs = zip(texts, vectors, strict=True)
     return "search", [
-        {"query": " ".join(t.split()[:4]), "vector": packed(x), "mode": "hybrid", "k": 10} for t, x in pairs
+        {"query": text, "vector": packed(x), "mode": "hybrid", "syntax": "plain", "k": 10} for text, x in pairs
     ]
 
 
-async def load(url, what, options):
+async def load(url, what, queries, options):
     """Ask for some seconds by all connections, and return what every request took."""
-    rng = np.random.default_rng(11)
-    call, bodies = bodies_of(what, options.dim, rng)
+    call, bodies = bodies_of(what, *read_queries(queries))
     encoded = [json.dumps(body).encode() for body in bodies]
     clients = 4 if what == "batch" else options.clients
     connections = [await Connection(url).open() for _ in range(clients)]
@@ -126,10 +114,10 @@ async def load(url, what, options):
     return {"clients": clients, "requests_per_s": round(rate, 1), "p50_ms": p50, "p99_ms": p99, "failed": failed}
 
 
-async def mixed(url, options):
+async def mixed(url, queries, options):
     """Nine searches for every write; afterwards every acknowledged write must be there."""
-    rng = np.random.default_rng(13)
-    _, bodies = bodies_of("dense", options.dim, rng)
+    texts, vectors = read_queries(queries)
+    _, bodies = bodies_of("dense", texts, vectors)
     searches = [json.dumps(body).encode() for body in bodies]
     ends, counted = time.perf_counter() + options.seconds, {"reads": 0, "writes": 0, "errors": 0}
     acknowledged: list[str] = []
@@ -146,8 +134,9 @@ async def mixed(url, options):
             else:
                 # A bounded set of ids: memory must come back although writes go on.
                 key = f"m{number}-{i % 500}"
-                vector = base64.b64encode(vectors_of(1, options.dim, rng).astype("<f4").tobytes()).decode()
-                body = json.dumps({"ids": [key], "texts": ["w1 w2"], "vectors": vector}).encode()
+                at = (i + 7 * number) % len(vectors)
+                vector = base64.b64encode(vectors[at].astype("<f4").tobytes()).decode()
+                body = json.dumps({"ids": [key], "texts": [texts[at]], "vectors": vector}).encode()
                 status, _ = await connection.ask("/collections/bench/upsert", body)
                 counted["writes"] += 1
                 if status == 200:
@@ -168,32 +157,37 @@ async def mixed(url, options):
 # ---- the first process: the collection and its server ----
 
 
-def build(path, options):
+def build(folder, options):
+    """Load the records, and write the queries for the other process."""
     import orthant
 
-    rng = np.random.default_rng(3)
-    with orthant.open(path) as collection, collection.bulk():
+    make_if_missing("newsgroups_chunks")
+    corpus = newsgroup_corpus(options.records, 0)
+    asked = [query for query in corpus.queries if query.text]
+    np.savez(
+        folder / "queries.npz",
+        texts=np.array([query.text for query in asked]),
+        vectors=np.stack([query.vector for query in asked]),
+    )
+    with orthant.open(folder / "bench") as collection, collection.bulk():
         for begin in range(0, options.records, 10_000):
-            count = min(10_000, options.records - begin)
-            ids = [f"r{begin + i}" for i in range(count)]
-            meta = [{"n": begin + i} for i in range(count)]
-            collection.upsert(
-                ids, texts=texts_of(count, rng), metadata=meta, vectors=vectors_of(count, options.dim, rng)
-            )
+            part = slice(begin, min(begin + 10_000, options.records))
+            ids = [f"r{i}" for i in range(part.start, part.stop)]
+            given = {"metadata": corpus.metadata[part], "vectors": corpus.vectors[part]}
+            collection.upsert(ids, texts=corpus.texts[part], **given)
 
 
-def in_process(path, options):
+def in_process(folder, options):
     """The same calls without a server: one by one, and in batches of 64."""
     import orthant
 
-    rng = np.random.default_rng(11)
-    X, texts = vectors_of(64 * 16, options.dim, rng), texts_of(512, rng)
-    out = {}
-    with orthant.open(path, read_only=True) as c:
+    texts, X = read_queries(folder / "queries.npz")
+    sets, out = X[: len(X) // 64 * 64].reshape(-1, 64, X.shape[1]), {}
+    with orthant.open(folder / "bench", read_only=True) as c:
         calls = {
-            "dense": lambda i: c.search(vector=X[i % 512], mode="dense", k=10, include_text=False),
-            "batch": lambda i: c.search_many(X[64 * (i % 16) : 64 * (i % 16) + 64], mode="dense", include_text=False),
-            "hybrid": lambda i: c.search(" ".join(texts[i % 512].split()[:4]), vector=X[i % 512], mode="hybrid", k=10),
+            "dense": lambda i: c.search(vector=X[i % len(X)], mode="dense", k=10, include_text=False),
+            "batch": lambda i: c.search_many(sets[i % len(sets)], mode="dense", include_text=False),
+            "hybrid": lambda i: c.search(texts[i % len(X)], vector=X[i % len(X)], mode="hybrid", syntax="plain", k=10),
         }
         for name, call in calls.items():
             for i in range(20):
@@ -207,8 +201,8 @@ def in_process(path, options):
     return out
 
 
-def ask_from_another_process(url, what, options):
-    command = [sys.executable, __file__, "--client", url, what, "--dim", str(options.dim)]
+def ask_from_another_process(url, what, folder, options):
+    command = [sys.executable, __file__, "--client", url, what, str(folder / "queries.npz")]
     command += ["--clients", str(options.clients), "--seconds", str(options.mixed or options.seconds)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -216,34 +210,37 @@ def ask_from_another_process(url, what, options):
 def main():
     options = parse()
     if options.client:
-        url, what = options.client
-        print(json.dumps(asyncio.run(mixed(url, options) if what == "mixed" else load(url, what, options))))
+        url, what, queries = options.client
+        run = mixed(url, queries, options) if what == "mixed" else load(url, what, queries, options)
+        print(json.dumps(asyncio.run(run)))
         return
     from orthant.server import background
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "bench"
-        build(path, options)
-        alone = {} if options.mixed else in_process(path, options)
-        with background({"bench": path}) as url:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        build(folder, options)
+        alone = {} if options.mixed else in_process(folder, options)
+        with background({"bench": folder / "bench"}) as url:
             if options.mixed:
                 import psutil
 
                 memory = psutil.Process(os.getpid()).memory_info
                 # The first searches load the graph and compile; what comes after them is what must not grow.
                 warm = argparse.Namespace(**{**vars(options), "mixed": 5.0})
-                ask_from_another_process(url, "mixed", warm)
+                ask_from_another_process(url, "mixed", folder, warm)
                 before = memory().rss
                 report = {
-                    **ask_from_another_process(url, "mixed", options),
+                    **ask_from_another_process(url, "mixed", folder, options),
                     "rss_before": before,
                     "rss_after": memory().rss,
                 }
                 print(json.dumps({"records": options.records, "mixed_s": options.mixed, **report}))
                 return
-            served = {what: ask_from_another_process(url, what, options) for what in ("dense", "batch", "hybrid")}
+            served = {
+                what: ask_from_another_process(url, what, folder, options) for what in ("dense", "batch", "hybrid")
+            }
     share = 64 * served["batch"]["requests_per_s"] / (64 * alone["batch"]["calls_per_s"])
-    report = {"records": options.records, "dim": options.dim, "served": served, "in_process": alone}
+    report = {"records": options.records, "served": served, "in_process": alone}
     report["batch_share_of_in_process"] = round(share, 3)
     report["context"] = run_context(seed=3)
     print(json.dumps(report))
