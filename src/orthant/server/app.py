@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -116,6 +117,7 @@ def create_app(
         openapi_url="/openapi.json",
         redirect_slashes=False,
         responses={"default": ERROR_SCHEMA},
+        **_untraced(FastAPI),
     )
     app.state.service = service
     install(app, service.hide)
@@ -125,6 +127,13 @@ def create_app(
         app.include_router(make(service))
     app.add_middleware(Guard, service=service)
     return app
+
+
+def _untraced(kind: Any) -> dict[str, Any]:
+    """Newer versions of FastAPI trace and log by themselves, with paths, queries and messages that clients wrote."""
+    if "telemetry" not in inspect.signature(kind).parameters:
+        return {}
+    return {"telemetry": dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)}
 
 
 def _exists(name: str) -> bool:
