@@ -16,6 +16,7 @@ pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 
 from orthant.encoders.registry import load_encoder
 from orthant.server import KeyFile, background
+from orthant.server.mcp.protocol import HANDSHAKE_VERSIONS, VERSIONS
 from orthant.server.openai import ServedModel
 
 TEXTS = ["a lighthouse keeper's diary", "engines of war"]
@@ -70,8 +71,10 @@ def test_the_client_of_cohere(served):
         assert found.results[0].relevance_score == 2.0
 
 
-async def _talk(client):
+async def _talk(client, mode):
     async with client:
+        expected = VERSIONS if mode == "auto" else HANDSHAKE_VERSIONS
+        assert client.session.protocol_version == expected[-1]
         tools = {tool.name for tool in (await client.list_tools()).tools}
         assert {"search", "get", "why_not", "stats"} <= tools
         found = await client.call_tool("search", {"query": "amber", "k": 2, "mode": "lexical"})
@@ -81,7 +84,6 @@ async def _talk(client):
         assert "at least 1" in wrong.content[0].text
         added = await client.call_tool("add", {"records": [{"id": "x1", "text": "t"}], "replace": True})
         assert added.structured_content["ids"] == ["x1"]
-        return client.protocol_version if hasattr(client, "protocol_version") else None
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -93,7 +95,7 @@ def test_the_client_of_the_protocol_over_http(served, mode):
 
     async def run():
         async with create_mcp_http_client(headers={"Authorization": f"Bearer {key}"}) as http:
-            return await _talk(mcp.Client(streamable_http_client(f"{url}/mcp", http_client=http), mode=mode))
+            await _talk(mcp.Client(streamable_http_client(f"{url}/mcp", http_client=http), mode=mode), mode)
 
     asyncio.run(run())
 
@@ -104,6 +106,6 @@ def test_the_client_of_the_protocol_over_stdio(tmp_path, mode):
     path = make(tmp_path / "books")
     command = [sys.executable, "-m", "orthant", "mcp", str(path), "--write"]
     parameters = mcp.StdioServerParameters(command=command[0], args=command[1:], env=dict(os.environ))
-    asyncio.run(_talk(mcp.Client(mcp.stdio_client(parameters), mode=mode)))
+    asyncio.run(_talk(mcp.Client(mcp.stdio_client(parameters), mode=mode), mode))
     with orthant.open(path) as books:
         assert "x1" in books
