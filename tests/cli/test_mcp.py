@@ -51,7 +51,9 @@ def test_reading_leaves_the_place_of_the_writer_free(tmp_path, monkeypatch):
     with orthant.open(path) as notes:
         notes.upsert(["a"], texts=["a red kite"])
     seen = []
-    monkeypatch.setattr(stdio, "serve_stdio", lambda opened, *, write: seen.append((dict(opened), write)) or try_write(opened))
+    monkeypatch.setattr(
+        stdio, "serve_stdio", lambda opened, *, write: seen.append((dict(opened), write)) or try_write(opened)
+    )
 
     def try_write(opened):
         with orthant.open(path) as other:

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 
 import pytest
 
-trace = pytest.importorskip("opentelemetry.trace", reason="opentelemetry-api is not installed")
-TestClient = pytest.importorskip("fastapi.testclient", exc_type=ImportError).TestClient
-
 from orthant.server import create_app
 from orthant.server.tracing import Tracing, tracing_from_environment
 from server.serving import LOCAL, make
+
+trace = pytest.importorskip("opentelemetry.trace", reason="opentelemetry-api is not installed")
+TestClient = pytest.importorskip("fastapi.testclient", exc_type=ImportError).TestClient
 
 
 class Span:
@@ -80,7 +80,7 @@ def test_spans_of_requests_and_calls(traced):
 
 
 def test_failures_are_told_by_class(traced):
-    client, spans = traced
+    _, spans = traced
     with pytest.raises(ValueError, match="what a client wrote"), Tracing(_recorder_of(spans)).span("orthant.read"):
         raise ValueError("what a client wrote")
     assert spans[-1].attributes["error.type"] == "ValueError"

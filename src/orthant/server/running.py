@@ -96,8 +96,15 @@ def serve(
     is durable in any case.
     """
     server = _server(
-        collections, host=host, port=port, keys=keys, limits=limits, models=models, mcp_write=mcp_write,
-        tls=(tls_certificate, tls_key), ready=ready,
+        collections,
+        host=host,
+        port=port,
+        keys=keys,
+        limits=limits,
+        models=models,
+        mcp_write=mcp_write,
+        tls=(tls_certificate, tls_key),
+        ready=ready,
     )
     _run(server)
 
@@ -138,8 +145,15 @@ def background(
     told: list[str] = []
     failed: list[BaseException] = []
     server = _server(
-        collections, host="127.0.0.1", port=0, keys=keys, limits=limits, models=models, mcp_write=mcp_write,
-        tls=(None, None), ready=told.append,
+        collections,
+        host="127.0.0.1",
+        port=0,
+        keys=keys,
+        limits=limits,
+        models=models,
+        mcp_write=mcp_write,
+        tls=(None, None),
+        ready=told.append,
     )
 
     def run() -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 
 import orthant
+from orthant.server import KeyFile, create_app
+from orthant.server.mcp.protocol import VERSIONS
 from server.serving import LOCAL, make
 
 TestClient = pytest.importorskip("fastapi.testclient", exc_type=ImportError).TestClient
-
-from orthant.server import KeyFile, create_app
-from orthant.server.mcp.protocol import VERSIONS
 
 META = {"io.modelcontextprotocol/protocolVersion": VERSIONS[-1], "io.modelcontextprotocol/clientCapabilities": {}}
 

@@ -191,8 +191,8 @@ def test_bad_lines_are_answered_and_the_next_one_too(notes):
     assert ask({"notes": notes}, {"method": "notifications/cancelled", "params": {"requestId": 1}}, b"") == []
 
 
-def test_an_unforeseen_error_does_not_end_the_conversation(notes, monkeypatch, capsys):
+def test_an_unforeseen_error_does_not_end_the_conversation(notes, monkeypatch, caplog):
     monkeypatch.setattr(type(notes), "stats", lambda self: 1 / 0)
     told = call({"notes": notes}, "stats", {}, fails=True)
     assert "unexpected" in told
-    assert "ZeroDivisionError" in capsys.readouterr().err
+    assert "ZeroDivisionError" in caplog.text

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 import orthant
-from server.serving import LOCAL
-
-TestClient = pytest.importorskip("fastapi.testclient", exc_type=ImportError).TestClient
-
 from orthant.encoders.callable import CallableEncoder
 from orthant.encoders.registry import load_encoder
 from orthant.errors import InputError
 from orthant.server import KeyFile, Limits, create_app
 from orthant.server.openai import ServedModel
 from orthant.server.openai.embeddings import embed
+from orthant.types import Ragged
+from server.serving import LOCAL
+
+TestClient = pytest.importorskip("fastapi.testclient", exc_type=ImportError).TestClient
 
 TEXTS = ["a lighthouse keeper's diary", "engines of war"]
 
@@ -84,7 +84,9 @@ def test_only_declared_widths_are_cut_and_normalised(client):
     assert np.allclose(np.linalg.norm(X, axis=1), 1, atol=1e-6)
     assert np.allclose(X, whole[:, :64] / np.linalg.norm(whole[:, :64], axis=1)[:, None], atol=1e-6)
     dim = whole.shape[1]
-    assert len(ask(client, "/v1/embeddings", {"model": "books", "input": "a", "dimensions": dim})["data"][0]["embedding"])
+    assert len(
+        ask(client, "/v1/embeddings", {"model": "books", "input": "a", "dimensions": dim})["data"][0]["embedding"]
+    )
     for model, width in (("words", 65), ("books", 64), ("words", dim + 1), ("words", 0)):
         error = ask(client, "/v1/embeddings", {"model": model, "input": "a", "dimensions": width}, status=400)["error"]
         assert str(dim) in error["message"]
@@ -172,6 +174,29 @@ def test_documents_are_ordered_best_first(client):
     assert by_vectors[0]["relevance_score"] <= 1
     for wrong in ({"documents": []}, {"documents": [{"title": "a"}]}, {"documents": ["a"] * 6}, {"top_n": 0}):
         ask(client, "/v1/rerank", body | wrong, status=400)
+
+
+def test_a_space_of_tokens_compares_token_by_token(tmp_path):
+    class Letters:
+        dim, fingerprint = 26, "letters"
+
+        def encode_tokens(self, items, *, role="document", batch_size=64):
+            rows = [np.eye(26, dtype=np.float32)[[ord(c) - 97 for c in one if c.isalpha()] or [0]] for one in items]
+            return Ragged(np.concatenate(rows), np.cumsum([0, *map(len, rows)]))
+
+    def opened():
+        return orthant.open(tmp_path / "books", encoder="static", spaces={"late": Letters()})
+
+    with opened() as books:
+        books.upsert(["a"], texts=["a red kite"])
+    with TestClient(create_app({"books": opened}), base_url=LOCAL) as client:
+        kinds = {one["id"]: one["kind"] for one in client.get("/v1/models").json()["data"]}
+        assert kinds == {"books": "embedding", "books/late": "rerank"}
+        body = {"model": "books/late", "query": "abc", "documents": ["bad", "cab", "def"]}
+        found = ask(client, "/v1/rerank", body)["results"]
+        assert [(one["index"], one["relevance_score"]) for one in found] == [(1, 3.0), (0, 2.0), (2, 0.0)]
+        error = ask(client, "/v1/embeddings", {"model": "books/late", "input": "a"}, status=400)["error"]
+        assert "/v1/rerank" in error["message"]
 
 
 def test_names_and_keys_are_shared_with_collections(tmp_path):

@@ -10,22 +10,22 @@ from orthant.errors import InputError, message
 __all__ = ["check_arguments", "definitions"]
 
 _WHERE = (
-    "Filter on metadata, such as {'year': {'gte': 1900}, 'genre': {'in': ['novel', 'memoir']}}. Operators: eq ne gt gte "
-    "lt lte in nin exists contains not; several are joined by and; {'or': [...]} and {'not': {...}} combine. `stats` "
-    "lists the fields."
+    "Filter on metadata, such as {'year': {'gte': 1900}, 'genre': {'in': ['novel', 'memoir']}}. Operators: eq ne gt "
+    "gte lt lte in nin exists contains not; several are joined by and; {'or': [...]} and {'not': {...}} combine. "
+    "`stats` lists the fields."
 )
-_MODE = {
+_MODE: dict[str, Any] = {
     "type": "string",
     "enum": ["dense", "lexical", "sparse", "tokens", "hybrid"],
     "description": "dense: by meaning; lexical: by words; hybrid: both. Default: the richest that the collection has.",
 }
-_CHARACTERS = {
+_CHARACTERS: dict[str, Any] = {
     "type": "integer",
     "minimum": 1,
     "description": "Most characters of each text; longer ones are cut, and `characters` tells their length.",
 }
 _QUERY = {"type": "string", "description": 'What to look for. "words in quotes" must appear; -word excludes.'}
-_RECORD = {
+_RECORD: dict[str, Any] = {
     "type": "object",
     "properties": {
         "id": {"type": "string", "description": "Default: made from text and metadata."},
@@ -69,7 +69,11 @@ _TOOLS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         },
         ("query", "record_id"),
     ),
-    "stats": ("Tell what a collection holds: number of records, metadata fields with their values, vector spaces.", {}, ()),
+    "stats": (
+        "Tell what a collection holds: number of records, metadata fields with their values, vector spaces.",
+        {},
+        (),
+    ),
     "add": (
         "Store records; durable when answered, all of them or none. They can be found at once.",
         {
@@ -164,7 +168,7 @@ def check_arguments(schema: Mapping[str, Any], arguments: Mapping[str, Any], *, 
         _check_value(properties[name], value, f"{place}{name}")
 
 
-def _check_value(schema: Mapping[str, Any], value: Any, place: str) -> None:
+def _check_value(schema: Any, value: Any, place: str) -> None:
     kind = schema["type"]
     wanted = _TYPES[kind]
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind != "boolean"):

@@ -13,6 +13,7 @@ from orthant.errors import OrthantError
 from orthant.server.limits import Limits
 from orthant.server.mcp.protocol import Pending, Problem, read, take
 from orthant.server.mcp.tools import Toolbox
+from orthant.server.metrics import LOGGER
 from orthant.server.wire import to_json
 
 __all__ = ["answer_lines", "serve_stdio"]
@@ -26,7 +27,7 @@ def answer_lines(
     write: bool = False,
     limits: Limits | None = None,
 ) -> None:
-    """Answer messages until their source ends.
+    r"""Answer messages until their source ends.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def answer_lines(
     >>> with orthant.open(tempfile.mkdtemp()) as notes:
     ...     answer_lines(io.BytesIO(b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'), out, {"notes": notes})
     >>> out.getvalue()
-    b'{"jsonrpc":"2.0","id":1,"result":{}}\\n'
+    b'{"jsonrpc":"2.0","id":1,"result":{}}\n'
     """
     bounds = Limits() if limits is None else limits
     toolbox = Toolbox(list(collections), list(collections) if write else (), limits=bounds)
@@ -73,7 +74,7 @@ def _answered(line: bytes, toolbox: Toolbox, collections: Mapping[str, Collectio
     except OrthantError as error:
         return step.failed(str(error))
     except Exception as error:  # noqa: BLE001 - one call that nobody foresaw must not end the conversation
-        print(f"orthant: unexpected {type(error).__name__} in a tool", file=sys.stderr)
+        LOGGER.error("unexpected %s in the tool of a message", type(error).__name__)
         return step.failed("an unexpected error; the other tools go on")
 
 

@@ -41,7 +41,7 @@ def check_documents(given: Sequence[Any]) -> list[str]:
     """
     if not given:
         raise InputError(message("no documents", "at least one", "send some"))
-    texts = [one.get("text") if isinstance(one, dict) else one for one in given]
+    texts: list[Any] = [one.get("text") if isinstance(one, dict) else one for one in given]
     for place, text in enumerate(texts):
         if not isinstance(text, str):
             raise InputError(message(f"document {place} without a text", "a text, or {'text': ...}", "send texts"))

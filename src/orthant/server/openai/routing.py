@@ -1,4 +1,4 @@
-"""``/v1/embeddings``, ``/v1/rerank`` and ``/v1/models``: requests to a model, by its name, for keys that may read it."""
+"""``/v1/embeddings``, ``/v1/rerank``, ``/v1/models``: requests to a model by its name, for keys that may read it."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def collection_models(collection: Collection) -> list[tuple[str, str, int, str]]
     [('default', 'dense')]
     """
     encoders = collection._encoders
-    held = [
+    held: list[tuple[str, str, int, str]] = [
         (name, one.kind, one.dim, one.fingerprint or "")
         for name, one in collection.spaces.items()
         if one.encoder is not None or encoders.given(name) is not None
@@ -172,7 +172,9 @@ def _target(service: Service, request: Request, model: str) -> _Target:
 
 
 def _unknown() -> Refusal:
-    text = message("a model that is not served", "one of /v1/models", "look there, or serve it with --model NAME=FOLDER")
+    text = message(
+        "a model that is not served", "one of /v1/models", "look there, or serve it with --model NAME=FOLDER"
+    )
     return Refusal(404, "NotFoundError", text, details={"param": "model", "code": "model_not_found"})
 
 
