@@ -191,6 +191,45 @@ def test_bad_lines_are_answered_and_the_next_one_too(notes):
     assert ask({"notes": notes}, {"method": "notifications/cancelled", "params": {"requestId": 1}}, b"") == []
 
 
+NASTY = [
+    "",
+    "x" * 5000,
+    "\x00",
+    "\ud800",
+    "../..",
+    -1,
+    0,
+    2**70,
+    1.5,
+    True,
+    None,
+    [],
+    [[]],
+    [None],
+    {},
+    {"a": {"b": []}},
+]
+
+
+def test_no_argument_is_unforeseen(notes, caplog):
+    (listed,) = ask({"notes": notes}, {"id": 1, "method": "tools/list"}, write=True)
+    messages = []
+    for tool in listed["result"]["tools"]:
+        fine = {"query": "red", "record_id": "b", "ids": ["b"], "records": [{"id": "n", "text": "t"}], "replace": True}
+        schema = tool["inputSchema"]
+        fine = {name: value for name, value in fine.items() if name in schema["properties"]}
+        parts = [{"records": [{"id": "n", "text": "t", name: value}]} for name in ("id", "metadata") for value in NASTY]
+        changes = [{name: value} for name in schema["properties"] for value in NASTY]
+        for change in changes + (parts if tool["name"] == "add" else []):
+            params = {"name": tool["name"], "arguments": fine | change}
+            messages.append({"id": len(messages), "method": "tools/call", "params": params})
+    replies = ask({"notes": notes}, *messages, write=True)
+    assert len(replies) == len(messages) > 200
+    assert {reply["result"]["isError"] for reply in replies} == {True, False}
+    assert "unexpected" not in caplog.text
+    assert notes.check().ok
+
+
 def test_an_unforeseen_error_does_not_end_the_conversation(notes, monkeypatch, caplog):
     monkeypatch.setattr(type(notes), "stats", lambda self: 1 / 0)
     told = call({"notes": notes}, "stats", {}, fails=True)

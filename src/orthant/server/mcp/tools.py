@@ -145,7 +145,7 @@ class Toolbox:
     def _add(self, arguments: Mapping[str, Any]) -> Callable[[Collection], dict[str, Any]]:
         records, replace = arguments["records"], arguments.get("replace", False)
         self._limits.require("records", len(records), "max_records")
-        ids = [one.get("id") or _id_of(one) for one in records]
+        ids = [one["id"] if "id" in one else _id_of(one) for one in records]
         if len(set(ids)) < len(ids):
             raise InputError(message("an id twice", "each once", "send one of the records only"))
 
