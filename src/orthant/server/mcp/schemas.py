@@ -87,10 +87,9 @@ _TOOLS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         ("records",),
     ),
 }
-_TYPES: dict[str, type | tuple[type, ...]] = {
+_TYPES: dict[str, Any] = {
     "string": str,
     "integer": int,
-    "number": (int, float),
     "boolean": bool,
     "object": dict,
     "array": list,
