@@ -32,6 +32,8 @@ MODULES = (
     "orthant.learn.text",
     "orthant.learn.training",
     "orthant.server",
+    "orthant.server.openai",
+    "orthant.server.mcp",
     "orthant.client",
     "orthant.papers",
     "orthant.papers.catalogue",

@@ -10,7 +10,7 @@ pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 
 from orthant.cli.main import main
 from orthant.cli.serving.serve import named_folders
-from orthant.errors import InputError
+from orthant.errors import InputError, NotFoundError
 
 
 def run(capsys, *arguments):
@@ -52,3 +52,21 @@ def test_what_cannot_be_served_is_said(tmp_path, capsys):
     assert not (tmp_path / "none").exists()
     assert run(capsys, "serve", "--create", "--host", "0.0.0.0", "--no-keys", str(tmp_path / "new"))[0] == 2
     assert run(capsys, "serve", "--no-keys", "--keys", "k", "--create", str(tmp_path / "new"))[0] == 2
+
+
+def test_models_have_names_and_widths(tmp_path):
+    from orthant.cli.serving.models import named_models
+
+    found = named_models(["static", "short=static"], ["short=128,64"], [])
+    assert {name: model.dimensions for name, model in found.items()} == {"static": (), "short": (64, 128)}
+    for models, widths, rerankers in (
+        (["a=static", "a=static"], [], []),
+        (["=static"], [], []),
+        (["a=static"], ["b=64"], []),
+        (["a=static"], ["a=wide"], []),
+        (["a=static"], ["a=64"], [f"a={tmp_path}"]),
+    ):
+        with pytest.raises(InputError):
+            named_models(models, widths, rerankers)
+    with pytest.raises(NotFoundError):
+        named_models([], [], ["judge=/nowhere"])

@@ -46,7 +46,7 @@ HEAVY |= {
     "matplotlib",
     "faiss",
 }
-HEAVY |= {"fastapi", "starlette", "pydantic", "uvicorn", "httpx"}
+HEAVY |= {"fastapi", "starlette", "pydantic", "uvicorn", "httpx", "opentelemetry", "mcp", "openai"}
 HEAVY_AT_HOME = {
     "nn": {"torch"},
     "learn": {"torch", "transformers", "sentence_transformers"},

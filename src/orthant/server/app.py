@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -40,6 +41,8 @@ def create_app(
     *,
     keys: KeyFile | str | Path | None = None,
     limits: Limits | None = None,
+    models: Mapping[str, Any] | None = None,
+    mcp_write: bool = False,
     routes: Sequence[Routes] = (),
 ) -> Any:
     """Return an ASGI application that serves collections.
@@ -55,6 +58,11 @@ def create_app(
         Who may come in. None lets in everyone who reaches it under a name of this machine: for loopback only.
     limits : Limits, optional
         Bounds of a request.
+    models : mapping of str to model, optional
+        What ``/v1/embeddings`` and ``/v1/rerank`` offer beside the encoders of the collections: encoders or what
+        ``load_encoder`` takes, rerankers, or :class:`orthant.server.openai.models.ServedModel`.
+    mcp_write : bool, default False
+        Let programs that use the tools under ``/mcp`` add records, where their key may write.
     routes : sequence of callable, default ()
         Functions of the :class:`Service` that return further ``APIRouter`` objects.
 
@@ -86,7 +94,13 @@ def create_app(
     from orthant.server.failures import ERROR_SCHEMA, install
     from orthant.server.guard import Guard
 
-    service = Service(collections, keys=KeyFile(keys) if isinstance(keys, (str, Path)) else keys, limits=limits)
+    service = Service(
+        collections,
+        keys=KeyFile(keys) if isinstance(keys, (str, Path)) else keys,
+        limits=limits,
+        models=models,
+        agents_write=mcp_write,
+    )
 
     @asynccontextmanager
     async def running(app: Any) -> AsyncIterator[None]:
@@ -103,6 +117,7 @@ def create_app(
         openapi_url="/openapi.json",
         redirect_slashes=False,
         responses={"default": ERROR_SCHEMA},
+        **_untraced(FastAPI),
     )
     app.state.service = service
     install(app, service.hide)
@@ -112,6 +127,13 @@ def create_app(
         app.include_router(make(service))
     app.add_middleware(Guard, service=service)
     return app
+
+
+def _untraced(kind: Any) -> dict[str, Any]:
+    """Newer versions of FastAPI trace and log by themselves, with paths, queries and messages that clients wrote."""
+    if "telemetry" not in inspect.signature(kind).parameters:
+        return {}
+    return {"telemetry": dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)}
 
 
 def _exists(name: str) -> bool:

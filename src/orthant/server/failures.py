@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Mapping
+from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -12,9 +13,11 @@ from starlette.responses import Response
 
 from orthant import errors
 from orthant.errors import OrthantError, message
+from orthant.server.limits import Limits
 
-__all__ = ["ERROR_SCHEMA", "Refusal", "answer", "install", "status_of"]
+__all__ = ["ERROR_SCHEMA", "Refusal", "answer", "install", "status_of", "within"]
 
+T = TypeVar("T")
 _STATUS: tuple[tuple[type[OrthantError], int], ...] = (
     (errors.NotFoundError, 404),
     (errors.OverloadedError, 503),
@@ -160,3 +163,30 @@ def install(app: Any, hide: Any) -> None:
     app.add_exception_handler(OrthantError, orthant_error)
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, refused)
+
+
+async def within(call: Awaitable[T], limits: Limits) -> T:
+    """Await a call for as long as one may take.
+
+    Parameters
+    ----------
+    call : awaitable
+        The call; it is cancelled when the time is over.
+    limits : Limits
+        Bounds.
+
+    Returns
+    -------
+    object
+        What it gave.
+
+    Raises
+    ------
+    Refusal
+        Status 504.
+    """
+    try:
+        return await asyncio.wait_for(call, limits.call_timeout_s)
+    except TimeoutError:
+        text = message(f"a call of over {limits.call_timeout_s:g} s", "a shorter one", "ask for less, or again later")
+        raise Refusal(504, "TimeoutError", text) from None

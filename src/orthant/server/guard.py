@@ -29,6 +29,7 @@ _HEADERS = (
     (b"x-frame-options", b"DENY"),
 )
 _STREAMED = "/bulk"
+_TRACED = (b"traceparent", b"tracestate")
 
 
 class Guard:
@@ -63,13 +64,17 @@ class Guard:
         started, metrics = time.perf_counter(), self._service.metrics
         reply = _Reply(send)
         metrics.in_flight += 1
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _TRACED}
         try:
-            await self._guarded(scope, receive, reply)
+            with self._service.tracing.request(scope["method"], headers) as span:
+                try:
+                    await self._guarded(scope, receive, reply)
+                finally:
+                    self._service.tracing.answered(span, scope["method"], _route(scope), reply.status or 499)
         finally:
             metrics.in_flight -= 1
             seconds = time.perf_counter() - started
-            route = getattr(scope.get("route"), "path", None) or "none"
-            status = reply.status or 499
+            route, status = _route(scope), reply.status or 499
             metrics.request(scope["method"], route, status, seconds)
             grant = scope.get("orthant.grant")
             method = scope["method"] if scope["method"].isalpha() else "other"
@@ -180,6 +185,11 @@ class _Body:
     def _refusal(self) -> Refusal:
         most = f"at most {self._limits.max_body_bytes:,} bytes (max_body_bytes)"
         return Refusal(413, "InputError", message("a body that is too large", most, "send less at once, or use bulk"))
+
+
+def _route(scope: Scope) -> str:
+    """The pattern of the route that answered: never the path, which a client wrote."""
+    return getattr(scope.get("route"), "path", None) or "none"
 
 
 async def _nothing() -> Message:

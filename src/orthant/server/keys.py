@@ -19,7 +19,7 @@ from typing import Any
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError, message
 from orthant.validate import check_choice
 
-__all__ = ["SCOPES", "Grant", "KeyFile", "StoredKey", "default_key_file"]
+__all__ = ["SCOPES", "Grant", "KeyFile", "StoredKey", "check_served_name", "default_key_file"]
 
 SCOPES = ("read", "write", "admin")
 """Each holds those before it."""
@@ -277,3 +277,28 @@ class KeyFile:
 
 def _hash(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
+
+
+def check_served_name(name: str) -> str:
+    """Refuse a name that does not fit into an address.
+
+    Parameters
+    ----------
+    name : str
+        Name of a served collection.
+
+    Returns
+    -------
+    str
+        The same.
+
+    Raises
+    ------
+    InputError
+        Not 1 to 64 letters, digits, ``_``, ``-`` or ``.``.
+    """
+    if not isinstance(name, str) or not _LABEL.fullmatch(name):
+        raise InputError(
+            message(f"collection name {name!r}", "1 to 64 letters, digits, '_', '-' or '.'", "write NAME=FOLDER")
+        )
+    return name

@@ -26,6 +26,8 @@ class Limits:
         Records of one upsert, ids of one get or delete, and records that ``find`` returns.
     max_queries : int, default 256
         Queries of one ``search_many``.
+    max_inputs : int, default 2,048
+        Texts of one request for embeddings or of one reranking.
     max_k : int, default 1,000
         Hits, groups or values of a facet.
     max_depth : int, default 10,000
@@ -60,6 +62,7 @@ class Limits:
     max_record_bytes: int = 4 * 2**20
     max_records: int = 10_000
     max_queries: int = 256
+    max_inputs: int = 2_048
     max_k: int = 1_000
     max_depth: int = 10_000
     max_waiting: int = 512

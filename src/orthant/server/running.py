@@ -57,6 +57,8 @@ def serve(
     port: int = DEFAULT_PORT,
     keys: KeyFile | str | Path | None = None,
     limits: Limits | None = None,
+    models: Mapping[str, Any] | None = None,
+    mcp_write: bool = False,
     tls_certificate: str | Path | None = None,
     tls_key: str | Path | None = None,
     ready: Callable[[str], None] | None = None,
@@ -65,7 +67,7 @@ def serve(
 
     Parameters
     ----------
-    collections, limits
+    collections, limits, models, mcp_write
         As in :func:`create_app`.
     host : str, default "127.0.0.1"
         Where to listen. Anything beyond loopback needs ``keys``.
@@ -94,7 +96,15 @@ def serve(
     is durable in any case.
     """
     server = _server(
-        collections, host=host, port=port, keys=keys, limits=limits, tls=(tls_certificate, tls_key), ready=ready
+        collections,
+        host=host,
+        port=port,
+        keys=keys,
+        limits=limits,
+        models=models,
+        mcp_write=mcp_write,
+        tls=(tls_certificate, tls_key),
+        ready=ready,
     )
     _run(server)
 
@@ -105,12 +115,14 @@ def background(
     *,
     keys: KeyFile | str | Path | None = None,
     limits: Limits | None = None,
+    models: Mapping[str, Any] | None = None,
+    mcp_write: bool = False,
 ) -> Iterator[str]:
     """Serve collections on a free port of this machine from a thread; for notebooks and tests.
 
     Parameters
     ----------
-    collections, keys, limits
+    collections, keys, limits, models, mcp_write
         As in :func:`create_app`.
 
     Yields
@@ -133,7 +145,15 @@ def background(
     told: list[str] = []
     failed: list[BaseException] = []
     server = _server(
-        collections, host="127.0.0.1", port=0, keys=keys, limits=limits, tls=(None, None), ready=told.append
+        collections,
+        host="127.0.0.1",
+        port=0,
+        keys=keys,
+        limits=limits,
+        models=models,
+        mcp_write=mcp_write,
+        tls=(None, None),
+        ready=told.append,
     )
 
     def run() -> None:
@@ -162,6 +182,8 @@ def _server(
     port: int,
     keys: KeyFile | str | Path | None,
     limits: Limits | None,
+    models: Mapping[str, Any] | None,
+    mcp_write: bool,
     tls: tuple[str | Path | None, str | Path | None],
     ready: Callable[[str], None] | None,
 ) -> Any:
@@ -184,7 +206,7 @@ def _server(
         raise InputError(message("one of tls_certificate and tls_key", "both or neither", "pass both files"))
     check_count(port, name="port", minimum=0, maximum=65_535)
     limits = Limits() if limits is None else limits
-    app = create_app(collections, keys=held, limits=limits)
+    app = create_app(collections, keys=held, limits=limits, models=models, mcp_write=mcp_write)
     config = uvicorn.Config(
         app,
         host=host,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,45 +14,21 @@ from orthant.collection.collection import Collection
 from orthant.collection.opening import open
 from orthant.errors import InputError, NotFoundError, message
 from orthant.server.batching import QueryBatcher
-from orthant.server.failures import Refusal
-from orthant.server.keys import Grant, KeyFile
+from orthant.server.failures import Refusal, within
+from orthant.server.keys import Grant, KeyFile, check_served_name
 from orthant.server.limits import Limits
 from orthant.server.metrics import Metrics
+from orthant.server.openai.models import Models
+from orthant.server.tracing import Tracing
 from orthant.server.wire import result_values, to_json
 
 if TYPE_CHECKING:
     from orthant.server.app import Opener
 
-__all__ = ["Served", "Service", "check_served_name"]
+__all__ = ["Served", "Service"]
 
 T = TypeVar("T")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _EVERYTHING = Grant("-", {"*": "admin"})
-
-
-def check_served_name(name: str) -> str:
-    """Refuse a name that does not fit into an address.
-
-    Parameters
-    ----------
-    name : str
-        Name of a served collection.
-
-    Returns
-    -------
-    str
-        The same.
-
-    Raises
-    ------
-    InputError
-        Not 1 to 64 letters, digits, ``_``, ``-`` or ``.``.
-    """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InputError(
-            message(f"collection name {name!r}", "1 to 64 letters, digits, '_', '-' or '.'", "write NAME=FOLDER")
-        )
-    return name
 
 
 class Served:
@@ -77,13 +51,16 @@ class Served:
         Bounds.
     metrics : Metrics
         Where passes are counted.
+    tracing : Tracing
+        Where calls are told.
     """
 
-    def __init__(self, name: str, opener: Opener, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, name: str, opener: Opener, limits: Limits, metrics: Metrics, tracing: Tracing) -> None:
         self.name = name
         self.calls = AsyncCollection(opener, concurrency=limits.concurrency, max_waiting=limits.max_waiting)
         self._limits = limits
         self._metrics = metrics
+        self._tracing = tracing
         self._batcher = QueryBatcher(self._pass, max_batch=limits.max_batch, max_waiting=limits.max_waiting)
 
     async def read(self, function: Callable[[Collection], T]) -> T:
@@ -106,7 +83,8 @@ class Served:
         OverloadedError
             Too many calls wait.
         """
-        return await self._within(self.calls.read(function))
+        with self._tracing.span("orthant.read", collection=self.name):
+            return await within(self.calls.read(function), self._limits)
 
     async def write(self, function: Callable[[Collection], T]) -> T:
         """Run a writing call after those before it; once begun it is finished, whatever becomes of the client.
@@ -121,7 +99,8 @@ class Served:
         object
             What it gave; what was written is durable.
         """
-        return await self.calls.write(function)
+        with self._tracing.span("orthant.write", collection=self.name):
+            return await self.calls.write(function)
 
     async def search_dense(self, key: str, settings: Mapping[str, Any], query: Any) -> bytes:
         """Answer one dense query, in one pass with those of other clients.
@@ -140,7 +119,8 @@ class Served:
         bytes
             The result as JSON.
         """
-        return await self._within(self._batcher.ask(key, settings, query))
+        with self._tracing.span("orthant.search_dense", collection=self.name):
+            return await within(self._batcher.ask(key, settings, query), self._limits)
 
     async def _pass(self, settings: Mapping[str, Any], queries: Sequence[tuple[Any, Any]]) -> list[bytes]:
         self._metrics.batch(len(queries))
@@ -151,16 +131,8 @@ class Served:
             found = collection.search_many(texts, vectors=vectors, **settings)
             return [to_json(result_values(result)) for result in found]
 
-        return await self.calls.read(run)
-
-    async def _within(self, call: Awaitable[T]) -> T:
-        try:
-            return await asyncio.wait_for(call, self._limits.call_timeout_s)
-        except TimeoutError:
-            text = message(
-                f"a call of over {self._limits.call_timeout_s:g} s", "a shorter one", "ask for less, or try again later"
-            )
-            raise Refusal(504, "TimeoutError", text) from None
+        with self._tracing.span("orthant.pass", collection=self.name, queries=len(queries)):
+            return await self.calls.read(run)
 
 
 class Service:
@@ -175,11 +147,19 @@ class Service:
         Who may come in. None lets in everyone who reaches the server under a name of this machine.
     limits : Limits, optional
         Bounds.
+    models : mapping of str to model, optional
+        Further models, as in :func:`create_app`.
+    tracing : Tracing, optional
+        Where requests are told.
+    agents_write : bool, default False
+        Let programs that speak the Model Context Protocol add records, where their key may write.
 
     Attributes
     ----------
     metrics : Metrics
         Figures.
+    models : Models
+        Models that are served beside the encoders of the collections.
     public : set of str
         Addresses that need no key; those that end in ``/`` stand for everything below.
     """
@@ -190,13 +170,24 @@ class Service:
         *,
         keys: KeyFile | None = None,
         limits: Limits | None = None,
+        models: Mapping[str, Any] | None = None,
+        tracing: Tracing | None = None,
+        agents_write: bool = False,
     ) -> None:
         self.keys = keys
         self.limits = Limits() if limits is None else limits
         self.metrics = Metrics()
+        self.tracing = Tracing() if tracing is None else tracing
+        self.agents_write = agents_write
         self.public = {"/healthz", "/readyz", "/docs", "/docs.css", "/openapi.json"}
         self.ready = False
         self._openers = {check_served_name(name): _opener(given) for name, given in collections.items()}
+        # Models and collections share one set of names, and so the scopes of keys.
+        both = sorted(set(models or {}) & set(self._openers))
+        if both:
+            given = f"a model and a collection called {both[0]!r}"
+            raise InputError(message(given, "a name for each", "choose another name for the model"))
+        self.models = Models({check_served_name(name): model for name, model in (models or {}).items()})
         self._served: dict[str, Served] = {}
         self._paths: dict[str, str] = {}
 
@@ -214,11 +205,12 @@ class Service:
             Entered by the application for as long as it runs.
         """
         for name, opener in self._openers.items():
-            served = Served(name, opener, self.limits, self.metrics)
+            served = Served(name, opener, self.limits, self.metrics, self.tracing)
             await stack.enter_async_context(served.calls)
             path = await served.calls.read(lambda collection: collection.path)
             self._paths |= {str(path): name, str(path.resolve()): name}
             self._served[name] = served
+        await self.models.run(stack, self.limits)
         self.ready = True
         stack.callback(self._stop)
 

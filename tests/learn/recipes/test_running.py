@@ -66,6 +66,15 @@ def test_a_run_leaves_a_model_an_export_and_a_report(pairs, tmp_path):
     np.testing.assert_allclose(exported, run.model.encode(["a ferry"]), atol=1e-5)
 
 
+def test_widths_that_were_trained_are_told_to_servers(pairs, tmp_path):
+    loss = {"matryoshka": [128, 32]}
+    stages = [{"name": "s", "steps": 1, "batch_size": 8, "learning_rate": 1e-3, "loss": loss}]
+    RecipeRun(_recipe(pairs, stages=stages, output={"export": "float32"}), tmp_path / "run").train()
+    for folder in ("model", "export"):
+        config = json.loads((tmp_path / "run" / folder / "config.json").read_text())
+        assert config["matryoshka_dimensions"] == [32, 128]
+
+
 def test_late_interaction_runs_through_the_same_door(pairs, tmp_path):
     model = {"base": "minilm", "layers": 1, "max_tokens": 16, "kind": "tokens", "dim": 8, "reducer": {"ratio": 0.5}}
     report = RecipeRun(_recipe(pairs, model=model, output={"export": "float32"}), tmp_path / "run").train()

@@ -1,4 +1,4 @@
-"""``orthant serve`` and ``orthant keys``: collections over HTTP, and who may use them.
+"""``orthant serve``, ``orthant keys`` and ``orthant mcp``: collections for other programs, and who may use them.
 
 Folders and names of keys enter; a running server, or a table, leaves.
 Never answers a request itself: that is the business of ``orthant.server``.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from orthant.server.app import Opener
     from orthant.server.keys import KeyFile
 
-__all__ = ["named_folders", "register"]
+__all__ = ["folder_opener", "named_folders", "register"]
 
 
 def register(app: typer.Typer) -> None:
@@ -36,6 +36,14 @@ def register(app: typer.Typer) -> None:
         create: bool = typer.Option(False, "--create", help="Make collections that do not exist."),
         read_only: bool = typer.Option(False, "--read-only", help="Refuse writes, and leave the writer's place free."),
         encoder: str = typer.Option(None, help="Encoder of the default spaces, such as static, or a folder."),
+        model: list[str] = typer.Option(
+            [], "--model", help="NAME=ENCODER for /v1/embeddings, such as minilm, or a folder; several times."
+        ),
+        dimensions: list[str] = typer.Option(
+            [], "--dimensions", help="NAME=64,128: widths for which a --model was made; default what its folder says."
+        ),
+        reranker: list[str] = typer.Option([], "--reranker", help="NAME=FOLDER for /v1/rerank; several times."),
+        mcp_write: bool = typer.Option(False, "--mcp-write", help="Let agents add records under /mcp."),
         max_body_mb: int = typer.Option(32, help="Largest body of a request, in MiB."),
         max_k: int = typer.Option(1000, help="Most hits of a search."),
         call_timeout: float = typer.Option(30.0, help="Seconds that a search may take."),
@@ -44,24 +52,29 @@ def register(app: typer.Typer) -> None:
         log: bool = typer.Option(False, "--log", help="One line per request on stderr; never what clients wrote."),
     ) -> None:
         from orthant.cli.output import note
+        from orthant.cli.serving.models import named_models
         from orthant.server.limits import Limits
         from orthant.server.running import serve as run
+        from orthant.server.tracing import tracing_from_environment
 
         folders = named_folders(collections)
         limits = Limits(max_body_bytes=max_body_mb * 2**20, max_k=max_k, call_timeout_s=call_timeout)
         held = _keys(keys, without=no_keys)
+        models = named_models(model, dimensions, reranker)
         openers = {
-            name: _opener(folder, encoder=encoder, read_only=read_only, create=create)
+            name: folder_opener(folder, encoder=encoder, read_only=read_only, create=create)
             for name, folder in folders.items()
         }
         _log(wanted=log)
+        tracing_from_environment()
 
         def ready(url: str) -> None:
             way = "with a key" if held is not None else "without keys, for programs on this machine"
             note(f"serving {', '.join(folders)} at {url} {way}; what can be asked: {url}/docs")
 
         run(
-            openers, host=host, port=port, keys=held, limits=limits, tls_certificate=tls_certificate, tls_key=tls_key,
+            openers, host=host, port=port, keys=held, limits=limits, models=models, mcp_write=mcp_write,
+            tls_certificate=tls_certificate, tls_key=tls_key,
             ready=ready,
         )  # fmt: skip
 
@@ -90,7 +103,7 @@ def named_folders(given: list[str]) -> dict[str, Path]:
     ['books', 'old']
     """
     from orthant.errors import InputError, message
-    from orthant.server.service import check_served_name
+    from orthant.server.keys import check_served_name
 
     out: dict[str, Path] = {}
     for one in given:
@@ -104,7 +117,30 @@ def named_folders(given: list[str]) -> dict[str, Path]:
     return out
 
 
-def _opener(folder: Path, *, encoder: str | None, read_only: bool, create: bool) -> Opener:
+def folder_opener(folder: Path, *, encoder: str | None, read_only: bool, create: bool) -> Opener:
+    """Return what opens a folder later.
+
+    Parameters
+    ----------
+    folder : Path
+        The collection's.
+    encoder : str or None
+        Of its default space.
+    read_only : bool
+        Never write.
+    create : bool
+        Make it where it does not exist.
+
+    Returns
+    -------
+    callable
+        Opens it.
+
+    Raises
+    ------
+    NotFoundError
+        No such collection, and it is not to be made.
+    """
     from orthant.collection.opening import open
     from orthant.errors import NotFoundError, message
 

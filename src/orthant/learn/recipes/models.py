@@ -182,7 +182,7 @@ def _loss(loss: LossRecipe, kind: str) -> Callable[[Any], Any]:
         made = TextContrastiveLoss(model, settings, mini_batch_size=loss.mini_batch_size)
         if loss.matryoshka is None:
             return made
-        from sentence_transformers.losses import MatryoshkaLoss
+        from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 
         return MatryoshkaLoss(model, made, matryoshka_dims=list(loss.matryoshka))
 

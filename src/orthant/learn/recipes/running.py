@@ -228,6 +228,7 @@ class RecipeRun:
             ),
         )
         history.to_jsonl(self.folder / "history.jsonl")
+        self._declare_widths()
         self.model.save_pretrained(str(self.folder / "model"))
         report = self._report(history)
         text = json.dumps(report.to_dict(), indent=2, default=float)
@@ -255,6 +256,13 @@ class RecipeRun:
             )
             for name, each in self.data.items()
         }
+
+    def _declare_widths(self) -> None:
+        """Write into the model's ``config.json`` at which widths its vectors may be cut; servers read it there."""
+        widths = self.recipe.stages[-1].loss.matryoshka
+        config = getattr(getattr(self.model[0], "auto_model", None), "config", None)
+        if widths is not None and config is not None:
+            config.matryoshka_dimensions = sorted(widths)
 
     def _validation(self) -> Validation | None:
         wanted = self.recipe.evaluation

@@ -1,0 +1,115 @@
+"""The protocol over HTTP: every message a POST of its own to ``/mcp``, answered by JSON, with nothing remembered."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orthant.errors import OrthantError
+from orthant.errors import message as told
+from orthant.server.failures import Refusal
+from orthant.server.mcp.protocol import HANDSHAKE_VERSIONS, Pending, Problem, declared_version, read, take
+from orthant.server.mcp.tools import Toolbox
+from orthant.server.routes.requests import json_answer, require_type
+from orthant.server.service import Service
+
+__all__ = ["routes"]
+
+_MISMATCH, _REQUEST = -32020, -32600
+_STATUS = {-32700: 400, -32600: 400, -32601: 404, -32602: 400, _MISMATCH: 400, -32022: 400}
+
+
+def routes(service: Service) -> APIRouter:
+    """Return the route of agents.
+
+    Parameters
+    ----------
+    service : Service
+        The server's state.
+
+    Returns
+    -------
+    APIRouter
+        ``POST /mcp``.
+    """
+    router = APIRouter(tags=["agents"])
+
+    @router.post("/mcp")
+    async def mcp(request: Request) -> Response:
+        """Answer one message of the Model Context Protocol; the tools are those that the sender's key allows."""
+        require_type(request, "application/json")
+        _require_accepts(request)
+        try:
+            message = read(await request.body())
+        except Problem as problem:
+            return json_answer(problem.reply(), status=_STATUS[problem.code])
+        try:
+            _check_headers(request.headers, message)
+        except Problem as problem:
+            return json_answer(problem.reply(message.get("id")), status=_STATUS[problem.code])
+        step = take(message, _toolbox(service, request))
+        if step is None:
+            return Response(status_code=202)
+        reply = await _run(service, request, step) if isinstance(step, Pending) else step
+        modern = declared_version(message) is not None
+        return json_answer(reply, status=_STATUS.get(reply.get("error", {}).get("code"), 200) if modern else 200)
+
+    return router
+
+
+def _toolbox(service: Service, request: Request) -> Toolbox:
+    grant = service.grant(request)
+    names = [served.name for served in service.visible(request)]
+    writable = [name for name in names if service.agents_write and grant.allows(name, "write")]
+    return Toolbox(names, writable, limits=service.limits)
+
+
+async def _run(service: Service, request: Request, step: Pending) -> dict[str, Any]:
+    call = step.call
+    try:
+        served = service.collection(request, call.collection, "write" if call.writes else "read")
+        return step.done(await (served.write if call.writes else served.read)(call.run))
+    except OrthantError as error:
+        return step.failed(service.hide(str(error)))
+    except Refusal as refusal:
+        return step.failed(refusal.detail)
+
+
+def _require_accepts(request: Request) -> None:
+    accepted = request.headers.get("accept", "*/*")
+    if not any(kind in accepted for kind in ("application/json", "application/*", "*/*")):
+        text = told("a client that takes no JSON", "Accept: application/json, text/event-stream", "say so")
+        raise Refusal(406, "InputError", text)
+
+
+def _check_headers(headers: Mapping[str, str], message: Mapping[str, Any]) -> None:
+    """What a proxy decided by must be what is done here."""
+    version = declared_version(message)
+    named = headers.get("mcp-protocol-version")
+    if version is None:
+        if named is not None and named not in HANDSHAKE_VERSIONS and "id" in message:
+            raise Problem(_REQUEST, f"MCP-Protocol-Version is none of {', '.join(HANDSHAKE_VERSIONS)}")
+        return
+    if named != version:
+        raise Problem(_MISMATCH, "MCP-Protocol-Version is not the revision that the message names")
+    if headers.get("mcp-method") != message["method"]:
+        raise Problem(_MISMATCH, "Mcp-Method is not the method of the message")
+    name = message["params"].get("name")
+    if message["method"] == "tools/call" and isinstance(name, str) and _decoded(headers.get("mcp-name")) != name:
+        raise Problem(_MISMATCH, "Mcp-Name is not the tool that the message names")
+
+
+def _decoded(value: str | None) -> str | None:
+    """A header's value; what a header cannot hold comes in base64 between marks."""
+    if value is None or not (value.startswith("=?base64?") and value.endswith("?=")):
+        return value
+    try:
+        return base64.b64decode(value[9:-2], validate=True).decode("utf-8")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
