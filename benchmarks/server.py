@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import base64
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -23,10 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from ann import make_if_missing
+from orthant.evaluation.ann.measuring import anonymous_bytes
 from orthant.evaluation.context import run_context
 from orthant.evaluation.stores.inputs import newsgroup_corpus
+from orthant.evaluation.stores.worker import total_bytes
 
 RESULTS = Path(__file__).parent / "results" / "server.json"
+MIXED = Path(__file__).parent / "results" / "server_mixed.json"
 
 
 def parse(arguments=None):
@@ -201,6 +203,11 @@ def in_process(folder, options):
     return out
 
 
+def memory():
+    """Bytes of this process: of its own, and with mapped files, which the system may take back."""
+    return {"anonymous": anonymous_bytes(), "resident": total_bytes()}
+
+
 def ask_from_another_process(url, what, folder, options):
     command = [sys.executable, __file__, "--client", url, what, str(folder / "queries.npz")]
     command += ["--clients", str(options.clients), "--seconds", str(options.mixed or options.seconds)]
@@ -222,19 +229,16 @@ def main():
         alone = {} if options.mixed else in_process(folder, options)
         with background({"bench": folder / "bench"}) as url:
             if options.mixed:
-                import psutil
-
-                memory = psutil.Process(os.getpid()).memory_info
                 # The first searches load the graph and compile; what comes after them is what must not grow.
-                warm = argparse.Namespace(**{**vars(options), "mixed": 5.0})
+                warm = argparse.Namespace(**{**vars(options), "mixed": min(30.0, options.mixed)})
                 ask_from_another_process(url, "mixed", folder, warm)
-                before = memory().rss
-                report = {
-                    **ask_from_another_process(url, "mixed", folder, options),
-                    "rss_before": before,
-                    "rss_after": memory().rss,
-                }
-                print(json.dumps({"records": options.records, "mixed_s": options.mixed, **report}))
+                before = memory()
+                report = ask_from_another_process(url, "mixed", folder, options)
+                report |= {"memory_before": before, "memory_after": memory(), "context": run_context(seed=3)}
+                report = {"records": options.records, "mixed_s": options.mixed, **report}
+                print(json.dumps(report))
+                if not options.no_save:
+                    MIXED.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
                 return
             served = {
                 what: ask_from_another_process(url, what, folder, options) for what in ("dense", "batch", "hybrid")
