@@ -64,7 +64,7 @@ class Mailbox:
                 say("221 bye")
                 return
             if verb == "EHLO":
-                say("250-mailbox\r\n250 STARTTLS" if context is not None else "250 mailbox")
+                say("250-mailbox\r\n250-AUTH PLAIN\r\n250 STARTTLS" if context is not None else "250 mailbox")
                 continue
             if verb == "STARTTLS" and context is not None:
                 say("220 go")
@@ -76,6 +76,8 @@ class Mailbox:
                 say("503 a letter is open")
                 continue
             answer = self.replies.get(verb, "354 go" if verb == "DATA" else "250 ok")
+            if callable(answer):
+                answer = answer()
             if answer is None:
                 return
             if verb == "MAIL":
@@ -88,6 +90,8 @@ class Mailbox:
                 while (piece := handler.rfile.readline()) != b".\r\n":
                     content += piece
                 answer = self.replies.get(".", "250 taken")
+                if callable(answer):
+                    answer = answer()
                 if answer is None or answer.startswith("2"):
                     self.letters.append((sender, recipient, content))
                 if answer is None:

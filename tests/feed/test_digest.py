@@ -219,7 +219,14 @@ def test_files_have_one_name_and_are_written_again(feed, tmp_path):
     assert (folder / "digest-000002.html").read_text().startswith("<!doctype html>")
 
 
-def test_how_often(feed, clock):
+def test_how_often(tmp_path, clock):
+    with make(tmp_path / "c", encoder=None) as collection:
+        feed = feed_of(collection, clock)
+        _check_how_often(feed, clock)
+        feed.database.close()
+
+
+def _check_how_often(feed, clock):
     saved = Subscriptions(feed)
     for every in ("run", "day", "week"):
         saved.add(f"{every}@example.org", where={"kind": "n"}, every=every)
