@@ -54,10 +54,11 @@ def test_newest_follows_commits_and_deletions(feed):
 def test_trending_is_the_documented_formula(feed, clock):
     # Without a click it is newest.
     assert ids(feed.trending()) == ids(feed.newest())
-    feed.database.count("soup", views=2)
+    feed.database.view("soup")
+    feed.database.view("soup")
     clock.move(3)
-    feed.database.count("code", saves=1)
-    feed.database.count("ship", views=1)
+    feed.database.save("a reader", "code")
+    feed.database.view("ship")
     clock.move(0.5)
     today = clock() / DAY
 
@@ -77,7 +78,8 @@ def test_trending_is_the_documented_formula(feed, clock):
 
 
 def test_waiting_changes_no_order_and_old_clicks_do_not_count(feed, clock):
-    feed.database.count("soup", views=3)
+    for _ in range(3):
+        feed.database.view("soup")
     before = ids(feed.trending())
     assert before[0] == "soup"
     clock.move(60)
@@ -94,16 +96,23 @@ def test_heat_halves_and_ignores_the_future():
         heat(1, half_life_days=0)
 
 
-def test_a_save_can_be_taken_back_but_not_below_zero(feed):
-    feed.database.count("sea", saves=1)
-    feed.database.count("sea", saves=-1)
-    feed.database.count("sea", saves=-1)
-    assert feed.database.clicks() == {"sea": [(19_800, 0, 0)]}
+def test_a_reader_saves_once_and_takes_it_back(feed, clock, monkeypatch):
+    base = feed.database
+    assert [base.save("one", "sea"), base.save("one", "sea"), base.save("two", "sea")] == [True, False, True]
+    clock.move(1)
+    base.save("one", "soup")
+    assert base.saved("one") == ["soup", "sea"]
+    assert base.clicks() == {"sea": [(19_800, 0, 2)], "soup": [(19_801, 0, 1)]}
+    assert [base.unsave("one", "sea"), base.unsave("one", "sea"), base.unsave("three", "sea")] == [True, False, False]
+    assert base.clicks(records=["sea"]) == {"sea": [(19_800, 0, 1)]}
+    assert not any("one" in str(row) for row in base.rows("SELECT * FROM saves"))
+    monkeypatch.setattr("orthant.feed.database._MOST_SAVES", 1)
+    assert not base.save("two", "soup")
 
 
 def test_clicks_on_what_is_gone_are_passed_over(feed):
-    feed.database.count("sea", views=50)
-    feed.database.count("never", views=50)
+    feed.database.view("sea")
+    feed.database.view("never")
     feed.collection.delete(["sea"])
     assert ids(feed.trending()) == ["cake", "ship", "soup", "code"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import sqlite3
@@ -23,6 +24,8 @@ Clock = Callable[[], float]
 
 _FORMAT = 1
 _WAIT_S = 10.0
+_DAY_S = 86_400
+_MOST_SAVES = 1_000
 _SCHEMA = """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE activity (
@@ -30,6 +33,9 @@ CREATE TABLE activity (
     PRIMARY KEY (record, day)
 ) WITHOUT ROWID;
 CREATE INDEX activity_by_day ON activity (day);
+CREATE TABLE saves (
+    reader TEXT NOT NULL, record TEXT NOT NULL, day INTEGER NOT NULL, PRIMARY KEY (reader, record)
+) WITHOUT ROWID;
 CREATE TABLE subscriptions (
     id INTEGER PRIMARY KEY AUTOINCREMENT, address TEXT NOT NULL, query TEXT NOT NULL, mode TEXT NOT NULL,
     conditions TEXT NOT NULL, min_score REAL, most INTEGER NOT NULL, every TEXT NOT NULL, created REAL NOT NULL,
@@ -239,22 +245,83 @@ class FeedDatabase:
 
     # ---- clicks -------------------------------------------------------------------------------------------------
 
-    def count(self, record_id: str, *, views: int = 0, saves: int = 0) -> None:
-        """Count clicks on a record today; who clicked is not kept.
+    def view(self, record_id: str) -> None:
+        """Count one look at a record today; who looked is not kept.
 
         Parameters
         ----------
         record_id : str
             The record.
-        views, saves : int, default 0
-            How many; a negative number takes some back.
         """
         with self.writing() as connection:
-            connection.execute(
-                "INSERT INTO activity VALUES (?, ?, max(?, 0), max(?, 0)) ON CONFLICT DO UPDATE SET "
-                "views = max(views + ?, 0), saves = max(saves + ?, 0)",
-                (record_id, int(self.clock() // 86_400), views, saves, views, saves),
-            )
+            _count(connection, record_id, self._today(), views=1)
+
+    def save(self, reader: str, record_id: str) -> bool:
+        """Put a record on a reader's list; it counts once for each reader.
+
+        Parameters
+        ----------
+        reader : str
+            A token that the reader's browser keeps; only its hash is stored.
+        record_id : str
+            The record.
+
+        Returns
+        -------
+        bool
+            False where it was on the list already, or the list holds 1,000 records.
+        """
+        hashed, today = _hash(reader), self._today()
+        with self.writing() as connection:
+            (held,) = connection.execute("SELECT count(*) FROM saves WHERE reader = ?", (hashed,)).fetchone()
+            if held >= _MOST_SAVES:
+                return False
+            added = connection.execute(
+                "INSERT OR IGNORE INTO saves VALUES (?, ?, ?)", (hashed, record_id, today)
+            ).rowcount
+            if added:
+                _count(connection, record_id, today, saves=1)
+        return bool(added)
+
+    def unsave(self, reader: str, record_id: str) -> bool:
+        """Take a record off a reader's list, and its count with it.
+
+        Parameters
+        ----------
+        reader, record_id : str
+            As in :meth:`save`.
+
+        Returns
+        -------
+        bool
+            False where it was not on the list.
+        """
+        with self.writing() as connection:
+            found = connection.execute(
+                "DELETE FROM saves WHERE reader = ? AND record = ? RETURNING day", (_hash(reader), record_id)
+            ).fetchall()
+            for (day,) in found:
+                _count(connection, record_id, day, saves=-1)
+        return bool(found)
+
+    def saved(self, reader: str) -> list[str]:
+        """Return a reader's list, latest first.
+
+        Parameters
+        ----------
+        reader : str
+            As in :meth:`save`.
+
+        Returns
+        -------
+        list of str
+            Ids of records.
+        """
+        found = self.rows("SELECT record FROM saves WHERE reader = ? ORDER BY day DESC, record", _hash(reader))
+        return [str(record) for (record,) in found]
+
+    def _today(self) -> int:
+        return int(self.clock() // _DAY_S)
 
     def clicks(
         self, *, since_day: int = 0, records: Sequence[str] | None = None
@@ -280,3 +347,14 @@ class FeedDatabase:
         for record, day, views, saves in self.rows(statement, since_day, *(records or ())):
             out.setdefault(record, []).append((day, views, saves))
         return out
+
+
+def _count(connection: sqlite3.Connection, record_id: str, day: int, *, views: int = 0, saves: int = 0) -> None:
+    connection.execute(
+        "INSERT INTO activity VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET views = views + ?, saves = saves + ?",
+        (record_id, day, views, saves, views, saves),
+    )
+
+
+def _hash(reader: str) -> str:
+    return hashlib.sha256(reader.encode("utf-8", "replace")).hexdigest()
