@@ -61,19 +61,33 @@ def _number(value: float) -> float:
     return value / 1e3 if abs(value) > _MILLISECONDS_FROM else float(value)
 
 
-def show_date(seconds: float) -> str:
-    """Return a moment as a day.
+def show_date(value: Any) -> str:
+    """Return a date as it is shown.
 
     Parameters
     ----------
-    seconds : float
-        Since 1970, UTC.
+    value : object
+        As :func:`parse_date` takes it.
 
     Returns
     -------
     str
-        Such as ``"2024-05-30"``; empty for NaN and what no calendar holds.
+        Such as ``"2024-05-30"``, ``"2024-05"`` where only a month was given, ``"2024"`` where only a year was; empty
+        for what is no date.
+
+    Examples
+    --------
+    >>> show_date("2024-05-30T10:00:00Z"), show_date("2024-05"), show_date(2024), show_date("soon")
+    ('2024-05-30', '2024-05', '2024', '')
     """
+    seconds, given = parse_date(value), str(value).strip()
+    # Without the month or the day that nobody gave.
+    if not math.isnan(seconds) and len(given) in ((4, 7) if isinstance(value, str) else (4,)):
+        return given
+    return _day(seconds)
+
+
+def _day(seconds: float) -> str:
     try:
         return datetime.fromtimestamp(seconds, UTC).date().isoformat()
     except (ValueError, OverflowError, OSError):

@@ -48,6 +48,8 @@ class Entry:
         Its metadata.
     date : float
         Seconds since 1970, UTC; NaN without a date.
+    day : str
+        The date as it is shown: a day, a month or a year, as exact as it was given; empty without one.
     views, saves : int
         Clicks within the time that counts for trending.
     score : float or None
@@ -59,6 +61,7 @@ class Entry:
     text: str
     metadata: dict[str, Any] = field(default_factory=dict)
     date: float = math.nan
+    day: str = ""
     views: int = 0
     saves: int = 0
     score: float | None = None
@@ -69,9 +72,10 @@ class Entry:
         Returns
         -------
         dict
-            ``date`` is a day, or None.
+            ``date`` is None without one.
         """
-        return {**vars(self), "metadata": dict(self.metadata), "date": show_date(self.date) or None}
+        date = None if math.isnan(self.date) else self.date
+        return {**vars(self), "metadata": dict(self.metadata), "date": date}
 
 
 @dataclass(frozen=True)
@@ -373,9 +377,9 @@ class Feed:
         named = self._named[1] or (self.database.setting("title_field") if self.database is not None else None)
         title, rest = title_of(record_id, text, metadata, TITLE_FIELDS if named is None else (named,))
         days = clicks.get(record_id, [])
-        date = math.nan if date_field is None else parse_date(_at(metadata, date_field))
+        given = None if date_field is None else _at(metadata, date_field)
         views, saves = sum(day[1] for day in days), sum(day[2] for day in days)
-        return Entry(record_id, title, rest, dict(metadata), date, views, saves, score)
+        return Entry(record_id, title, rest, dict(metadata), parse_date(given), show_date(given), views, saves, score)
 
 
 def title_of(

@@ -10,7 +10,6 @@ from email.policy import SMTP
 from urllib.parse import quote, urlencode
 
 from orthant.feed.addresses import check_sender, one_line
-from orthant.feed.dates import show_date
 from orthant.feed.entries import Entry
 from orthant.feed.markup import Markup, document, element, external, joined
 from orthant.feed.subscriptions import Subscription
@@ -199,8 +198,7 @@ def _farewell(subscription: Subscription, away: str | None) -> str:
 
 
 def _heading(entry: Entry) -> str:
-    day = show_date(entry.date)
-    return one_line(entry.title) + (f" ({day})" if day else "")
+    return one_line(entry.title) + (f" ({entry.day})" if entry.day else "")
 
 
 def _snippet(entry: Entry) -> str:
@@ -209,9 +207,8 @@ def _snippet(entry: Entry) -> str:
 
 def _article(entry: Entry, address: str | None) -> Markup:
     title = one_line(entry.title)
-    day = show_date(entry.date)
     return joined(
         element("h2", element("a", title, href=address) if address else title),
-        element("p", element("small", day)) if day else None,
+        element("p", element("small", entry.day)) if entry.day else None,
         element("p", _snippet(entry)),
     )

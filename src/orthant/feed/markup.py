@@ -86,6 +86,8 @@ def document(title: str, *body: str | Markup | None, style: str | None = None, h
         element("title", title),
         element("meta", name="viewport", content="width=device-width"),
         None if style is None else element("link", rel="stylesheet", href=style),
+        # Else browsers ask for an icon that is not there.
+        None if style is None else element("link", rel="icon", href="data:,"),
         head,
     )
     return Markup(f"<!doctype html>\n{element('html', top, element('body', *body), lang='en')}\n")

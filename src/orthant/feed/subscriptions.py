@@ -362,14 +362,16 @@ class Subscriptions:
     # ---- what a new one may be ----------------------------------------------------------------------------------
 
     def _mode(self, mode: SearchKind | None, query: str, *, wants: bool) -> SearchKind:
+        if not query and not wants:
+            raise InputError(message("nothing to look for", "a query or a filter", "pass query or where="))
         if mode is None:
             meaning: SearchKind = "dense" if self.feed.collection._encoders.at_hand("default") else "lexical"
             mode = meaning if query else "filter"
         check_choice(mode, get_args(SearchKind), name="mode")
-        if mode == "filter" and (query or not wants):
+        if mode == "filter" and query:
             raise InputError(message("mode='filter'", "a filter and no query", "pass where=, or another mode"))
         if mode != "filter" and not query:
-            raise InputError(message("nothing to look for", "a query or a filter", "pass query or where="))
+            raise InputError(message(f"mode={mode!r} without a query", "a query", "pass one, or mode='filter'"))
         return mode
 
     def _check_room(self, connection: sqlite3.Connection, address: str, now: float, *, confirmed: bool) -> None:

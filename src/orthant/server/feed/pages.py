@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from orthant.feed.addresses import one_line
-from orthant.feed.dates import show_date
 from orthant.feed.entries import Entry, Page
 from orthant.feed.markup import Markup, document, element, external, joined
 
@@ -350,8 +349,7 @@ def _entry(name: str, entry: Entry, saved: bool | None) -> Markup:
 
 
 def _about(entry: Entry) -> Markup:
-    day = show_date(entry.date)
-    told = [element("time", day, datetime=day)] if day else []
+    told = [element("time", entry.day, datetime=entry.day)] if entry.day else []
     counts = ((entry.views, "view", "views"), (entry.saves, "save", "saves"))
     told += [element("span", f"{count} {one if count == 1 else many}") for count, one, many in counts if count]
     if isinstance(entry.metadata.get("status"), str):

@@ -28,7 +28,7 @@ from orthant.server.service import Service
 __all__ = ["routes"]
 
 _POLICY = (
-    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; img-src 'self'"
+    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; img-src data:"
 )
 _LONGEST_QUERY, _LONGEST_ID = 500, 2_000
 _MOST_OFFSET = 10_000
