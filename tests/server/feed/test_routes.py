@@ -134,11 +134,14 @@ def test_pages_escape_what_they_are_asked(client):
 
 
 def test_views_count_once_for_each_visitor(client, path):
+    def cake():
+        return client.get("/collections/notes/feed", params={"query": "cake", "mode": "lexical"}).json()["entries"][0]
+
+    before = cake()["views"]
     for visitor in ("one", "one", "two"):
         client.get("/feed/notes/item", params={"id": "cake"}, headers={"user-agent": visitor})
     client.get("/feed/notes/item", params={"id": "cake"}, headers={"user-agent": "three", "sec-purpose": "prefetch"})
-    entry = client.get("/collections/notes/feed", params={"query": "cake", "mode": "lexical"}).json()["entries"][0]
-    assert (entry["id"], entry["views"], entry["day"]) == ("cake", 2, "2024-03-15")
+    assert (cake()["id"], cake()["views"] - before, cake()["day"]) == ("cake", 2, "2024-03-15")
     assert client.get("/collections/notes/feed?order=trending&k=1").json()["entries"][0]["id"] == "cake"
     answer = client.get("/collections/notes/feed?k=1&offset=1").json()
     assert (answer["total"], len(answer["entries"])) == (8, 1)
