@@ -57,7 +57,7 @@ def test_add_list_run_remove(ask, notes, tmp_path):
 
 
 def test_fields(ask, notes):
-    code, out, _ = ask("digest", "fields", notes, "--json")
+    _, out, _ = ask("digest", "fields", notes, "--json")
     assert json.loads(out) == {"date_field": "date", "title_field": None}
     _, out, _ = ask("digest", "fields", notes, "--date", "kind", "--title", "kind")
     assert out == "Dates: kind.\nTitles: kind.\n"
