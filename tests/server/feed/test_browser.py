@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 
 import pytest
 
@@ -10,7 +11,9 @@ pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 
 import orthant
 from feed.notes import fill
+from orthant.papers import catalogue
 from orthant.server import background
+from orthant.server.feed import jobs
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -77,3 +80,32 @@ def test_by_keyboard_alone_and_on_a_narrow_screen(site, browser):
     page.goto(f"{site}/feed/notes/subscribe?q=x")
     assert page.get_by_label("Your address").count() == 1
     page.close()
+
+
+def test_a_run_ends_on_the_page_without_a_click(tmp_path, browser, monkeypatch):
+    class Process:
+        returncode = 0
+
+        def __init__(self, command, **about):
+            pass
+
+        def communicate(self, timeout):
+            ended.wait(20)
+            return b"{}", None
+
+        def poll(self):
+            return 0
+
+    ended = threading.Event()
+    monkeypatch.setattr(jobs.subprocess, "Popen", Process)
+    with orthant.open(tmp_path / "papers", encoder="static") as collection:
+        record = next(one for one in catalogue.documents() if one["id"] == "leanvec")
+        collection.upsert(["leanvec"], texts=[record["text"]], metadata=[record["metadata"]])
+    with background({"papers": tmp_path / "papers"}) as url:
+        page = browser.new_page()
+        page.goto(f"{url}/feed/papers/item?id=leanvec")
+        page.click("button:has-text('Reproduce')")
+        assert page.locator("button:has-text('Running')").is_disabled()
+        ended.set()
+        page.wait_for_selector("text=This server's run: holds", timeout=20_000)
+        page.close()

@@ -329,7 +329,7 @@ def test_the_button_runs_the_command(papers, monkeypatch):
     let_end = []
     monkeypatch.setattr(jobs.subprocess, "Popen", Process)
     answer = papers.post("/feed/papers/reproduce", data={"id": "leanvec"})
-    assert (answer.status_code, answer.headers["location"]) == (303, "/feed/papers/item?id=leanvec#claims")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/feed/papers/item?id=leanvec")
     assert started == [["-m", "orthant", "reproduce", "leanvec", "--quick", "--json"]]
     page = papers.get("/feed/papers/item?id=leanvec").text
     assert 'http-equiv="refresh"' in page

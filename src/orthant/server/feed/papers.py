@@ -78,7 +78,7 @@ def paper_panel(row: Paper, name: str, job: Job | None, *, may_run: bool) -> Mar
         None if found is None else element("p", element("small", _measured_on(found.measured_on, old))),
         element("h2", "Reproduce"),
         element("p", "In a shell: ", element("code", f"orthant reproduce {row.key}")),
-        _button(row, name, job) if may_run else None,
+        _button(row, name, job) if may_run and row.claims else None,
         None if job is None else _outcome(job),
         id="claims",
     )

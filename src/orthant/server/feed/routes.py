@@ -245,7 +245,8 @@ def _add_papers(router: APIRouter, state: FeedState, jobs: Jobs) -> None:
         form = await read_form(request)
         row = await state.run(request, name, lambda feed: paper(feed, form.get("id", "")))
         jobs.start(row.key)
-        return RedirectResponse(f"{pages.address(name, '/item', id=row.key)}#claims", 303)
+        # Without a fragment: a page that looks again at an address with one only scrolls.
+        return RedirectResponse(pages.address(name, "/item", id=row.key), 303)
 
 
 def _add_subscribing(router: APIRouter, state: FeedState) -> None:
