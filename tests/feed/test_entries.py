@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 
 import numpy as np
 import pytest
 
 import orthant
 from feed.notes import DAY, START, TEXTS, Clock, feed_of, fill, make
-from orthant.errors import InputError, NotFoundError
-from orthant.feed import Feed, heat
+from orthant.errors import InputError, NotFoundError, StoreCorruptedError, StoreLockedError, StoreVersionError
+from orthant.feed import Feed, FeedDatabase, heat
 from orthant.feed.dates import date_field_of, parse_date, show_date
 from orthant.feed.entries import title_of
 
@@ -108,6 +109,43 @@ def test_a_reader_saves_once_and_takes_it_back(feed, clock, monkeypatch):
     assert not any("one" in str(row) for row in base.rows("SELECT * FROM saves"))
     monkeypatch.setattr("orthant.feed.database._MOST_SAVES", 1)
     assert not base.save("two", "soup")
+
+
+def test_only_the_most_clicked_are_read(feed, monkeypatch):
+    monkeypatch.setattr("orthant.feed.entries._MOST_CLICKED", 1)
+    feed.database.view("soup")
+    for _ in range(2):
+        feed.database.view("code")
+    assert ids(feed.trending()) == ["code", "cake", "ship", "sea", "soup"]
+
+
+def test_damage_is_said_and_another_writer_is_waited_for(feed, tmp_path, monkeypatch):
+    monkeypatch.setattr("orthant.feed.database._WAIT_S", 0.05)
+    with FeedDatabase(feed.database.path) as other, other.writing():
+        feed.database._connection.execute("PRAGMA busy_timeout=50")
+        with pytest.raises(StoreLockedError, match="(?i)try again"):
+            feed.database.view("sea")
+    feed.database.view("sea")
+    for name, content in (
+        ("text", b"not a database, but longer than its header would have to be" * 20),
+        ("other", None),
+    ):
+        path = tmp_path / name
+        if content is None:
+            with sqlite3.connect(path) as connection:
+                connection.execute("CREATE TABLE t (x)")
+            connection.close()
+        else:
+            path.write_bytes(content)
+        with pytest.raises(StoreCorruptedError, match="database of a feed"):
+            FeedDatabase(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version=99")
+    connection.close()
+    with pytest.raises(StoreVersionError, match="(?i)upgrade"):
+        FeedDatabase(path)
+    with pytest.raises(InputError, match="setting"):
+        feed.database.setting("secret")
 
 
 def test_clicks_on_what_is_gone_are_passed_over(feed):

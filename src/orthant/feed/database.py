@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from orthant.collection.storage.files import storage_error
-from orthant.errors import InputError, StoreCorruptedError, StoreError, StoreVersionError, message
+from orthant.errors import InputError, StoreCorruptedError, StoreError, StoreLockedError, StoreVersionError, message
 
 __all__ = ["Clock", "FeedDatabase"]
 
@@ -177,15 +177,28 @@ class FeedDatabase:
         ------
         sqlite3.Connection
             Used by one thread at a time.
+
+        Raises
+        ------
+        StoreLockedError
+            Another process wrote for 10 s.
         """
         with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._begin()
             try:
                 yield self._connection
             except BaseException:
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
+
+    def _begin(self) -> None:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise StoreLockedError(
+                message(f"{self.path.name}: {error}", f"a turn to write within {_WAIT_S:g} s", "try again")
+            ) from error
 
     def rows(self, statement: str, *values: object) -> list[tuple]:
         """Return what a query finds.

@@ -38,17 +38,52 @@ class Places:
         self.served_as = served_as
 
     def item(self, entry: Entry) -> str | None:
-        """Return where an entry is shown: the server's page, else the address that its record names."""
+        """Return where an entry is shown.
+
+        Parameters
+        ----------
+        entry : Entry
+            The entry.
+
+        Returns
+        -------
+        str or None
+            The server's page, else the address that the record names, if any.
+        """
         if self.base_url is None:
             return next((found for name in _LINK_FIELDS if (found := external(entry.metadata.get(name)))), None)
         return f"{self._feed}/item?{urlencode({'id': entry.id})}"
 
     def search(self, query: str) -> str | None:
-        """Return where a search is shown."""
+        """Return where a search is shown.
+
+        Parameters
+        ----------
+        query : str
+            What is looked for.
+
+        Returns
+        -------
+        str or None
+            None without a server.
+        """
         return None if self.base_url is None else f"{self._feed}?{urlencode({'q': query})}"
 
     def action(self, purpose: str, token: str) -> str | None:
-        """Return where a signed link leads."""
+        """Return where a signed link leads.
+
+        Parameters
+        ----------
+        purpose : {"confirm", "unsubscribe"}
+            What it does.
+        token : str
+            Its signed part.
+
+        Returns
+        -------
+        str or None
+            None without a server.
+        """
         return None if self.base_url is None else f"{self._feed}/{purpose}/{token}"
 
     @property

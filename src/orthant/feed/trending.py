@@ -38,7 +38,7 @@ def fade(age_days: npt.ArrayLike, *, half_life_days: float = HALF_LIFE_DAYS) -> 
 
 
 def heat(
-    age_days: npt.ArrayLike,
+    age_days: float,
     click_age_days: npt.ArrayLike = (),
     views: npt.ArrayLike = (),
     saves: npt.ArrayLike = (),

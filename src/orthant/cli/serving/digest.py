@@ -38,7 +38,8 @@ def register(app: typer.Typer) -> None:
     )
     _register_run(group)
     _register_add(group)
-    _register_rest(group)
+    _register_lists(group)
+    _register_fields(group)
     app.add_typer(group, name="digest")
 
 
@@ -111,7 +112,7 @@ def _register_add(group: typer.Typer) -> None:
         print(f"Saved search {found.id} for {found.address}: {found.mode}{close}, every {found.every}, {found.state}.")
 
 
-def _register_rest(group: typer.Typer) -> None:
+def _register_lists(group: typer.Typer) -> None:
     import typer
 
     @group.command("list", help="List the saved searches of a collection.")
@@ -149,6 +150,10 @@ def _register_rest(group: typer.Typer) -> None:
         with _feed(collection, None) as feed:
             found = Subscriptions(feed).remove(number)
         print(f"Ended saved search {found.id} of {found.address}.")
+
+
+def _register_fields(group: typer.Typer) -> None:
+    import typer
 
     @group.command("fields", help="Say which fields hold dates and titles, where their names do not tell.")
     def fields(

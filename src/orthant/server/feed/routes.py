@@ -62,7 +62,8 @@ def routes(service: Service) -> APIRouter:
     # Readers come with a cookie, or with a signed link instead of a key: these routes ask for either themselves.
     service.public |= {"/feed", "/feed/"}
     _add_entrance(router, state)
-    _add_reading(router, state, jobs)
+    _add_lists(router, state)
+    _add_items(router, state, jobs)
     _add_papers(router, state, jobs)
     _add_subscribing(router, state)
     _add_json(router, state)
@@ -135,7 +136,7 @@ def _add_entrance(router: APIRouter, state: FeedState) -> None:
         return response
 
 
-def _add_reading(router: APIRouter, state: FeedState, jobs: Jobs) -> None:
+def _add_lists(router: APIRouter, state: FeedState) -> None:
     @router.get("/feed/{name}", include_in_schema=False)
     @_guarded(state)
     async def entries(
@@ -161,6 +162,8 @@ def _add_reading(router: APIRouter, state: FeedState, jobs: Jobs) -> None:
 
         return _answer(await state.run(request, name, read))
 
+
+def _add_items(router: APIRouter, state: FeedState, jobs: Jobs) -> None:
     @router.get("/feed/{name}/item", include_in_schema=False)
     @_guarded(state)
     async def item(name: str, *, request: Request, id: str = "") -> Response:
