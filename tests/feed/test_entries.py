@@ -123,7 +123,7 @@ def test_damage_is_said_and_another_writer_is_waited_for(feed, tmp_path, monkeyp
     monkeypatch.setattr("orthant.feed.database._WAIT_S", 0.05)
     with FeedDatabase(feed.database.path) as other, other.writing():
         feed.database._connection.execute("PRAGMA busy_timeout=50")
-        with pytest.raises(StoreLockedError, match="(?i)try again"):
+        with pytest.raises(StoreLockedError, match=r"(?i)try again"):
             feed.database.view("sea")
     feed.database.view("sea")
     for name, content in (
@@ -142,7 +142,7 @@ def test_damage_is_said_and_another_writer_is_waited_for(feed, tmp_path, monkeyp
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version=99")
     connection.close()
-    with pytest.raises(StoreVersionError, match="(?i)upgrade"):
+    with pytest.raises(StoreVersionError, match=r"(?i)upgrade"):
         FeedDatabase(path)
     with pytest.raises(InputError, match="setting"):
         feed.database.setting("secret")
