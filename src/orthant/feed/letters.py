@@ -19,6 +19,10 @@ __all__ = ["Places", "digest_letter", "html_of", "request_letter"]
 _SNIPPET_LETTERS = 280
 # Bytes above 127 would need a server that announces 8BITMIME.
 _POLICY = SMTP.clone(cte_type="7bit")
+# Programs that show mail drop style sheets, and keep the attributes.
+_BODY_STYLE = "font-family:sans-serif;line-height:1.5;max-width:40em"
+_TITLE_STYLE = "font-size:1.4em;margin:.5em 0"
+_HEADING_STYLE = "font-size:1.1em;margin:1.2em 0 0"
 _LINK_FIELDS = ("url", "link", "href")
 
 
@@ -137,11 +141,12 @@ def digest_letter(
     lines += ["--", _farewell(subscription, away)]
     body = element(
         "main",
-        element("h1", f"{count} new in {places.served_as}"),
+        element("h1", f"{count} new in {places.served_as}", style=_TITLE_STYLE),
         element("p", about),
         *(_article(entry, places.item(entry)) for entry in entries),
         element("p", f"and {more} more") if more else None,
         element("p", element("a", "Unsubscribe", href=away) if away else _farewell(subscription, None)),
+        style=_BODY_STYLE,
     )
     letter = _letter(subject, lines, document(subject, body), to=subscription.address, sender=sender, now=now)
     letter["Message-ID"] = _message_id("digest", [token, *(entry.id for entry in entries)], sender)
@@ -177,6 +182,7 @@ def request_letter(subscription: Subscription, *, sender: str, places: Places, t
         "main",
         element("p", asked),
         element("p", element("a", "Receive them", href=link), " (within a week). Else do nothing."),
+        style=_BODY_STYLE,
     )
     letter = _letter(subject, lines, document(subject, body), to=subscription.address, sender=sender, now=now)
     letter["Message-ID"] = _message_id("confirm", [token], sender)
@@ -243,7 +249,7 @@ def _snippet(entry: Entry) -> str:
 def _article(entry: Entry, address: str | None) -> Markup:
     title = one_line(entry.title)
     return joined(
-        element("h2", element("a", title, href=address) if address else title),
-        element("p", element("small", entry.day)) if entry.day else None,
-        element("p", _snippet(entry)),
+        element("h2", element("a", title, href=address) if address else title, style=_HEADING_STYLE),
+        element("small", entry.day) if entry.day else None,
+        element("p", _snippet(entry), style="margin:.2em 0"),
     )
