@@ -34,6 +34,7 @@ MODULES = (
     "orthant.server",
     "orthant.server.openai",
     "orthant.server.mcp",
+    "orthant.feed",
     "orthant.client",
     "orthant.papers",
     "orthant.papers.catalogue",

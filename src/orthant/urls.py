@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import urllib.parse
 from typing import Any
 
 from orthant.errors import InputError, message
 
-__all__ = ["check_url"]
+__all__ = ["check_url", "is_loopback"]
 
 
 def check_url(url: Any) -> str:
@@ -51,3 +52,27 @@ def check_url(url: Any) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or secret or port == 0:
         raise refused
     return url.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address.
+
+    Parameters
+    ----------
+    host : str
+        A name or an address to listen at.
+
+    Returns
+    -------
+    bool
+        True for ``localhost`` and the addresses of the loopback.
+
+    Examples
+    --------
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

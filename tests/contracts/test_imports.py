@@ -28,6 +28,7 @@ ALLOWED = {
     "evaluation": LOW | {"nn", "encoders", "index", "datasets", "learn", "evaluation"},
     # Reading records and exports of users is the business of `datasets`; a collection builds on it.
     "collection": LOW | {"encoders", "index", "datasets", "collection"},
+    "feed": LOW | {"encoders", "index", "datasets", "collection", "feed"},
     # Whoever only asks a server needs neither NumPy nor anything else beside the standard library.
     "client": {"client", "errors", "urls"},
 }

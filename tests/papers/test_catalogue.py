@@ -111,9 +111,11 @@ def test_counts_name_all_four_statuses():
 def test_documents_are_records_to_search():
     records = catalogue.documents()
     assert [record["id"] for record in records] == list(catalogue.keys())
-    wanted = {"wing", "year", "status", "lives_in", "arxiv", "last_measured", "reproduce"}
+    wanted = {"wing", "year", "status", "lives_in", "arxiv", "last_measured", "reproduce", "date", "url"}
     for record, row in zip(records, ROWS, strict=True):
         assert set(record["metadata"]) == wanted
+        # Submitted in December, numbered in January.
+        assert abs(int(record["metadata"]["date"][:4]) - row.year) <= 1
         assert all(part in record["text"] for part in (row.title, row.summary, *row.keywords))
         assert record["metadata"]["reproduce"] == f"orthant reproduce {row.key}"
 

@@ -20,7 +20,7 @@ _VERBS = (
     *("exporting", "importing", "snapshots.snapshot", "insight.diagnose"),
     *("upgrading.upgrade", "adapting.adapt", "tuning.tune", "tuning.tune_fusion", "tuning.compress", "spaces.report"),
     *("learning.train", "learning.export_encoder"),
-    *("serving.serve", "serving.keys", "serving.mcp"),
+    *("serving.serve", "serving.keys", "serving.mcp", "serving.digest"),
     *("doctor", "warmup", "papers", "reproduce", "bench"),
 )
 

@@ -205,7 +205,7 @@ def documents() -> list[Record]:
     -------
     list of dict
         ``id`` is the key; ``text`` is title, summary and keywords; ``metadata`` has ``wing``, ``year``, ``status``,
-        ``lives_in``, ``arxiv``, ``last_measured`` and ``reproduce``.
+        ``lives_in``, ``arxiv``, ``last_measured``, ``reproduce``, ``date`` (the month it was posted) and ``url``.
 
     Examples
     --------
@@ -238,7 +238,8 @@ def _record(row: Paper) -> Record:
     entry = _entry(row)
     names = ("wing", "year", "status", "lives_in", "arxiv", "last_measured", "reproduce")
     text = f"{row.title}\n{row.summary}\n{', '.join(row.keywords)}"
-    return {"id": row.key, "text": text, "metadata": {name: entry[name] for name in names}}
+    told = {name: entry[name] for name in names} | {"date": row.posted, "url": row.url}
+    return {"id": row.key, "text": text, "metadata": told}
 
 
 def _nearest(name: str) -> str:

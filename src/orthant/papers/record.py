@@ -274,3 +274,8 @@ class Paper:
     def url(self) -> str:
         """Address of the paper's abstract page."""
         return f"https://arxiv.org/abs/{self.arxiv}"
+
+    @property
+    def posted(self) -> str:
+        """Month of the first version, such as ``"2019-08"``, which its identifier tells."""
+        return f"20{self.arxiv[:2]}-{self.arxiv[2:4]}"

@@ -31,6 +31,7 @@ __all__ = [
     "code_sha256",
     "data_sha256",
     "last_measured",
+    "module_sources",
     "parse",
     "read",
     "stale",
@@ -241,7 +242,7 @@ def code_sha256(row: Paper) -> str:
     digest = hashlib.sha256()
     for name in (f"orthant.papers.{row.wing}.{row.key.replace('-', '_')}", *row.lives_in):
         digest.update(name.encode())
-        for path in _sources(name):
+        for path in module_sources(name):
             digest.update(path.name.encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -295,7 +296,19 @@ def _data_folder(name: str) -> Path | None:
     return folder if root and folder.is_dir() else None
 
 
-def _sources(module: str) -> list[Path]:
+def module_sources(module: str) -> list[Path]:
+    """Return the files of a module, without importing it.
+
+    Parameters
+    ----------
+    module : str
+        Dotted name.
+
+    Returns
+    -------
+    list of Path
+        One file, or every file of a package; empty where there is no such module.
+    """
     import importlib.util
 
     try:

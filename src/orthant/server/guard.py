@@ -27,6 +27,7 @@ _HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
+    (b"cache-control", b"no-store"),
 )
 _STREAMED = "/bulk"
 _TRACED = (b"traceparent", b"tracestate")
@@ -139,9 +140,9 @@ class _Reply:
     async def __call__(self, event: Message) -> None:
         if event["type"] == "http.response.start":
             self.status = event["status"]
-            event["headers"] = [*event.get("headers", ()), *_HEADERS]
-            if not any(name.lower() == b"cache-control" for name, _ in event["headers"]):
-                event["headers"].append((b"cache-control", b"no-store"))
+            given = list(event.get("headers", ()))
+            own = {name.lower() for name, _ in given}
+            event["headers"] = given + [pair for pair in _HEADERS if pair[0] not in own]
         await self._send(event)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import threading
 import time
@@ -16,38 +15,15 @@ from orthant.errors import InputError, MissingExtraError, StoreError, message
 from orthant.server.app import Opener, create_app
 from orthant.server.keys import KeyFile
 from orthant.server.limits import Limits
+from orthant.urls import is_loopback
 from orthant.validate import check_count
 
-__all__ = ["DEFAULT_PORT", "background", "is_loopback", "serve"]
+__all__ = ["DEFAULT_PORT", "background", "serve"]
 
 DEFAULT_PORT = 8372
 _KEEP_ALIVE_S = 75
 _GRACE_S = 30
 _MOST_HEAD_BYTES = 64 * 1024
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches an address.
-
-    Parameters
-    ----------
-    host : str
-        A name or an address to listen at.
-
-    Returns
-    -------
-    bool
-        True for ``localhost`` and the addresses of the loopback.
-
-    Examples
-    --------
-    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
-    (True, True, False)
-    """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def serve(

@@ -318,6 +318,28 @@ class Service:
             No such collection.
         """
         self.require(request, name, scope)
+        return self.served(name)
+
+    def served(self, name: str) -> Served:
+        """Return a collection without asking who wants it; for routes that check something else first.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+
+        Returns
+        -------
+        Served
+            The collection.
+
+        Raises
+        ------
+        Refusal
+            Status 503 before the server is ready and while it stops.
+        NotFoundError
+            No such collection.
+        """
         if name in self._served:
             return self._served[name]
         if name in self._openers:

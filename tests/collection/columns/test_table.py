@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from collection.columns.where_oracle import matches, refused
 from orthant.collection.columns import table as columns_module
+from orthant.collection.columns.predicates import And, Not, Or, RowsFrom
 from orthant.collection.columns.table import MAX_FIELDS, Columns, check_metadata
 from orthant.collection.columns.where import parse_where
 from orthant.errors import FilterError, InputError, NotFoundError, StoreCorruptedError, StoreVersionError
@@ -348,6 +349,33 @@ def test_in_is_lenient_when_one_value_fits_and_null_always_fits() -> None:
     assert found(columns, {"year": {"in": ["1927", 1851]}}, live) == [1]
     assert found(columns, {"genre": {"in": [1, None]}}, live) == []
     assert found(columns, {"note": 5}, live) == []
+
+
+def test_rows_from_a_first_one_join_other_conditions() -> None:
+    columns = Columns.empty()
+    kinds = {row: ("a", "b", "c")[row % 3] for row in range(2, 90) if row % 7}
+    rows = list(kinds)
+    for part in (rows[:40], rows[40:41], rows[41:]):
+        columns = columns.with_batch(np.array(part), [{} if row % 5 == 0 else {"kind": kinds[row]} for row in part])
+    live = clear_rows(from_rows(np.array(rows)), np.array([3, 50]))
+    alive = [row for row in rows if row not in (3, 50)]
+    kind = parse_where({"kind": "a"})
+    other = parse_where({"kind": {"ne": "a"}})
+    for first in (0, 2, 41, 50, 89, 90, 1000):
+        since = RowsFrom(first)
+        for predicate, keep in (
+            (since, lambda row, hit: row >= first),  # noqa: B023 - used before the loop goes on
+            (Not(since), lambda row, hit: row < first),  # noqa: B023
+            (And((kind, since)), lambda row, hit: hit and row >= first),  # noqa: B023
+            (And((other, since)), lambda row, hit: not hit and row >= first),  # noqa: B023
+            (Or((kind, since)), lambda row, hit: hit or row >= first),  # noqa: B023
+        ):
+            wanted = [row for row in alive if keep(row, row % 5 != 0 and kinds[row] == "a")]
+            evaluation = columns.evaluate(predicate, live=live)
+            assert to_rows(evaluation.bitmap).tolist() == wanted
+            assert evaluation.warnings == ()
+    assert RowsFrom(7).describe() == "written from row 7 on"
+    assert RowsFrom(7).fields() == frozenset()
 
 
 def test_unknown_fields_match_nothing_and_warn() -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "Not",
     "Or",
     "Predicate",
+    "RowsFrom",
     "Scalar",
     "ScalarKind",
     "kind_of",
@@ -222,6 +223,31 @@ class Existence(Predicate):
     def fields(self) -> frozenset[str]:
         """Return the one field."""
         return frozenset((self.path,))
+
+
+@dataclass(frozen=True, slots=True)
+class RowsFrom(Predicate):
+    """The record was written after another: its row is not below a first one. No where-expression spells it.
+
+    Attributes
+    ----------
+    row : int
+        First row that counts.
+    """
+
+    row: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return an expression for people; it cannot be parsed, since rows mean nothing outside one collection."""
+        return {"written": {"from row": self.row}}
+
+    def describe(self) -> str:
+        """Return such as ``written from row 17 on``."""
+        return f"written from row {self.row} on"
+
+    def fields(self) -> frozenset[str]:
+        """Return no field."""
+        return frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,17 @@ import numpy as np
 
 from orthant.collection.columns.chunks import BoolArray, Chunk, Column
 from orthant.collection.columns.match import match_contains, match_exists, match_order, match_values
-from orthant.collection.columns.predicates import And, Comparison, Existence, Membership, Not, Or, Predicate, spell_path
+from orthant.collection.columns.predicates import (
+    And,
+    Comparison,
+    Existence,
+    Membership,
+    Not,
+    Or,
+    Predicate,
+    RowsFrom,
+    spell_path,
+)
 from orthant.errors import FilterError, message
 from orthant.kernels.bitmaps import contains_rows, from_mask, to_mask
 from orthant.types import BitmapArray, IdArray
@@ -135,6 +145,8 @@ def _mask(predicate: Predicate, chunk: Chunk, present: BoolArray, hit: set[Leaf]
         for mask in masks[1:]:
             out = join(out, mask)
         return out
+    if isinstance(predicate, RowsFrom):
+        return np.asarray(chunk.rows >= predicate.row)
     leaf: Leaf = predicate  # type: ignore[assignment]
     column = chunk.columns.get(leaf.path)
     found = np.zeros(len(chunk.rows), dtype=bool) if column is None else _leaf_mask(leaf, column)
@@ -167,6 +179,8 @@ def _holds_without_fields(predicate: Predicate) -> bool:
         return all(map(_holds_without_fields, predicate.parts))
     if isinstance(predicate, Or):
         return any(map(_holds_without_fields, predicate.parts))
+    if isinstance(predicate, RowsFrom):
+        return False
     return _is_complement(predicate)  # type: ignore[arg-type]
 
 
