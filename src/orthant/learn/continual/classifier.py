@@ -28,6 +28,8 @@ Kind = Literal["auto", "simplex", "equiangular", "random"]
 
 _KIND = "learn.prototype_classifier"
 _SPARE = 1.4
+_WIDER, _WIDEST = 1.15, 0.98
+_STEPS = 200
 
 
 def make_prototypes(kind: str, n: int, dim: int | None, max_cosine: float | None, *, seed: int) -> FloatArray:
@@ -42,7 +44,7 @@ def make_prototypes(kind: str, n: int, dim: int | None, max_cosine: float | None
     dim : int or None
         Dimensions; None for n - 1.
     max_cosine : float or None
-        For "equiangular"; None for 1.4 times the Welch bound.
+        For "equiangular"; None for 1.4 times the Welch bound, or as little more as is found quickly.
     seed : int
         Of "equiangular" and "random".
 
@@ -63,8 +65,16 @@ def make_prototypes(kind: str, n: int, dim: int | None, max_cosine: float | None
     if kind == "random":
         rows = np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32)
         return (rows / norms(rows)[:, None]).astype(np.float32)
-    limit = min(0.99, _SPARE * welch_bound(n, dim)) if max_cosine is None else max_cosine
-    return equiangular_prototypes(n, dim, limit, seed=seed)
+    if max_cosine is not None:
+        return equiangular_prototypes(n, dim, max_cosine, seed=seed)
+    # The bound is far from what can be had where there are many more classes than dimensions squared.
+    limit = _SPARE * welch_bound(n, dim)
+    while limit < _WIDEST:
+        try:
+            return equiangular_prototypes(n, dim, limit, seed=seed, steps=_STEPS)
+        except InputError:
+            limit *= _WIDER
+    return equiangular_prototypes(n, dim, _WIDEST, seed=seed)
 
 
 class FixedPrototypeClassifier(Estimator):
@@ -84,7 +94,8 @@ class FixedPrototypeClassifier(Estimator):
     n_prototypes : int, optional
         Directions in all; default the number of classes. Spare ones wait for classes to come.
     max_cosine : float, optional
-        Largest absolute cosine of two directions; default 1.4 times the least that is possible.
+        Largest absolute cosine of two directions; default 1.4 times the Welch bound, or as little more as is found
+        quickly.
     hidden : sequence of int, default (128,)
         Widths of the layers between; none trains one matrix.
     trained : bool, default False
