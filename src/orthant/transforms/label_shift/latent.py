@@ -82,6 +82,8 @@ class LatentLabelShift(Estimator):
     ----------
     domains_ : ndarray of shape (r,)
         Names of the sources, sorted.
+    domain_proba_ : ndarray of shape (n, r), float64
+        Probabilities of the sources of the fitted items, by discriminators that did not see them.
     class_prior_ : ndarray of shape (k, r), float64
         Mix of each source; columns sum to 1.
     cluster_given_class_ : ndarray of shape (m, k), float64
@@ -128,6 +130,7 @@ class LatentLabelShift(Estimator):
     """
 
     domains_: npt.NDArray[Any]
+    domain_proba_: Floats
     class_prior_: Floats
     cluster_given_class_: Floats
     posterior_: Floats
@@ -180,6 +183,7 @@ class LatentLabelShift(Estimator):
         source = self._read_domains(domains, len(rows), k)
         self._n_features = rows.shape[1]
         told = self._discriminate(rows, source)
+        self.domain_proba_ = told
         shares = np.bincount(source) / len(source)
         loss = float(-np.log(np.maximum(told[np.arange(len(told)), source], _SMALLEST)).mean())
         entropy = float(-(shares * np.log(shares)).sum())
