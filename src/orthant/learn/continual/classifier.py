@@ -282,7 +282,8 @@ class FixedPrototypeClassifier(Estimator):
         ndarray of shape (n,)
             Classes.
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     def score(self, X: npt.ArrayLike, y: npt.ArrayLike) -> float:
         """Return the share of items classified right.

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from orthant.learn.losses.compatibility import HigherOrderCompatibilityLoss
+from orthant.learn.losses.compatibility import compatibility_rows
 from orthant.learn.losses.distillation import embedding_distance
-from orthant.learn.losses.protocol import LossOutput
+from orthant.learn.losses.protocol import LossOutput, check_positive
 from orthant.learn.training.history import History
 from orthant.learn.training.loop import TorchLoop
 from orthant.learn.training.stage import Stage
@@ -105,9 +105,8 @@ class PrototypeLoss(nn.Module):
         self.model = model
         self.keep = keep
         self.weight = weight
-        self.scale = scale
+        self.scale = check_positive(scale, name="scale")
         self.smoothing = smoothing
-        self.compatibility = HigherOrderCompatibilityLoss(scale=scale)
 
     def forward(self, batch: Mapping[str, Tensor]) -> LossOutput:
         """Compute the loss of a batch.
@@ -130,7 +129,8 @@ class PrototypeLoss(nn.Module):
         if self.keep == "distillation":
             kept = self.scale * embedding_distance(features, batch["previous"])
         else:
-            kept = self.compatibility({"features": features, "previous": batch["previous"], "labels": labels}).loss
+            # The last batch of an epoch may hold one class only, which is no reason to warn in every epoch.
+            kept = compatibility_rows(features, batch["previous"], labels, scale=self.scale)[0].mean()
         parts["kept"] = float(kept.detach())
         return LossOutput((1 - self.weight) * entropy + self.weight * kept, parts)
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from orthant.errors import InputError, message
 from orthant.learn.losses.protocol import LossOutput, check_finite, check_positive, check_shape
 
-__all__ = ["HigherOrderCompatibilityLoss"]
+__all__ = ["HigherOrderCompatibilityLoss", "compatibility_rows"]
 
 
 class HigherOrderCompatibilityLoss(nn.Module):
@@ -86,24 +86,48 @@ class HigherOrderCompatibilityLoss(nn.Module):
         check_shape(old, tuple(new.shape), name="previous", like=new)
         check_shape(labels, (len(new),), name="labels", like=new)
         check_finite({"features": new, "previous": old})
-        cosines = functional.normalize(old, dim=-1).detach() @ functional.normalize(new, dim=-1).T
-        logits = self.scale * cosines
-        same = labels[:, None] == labels
-        alone = same.all(dim=1)
+        rows, cosines, alone = compatibility_rows(new, old, labels, scale=self.scale, legacy_mask=self.legacy_mask)
         if bool(alone.any()):
             warnings.warn(
                 message("a batch of a single class", "two classes or more", "use larger or mixed batches"),
                 UserWarning,
                 stacklevel=2,
             )
-        # exp(0) = 1 per item of the same class, or nothing at all.
-        masked = logits.masked_fill(same, 0.0 if self.legacy_mask else -torch.inf)
-        spread = torch.where(alone, torch.zeros_like(logits[:, 0]), _logsumexp(masked, alone))
-        rows = spread - logits.diagonal()
-        parts = {"cosine": float(cosines.diagonal().detach().mean()), "rows_without_negatives": float(alone.sum())}
+        parts = {"cosine": float(cosines.detach().mean()), "rows_without_negatives": float(alone.sum())}
         return LossOutput(rows.mean(), parts)
 
 
-def _logsumexp(logits: Tensor, alone: Tensor) -> Tensor:
+def compatibility_rows(
+    new: Tensor, old: Tensor, labels: Tensor, *, scale: float, legacy_mask: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute the loss row by row, without checks and without a warning.
+
+    Parameters
+    ----------
+    new, old : Tensor of shape (B, d)
+        Features of both models.
+    labels : Tensor of shape (B,)
+        Classes.
+    scale : float
+        Factor on the cosines.
+    legacy_mask : bool, default False
+        As for the loss.
+
+    Returns
+    -------
+    rows : Tensor of shape (B,)
+        Loss of each row.
+    cosines : Tensor of shape (B,)
+        Of each item's two features.
+    alone : Tensor of shape (B,), bool
+        Rows without an item of another class.
+    """
+    logits = scale * (functional.normalize(old, dim=-1).detach() @ functional.normalize(new, dim=-1).T)
+    same = labels[:, None] == labels
+    alone = same.all(dim=1)
+    # exp(0) = 1 per item of the same class, or nothing at all.
+    masked = logits.masked_fill(same, 0.0 if legacy_mask else -torch.inf)
     # A row of minus infinities would have a gradient of NaN, even where it is not used.
-    return torch.logsumexp(logits.masked_fill(alone[:, None], 0.0), dim=1)
+    spread = torch.logsumexp(masked.masked_fill(alone[:, None], 0.0), dim=1)
+    spread = torch.where(alone, torch.zeros_like(spread), spread)
+    return spread - logits.diagonal(), logits.diagonal() / scale, alone

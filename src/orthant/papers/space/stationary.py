@@ -37,7 +37,7 @@ def _requests(seed: int) -> Trial:
     vectors = load_encoder("static").encode([part.texts[i] for i in rows])
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     tasks = tuple(3 * size for size in _TASKS)
-    return _arms(vectors, np.searchsorted(chosen, part.labels[rows]), tasks, budget=48, epochs=15, seed=seed)
+    return _arms(vectors, np.searchsorted(chosen, part.labels[rows]), tasks, budget=48, epochs=10, seed=seed)
 
 
 def _arms(X: Array, y: Array, sizes: tuple[int, ...], *, budget: int, epochs: int, seed: int) -> Trial:

@@ -210,7 +210,8 @@ class FrechetMeanPredictor(Estimator):
         ndarray of shape (n,)
             Names, or numbers where no names were given.
         """
-        return self.classes_[self.decide(X).labels]
+        numbers = self.decide(X).labels
+        return self.classes_[numbers]
 
     def predict_proba(self, X: npt.ArrayLike) -> Floats:
         """Return a share of every label, highest where the expected cost is least.

@@ -134,7 +134,7 @@ class LabelShiftCorrection(Estimator):
         truth = _positions(y, names, len(P))
         counts = np.bincount(truth, minlength=P.shape[1])
         if not counts.all():
-            lost = names[int(counts.argmin())]
+            lost = names.tolist()[int(counts.argmin())]
             raise InputError(message(f"no labelled item of class {lost!r}", "one or more of each class", "add some"))
         self._scale, self._bias = _calibrate(P, truth, self.calibration)
         self.classes_, self.source_prior_ = names, counts / counts.sum()
@@ -205,7 +205,8 @@ class LabelShiftCorrection(Estimator):
         ndarray of shape (n,)
             Labels.
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     def _raw(self, X: npt.ArrayLike) -> Floats:
         given = X if self.estimator is None else self.estimator.predict_proba(X)

@@ -297,7 +297,7 @@ class LatentLabelShift(Estimator):
                 )
             )
         if int(counts.min()) < _FEWEST:
-            few = self.domains_[int(counts.argmin())]
+            few = self.domains_.tolist()[int(counts.argmin())]
             raise InputError(
                 message(f"{counts.min()} items of source {few!r}", f"{_FEWEST} or more", "join it with another source")
             )
