@@ -149,5 +149,5 @@ def test_what_does_not_fit_is_refused_and_nothing_is_trained():
         report(trainer)
     with pytest.raises(InputError, match="gallery=1"):
         trainer.queries(items()[0], gallery=1)
-    with pytest.raises(InputError, match="weight=1.0"):
+    with pytest.raises(InputError, match=r"weight=1\.0"):
         ContinualTrainer(weight=1.0)

@@ -145,7 +145,7 @@ class ContinualTrainer:
         }
         self._table = make_prototypes(prototypes, n_prototypes, dim, None, seed=seed)
         self._head = (TrainedPrototypeHead if trained else FixedPrototypeHead)(self._table, scale=scale)
-        self._training = {"epochs": epochs, "batch_size": batch_size, "weight_decay": weight_decay}
+        self._training: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "weight_decay": weight_decay}
         self._rates = learning_rate, learning_rate if later_rate is None else later_rate
         self.hidden = tuple(hidden)
         self.seed = seed

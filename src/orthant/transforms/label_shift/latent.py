@@ -355,7 +355,7 @@ def _aligned(fitted: Any, rows: Any, r: int) -> Floats:
 
 def _groups(told: Floats, m: int, seed: int) -> IdArray:
     points = told.astype(np.float32)
-    best, least = None, np.inf
+    best, least = np.zeros(len(told), dtype=np.int64), np.inf
     for restart in range(_RESTARTS):
         found = kmeans(points, m, seed=seed * _RESTARTS + restart)
         if found.inertia < least:
