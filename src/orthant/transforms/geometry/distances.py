@@ -73,7 +73,7 @@ def check_label_metric(distances: npt.ArrayLike, *, triangle: bool = True, toler
         i = int(np.abs(np.diag(D)).argmax())
         raise InputError(message(f"a distance of {D[i, i]:g} from label {i} to itself", "0", "set the diagonal to 0"))
     if (np.abs(D - D.T) > slack).any():
-        i, j = np.unravel_index(int(np.abs(D - D.T).argmax()), D.shape)
+        i, j = divmod(int(np.abs(D - D.T).argmax()), len(D))
         raise InputError(
             message(
                 f"{D[i, j]:g} from label {i} to {j} and {D[j, i]:g} back", "the same both ways", "use (D + D.T) / 2"
