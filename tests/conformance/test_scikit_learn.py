@@ -25,6 +25,8 @@ REDUCTIONS = {
 QUANTIZERS = {**EVERYWHERE, "check_fit_score_takes_y": SCORE, "check_pipeline_consistency": SCORE}
 # MeanShift, DriftCompensator, GapAlignment and ResidualAdapter need both sides of one width, which scikit-learn's
 # targets do not have.
+# FrechetMeanPredictor, LabelShiftCorrection and LatentLabelShift take probabilities, distances or sources, which it
+# does not make; FixedPrototypeClassifier trains with torch.
 LABELS = "one label per row is no row of another space; targets are matrices"
 MAPS = {**REDUCTIONS, "check_transformer_general": LABELS, "check_transformer_data_not_an_array": LABELS}
 CASES = [

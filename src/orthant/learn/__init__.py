@@ -22,6 +22,8 @@ _HOMES: dict[str, str] = {
     "Callback": "orthant.learn.training.callbacks",
     "CircleLoss": "orthant.learn.losses.metric.pairs",
     "CoSENTLoss": "orthant.learn.losses.metric.graded",
+    "CompatibilityReport": "orthant.learn.continual.generations",
+    "ContinualTrainer": "orthant.learn.continual.trainer",
     "ContrastiveLoss": "orthant.learn.losses.contrastive",
     "ContrastiveSettings": "orthant.learn.losses.settings",
     "CopyFilter": "orthant.learn.synthesis.filters",
@@ -35,8 +37,10 @@ _HOMES: dict[str, str] = {
     "EnergyConfusion": "orthant.learn.losses.regularisers.confusion",
     "EntropyCost": "orthant.learn.losses.regularisers.weights",
     "ExportReport": "orthant.learn.export.report",
+    "FixedPrototypeClassifier": "orthant.learn.continual.classifier",
     "FusedTeacher": "orthant.learn.mining.scorers",
     "Generated": "orthant.learn.synthesis.generator",
+    "Generation": "orthant.learn.continual.generations",
     "GenerationCost": "orthant.learn.synthesis.endpoint",
     "GenerationError": "orthant.learn.synthesis.generator",
     "GradCache": "orthant.learn.gradcache",
@@ -44,6 +48,7 @@ _HOMES: dict[str, str] = {
     "GradientStatistics": "orthant.learn.analysis.gradients",
     "HARD_NEGATIVES": "orthant.learn.synthesis.prompts",
     "HardMiner": "orthant.learn.losses.metric.mining",
+    "HigherOrderCompatibilityLoss": "orthant.learn.losses.compatibility",
     "History": "orthant.learn.training.history",
     "HuggingFaceLocal": "orthant.learn.synthesis.local_model",
     "InContextPrompt": "orthant.learn.conversion.templates",
@@ -83,6 +88,7 @@ _HOMES: dict[str, str] = {
     "QUERIES": "orthant.learn.synthesis.prompts",
     "Reason": "orthant.learn.mining.rules",
     "Regulariser": "orthant.learn.losses.regularisers.interface",
+    "RehearsalMemory": "orthant.learn.continual.memory",
     "RetrievalCommittee": "orthant.learn.synthesis.committee",
     "RoundRobin": "orthant.learn.samplers.mixtures",
     "RoundTripFilter": "orthant.learn.synthesis.filters",
@@ -177,6 +183,8 @@ __all__ = [
     "Callback",
     "CircleLoss",
     "CoSENTLoss",
+    "CompatibilityReport",
+    "ContinualTrainer",
     "ContrastiveLoss",
     "ContrastiveSettings",
     "CopyFilter",
@@ -190,8 +198,10 @@ __all__ = [
     "EnergyConfusion",
     "EntropyCost",
     "ExportReport",
+    "FixedPrototypeClassifier",
     "FusedTeacher",
     "Generated",
+    "Generation",
     "GenerationCost",
     "GenerationError",
     "GradCache",
@@ -199,6 +209,7 @@ __all__ = [
     "GradientStatistics",
     "HARD_NEGATIVES",
     "HardMiner",
+    "HigherOrderCompatibilityLoss",
     "History",
     "HuggingFaceLocal",
     "InContextPrompt",
@@ -238,6 +249,7 @@ __all__ = [
     "QUERIES",
     "Reason",
     "Regulariser",
+    "RehearsalMemory",
     "RetrievalCommittee",
     "RoundRobin",
     "RoundTripFilter",
@@ -325,6 +337,10 @@ if TYPE_CHECKING:
     from orthant.learn.analysis.gradients import GradientStatistics, collect_gradients, fisher_diagonal
     from orthant.learn.analysis.representations import linear_cka
     from orthant.learn.analysis.weights import WeightDifference, weight_difference
+    from orthant.learn.continual.classifier import FixedPrototypeClassifier
+    from orthant.learn.continual.generations import CompatibilityReport, Generation
+    from orthant.learn.continual.memory import RehearsalMemory
+    from orthant.learn.continual.trainer import ContinualTrainer
     from orthant.learn.conversion.builders import medquad_pairs, papers_pairs, pydocs_pairs
     from orthant.learn.conversion.labelled import graded_from_nli, pairs_from_classes, pairs_from_labels, pairs_from_nli
     from orthant.learn.conversion.pairs import (
@@ -338,10 +354,13 @@ if TYPE_CHECKING:
     from orthant.learn.conversion.splitting import check_leakage, deduplicate, find_leaks, split_by_group
     from orthant.learn.conversion.tables import PairTable, read_tables, write_tables
     from orthant.learn.conversion.templates import InContextPrompt, InstructionTemplate
+    from orthant.learn.distillation.binary import train_recurrent_binary
+    from orthant.learn.distillation.vq import distill_vq
     from orthant.learn.export.encoder import export_encoder
     from orthant.learn.export.networks import export_network
     from orthant.learn.export.report import ExportReport
     from orthant.learn.gradcache import GradCache
+    from orthant.learn.losses.compatibility import HigherOrderCompatibilityLoss
     from orthant.learn.losses.contrastive import ContrastiveLoss
     from orthant.learn.losses.distillation import DistillationLoss, EmbeddingDistillation
     from orthant.learn.losses.late_interaction import MaxSimContrastiveLoss, maxsim_scores

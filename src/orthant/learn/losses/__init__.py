@@ -15,6 +15,7 @@ _HOMES: dict[str, str] = {
     "ContrastiveSettings": "orthant.learn.losses.settings",
     "DistillationLoss": "orthant.learn.losses.distillation",
     "EmbeddingDistillation": "orthant.learn.losses.distillation",
+    "HigherOrderCompatibilityLoss": "orthant.learn.losses.compatibility",
     "LossOutput": "orthant.learn.losses.protocol",
     "MaxSimContrastiveLoss": "orthant.learn.losses.late_interaction",
     "TextContrastiveLoss": "orthant.learn.losses.text",
