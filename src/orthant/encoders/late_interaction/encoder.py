@@ -14,6 +14,7 @@ import numpy.typing as npt
 from orthant.encoders import bert_backends, bert_weights
 from orthant.encoders.fingerprint import Fingerprint, prompt_label
 from orthant.encoders.late_interaction.folder import read_token_folder
+from orthant.encoders.late_interaction.pylate_saving import write_pylate_folder
 from orthant.encoders.late_interaction.reducing import make_reducer
 from orthant.encoders.late_interaction.rules import TokenFolder
 from orthant.encoders.pipeline.modules import head_layers, head_tensors
@@ -85,9 +86,10 @@ class LateInteractionEncoder:
 
     Notes
     -----
-    A text is put behind its role's prompt, cut to the role's window, and run through the transformer, where PyLate saved
-    the model with a prefix token of the role behind the first token; layers map each token state; tokens on the skip list are left out, and queries may be filled up with mask tokens that count. The
-    score of a query q and a document d is ``sum_i max_j <q_i, d_j>``, see ``MaxSimReranker``.
+    A text is put behind its role's prompt, cut to the role's window, and run through the transformer, with the role's
+    prefix token behind the first token where the model has one; layers map each token state; tokens on the skip list
+    are left out, and queries may be filled up with mask tokens that count. The score of a query q and a document d is
+    ``sum_i max_j <q_i, d_j>``, see ``MaxSimReranker``.
 
     References
     ----------
@@ -227,6 +229,37 @@ class LateInteractionEncoder:
             No runtime is installed.
         """
         return cls(read_token_folder(path), backend=backend, threads=threads, device=device)
+
+    def save_pylate(self, path: str | Path) -> Path:
+        """Write the model as a folder that PyLate loads, to search or train it there.
+
+        Parameters
+        ----------
+        path : str or Path
+            New or empty. It is there whole or not at all.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        InputError
+            A rule that PyLate does not have, by name: a reducer, a layer other than Dense, vectors of other than unit
+            length, kept ids, a skip list of queries, another expansion. An export, or a target that is not empty.
+
+        Notes
+        -----
+        Token vectors stay what they are. PyLate puts a prompt of a role before a text only where it is told so
+        (``encode(..., prompt_name="query")``), and removes white space around texts, which some tokenizers see.
+        """
+        skipped, tokenizer = self._folder.rules.skiplist, self._roles["document"].tokenizer
+        if not self._folder.rules.unknown_skipped:
+            # There such a word would take unknown ones out.
+            skipped = tuple(word for word in skipped if tokenizer.token_to_id(word) is not None)
+        windows = {role: settings.window for role, settings in self._roles.items()}
+        return write_pylate_folder(self._folder, path, windows=windows, words=list(skipped))
 
     def encode_tokens(self, items: Sequence[str], *, role: Role = "document", batch_size: int = 64) -> Ragged:
         """Return the token vectors of each text, warning once with figures when texts were cut.

@@ -92,12 +92,11 @@ def read_pylate_folder(
         raise InputError(message(given_text, "'MaxSim'", "search with the library that trained it"))
     backbone = read_backbone(root, modules, exported=exported)
     _check_sides(backbone)
+    expansion = Expansion("fixed", settings["query_length"], attend=settings["attend_to_expansion_tokens"])
     rules = TokenRules(
         query_length=settings["query_length"],
         document_length=settings["document_length"],
-        expansion=_expansion(settings["query_length"], settings["attend_to_expansion_tokens"])
-        if settings["do_query_expansion"]
-        else None,
+        expansion=expansion if settings["do_query_expansion"] else None,
         skiplist=tuple(settings["skiplist_words"]),
         prefixes={role: token for role in ROLES if (token := settings[f"{role}_prefix"])},
         strip=True,
@@ -117,7 +116,7 @@ def _dense_modules(root: Path, modules: Sequence[Mapping[str, Any]], width: int)
     kinds = [class_name(entry) for entry in entries]
     strange = [name for name, kind in zip(names[1:], kinds[1:], strict=True) if kind != "Dense"]
     if kinds[:1] != ["Transformer"] or strange:
-        given = f"a model of PyLate with modules {names}" if not strange else f"the module {strange[0]} in a PyLate model"
+        given = f"a model of PyLate with {strange[0] if strange else 'modules ' + str(names)}"
         raise InputError(message(given, "a Transformer, then Dense", "save the model again without it"))
     if len(kinds) == 1:
         given, remedy = "a model of PyLate without a Dense module", "load it with PyLate, train it and save it"
@@ -172,7 +171,7 @@ def read_stanford_folder(root: Path) -> TokenFolder:
     rules = TokenRules(
         query_length=settings["query_maxlen"],
         document_length=settings["doc_maxlen"],
-        expansion=_expansion(settings["query_maxlen"], settings["attend_to_mask_tokens"]),
+        expansion=Expansion("fixed", settings["query_maxlen"], attend=settings["attend_to_mask_tokens"]),
         skiplist=tuple(string.punctuation) if settings["mask_punctuation"] else (),
         prefixes={"query": settings["query_token_id"], "document": settings["doc_token_id"]},
         strip=True,
@@ -213,10 +212,6 @@ def _projection(backbone: TransformerFolder, dim: int | None) -> HeadModule:
 
 def _unit(root: Path) -> HeadModule:
     return HeadModule("unit", "Normalize", root, {})
-
-
-def _expansion(length: int, attend: bool) -> Expansion:
-    return Expansion("fixed", length, attend=attend)
 
 
 def _filled(given: Any, defaults: Mapping[str, Any], *, where: Path) -> dict[str, Any]:
