@@ -136,6 +136,8 @@ def staged_folder(path: str | Path) -> Iterator[Path]:
     target = check_new_folder(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    # What a killed process of the same number left.
+    shutil.rmtree(staging, ignore_errors=True)
     try:
         staging.mkdir()
         yield staging

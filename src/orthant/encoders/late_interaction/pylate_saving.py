@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from orthant.encoders.late_interaction.rules import TokenFolder
 from orthant.encoders.pipeline.modules import HeadModule, head_tensors, read_json
 from orthant.encoders.pipeline.tokenizer import expansion_token
 from orthant.errors import InputError, message
+from orthant.types import Role
 
 __all__ = ["write_pylate_folder"]
 
@@ -24,7 +26,9 @@ _TANH = "torch.nn.modules.activation.Tanh"
 _OURS = {"modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "config.json"}
 
 
-def write_pylate_folder(folder: TokenFolder, path: str | Path, *, windows: dict[str, int], words: list[str]) -> Path:
+def write_pylate_folder(
+    folder: TokenFolder, path: str | Path, *, windows: Mapping[Role, int], words: list[str]
+) -> Path:
     """Write a model in PyLate's layout.
 
     Parameters
@@ -33,7 +37,7 @@ def write_pylate_folder(folder: TokenFolder, path: str | Path, *, windows: dict[
         What is known of it.
     path : str or Path
         New or empty.
-    windows : dict of str to int
+    windows : mapping of str to int
         Tokens of a text by role, special ones and prefix included.
     words : list of str
         Skip list of documents, in the words of the tokenizer.
@@ -86,6 +90,7 @@ def _check_rules(folder: TokenFolder) -> None:
     expansion = rules.expansion
     filler = expansion and expansion.token
     reasons = {
+        "weights in codes": backbone.is_compressed,
         "an export, which has no weights": backbone.exported is not None or backbone.weights is None,
         "a reducer of tokens": bool(rules.reducers or folder.behind),
         f"a layer {found}": found is not None,
