@@ -13,6 +13,8 @@ from encoders.tiny_models import VOCABULARY, WIDTH, bert_weights, tokenizer_json
 
 ADDED = ("[Q] ", "[D] ")
 LIBRARY = "pylate.models.Dense.Dense"
+MARKERS = ("##!", "##-")
+"""Tokens that no text has, as [unused0] is."""
 IDENTITY = "torch.nn.modules.linear.Identity"
 
 
@@ -79,7 +81,7 @@ def write_stanford(folder: Path, *, seed: int = 0, **metadata: Any) -> Path:
     for name in ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"):
         (folder / name).unlink()
     own = {
-        "query_token_id": "q", "doc_token_id": "d", "query_token": "[Q]", "doc_token": "[D]", "dim": 12,
+        "query_token_id": MARKERS[0], "doc_token_id": MARKERS[1], "query_token": "[Q]", "doc_token": "[D]", "dim": 12,
         "query_maxlen": 14, "doc_maxlen": 20, "similarity": "cosine", "mask_punctuation": True,
         "attend_to_mask_tokens": False, "interaction": "colbert", "nbits": 2, "lr": 1e-5, **metadata,
     }  # fmt: skip

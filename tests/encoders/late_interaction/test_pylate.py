@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 import orthant
 from encoders.late_interaction.pylate_models import (
     ADDED,
+    MARKERS,
     dense,
     write_pylate,
     write_stanford,
@@ -40,7 +41,7 @@ SETTINGS = {
     "known words skipped": {"skiplist_words": ["a", "."]},
     "unknown words skipped": {"skiplist_words": ["a", "nothing"]},
     "prompts": {"prompts": {"query": "find: ", "document": "text "}},
-    "default prompt": {"prompts": {"all": "it is "}, "default_prompt_name": "all"},
+    "default prompt": {"prompts": {"all": "it is ", "query": "", "document": "of "}, "default_prompt_name": "all"},
     "several layers": {"layers": [
         dense(WIDTH, WIDTH, bias=True, activation_function=TANH, use_residual=True),
         dense(WIDTH, 20, use_residual=True, seed=4),
@@ -112,7 +113,7 @@ def told(name):
     if name == "all left out":
         base |= {"query_length": 32, "document_length": 180, "skiplist_words": list(string.punctuation)}
     prompts = given.get("prompts", {})
-    prompt = {role: prompts.get(role, prompts.get("all", "")) for role in ("query", "document")}
+    prompt = {role: prompts.get(role) or prompts.get("all", "") for role in ("query", "document")}
     return {**base, **given, "prompt": prompt}
 
 
@@ -135,7 +136,7 @@ def test_every_setting_equals_pylate(name, tmp_path):
     for own, theirs in ((folder, model), (folder, models.ColBERT(str(written), device="cpu"))):
         encoder = LateInteractionEncoder.load(own, backend="numpy")
         for role in ("query", "document"):
-            prompt = role if role in theirs.prompts else None
+            prompt = role if theirs.prompts.get(role) else None
             wanted = theirs.encode(TEXTS, is_query=role == "query", prompt_name=prompt, show_progress_bar=False)
             check_equal(encoder, wanted, role)
 
@@ -169,7 +170,7 @@ def test_sentence_transformers_reads_the_same_vectors(tmp_path):
 def test_a_stanford_checkpoint_equals_a_computation_by_torch(metadata, tmp_path):
     folder = write_stanford(tmp_path / "model", **metadata)
     settings = {
-        "query_prefix": "q", "document_prefix": "d", "do_query_expansion": True,
+        "query_prefix": MARKERS[0], "document_prefix": MARKERS[1], "do_query_expansion": True,
         "prompt": {"query": "", "document": ""},
         "query_length": 32 if "query_maxlen" in metadata else 14, "document_length": metadata.get("doc_maxlen", 20),
         "attend_to_expansion_tokens": metadata.get("attend_to_mask_tokens", False),

@@ -91,6 +91,9 @@ def read_pylate_folder(
         given_text = f"similarity_fn_name {settings['similarity_fn_name']!r}"
         raise InputError(message(given_text, "'MaxSim'", "search with the library that trained it"))
     backbone = read_backbone(root, modules, exported=exported)
+    # It saves empty prompts of both roles beside the one that holds where none is named.
+    default = (given.get("prompts") or {}).get(given.get("default_prompt_name") or "", "")
+    backbone = replace(backbone, prompts={role: text or default for role, text in backbone.prompts.items()})
     _check_sides(backbone)
     expansion = Expansion("fixed", settings["query_length"], attend=settings["attend_to_expansion_tokens"])
     rules = TokenRules(
