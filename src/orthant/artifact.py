@@ -9,7 +9,9 @@ import hashlib
 import importlib
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,10 @@ from orthant.errors import InputError, NotFoundError, StoreCorruptedError, Store
 __all__ = [
     "ARTIFACT_CLASSES",
     "ARTIFACT_FORMAT",
+    "check_new_folder",
     "load_artifact",
     "read_artifact",
+    "staged_folder",
     "write_artifact",
     "write_bytes_atomically",
 ]
@@ -83,6 +87,65 @@ def write_bytes_atomically(path: str | Path, data: bytes) -> None:
         handle.flush()
         os.fsync(handle.fileno())
     os.replace(temporary, path)
+
+
+def check_new_folder(path: str | Path) -> Path:
+    """Refuse a target that holds something.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder to be written.
+
+    Returns
+    -------
+    Path
+        The same.
+
+    Raises
+    ------
+    InputError
+        A file, or a folder that is not empty.
+    """
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        kind = "which is not empty" if path.is_dir() else "which is a file"
+        raise InputError(message(f"{path}, {kind}", "a new or empty folder", "choose another one"))
+    return path
+
+
+@contextmanager
+def staged_folder(path: str | Path) -> Iterator[Path]:
+    """Write a folder so that it is there whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        Target: new, or an empty folder.
+
+    Yields
+    ------
+    Path
+        An empty folder beside it, which becomes the target when the block ends, and is removed where it fails.
+
+    Raises
+    ------
+    InputError
+        A target that holds something.
+    """
+    target = check_new_folder(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    # What a killed process of the same number left.
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        staging.mkdir()
+        yield staging
+        if target.is_dir():
+            target.rmdir()
+        staging.rename(target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def write_artifact(

@@ -273,7 +273,7 @@ def load_token_encoder(spec: Any) -> TokenEncoder:
     Parameters
     ----------
     spec : str, Path or TokenEncoder
-        - a folder of a late-interaction model, saved by sentence-transformers or exported;
+        - a folder of a late-interaction model, saved by sentence-transformers or PyLate, or exported;
         - a folder of another transformer, or ``"minilm"`` and ``"minilm-int8"``: their last states are not trained for
           a comparison token by token, so they are a baseline;
         - an encoder of tokens, which comes back as it is.

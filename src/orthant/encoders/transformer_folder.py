@@ -13,6 +13,7 @@ from typing import Any
 
 from orthant.encoders.pipeline.compressed import COMPRESSED_FILE
 from orthant.encoders.pipeline.exported import EXPORT_GRAPH, Exported, read_exported
+from orthant.encoders.pipeline.layouts import token_layout
 from orthant.encoders.pipeline.modules import (
     HEAD_KINDS,
     HeadModule,
@@ -176,7 +177,7 @@ def read_transformer_folder(path: str | Path) -> TransformerFolder:
     exported = read_exported(root)
     modules = read_module_list(root)
     names = [class_name(module) for module in modules]
-    if "MultiVectorMask" in names:
+    if token_layout(root, modules) is not None:
         given = f"a model of one vector per token at {root}"
         raise InputError(message(given, "a model of one vector per text", "load it with load_token_encoder"))
     if exported is not None and exported.pooled:

@@ -332,5 +332,5 @@ def test_bad_input_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("")
-    with pytest.raises(InputError, match="has content"):
+    with pytest.raises(InputError, match="not empty"):
         merge_models(tuned, tmp_path / "full")

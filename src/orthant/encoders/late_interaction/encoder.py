@@ -13,10 +13,12 @@ import numpy.typing as npt
 
 from orthant.encoders import bert_backends, bert_weights
 from orthant.encoders.fingerprint import Fingerprint, prompt_label
-from orthant.encoders.late_interaction.folder import TokenFolder, read_token_folder
+from orthant.encoders.late_interaction.folder import read_token_folder
+from orthant.encoders.late_interaction.pylate_saving import write_pylate_folder
 from orthant.encoders.late_interaction.reducing import make_reducer
+from orthant.encoders.late_interaction.rules import TokenFolder
 from orthant.encoders.pipeline.modules import head_layers, head_tensors
-from orthant.encoders.pipeline.tokenizer import expansion_token, read_tokenizer
+from orthant.encoders.pipeline.tokenizer import expansion_token, read_tokenizer, special_token
 from orthant.errors import InputError, message
 from orthant.threads import map_tasks
 from orthant.transforms.network import Network
@@ -39,6 +41,7 @@ class _RoleSettings:
     floor: int
     attend: bool
     filler: int
+    prefix: int | None
 
 
 class LateInteractionEncoder:
@@ -46,7 +49,8 @@ class LateInteractionEncoder:
 
     Use it where a single vector per text is too coarse: names, numbers and rare words keep vectors of their own. Not
     for millions of documents without a reducer: each takes dozens of vectors. ``load`` reads a folder that
-    sentence-transformers' ``MultiVectorEncoder`` saved or that ``orthant.learn.export_encoder`` made of one.
+    sentence-transformers' ``MultiVectorEncoder``, PyLate or the first ColBERT code saved, or that
+    ``orthant.learn.export_encoder`` made of one.
 
     Parameters
     ----------
@@ -76,15 +80,16 @@ class LateInteractionEncoder:
     Raises
     ------
     InputError
-        A setting that the backend does not have, or an expansion token that the tokenizer does not know.
+        A setting that the backend does not have, or a prefix or expansion token that the model does not know.
     MissingExtraError
         The backend's packages are not installed.
 
     Notes
     -----
-    A text is put behind its role's prompt, cut to the role's window, and run through the transformer; layers map each
-    token state; tokens on the skip list are left out, and queries may be filled up with mask tokens that count. The
-    score of a query q and a document d is ``sum_i max_j <q_i, d_j>``, see ``MaxSimReranker``.
+    A text is put behind its role's prompt, cut to the role's window, and run through the transformer, with the role's
+    prefix token behind the first token where the model has one; layers map each token state; tokens on the skip list
+    are left out, and queries may be filled up with mask tokens that count. The score of a query q and a document d is
+    ``sum_i max_j <q_i, d_j>``, see ``MaxSimReranker``.
 
     References
     ----------
@@ -136,9 +141,10 @@ class LateInteractionEncoder:
             floor, attend = expansion.length, expansion.attend
             window = floor if expansion.strategy == "fixed" else max(window, floor)
             filler = self._filler(tokenizer, expansion.token)
+        prefix = self._prefix(tokenizer, rules.prefixes[role]) if role in rules.prefixes else None
         tokenizer.no_padding()
-        tokenizer.enable_truncation(window)
-        return _RoleSettings(tokenizer, backbone.prompts[role], window, floor, attend, filler)
+        tokenizer.enable_truncation(window if prefix is None else window - 1)
+        return _RoleSettings(tokenizer, backbone.prompts[role], window, floor, attend, filler, prefix)
 
     def _filler(self, tokenizer: Any, token: str | None) -> int:
         wanted = token or expansion_token(self._folder.backbone.path)
@@ -148,11 +154,26 @@ class LateInteractionEncoder:
             raise InputError(message(given, "a token of the tokenizer", "name one in query_expansion of the model"))
         return int(found)
 
+    def _prefix(self, tokenizer: Any, token: str) -> int:
+        found = tokenizer.token_to_id(token)
+        rows = self._folder.backbone.config.get("vocab_size")
+        if found is None or (rows is not None and found >= int(rows)):
+            # PyLate would give it a random vector at every loading.
+            given = f"the prefix token {token!r}, which the model has no vector for"
+            raise InputError(message(given, "a token of the model", "load it with PyLate, train it and save it"))
+        return int(found)
+
     def _skipped_ids(self) -> npt.NDArray[np.int64]:
-        tokenizer = self._roles["document"].tokenizer
-        found = (tokenizer.token_to_id(word) for word in self._folder.rules.skiplist)
+        tokenizer, rules = self._roles["document"].tokenizer, self._folder.rules
+        found = {tokenizer.token_to_id(word) for word in rules.skiplist}
+        if None in found and rules.unknown_skipped:
+            found.add(self._unknown_id(tokenizer))
         # A word that is no token of its own would otherwise stand for every unknown word.
-        return np.array([one for one in found if one is not None], dtype=np.int64)
+        return np.array(sorted(one for one in found if one is not None), dtype=np.int64)
+
+    def _unknown_id(self, tokenizer: Any) -> int | None:
+        word = special_token(self._folder.backbone.path, "unk_token") or getattr(tokenizer.model, "unk_token", None)
+        return None if word is None else tokenizer.token_to_id(word)
 
     def _identity(self, weight_hash: str) -> Fingerprint:
         folder, backbone = self._folder, self._folder.backbone
@@ -186,7 +207,8 @@ class LateInteractionEncoder:
         Parameters
         ----------
         path : str or Path
-            Folder that ``MultiVectorEncoder.save_pretrained`` or ``export_encoder`` wrote.
+            Folder that ``MultiVectorEncoder.save_pretrained``, PyLate or ``export_encoder`` wrote, or a checkpoint of
+            the first ColBERT code.
         backend, threads, device
             As for the class.
 
@@ -207,6 +229,37 @@ class LateInteractionEncoder:
             No runtime is installed.
         """
         return cls(read_token_folder(path), backend=backend, threads=threads, device=device)
+
+    def save_pylate(self, path: str | Path) -> Path:
+        """Write the model as a folder that PyLate loads, to search or train it there.
+
+        Parameters
+        ----------
+        path : str or Path
+            New or empty. It is there whole or not at all.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        InputError
+            A rule that PyLate does not have, by name: a reducer, a layer other than Dense, vectors of other than unit
+            length, kept ids, a skip list of queries, another expansion. An export, or a target that is not empty.
+
+        Notes
+        -----
+        Token vectors stay what they are. PyLate puts a prompt of a role before a text only where it is told so
+        (``encode(..., prompt_name="query")``), and removes white space around texts, which some tokenizers see.
+        """
+        skipped, tokenizer = self._folder.rules.skiplist, self._roles["document"].tokenizer
+        if not self._folder.rules.unknown_skipped:
+            # There such a word would take unknown ones out.
+            skipped = tuple(word for word in skipped if tokenizer.token_to_id(word) is not None)
+        windows = {role: settings.window for role, settings in self._roles.items()}
+        return write_pylate_folder(self._folder, path, windows=windows, words=list(skipped))
 
     def encode_tokens(self, items: Sequence[str], *, role: Role = "document", batch_size: int = 64) -> Ragged:
         """Return the token vectors of each text, warning once with figures when texts were cut.
@@ -290,6 +343,8 @@ class LateInteractionEncoder:
         """Ids of each text, expansion included, and how many of them are its own."""
         lower = self._folder.backbone.lowercase
         given = [settings.prompt + text for text in texts]
+        if self._folder.rules.strip:
+            given = [text.strip() for text in given]
         encoded = settings.tokenizer.encode_batch([text.lower() for text in given] if lower else given)
         cut = sum(bool(one.overflowing) for one in encoded)
         if cut:
@@ -301,9 +356,10 @@ class LateInteractionEncoder:
             )
         rows = []
         for one in encoded:
-            own = len(one.ids)
+            found = one.ids if settings.prefix is None else [*one.ids[:1], settings.prefix, *one.ids[1:]]
+            own = len(found)
             ids = np.full(max(own, settings.floor), settings.filler, dtype=np.int64)
-            ids[:own] = one.ids
+            ids[:own] = found
             rows.append((ids, own))
         return rows
 

@@ -1,162 +1,43 @@
 """What the folder of a late-interaction model says: the transformer, layers on token states, which tokens count.
 
 Understood are folders of sentence-transformers' ``MultiVectorEncoder``: Transformer, then Dense, LayerNorm and
-Normalize on token states, MultiVectorMask, and a reducer of the token vectors.
+Normalize on token states, MultiVectorMask, and a reducer of the token vectors; those of PyLate; and those of the first
+ColBERT code.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from orthant.encoders.late_interaction.pylate import read_pylate_folder, read_stanford_folder
+from orthant.encoders.late_interaction.rules import (
+    LEVEL,
+    ROLES,
+    Expansion,
+    ReducerSettings,
+    TokenFolder,
+    TokenRules,
+)
 from orthant.encoders.pipeline.exported import read_exported
+from orthant.encoders.pipeline.layouts import token_layout
 from orthant.encoders.pipeline.modules import (
     HEAD_KINDS,
-    HeadModule,
     class_name,
     head_width,
     read_head,
     read_json,
     read_module_list,
 )
-from orthant.encoders.transformer_folder import TransformerFolder, read_backbone
+from orthant.encoders.transformer_folder import read_backbone
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError, message
 
-__all__ = ["ROLES", "Expansion", "ReducerSettings", "TokenFolder", "TokenRules", "is_token_folder", "read_token_folder"]
+__all__ = ["is_token_folder", "read_token_folder"]
 
-ROLES = ("query", "document")
-_LEVEL = "token_embeddings"
 # The reducers of Orthant that are computed here, with their settings.
 _REDUCERS = {"cluster": ("k", "ratio", "n_iter", "init", "normalize"), "head": ("k",), "tail": ("k",), "stride": ("k",)}
 _SAVE_AGAIN = "load it with sentence_transformers.MultiVectorEncoder and save it again with save_pretrained"
-
-
-@dataclass(frozen=True)
-class Expansion:
-    """How queries are filled up with mask tokens whose vectors count.
-
-    Attributes
-    ----------
-    strategy : {"fixed", "min"}
-        Exactly ``length`` tokens, longer queries cut; or at least as many.
-    length : int
-        Tokens, special ones included.
-    attend : bool
-        Other tokens attend to the added ones.
-    token : str or None
-        The token that is added; None for the mask token.
-    """
-
-    strategy: str
-    length: int
-    attend: bool = False
-    token: str | None = None
-
-
-@dataclass(frozen=True)
-class ReducerSettings:
-    """How the token vectors of a text become fewer.
-
-    Attributes
-    ----------
-    kind : {"hierarchical", "cluster", "head", "tail", "stride"}
-        Ward's clustering of sentence-transformers, k-means of ``orthant.transforms.TokenClusterer``, the last k, or
-        every k-th.
-    settings : dict
-        Arguments of that kind.
-    """
-
-    kind: str
-    settings: Mapping[str, Any]
-
-    @property
-    def normalizes(self) -> bool | None:
-        """Return whether its vectors have unit length; None where they are those that entered."""
-        if self.kind in ("head", "tail", "stride"):
-            return None
-        return bool(self.settings.get("normalize_embeddings", self.settings.get("normalize", False)))
-
-
-@dataclass(frozen=True)
-class TokenRules:
-    """Which tokens of a text get a vector.
-
-    Attributes
-    ----------
-    query_length, document_length : int or None
-        Windows by role, special tokens included; None for that of the model.
-    expansion : Expansion or None
-        For queries.
-    skiplist : tuple of str
-        Tokens without a vector.
-    skiplist_roles : tuple of str
-        Roles that the list applies to.
-    keep_only : tuple of int or None
-        Ids of the only tokens of a document that keep a vector.
-    reducers : dict of str to ReducerSettings
-        Applied last, by role.
-    """
-
-    query_length: int | None = None
-    document_length: int | None = None
-    expansion: Expansion | None = None
-    skiplist: tuple[str, ...] = ()
-    skiplist_roles: tuple[str, ...] = ("document",)
-    keep_only: tuple[int, ...] | None = None
-    reducers: Mapping[str, ReducerSettings] = field(default_factory=dict)
-
-    @property
-    def digest(self) -> str:
-        """Return ten hexadecimal digits that tell these rules from others."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:10]
-
-
-@dataclass(frozen=True)
-class TokenFolder:
-    """What a folder says about its encoder of tokens.
-
-    Attributes
-    ----------
-    backbone : TransformerFolder
-        The transformer, its tokenizer, window and prompts.
-    head : tuple of HeadModule
-        Layers on the token states, before the reducer.
-    behind : tuple of HeadModule
-        Layers behind the reducer.
-    rules : TokenRules
-        Which tokens count.
-    """
-
-    backbone: TransformerFolder
-    head: tuple[HeadModule, ...]
-    behind: tuple[HeadModule, ...]
-    rules: TokenRules
-
-    @property
-    def dim(self) -> int:
-        """Return the values of a token vector."""
-        return head_width(self.behind, head_width(self.head, self.backbone.width))
-
-    @property
-    def normalized(self) -> bool:
-        """Return whether every token vector has unit length."""
-        last = (*self.head, *self.behind)[-1:]
-        unit = bool(last) and last[0].kind == "Normalize"
-        if self.behind:
-            return unit
-        # A mean of unit vectors is none, unless the reducer says so.
-        found = [one.normalizes for one in self.rules.reducers.values()]
-        roles = [unit] * (len(found) < len(ROLES)) + [unit if one is None else one for one in found]
-        return all(roles)
-
-    @property
-    def architecture(self) -> str:
-        """Return a name that does not depend on where the folder lies."""
-        return replace(self.backbone, head=(*self.head, *self.behind), pooling="tokens").architecture
 
 
 def is_token_folder(root: Path) -> bool:
@@ -170,18 +51,18 @@ def is_token_folder(root: Path) -> bool:
     Returns
     -------
     bool
-        Its list of modules has a MultiVectorMask.
+        Its layout is one that ``read_token_folder`` knows.
     """
-    return any(class_name(module) == "MultiVectorMask" for module in read_module_list(root))
+    return token_layout(root, read_module_list(root)) is not None
 
 
 def read_token_folder(path: str | Path) -> TokenFolder:
-    """Read the folder of a late-interaction model, as sentence-transformers or ``export_encoder`` wrote it.
+    """Read the folder of a late-interaction model, as sentence-transformers, PyLate or ``export_encoder`` wrote it.
 
     Parameters
     ----------
     path : str or Path
-        Holds ``modules.json`` and what it names.
+        Holds ``modules.json`` and what it names, or a checkpoint of the first ColBERT code.
 
     Returns
     -------
@@ -205,9 +86,11 @@ def read_token_folder(path: str | Path) -> TokenFolder:
     exported = read_exported(root)
     modules = read_module_list(root)
     names = [class_name(module) for module in modules]
-    settings = read_json(root / "config_sentence_transformers.json") or {}
-    if settings.get("model_type") == "ColBERT" or "query_prefix" in settings:
-        raise InputError(message(f"a model of PyLate at {root}", "one of sentence-transformers", _SAVE_AGAIN))
+    layout = token_layout(root, modules)
+    if layout == "pylate":
+        return read_pylate_folder(root, modules, exported=exported)
+    if layout == "stanford":
+        return read_stanford_folder(root)
     if "MultiVectorMask" not in names or names[0] != "Transformer":
         given = f"a folder of modules {names}"
         raise InputError(message(given, "a Transformer and a MultiVectorMask", "load it with load_encoder"))
@@ -219,8 +102,8 @@ def read_token_folder(path: str | Path) -> TokenFolder:
         raise InputError(message(f"a folder of modules {names}", "one reducer of tokens at most", _SAVE_AGAIN))
     cut = reducers[0] if reducers else len(rest)
     found = _reducers(root, rest[cut]) if reducers else {}
-    head = read_head(root, rest[:cut], level=_LEVEL, width=backbone.width)
-    behind = read_head(root, rest[cut + 1 :], level=_LEVEL, width=head_width(head, backbone.width))
+    head = read_head(root, rest[:cut], level=LEVEL, width=backbone.width)
+    behind = read_head(root, rest[cut + 1 :], level=LEVEL, width=head_width(head, backbone.width))
     rules = _rules(backbone.path, root / str(modules[names.index("MultiVectorMask")].get("path", "")), found)
     return TokenFolder(backbone, head, behind, rules)
 

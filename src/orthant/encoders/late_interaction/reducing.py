@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from orthant.encoders.late_interaction.folder import ReducerSettings
+from orthant.encoders.late_interaction.rules import ReducerSettings
 from orthant.types import FloatArray, Ragged
 
 __all__ = ["hierarchical_pool", "make_reducer"]

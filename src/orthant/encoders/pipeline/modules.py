@@ -62,12 +62,15 @@ class HeadModule:
         Folder of its files.
     config : dict
         Its ``config.json``.
+    tensors : tuple of str
+        Names of its arrays in a file that it shares with others; empty where the file is its own.
     """
 
     name: str
     kind: str
     path: Path
     config: dict[str, Any]
+    tensors: tuple[str, ...] = ()
 
     @property
     def activation(self) -> str:
@@ -266,8 +269,7 @@ def head_tensors(head: Sequence[HeadModule]) -> dict[str, npt.NDArray[Any]]:
     StoreCorruptedError
         A damaged file.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, safe_open
 
     out: dict[str, npt.NDArray[Any]] = {}
     for module in head:
@@ -275,7 +277,8 @@ def head_tensors(head: Sequence[HeadModule]) -> dict[str, npt.NDArray[Any]]:
             continue
         path = module.path / "model.safetensors"
         try:
-            found = load_file(path)
+            with safe_open(path, framework="numpy") as handle:
+                found = {name: handle.get_tensor(name) for name in module.tensors or handle.keys()}
         except (SafetensorError, TypeError) as error:
             given = f"{path}, which is damaged or in a format NumPy cannot read ({error})"
             raise StoreCorruptedError(message(given, "safetensors in float32 or float16", "save it again")) from error

@@ -8,7 +8,7 @@ from typing import Any
 from orthant.encoders.pipeline.modules import read_json
 from orthant.errors import StoreCorruptedError, message
 
-__all__ = ["expansion_token", "read_tokenizer"]
+__all__ = ["expansion_token", "read_tokenizer", "special_token"]
 
 
 def read_tokenizer(path: Path) -> Any:
@@ -53,10 +53,28 @@ def expansion_token(folder: Path) -> str:
     str
         ``"[MASK]"`` where its settings say nothing.
     """
-    settings = read_json(folder / "tokenizer_config.json") or {}
     for name in ("mask_token", "eos_token"):
-        found = settings.get(name)
+        found = special_token(folder, name)
         if found:
-            # Some releases write a token as an object.
-            return str(found.get("content", "")) if isinstance(found, dict) else str(found)
+            return found
     return "[MASK]"
+
+
+def special_token(folder: Path, name: str) -> str | None:
+    """Return a token that has a duty, such as the one that stands for unknown words.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the tokenizer.
+    name : str
+        Such as ``"unk_token"``.
+
+    Returns
+    -------
+    str or None
+        None where its settings name none.
+    """
+    found = (read_json(folder / "tokenizer_config.json") or {}).get(name)
+    # Some releases write a token as an object.
+    return str(found.get("content", "")) if isinstance(found, dict) else found and str(found)

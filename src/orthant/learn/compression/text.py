@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from orthant.artifact import write_bytes_atomically
+from orthant.artifact import check_new_folder, staged_folder, write_bytes_atomically
 from orthant.encoders.bert_backends import load_token_model
 from orthant.encoders.bert_weights import canonical_tensor_name
 from orthant.encoders.pipeline.compressed import COMPRESSED_FILE, write_compressed
@@ -26,7 +24,6 @@ from orthant.learn.compression.imitation import Imitation, load_transformer, tok
 from orthant.learn.compression.policy import LowRankVQ, Policy
 from orthant.learn.export.encoder import copy_settings
 from orthant.learn.export.report import Agreement, check_texts_for, compare_vectors
-from orthant.learn.merging.model_folders import check_new_folder
 from orthant.types import FloatArray
 from orthant.validate import as_texts, check_count, check_fraction
 
@@ -197,16 +194,8 @@ def compress_text_encoder(
         observe=teaching.observe if observed else None,
         seed=seed,
     )
-    staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        report = _written(made, source, Path(folder), staging, target, held, min_cosine)
-        if target.is_dir():
-            target.rmdir()
-        staging.rename(target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return report
+    with staged_folder(target) as staging:
+        return _written(made, source, Path(folder), staging, target, held, min_cosine)
 
 
 def _readable(folder: str | Path) -> TransformerFolder:
@@ -226,7 +215,6 @@ def _written(
     held: list[str],
     min_cosine: float,
 ) -> TextCompression:
-    staging.mkdir()
     copy_settings(root, staging, weights=True)
     for name in _NOT_SERVED:
         (staging / name).unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
 import shutil
 import time
 import warnings
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from orthant.artifact import check_new_folder, staged_folder
 from orthant.encoders.bert_weights import read_weights
 from orthant.encoders.fingerprint import Fingerprint
 from orthant.encoders.late_interaction.encoder import LateInteractionEncoder
@@ -109,37 +109,20 @@ def export_encoder(
     texts = None if check_texts is None else as_texts(check_texts, name="check_texts")
     if texts is not None and not texts:
         raise InputError(message("no check_texts", "one text at least", "leave check_texts out for a set of them"))
-    target = _target(Path(out))
+    target = check_new_folder(out)
     for name in ("onnx", "onnxruntime"):
         if importlib.util.find_spec(name) is None:
             given = f"an export without the package {name}"
             raise MissingExtraError(message(given, "the extra orthant[onnx]", "run: pip install 'orthant[onnx]'"))
-    with open_source(model) as source:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            report = _export(source, staging, precision, texts, min_cosine)
-            report = replace(report, path=str(target), seconds=round(time.perf_counter() - started, 3))
-            if target.is_dir():
-                target.rmdir()
-            staging.rename(target)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-    return report
-
-
-def _target(path: Path) -> Path:
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        kind = "which is not empty" if path.is_dir() else "which is a file"
-        raise InputError(message(f"{path}, {kind}", "a new or empty folder", "choose another one"))
-    return path
+    with open_source(model) as source, staged_folder(target) as staging:
+        report = _export(source, staging, precision, texts, min_cosine)
+    return replace(report, path=str(target), seconds=round(time.perf_counter() - started, 3))
 
 
 def _export(
     source: Source, staging: Path, precision: Precision, texts: list[str] | None, min_cosine: float
 ) -> ExportReport:
     graph, route, output = _graph(source)
-    staging.mkdir()
     copy_settings(source.path, staging, weights=output != "sentence_embedding")
     payload = quantized_graph(graph) if precision == "int8" else graph.SerializeToString()
     (staging / EXPORT_GRAPH).write_bytes(payload)
@@ -166,7 +149,7 @@ def _export(
         dim=dim,
         fingerprint=copied.fingerprint,
         source_fingerprint=record.fingerprint,
-        reference="numpy" if source.model is None else "torch",
+        reference="torch" if source.by_model else origin.backend,
         texts=len(chosen),
         agreement=agreement,
         graph_bytes=len(payload),
@@ -249,7 +232,7 @@ def _agreement(source: Source, origin: Any, copied: Any, texts: list[str]) -> Ag
 
 
 def _reference(source: Source, origin: Any, texts: list[str], role: Role) -> FloatArray:
-    if source.model is None:
+    if not source.by_model:
         encoded = origin.encode_tokens(texts, role=role) if source.per_token else origin.encode(texts, role=role)
         return encoded.values if source.per_token else encoded
     encode = getattr(source.model, f"encode_{role}")

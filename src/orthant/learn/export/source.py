@@ -14,6 +14,7 @@ from typing import Any
 
 from orthant.encoders.late_interaction.folder import is_token_folder, read_token_folder
 from orthant.encoders.pipeline.exported import EXPORT_FILE
+from orthant.encoders.pipeline.layouts import token_layout
 from orthant.encoders.pipeline.modules import read_module_list
 from orthant.encoders.transformer_folder import TransformerFolder, read_transformer_folder
 from orthant.errors import InputError, NotFoundError, OrthantError, message
@@ -37,6 +38,9 @@ class Source:
         Its transformer, where every module around it is understood without torch.
     obstacle : OrthantError or None
         Why it is not.
+    by_model : bool
+        The object says what the vectors are. Not for a folder of PyLate, which sentence-transformers reads by other
+        rules: there this package's own encoder of the folder says it.
     """
 
     path: Path
@@ -44,6 +48,7 @@ class Source:
     per_token: bool
     backbone: TransformerFolder | None
     obstacle: OrthantError | None
+    by_model: bool
 
 
 @contextmanager
@@ -74,7 +79,7 @@ def open_source(model: Any) -> Iterator[Source]:
         if (folder / EXPORT_FILE).is_file():
             given = f"the folder {folder}, which is an export"
             raise InputError(message(given, "the model that it was made of", "export that one again"))
-        yield _described(folder, _loaded(folder))
+        yield _described(folder)
         return
     if not callable(getattr(model, "save_pretrained", None)) or not callable(getattr(model, "encode", None)):
         expected = "a folder, a SentenceTransformer or a MultiVectorEncoder"
@@ -91,9 +96,14 @@ def open_source(model: Any) -> Iterator[Source]:
             module.training = was
 
 
-def _described(folder: Path, model: Any) -> Source:
-    per_token = is_token_folder(folder)
-    backbone, obstacle = None, None
+def _described(folder: Path, model: Any = None) -> Source:
+    layout = token_layout(folder, read_module_list(folder))
+    if layout == "stanford":
+        given, remedy = f"the ColBERT checkpoint {folder}", "save it with LateInteractionEncoder.save_pylate first"
+        raise InputError(message(given, "a model with a list of modules", remedy))
+    if model is None and layout != "pylate":
+        model = _loaded(folder)
+    per_token, backbone, obstacle = layout is not None, None, None
     try:
         backbone = read_token_folder(folder).backbone if per_token else read_transformer_folder(folder)
     except NotFoundError:
@@ -101,7 +111,11 @@ def _described(folder: Path, model: Any) -> Source:
         raise
     except OrthantError as error:
         obstacle = error
-    return Source(folder, model, per_token, backbone, obstacle)
+    if model is None and layout == "pylate" and obstacle is None and not (backbone and backbone.is_built):
+        # Its transformer is recorded while it runs.
+        model = _loaded(folder)
+    by_model = model is not None and layout != "pylate"
+    return Source(folder, model, per_token, backbone, obstacle, by_model)
 
 
 def _loaded(folder: Path) -> Any:

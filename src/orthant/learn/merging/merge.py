@@ -12,10 +12,11 @@ from typing import Any
 import torch
 
 import orthant
+from orthant.artifact import check_new_folder
 from orthant.errors import DtypeError, InputError, NonFiniteError, message
 from orthant.learn.merging.arrays import inner_product
 from orthant.learn.merging.compatibility import folder_conflicts, renamed
-from orthant.learn.merging.model_folders import check_new_folder, write_model_folder
+from orthant.learn.merging.model_folders import write_model_folder
 from orthant.learn.merging.rules import Linear, MergeRule
 from orthant.learn.merging.sources import Weights, WeightSource, agreed_names, check_finite, open_weights
 

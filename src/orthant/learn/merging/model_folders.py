@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 
 import torch
 
-from orthant.errors import InputError, message
+from orthant.artifact import staged_folder
 from orthant.learn.merging.files import TensorFileWriter, file_sha256
 from orthant.learn.merging.sources import FolderWeights, WeightSource
 
-__all__ = ["check_new_folder", "write_model_folder"]
+__all__ = ["write_model_folder"]
 
 # Other forms of the same weights would be out of date beside new ones; a model card describes the old model.
 _WEIGHTS = {
@@ -23,30 +22,6 @@ _WEIGHTS = {
 }  # fmt: skip
 _LEFT_OUT = {"README.md", "merge.json", "pruning.json"}
 _LEFT_OUT_FOLDERS = {"onnx", "openvino", "coreml"}
-
-
-def check_new_folder(folder: str | Path) -> Path:
-    """Return a path at which a new folder may be made.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Must not exist, or be an empty folder.
-
-    Returns
-    -------
-    Path
-        The path.
-
-    Raises
-    ------
-    InputError
-        Something is there already.
-    """
-    path = Path(folder)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(message(f"{path}, which has content", "a new or empty folder", "choose another name"))
-    return path
 
 
 def write_model_folder(
@@ -91,11 +66,7 @@ def write_model_folder(
     InputError
         The folder has content.
     """
-    target = check_new_folder(folder)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        aside.mkdir(parents=True)
+    with staged_folder(folder) as aside:
         if isinstance(like, FolderWeights) and like.folder.is_dir():
             for path in _plain_files(like.folder):
                 (aside / path).parent.mkdir(parents=True, exist_ok=True)
@@ -108,11 +79,6 @@ def write_model_folder(
         _adjust_indexes(aside, like, wanted)
         written = {**record(), "written": digests}
         (aside / record_name).write_text(json.dumps(written, indent=2, default=str) + "\n", encoding="utf-8")
-        if target.exists():
-            target.rmdir()
-        os.replace(aside, target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return written
 
 

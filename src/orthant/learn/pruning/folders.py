@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 import orthant
+from orthant.artifact import check_new_folder
 from orthant.errors import DimensionError, InputError, message
 from orthant.learn.merging.compatibility import renamed
-from orthant.learn.merging.model_folders import check_new_folder, write_model_folder
+from orthant.learn.merging.model_folders import write_model_folder
 from orthant.learn.merging.sources import Weights, open_weights
 from orthant.learn.pruning.masks import sparsity_report
 
