@@ -58,7 +58,9 @@ def test_a_search_moves_its_vector_and_not_its_words(notes):
     away = notes.search("red boat", mode="dense", k=2, steer={"away": ["red"]})
     assert set(away.ids) <= {"blue-boat", "cold-boat", "red-boat"} and "red-kite" not in away.ids
     np.testing.assert_allclose(away[0].score, np.sqrt(0.5), atol=1e-6)
-    changed = notes.search("red boat", mode="dense", k=1, steer={"toward": "blue", "instead_of": "red", "strength": 1.5})
+    changed = notes.search(
+        "red boat", mode="dense", k=1, steer={"toward": "blue", "instead_of": "red", "strength": 1.5}
+    )
     assert changed.ids == ["blue-boat"]
     by_vector = notes.search("red boat", mode="dense", k=1, steer={"toward": [np.eye(6)[1] - np.eye(6)[0]]})
     assert by_vector.ids == ["blue-boat"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -121,7 +123,7 @@ def test_what_cannot_be_projected_is_refused():
 def test_a_pipeline_of_diffusers_draws_another_picture(tmp_path):
     diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
     words = [*LETTERS, *(f"{letter}</w>" for letter in LETTERS), "<|startoftext|>", "<|endoftext|>"]
-    (tmp_path / "vocab.json").write_text("{%s}" % ", ".join(f'"{word}": {i}' for i, word in enumerate(words)))
+    (tmp_path / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
     tokenizer = transformers.CLIPTokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"))
     tokenizer.model_max_length = LENGTH

@@ -58,7 +58,9 @@ def outlines(shapes: str) -> list[list[complex]]:
         elif tag in _SIMPLE:
             out.append(_SIMPLE[tag](given))
         else:
-            raise InputError(message(f"an SVG element {tag!r}", f"of path, {', '.join(_SIMPLE)}", "convert it to paths"))
+            raise InputError(
+                message(f"an SVG element {tag!r}", f"of path, {', '.join(_SIMPLE)}", "convert it to paths")
+            )
     return out
 
 

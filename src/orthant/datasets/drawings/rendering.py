@@ -16,9 +16,7 @@ __all__ = ["render"]
 _FINER = 4
 
 
-def render(
-    shapes: Sequence[str], *, side: int = 32, view: float = 24.0, stroke: float = 2.0
-) -> npt.NDArray[np.uint8]:
+def render(shapes: Sequence[str], *, side: int = 32, view: float = 24.0, stroke: float = 2.0) -> npt.NDArray[np.uint8]:
     """Draw the strokes of icons in black on transparent ground.
 
     Use it to give a picture encoder the drawings of ``load("icons_svg")``. Fills are not drawn.

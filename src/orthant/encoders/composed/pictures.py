@@ -15,7 +15,7 @@ from orthant.encoders.composed.prompt_direction import PromptDirection
 from orthant.encoders.fingerprint import Fingerprint, digest_tensors
 from orthant.encoders.registry import load_encoder
 from orthant.errors import DimensionError, DtypeError, EncoderMismatchError, InputError, message
-from orthant.types import EncodeReport, Encoder, FloatArray, Role
+from orthant.types import Encoder, EncodeReport, FloatArray, Role
 from orthant.validate import check_count
 
 __all__ = ["PictureTextEncoder", "picture_values"]

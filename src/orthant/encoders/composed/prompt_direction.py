@@ -76,9 +76,7 @@ class PromptDirection:
             check_fraction(getattr(self, name), name=name, low=-_REACH, high=_REACH)
         check_fraction(self.beta, name="beta")
 
-    def compose(
-        self, text: npt.ArrayLike, changed: npt.ArrayLike, *, image: npt.ArrayLike | None = None
-    ) -> FloatArray:
+    def compose(self, text: npt.ArrayLike, changed: npt.ArrayLike, *, image: npt.ArrayLike | None = None) -> FloatArray:
         """Return query vectors.
 
         Parameters
@@ -181,7 +179,7 @@ def _unit(X: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
 
 def _places(given: Sequence[int] | npt.NDArray[np.int64], asked: int, rows: int, name: str) -> npt.NDArray[np.int64]:
     places = np.asarray(given)
-    if places.shape != (asked,) or places.dtype.kind not in "iu" or not (asked and 0 <= places.min()):
+    if places.shape != (asked,) or places.dtype.kind not in "iu" or not (asked and places.min() >= 0):
         raise InputError(message(f"{name} of shape {places.shape} for {asked} queries", "a row each", "pass one each"))
     if places.max() >= rows:
         raise InputError(message(f"{name} up to {places.max()}", f"rows below {rows}", "number rows of the gallery"))

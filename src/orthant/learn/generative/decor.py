@@ -139,9 +139,7 @@ def apply_decor(
     rows, whole = [], []
     for text in texts:
         with torch.no_grad():
-            out = original(
-                prompt=text, device=device, num_images_per_prompt=1, do_classifier_free_guidance=False
-            )
+            out = original(prompt=text, device=device, num_images_per_prompt=1, do_classifier_free_guidance=False)
         out = out if isinstance(out, tuple) else (out,)
         rows.append(_array(out[0][0])[_content(pipeline.tokenizer, text)])
         if len(out) > 2 and out[2] is not None:
