@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -52,7 +53,7 @@ class PictureTower(nn.Module):
             given = f"side={side} with {len(channels)} layers"
             raise InputError(message(given, "a side that can be halved in each", "use a multiple of 8"))
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in zip(sizes, sizes[1:], strict=False)
+            nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in itertools.pairwise(sizes)
         )
         self.projection = nn.Linear(sizes[-1] * small * small, check_count(dim, name="dim"))
 

@@ -55,8 +55,8 @@ class SubspaceProjection(Estimator):
     References
     ----------
     Bolukbasi et al.: Man is to computer programmer as woman is to homemaker? NIPS 2016, section 5. Arora, Liang, Ma: A
-    simple but tough-to-beat baseline for sentence embeddings. ICLR 2017. Jang et al.: DECOR: Decomposition and projection
-    of text embeddings for text-to-image customization. arXiv:2412.09169, section 4.
+    simple but tough-to-beat baseline for sentence embeddings. ICLR 2017. Jang et al.: DECOR: Decomposition and
+    projection of text embeddings for text-to-image customization. arXiv:2412.09169, section 4.
 
     Examples
     --------

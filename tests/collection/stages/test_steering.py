@@ -34,9 +34,10 @@ def test_taking_out_leaves_what_lies_across_and_keeps_lengths():
     np.testing.assert_allclose(np.linalg.norm(out, axis=1), np.linalg.norm(Q, axis=1), rtol=1e-5)
     np.testing.assert_allclose(steer_vectors(Q, away=away, strength=0.0), Q, rtol=1e-5)
     basis = np.linalg.qr(away.T)[0]
-    half = Q - 0.5 * Q @ basis @ basis.T
-    half *= (np.linalg.norm(Q, axis=1) / np.linalg.norm(half, axis=1))[:, None]
-    np.testing.assert_allclose(steer_vectors(Q, away=away, strength=0.5), half, atol=1e-5)
+    for strength in (0.5, 1.5):
+        expected = Q - strength * Q @ basis @ basis.T
+        expected *= (np.linalg.norm(Q, axis=1) / np.linalg.norm(expected, axis=1))[:, None]
+        np.testing.assert_allclose(steer_vectors(Q, away=away, strength=strength), expected, atol=1e-5)
 
 
 def test_towards_adds_a_unit_direction_or_the_difference_of_two():

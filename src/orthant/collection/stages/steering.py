@@ -116,8 +116,8 @@ def steer_vectors(
     away : array-like of shape (a, d), optional
         What is not: its span is taken out, so that only what lies across it counts.
     strength : float, default 1.0
-        0 changes nothing. Of ``away``: the share that is taken out, all at 1 and above. Of ``toward``: its length
-        beside the query's.
+        0 changes nothing, 2 is the most. Of ``away``: the share that is taken out; above 1 what was there is turned
+        around. Of ``toward``: its length beside the query's.
 
     Returns
     -------
@@ -133,7 +133,7 @@ def steer_vectors(
     -----
     With unit rows q, B an orthonormal basis of ``away``, and p and o the unit means of the other two::
 
-        q1 = unit(q - min(strength, 1) B^T B q)
+        q1 = unit(q - strength B^T B q)
         q2 = unit(q1 + strength p)      or, with o,      unit(q1 + strength (p - o))
 
     Cost: O((q + a) d a).
@@ -148,6 +148,7 @@ def steer_vectors(
     >>> steer_vectors([[3.0, 4.0]], away=[[0.0, 1.0]]).tolist()
     [[5.0, 0.0]]
     """
+    check_fraction(strength, name="strength", high=_MOST)
     rows = as_vectors(Q, name="query vector", nonzero=True).astype(np.float64)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     rows = rows / lengths
@@ -158,8 +159,7 @@ def steer_vectors(
         if lost.max() > _ENERGY_LOST:
             given = f"query {int(lost.argmax())}, of which {100 * lost.max():.0f} % lies in steer['away']"
             raise InputError(message(given, f"at most {100 * _ENERGY_LOST:.0f} %", "ask for something else besides"))
-        part = min(strength, 1.0)
-        rows = (1.0 - part) * rows + part * full
+        rows = (1.0 - strength) * rows + strength * full
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     if toward is not None:
         goal = np.repeat(_mean(toward, "steer['toward']"), len(rows), axis=0)

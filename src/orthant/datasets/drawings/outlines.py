@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cmath
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ __all__ = ["outlines"]
 
 _SHAPE = re.compile(r"<(\w+)((?:\s+[\w-]+\s*=\s*\"[^\"]*\")*)\s*/?>")
 _ATTRIBUTE = re.compile(r"([\w-]+)\s*=\s*\"([^\"]*)\"")
+_FLAG = re.compile("[01]")
 _TOKEN = re.compile(r"[MmLlHhVvCcSsQqTtAaZz]|[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _TAKES = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
 _STEPS = 16
@@ -129,7 +131,7 @@ def _commands(text: str) -> Iterator[tuple[str, list[float]]]:
             while place < len(text) and (text[place].isspace() or text[place] == ","):
                 place += 1
             flag = command in "Aa" and len(numbers) in (3, 4)
-            found = re.compile("[01]").match(text, place) if flag else _TOKEN.match(text, place)
+            found = _FLAG.match(text, place) if flag else _TOKEN.match(text, place)
             if found is None or found.group().isalpha():
                 raise InputError(message(f"a path {text!r}", f"{wanted} numbers behind {command}", "check it"))
             numbers.append(float(found.group()))
@@ -190,7 +192,7 @@ def _bezier(points: list[complex]) -> list[complex]:
     for i in range(1, _STEPS + 1):
         t, left = i / _STEPS, points
         while len(left) > 1:
-            left = [a + t * (b - a) for a, b in zip(left, left[1:], strict=False)]
+            left = [a + t * (b - a) for a, b in itertools.pairwise(left)]
         out.append(left[0])
     return out
 

@@ -123,7 +123,8 @@ PAPER = Paper(
                 "Share of the first ten hits that are of the wanted newsgroup, where the query is a message of it "
                 "joined with one of an unwanted group, of which eight other messages are given: the query projected "
                 "off their span, beside the query itself, random directions (ablated), and the mean of the eight, "
-                "subtracted or projected off, and hits close to one of them pushed down, strengths tuned alike on other groups."
+                "subtracted or projected off, and hits close to one of them pushed down, strengths tuned "
+                "alike on other groups."
             ),
             data="real",
             run=_off_topic,
