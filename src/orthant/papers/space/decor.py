@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ _ASKED = 8
 _EXAMPLES = 8
 _LETTERS = 600
 _SHARES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+_PUSHES = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 
 
 @lru_cache(maxsize=1)
@@ -35,64 +37,78 @@ def _messages() -> tuple[list[str], Array, Array]:
     return texts, found.labels[kept], load_encoder("static").encode(texts)
 
 
-def _off_topic(seed: int) -> Trial:
-    """Share of the first ten hits that are of the wanted group, of queries that speak of two groups' matters."""
+class _Part(NamedTuple):
+    """Queries of pairs of groups, each with examples of the unwanted group, beside the corpus that is searched."""
+
+    cases: list[tuple[Array, Array, int, int]]
+    gallery: Array
+    kinds: Array
+
+
+def _parts(seed: int) -> list[_Part]:
+    """Pairs of six groups to tune on, and of eight others to judge on."""
     from orthant.encoders.registry import load_encoder
-    from orthant.transforms.subspace import SubspaceProjection
 
     texts, labels, vectors = _messages()
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(texts))
     corpus, rest = order[:_CORPUS], order[_CORPUS:]
-    groups = rng.permutation(20)
-    encoder = load_encoder("static")
+    groups, encoder = rng.permutation(20), load_encoder("static")
+    out = []
+    for chosen in (groups[:6], groups[6:14]):
+        cases = []
+        for wanted, unwanted in itertools.permutations(chosen.tolist(), 2):
+            own, other = (rest[labels[rest] == group] for group in (wanted, unwanted))
+            mixed = encoder.encode([f"{texts[a]}\n{texts[b]}" for a, b in zip(own[:_ASKED], other, strict=False)])
+            cases.append((mixed, vectors[other[-_EXAMPLES:]], wanted, unwanted))
+        out.append(_Part(cases, vectors[corpus], labels[corpus]))
+    return out
 
-    def asked(chosen: Array) -> list[tuple[Array, Array, int, int]]:
-        out = []
-        for wanted in chosen:
-            for unwanted in chosen[chosen != wanted]:
-                own, other = (rest[labels[rest] == group] for group in (wanted, unwanted))
-                mixed = encoder.encode([f"{texts[a]}\n{texts[b]}" for a, b in zip(own[:_ASKED], other, strict=False)])
-                out.append((mixed, vectors[other[-_EXAMPLES:]], int(wanted), int(unwanted)))
-        return out
 
-    tune, judge = asked(groups[:6]), asked(groups[6:14])
-    gallery, kinds = vectors[corpus], labels[corpus]
+def _judged(part: _Part, steer: Steer, push: float = 0.0) -> Figures:
+    found = []
+    for mixed, examples, wanted, unwanted in part.cases:
+        scores = steer(mixed, examples) @ part.gallery.T - push * (examples @ part.gallery.T).max(axis=0)
+        hits = part.kinds[np.argsort(-scores, axis=1)[:, :10]]
+        found.append(((hits == wanted).mean(), (hits == unwanted).mean()))
+    return dict(zip(("wanted", "unwanted"), np.mean(found, axis=0).tolist(), strict=True))
 
-    def judged(steer: Steer, cases: list[tuple[Array, Array, int, int]], push: float = 0.0) -> Figures:
-        found = []
-        for mixed, examples, wanted, unwanted in cases:
-            scores = steer(mixed, examples) @ gallery.T - push * (examples @ gallery.T).max(axis=0)
-            hits = kinds[np.argsort(-scores, axis=1)[:, :10]]
-            found.append(((hits == wanted).mean(), (hits == unwanted).mean()))
-        return dict(zip(("wanted", "unwanted"), np.mean(found, axis=0).tolist(), strict=True))
+
+def _as_it_is(mixed: Array, examples: Array) -> Array:
+    return mixed
+
+
+def _projected(share: float) -> Steer:
+    from orthant.transforms.subspace import SubspaceProjection
+
+    return lambda mixed, examples: SubspaceProjection.from_directions(examples, strength=share).transform(mixed)
+
+
+def _less_mean(share: float) -> Steer:
+    return lambda mixed, examples: mixed - share * _unit(examples.mean(axis=0, keepdims=True))
+
+
+def _off_topic(seed: int) -> Trial:
+    """Share of the first ten hits that are of the wanted group, of queries that speak of two groups' matters."""
+    tune, judge = _parts(seed)
 
     def best(make: Callable[[float], Steer], shares: tuple[float, ...] = _SHARES) -> Figures:
-        share = max(shares, key=lambda one: judged(make(one), tune)["wanted"])
-        return {**judged(make(share), judge), "strength": share}
-
-    def projected(share: float) -> Steer:
-        return lambda mixed, examples: SubspaceProjection.from_directions(examples, strength=share).transform(mixed)
+        share = max(shares, key=lambda one: _judged(tune, make(one))["wanted"])
+        return {**_judged(judge, make(share)), "strength": share}
 
     def off_mean(share: float) -> Steer:
-        return lambda mixed, examples: projected(share)(mixed, examples.mean(axis=0, keepdims=True))
+        return lambda mixed, examples: _projected(share)(mixed, examples.mean(axis=0, keepdims=True))
 
-    def less_mean(share: float) -> Steer:
-        return lambda mixed, examples: mixed - share * _unit(examples.mean(axis=0, keepdims=True))
-
-    def as_it_is(mixed: Array, examples: Array) -> Array:
-        return mixed
-
-    push = max((0.1, 0.2, 0.3, 0.5, 0.75, 1.0), key=lambda one: judged(as_it_is, tune, one)["wanted"])
-    random = np.random.default_rng(seed).standard_normal((_EXAMPLES, vectors.shape[1]))
+    random = np.random.default_rng(seed).standard_normal((_EXAMPLES, judge.gallery.shape[1]))
+    push = max(_PUSHES, key=lambda one: _judged(tune, _as_it_is, one)["wanted"])
     return Trial(
-        measured=best(projected),
-        baseline=judged(as_it_is, judge),
-        ablated=best(lambda share: lambda mixed, examples: projected(share)(mixed, random)),
+        measured=best(_projected),
+        baseline=_judged(judge, _as_it_is),
+        ablated=best(lambda share: lambda mixed, examples: _projected(share)(mixed, random)),
         alternatives={
-            "less the mean of the examples": best(less_mean, (0.1, 0.2, 0.3, 0.5, 0.75, 1.0)),
+            "less the mean of the examples": best(_less_mean, _PUSHES),
             "off the mean of the examples": best(off_mean),
-            "hits close to an example pushed down": {**judged(as_it_is, judge, push), "strength": push},
+            "hits close to an example pushed down": {**_judged(judge, _as_it_is, push), "strength": push},
         },
     )
 
