@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from orthant.errors import DimensionError, InputError  # noqa: E402
-from orthant.learn.multimodal import train_picture_text  # noqa: E402
-from orthant.nn.pictures import PictureTower  # noqa: E402
+from orthant.errors import DimensionError, InputError
+from orthant.learn.multimodal import train_picture_text
+from orthant.nn.pictures import PictureTower
 
 COLOURS, SHAPES = ("red", "green", "blue"), ("bar", "column", "square")
 

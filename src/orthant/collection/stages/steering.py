@@ -69,10 +69,9 @@ def check_steering(given: Mapping[str, Any]) -> Steering:
     unknown = next((name for name in given if name not in _KEYS), None)
     if unknown is not None:
         raise InputError(message(f"{unknown!r} in steer", f"of {', '.join(_KEYS)}", "correct the key"))
-    made = Steering(
-        *(_items(given.get(name), name) for name in _KEYS[:3]),
-        strength=check_fraction(given.get("strength", 1.0), name="steer['strength']", high=_MOST),
-    )
+    toward, instead_of, away = (_items(given.get(name), name) for name in _KEYS[:3])
+    strength = check_fraction(given.get("strength", 1.0), name="steer['strength']", high=_MOST)
+    made = Steering(toward, instead_of, away, strength)
     if not made.toward and not made.away:
         raise InputError(message("steer without 'toward' and 'away'", "one of them", "name what is wanted or not"))
     if made.instead_of and not made.toward:

@@ -6,6 +6,7 @@ import itertools
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -186,7 +187,7 @@ def _places(given: Sequence[int] | npt.NDArray[np.int64], asked: int, rows: int,
     return places.astype(np.int64)
 
 
-def _reciprocal(scores: FloatArray, places: npt.NDArray[np.int64], own: npt.NDArray[np.int64] | None) -> float:
+def _reciprocal(scores: npt.NDArray[Any], places: npt.NDArray[np.int64], own: npt.NDArray[np.int64] | None) -> float:
     """Mean reciprocal rank; what scores as high as the answer is counted before it."""
     index = np.arange(len(scores))
     if own is not None:
