@@ -80,6 +80,7 @@ def pair(tmp_path_factory):
 
 SEARCHES = [
     {"query": "amber basin", "explain": True, "facets": {"kind": 2}},
+    {"query": "amber basin", "mode": "dense", "steer": {"toward": ["cedar"], "instead_of": "basin"}},
     {"query": np.ones(8, dtype=np.float64)},
     {"query": [1.0] * 8, "k": 3},
     {"vector": np.ones(8, dtype=np.float32), "mode": "dense"},

@@ -91,6 +91,8 @@ def test_wishes_that_cannot_be_met_are_refused(notes, steer, says):
 
 
 def test_other_dimensions_words_alone_and_l2_are_refused(notes, tmp_path):
+    with pytest.raises(InputError, match="with spaces="):
+        notes.search("red boat", spaces={"default": 1.0}, steer={"away": ["red"]})
     with pytest.raises(DimensionError):
         notes.search("red boat", mode="dense", steer={"away": [[1.0, 0.0]]})
     with pytest.raises(InputError, match="without a dense leg"):
