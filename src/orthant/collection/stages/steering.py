@@ -88,6 +88,9 @@ def _items(given: Any, name: str) -> list[Any]:
         items = list(given)
     except TypeError as error:
         raise InputError(message(f"steer[{name!r}]={given!r}", "texts or vectors", "pass a list")) from error
+    if items and all(isinstance(item, (int, float, np.number)) for item in items):
+        # One vector, written as a list of its numbers.
+        items = [np.asarray(items, dtype=np.float32)]
     blank = next((item for item in items if isinstance(item, str) and not item.strip()), None)
     if blank is not None:
         raise InputError(message(f"an empty text in steer[{name!r}]", "a text with a word", "pass some words"))

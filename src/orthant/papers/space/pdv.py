@@ -236,7 +236,7 @@ PAPER = Paper(
         "for any joint space."
     ),
     keywords=("composed image retrieval", "training-free", "query editing", "direction vector", "fusion", "CLIP"),
-    status="shown",
+    status="works",
     claims=(
         Claim(
             name="one-wish-for-another",
