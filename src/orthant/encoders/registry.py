@@ -117,8 +117,8 @@ def load_encoder(spec: Any) -> Encoder:
           folder of the same name: write ``"./static"`` for the folder;
         - an encoder behind an API: ``"openai:MODEL"``, ``"cohere:MODEL"``, ``"ollama:MODEL"``, ``"tei:http://HOST:PORT"``
           (see :func:`orthant.encoders.api.specs.api_encoder`);
-        - a folder: a saved record or picture encoder or head of an aspect, a static or model2vec model, or a transformer
-          (sentence-transformers, plain, or ``model.onnx``);
+        - a folder: a saved encoder of records or pictures or head of an aspect, a static or model2vec model, or a
+          transformer (sentence-transformers, plain, or ``model.onnx``);
         - an encoder, which comes back as it is;
         - a ``SentenceTransformer`` or model2vec ``StaticModel`` object, which is wrapped.
 
