@@ -15,6 +15,7 @@ from orthant.encoders import (
     ConceptEncoder,
     DisambiguatedSkipGram,
     ExplicitSemanticAnalysis,
+    PictureTextEncoder,
     ProjectedEncoder,
     RecordEncoder,
     StaticEncoder,
@@ -85,6 +86,19 @@ ANSWERING = {
     "encoder.explicit": (
         lambda: ExplicitSemanticAnalysis({"water": "the river", "money": "a loan"}),
         lambda made: made.encode_sparse(TEXTS[:3]).toarray(),
+    ),
+    "encoder.pictures": (
+        lambda: PictureTextEncoder(
+            {
+                "text": np.eye(3, 512),
+                "convolution_0": np.ones((2, 4, 3, 3)),
+                "bias_0": np.arange(2.0),
+                "projection": X[:3],
+                "projection_bias": np.zeros(3),
+            },
+            side=4,
+        ),
+        lambda made: np.concatenate([made.encode(TEXTS[:3]), made.encode_pictures(np.eye(4, dtype=np.uint8)[None])]),
     ),
     "encoder.projected": (
         lambda: ProjectedEncoder("static", ROWS, name="three"),

@@ -165,3 +165,13 @@ def test_records_like_another(run, refused, built):
     refused("search", built, "--similar-to", "boat", "--group-by", "kind", says=["--group-by beside"])
     refused("search", built, "--similar-to", "none", says=["'none'"])
     refused("search", built, says=["empty query"])
+
+
+def test_a_query_moved_by_texts(run, refused, built):
+    steer = {"away": ["kite"], "toward": ["boat"], "strength": 0.5}
+    options = ("--away", "kite", "--toward", "boat", "--strength", "0.5", "--mode", "dense")
+    ran = run("search", built, "red kite", *options, "--json")
+    with orthant.open(built, read_only=True) as notes:
+        assert [hit["id"] for hit in ran.json["hits"]] == notes.search("red kite", k=5, mode="dense", steer=steer).ids
+    refused("search", built, "red kite", "--strength", "0.5", says=["'toward' and 'away'"])
+    refused("search", built, "--similar-to", "boat", "--away", "kite", says=["--toward or --away beside"])

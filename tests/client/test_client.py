@@ -80,6 +80,8 @@ def pair(tmp_path_factory):
 
 SEARCHES = [
     {"query": "amber basin", "explain": True, "facets": {"kind": 2}},
+    {"query": [1.0] * 8, "steer": {"away": [[1.0] + [0.0] * 7], "strength": 0.5}},
+    {"query": [1.0] * 8, "steer": {"toward": np.arange(8.0), "instead_of": [np.ones(8)]}},
     {"query": np.ones(8, dtype=np.float64)},
     {"query": [1.0] * 8, "k": 3},
     {"vector": np.ones(8, dtype=np.float32), "mode": "dense"},

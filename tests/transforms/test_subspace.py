@@ -27,6 +27,36 @@ def test_the_part_in_the_subspace_goes_and_the_rest_stays(tmp_path):
     np.testing.assert_array_equal(load_artifact(tmp_path / "p").transform(X), out)
 
 
+def test_each_direction_has_its_own_share_and_lengths_can_be_kept(tmp_path):
+    rng = np.random.default_rng(1)
+    directions = np.array([[3.0, 0, 0, 0], [0, 1.0, 0, 0]])
+    X = rng.standard_normal((5, 4)).astype(np.float32)
+    made = SubspaceProjection.from_directions(directions, strength=[1.0, 0.25])
+    np.testing.assert_allclose(made.transform(X), X * [0, 0.75, 1, 1], atol=1e-6)
+    kept = SubspaceProjection.from_directions(directions, preserve_norm=True)
+    out = kept.transform(np.concatenate([X, directions[:1]]))
+    np.testing.assert_allclose(np.linalg.norm(out[:5], axis=1), np.linalg.norm(X, axis=1), rtol=1e-5)
+    np.testing.assert_allclose(out[:, :2], 0, atol=1e-5)
+    assert not out[5].any()
+    made.save(tmp_path / "shares")
+    np.testing.assert_array_equal(load_artifact(tmp_path / "shares").transform(X), made.transform(X))
+    with pytest.raises(InputError):
+        SubspaceProjection.from_directions(directions, strength=[1.0])
+
+
+def test_batches_of_token_vectors_are_projected_like_rows():
+    rng = np.random.default_rng(2)
+    E, mask = rng.standard_normal((2, 5, 6)), np.arange(10).reshape(2, 5) % 5 > 0
+    made = SubspaceProjection.from_directions(rng.standard_normal((2, 6)), strength=[1.0, 0.5])
+    out = made.project_tokens(E, mask=mask)
+    np.testing.assert_allclose(out.reshape(10, 6), made.transform(E.reshape(10, 6), mask=mask.ravel()), atol=1e-6)
+    np.testing.assert_array_equal(out[:, 0], E[:, 0].astype(np.float32))
+    with pytest.raises(DimensionError):
+        made.project_tokens(E[..., :4])
+    with pytest.raises(DimensionError):
+        made.project_tokens(E, mask=mask[:1])
+
+
 def test_what_gives_no_direction_is_refused():
     with pytest.raises(InputError):
         SubspaceProjection().fit(np.zeros((0, 3)))

@@ -49,6 +49,10 @@ def register(app: typer.Typer) -> None:
         similar_to: list[str] = typer.Option(
             None, help="Instead of a query: id of a record to find others like; may be given several times."
         ),
+        toward: list[str] = typer.Option(None, help="Text whose meaning is added to the query's vector; repeatable."),
+        instead_of: list[str] = typer.Option(None, help="Text that --toward stands in place of; repeatable."),
+        away: list[str] = typer.Option(None, help="Text whose meaning is taken out of the query's vector; repeatable."),
+        strength: float = typer.Option(None, help="From 0 to 2: how far --toward and --away go; default 1."),
         tokens: str = typer.Option(None, help="Folder of the model of the token vectors, for what compares these."),
         token_weight: float = typer.Option(None, help="Weight of a token leg in hybrid search; none by default."),
         rerank: str = typer.Option(None, help="tokens, or tokens:SPACE: order the first 50 by stored token vectors."),
@@ -67,6 +71,8 @@ def register(app: typer.Typer) -> None:
         stages = {"group_by": group_by, "per_group": per_group, "facets": facet or None, "diversity": diversity}
         legs = fusion_settings(dense_weight, fusion, sparse_weight)
         told = {**legs, "effort": effort, "syntax": syntax, "mode": mode, **stages}
+        steer = {"toward": toward, "instead_of": instead_of, "away": away, "strength": strength}
+        told["steer"] = {name: value for name, value in steer.items() if value or value == 0} or None
         told |= {"rerank": rerank, **({} if token_weight is None else {"weights": {}})}
         asked = _asked(query, similar_to, told)
         with open(collection, encoder=encoder, read_only=True, spaces=sparse_space(sparse)) as opened:
@@ -96,7 +102,8 @@ def _asked(query: str | None, similar_to: list[str] | None, told: Mapping[str, A
         return _valid(query or "")
     idle = next((name for name, value in told.items() if value is not None), None)
     if query is not None or idle is not None:
-        given = "a query" if query is not None else f"--{str(idle).replace('_', '-')}"
+        option = "toward or --away" if idle == "steer" else str(idle).replace("_", "-")
+        given = "a query" if query is not None else f"--{option}"
         raise InputError(message(f"{given} beside --similar-to", "one of them", "leave one out"))
     return ""
 

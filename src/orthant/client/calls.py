@@ -82,6 +82,7 @@ class Calls:
         groups: int | None = None,
         per_group: int | None = None,
         facets: Sequence[str] | Mapping[str, int] | None = None,
+        steer: Mapping[str, Any] | None = None,
     ) -> Call[SearchResult]:
         """Find the records closest to a query; see ``Collection.search``.
 
@@ -91,7 +92,7 @@ class Calls:
             As in ``Collection.search``.
         fusion, depth, recall, effort, threads, exact, explain, include_text, syntax, rerank, rerank_depth
             As in ``Collection.search``.
-        diversity, group_by, groups, per_group, facets
+        diversity, group_by, groups, per_group, facets, steer
             As in ``Collection.search``.
 
         Returns
@@ -133,6 +134,7 @@ class Calls:
         groups: int | None = None,
         per_group: int | None = None,
         facets: Sequence[str] | Mapping[str, int] | None = None,
+        steer: Mapping[str, Any] | None = None,
     ) -> Call[list[SearchResult]]:
         """Run several queries at once; see ``Collection.search_many``.
 
@@ -142,7 +144,7 @@ class Calls:
             As in ``Collection.search_many``.
         fusion, depth, recall, effort, threads, exact, explain, include_text, syntax, rerank, rerank_depth
             As in ``Collection.search_many``.
-        diversity, group_by, groups, per_group, facets
+        diversity, group_by, groups, per_group, facets, steer
             As in ``Collection.search_many``.
 
         Returns

@@ -41,6 +41,7 @@ from orthant.collection.sparse.state import SparseDefinition
 from orthant.collection.sparse.tables import fetch_vectors
 from orthant.collection.stages.by_example import SearchByExample
 from orthant.collection.stages.options import StageOptions, check_stages
+from orthant.collection.stages.steering import steered
 from orthant.collection.storage import tables
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
@@ -55,7 +56,6 @@ from orthant.types import BitmapArray, Encoder, FloatArray, Metric, Reranker
 from orthant.validate import check_choice, check_metric
 
 if TYPE_CHECKING:
-    from orthant.collection.statistics import CollectionStats
     from orthant.collection.storage.files import FileLayer
 
 __all__ = ["DEFAULT_SPACE", "CollectionReader", "Where"]
@@ -271,6 +271,7 @@ class CollectionReader(
         groups: int | None = None,
         per_group: int | None = None,
         facets: Sequence[str] | Mapping[str, int] | None = None,
+        steer: Mapping[str, Any] | None = None,
     ) -> SearchResult:
         """Find the records closest to a query, by meaning, by words, or both.
 
@@ -353,6 +354,9 @@ class CollectionReader(
         facets : sequence of str, or mapping of str to int, optional
             Fields whose values are counted over all records that match the filter and, in lexical search, the query;
             ``result.facets``. A mapping says how many values to list, default 20.
+        steer : mapping, optional
+            Moves the query's vector: ``"away"`` takes the meaning of texts or vectors out, ``"toward"`` adds some, or
+            with ``"instead_of"`` the difference of the two; ``"strength"`` from 0 to 2, default 1. Words stay.
 
         Returns
         -------
@@ -400,6 +404,7 @@ class CollectionReader(
             groups=groups,
             per_group=per_group,
             facets=facets,
+            steer=steer,
         )[0]
 
     @again_after_cut_over
@@ -434,6 +439,7 @@ class CollectionReader(
         groups: int | None = None,
         per_group: int | None = None,
         facets: Sequence[str] | Mapping[str, int] | None = None,
+        steer: Mapping[str, Any] | None = None,
     ) -> list[SearchResult]:
         """Run several queries at once; quicker than one by one, same results.
 
@@ -445,6 +451,8 @@ class CollectionReader(
             As in :meth:`search`.
         exact, explain, include_text, syntax, rerank, rerank_depth, diversity, group_by, groups, per_group, facets
             As in :meth:`search`.
+        steer : mapping, optional
+            As in :meth:`search`; it moves all queries alike.
         vectors : array-like of shape (q, dim), or with ``spaces`` a sequence of mappings, optional
             Query vectors, used instead of encoding.
         sparse_vectors : sequence of mappings, or SciPy sparse matrix of shape (q, dim), optional
@@ -488,6 +496,7 @@ class CollectionReader(
             include_text=include_text,
             syntax=syntax,
             stages=stages,
+            steer=steer,
         )
         if options is None:
             return []
@@ -506,12 +515,15 @@ class CollectionReader(
         k: int,
         stages: StageOptions | None = None,
         sparse: tuple[Any, str | None] = (None, None),
+        steer: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> tuple[list[Query], SearchOptions | None]:
         """Check what a search was given; no options where there is no query."""
         several = settings.pop("spaces", None)
         stages = check_stages(k=k, space=space) if stages is None else stages
         if several is not None:
+            if steer is not None:
+                raise InputError(message("steer= with spaces=", "one space to move a query in", "leave one out"))
             named = space != DEFAULT_SPACE
             return self._across(
                 queries, vectors, several, k=k, mode=mode, named=named, stages=stages, sparse=sparse, **settings
@@ -553,20 +565,7 @@ class CollectionReader(
         legs: Mode = chosen if options.space is not None else "lexical"
         with same_space(self._store, now, space):
             ready = encode_queries(texts, given, mode=legs, space=space, definition=definition, encoders=self._encoders)
-        ready, options = for_bridge(adapted(ready, now, options.space), options, now, self._encoders)
+        ready = adapted(steered(ready, steer, now, options.space, self._encoders), now, options.space)
+        ready, options = for_bridge(ready, options, now, self._encoders, moved=steer is not None)
         ready = self._with_tokens(ready, texts, matrices, tokens)
         return ready if asked is None else asked.added_to(ready), replace(options, notes=notes)
-
-    # ---- figures and files ---------------------------------------------------------------------------------------
-
-    def stats(self) -> CollectionStats:
-        """Return counts, bytes, spaces, fields and what maintenance would do.
-
-        Returns
-        -------
-        CollectionStats
-            A record with ``to_dict``.
-        """
-        from orthant.collection.statistics import collect
-
-        return collect(self._store)

@@ -122,6 +122,7 @@ _HOMES: dict[str, str] = {
     "VarianceCovariance": "orthant.learn.losses.regularisers.dispersion",
     "WeightDifference": "orthant.learn.analysis.weights",
     "WithRegularisers": "orthant.learn.losses.regularisers.interface",
+    "apply_decor": "orthant.learn.generative.decor",
     "check_leakage": "orthant.learn.conversion.splitting",
     "collect_gradients": "orthant.learn.analysis.gradients",
     "count_batches": "orthant.learn.samplers.protocol",
@@ -165,6 +166,7 @@ _HOMES: dict[str, str] = {
     "train_aspect_encoder": "orthant.learn.text.aspects.encoder",
     "train_aspect_heads": "orthant.learn.text.aspects.heads",
     "train_concepts": "orthant.learn.text.explicit.training",
+    "train_picture_text": "orthant.learn.multimodal.picture_text",
     "train_recurrent_binary": "orthant.learn.distillation.binary",
     "unstructured_masks": "orthant.learn.pruning.masks",
     "weight_difference": "orthant.learn.analysis.weights",
@@ -283,6 +285,7 @@ __all__ = [
     "VarianceCovariance",
     "WeightDifference",
     "WithRegularisers",
+    "apply_decor",
     "check_leakage",
     "collect_gradients",
     "count_batches",
@@ -326,6 +329,7 @@ __all__ = [
     "train_aspect_encoder",
     "train_aspect_heads",
     "train_concepts",
+    "train_picture_text",
     "train_recurrent_binary",
     "unstructured_masks",
     "weight_difference",
@@ -359,6 +363,7 @@ if TYPE_CHECKING:
     from orthant.learn.export.encoder import export_encoder
     from orthant.learn.export.networks import export_network
     from orthant.learn.export.report import ExportReport
+    from orthant.learn.generative.decor import apply_decor
     from orthant.learn.gradcache import GradCache
     from orthant.learn.losses.compatibility import HigherOrderCompatibilityLoss
     from orthant.learn.losses.contrastive import ContrastiveLoss
@@ -400,6 +405,7 @@ if TYPE_CHECKING:
     from orthant.learn.mining.rules import MiningRules, Reason
     from orthant.learn.mining.scorers import BM25Scorer, DenseScorer, FusedTeacher, fuse_scores
     from orthant.learn.mining.soft_labels import soft_labels, teacher_distribution
+    from orthant.learn.multimodal.picture_text import train_picture_text
     from orthant.learn.pruning.folders import prune_folder
     from orthant.learn.pruning.masks import structured_masks, unstructured_masks
     from orthant.learn.samplers.duplicates import NoDuplicates

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,12 @@ class SubspaceProjection(Estimator):
         Directions learned from the rows given to ``fit``, at most as many as they span.
     center : bool, default False
         Learn from the rows less their mean. Differences of pairs are directions as they are and need none.
-    strength : float, default 1.0
+    strength : float or sequence of float, default 1.0
         Share that is taken out: 0 changes nothing, 1 all of it, above 1 turns the part around; -1 doubles it. -2 to 2.
+        A sequence has one share for each direction of ``basis_``, the strongest direction first.
+    preserve_norm : bool, default False
+        Bring every changed row back to the length that it had, where something is left of it: attention over token
+        vectors depends on their lengths.
 
     Attributes
     ----------
@@ -44,13 +49,14 @@ class SubspaceProjection(Estimator):
 
     Notes
     -----
-    ``y = x - strength B^T B x``. Fitting takes the leading right singular vectors of the rows. Cost:
+    ``y = x - B^T diag(strength) B x``. Fitting takes the leading right singular vectors of the rows. Cost:
     O(n d min(n, d)) to fit, O(n d rank) to transform.
 
     References
     ----------
     Bolukbasi et al.: Man is to computer programmer as woman is to homemaker? NIPS 2016, section 5. Arora, Liang, Ma: A
-    simple but tough-to-beat baseline for sentence embeddings. ICLR 2017.
+    simple but tough-to-beat baseline for sentence embeddings. ICLR 2017. Jang et al.: DECOR: Decomposition and
+    projection of text embeddings for text-to-image customization. arXiv:2412.09169, section 4.
 
     Examples
     --------
@@ -61,10 +67,18 @@ class SubspaceProjection(Estimator):
     basis_: FloatArray
     n_features_in_: int
 
-    def __init__(self, *, rank: int = 1, center: bool = False, strength: float = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        rank: int = 1,
+        center: bool = False,
+        strength: float | Sequence[float] = 1.0,
+        preserve_norm: bool = False,
+    ) -> None:
         self.rank = rank
         self.center = center
         self.strength = strength
+        self.preserve_norm = preserve_norm
 
     def fit(self, X: npt.ArrayLike, y: Any = None) -> SubspaceProjection:
         """Learn the directions in which rows are longest.
@@ -84,11 +98,12 @@ class SubspaceProjection(Estimator):
         Raises
         ------
         InputError
-            No rows, or a setting out of range.
+            No rows, a setting out of range, or another number of shares than directions.
         """
         rows = as_vectors(X).astype(np.float64)
         check_count(self.rank, name="rank")
-        check_fraction(self.strength, name="strength", low=-2.0, high=2.0)
+        for share in np.atleast_1d(np.asarray(self.strength, dtype=object)):
+            check_fraction(share, name="strength", low=-2.0, high=2.0)
         if not len(rows):
             raise InputError(message("0 rows to learn directions from", "at least one", "pass examples"))
         rows = rows - rows.mean(axis=0) if self.center else rows
@@ -96,17 +111,24 @@ class SubspaceProjection(Estimator):
         kept = right[: self.rank][values[: self.rank] > _TINY * max(float(values[0]), 1e-30)]
         self.basis_ = kept[: int((values[: len(kept)] > 0).sum())].astype(np.float32)
         self.n_features_in_ = rows.shape[1]
+        if np.ndim(self.strength) and np.shape(self.strength) != (len(self.basis_),):
+            given = f"{np.size(self.strength)} shares for {len(self.basis_)} direction(s)"
+            raise InputError(message(given, "one for each direction, or one number", "change strength or rank"))
         return self
 
     @classmethod
-    def from_directions(cls, directions: npt.ArrayLike, *, strength: float = 1.0) -> SubspaceProjection:
+    def from_directions(
+        cls, directions: npt.ArrayLike, *, strength: float | Sequence[float] = 1.0, preserve_norm: bool = False
+    ) -> SubspaceProjection:
         """Make one that takes out all that given directions span.
 
         Parameters
         ----------
         directions : array-like of shape (r, d)
             Any lengths and angles; those that the others span already add nothing.
-        strength : float, default 1.0
+        strength : float or sequence of float, default 1.0
+            As for the class; with several, the directions of ``basis_`` are those in which the given ones are longest.
+        preserve_norm : bool, default False
             As for the class.
 
         Returns
@@ -122,7 +144,7 @@ class SubspaceProjection(Estimator):
         rows = as_vectors(directions, name="directions", single=True)
         if not rows.any():
             raise InputError(message(f"{len(rows)} directions, all zero", "one at least", "check what they come from"))
-        return cls(rank=len(rows), strength=strength).fit(rows)
+        return cls(rank=len(rows), strength=strength, preserve_norm=preserve_norm).fit(rows)
 
     def transform(self, X: npt.ArrayLike, *, mask: npt.ArrayLike | None = None) -> FloatArray:
         """Return rows without their part in the subspace.
@@ -145,16 +167,54 @@ class SubspaceProjection(Estimator):
             Another dimension, or a mask of another length.
         """
         check_is_fitted(self)
-        rows = as_vectors(X, dim=self.n_features_in_)
-        part = np.float32(self.strength) * ((rows @ self.basis_.T) @ self.basis_)
+        return np.asarray(self._without(as_vectors(X, dim=self.n_features_in_), mask), dtype=np.float32)
+
+    def project_tokens(self, E: Any, *, mask: Any | None = None) -> Any:
+        """Return token vectors, of one sequence or a batch, without their part in the subspace.
+
+        Parameters
+        ----------
+        E : array-like or torch tensor of shape (..., n, d)
+            Vectors of tokens. A tensor keeps its type, device and gradients.
+        mask : array-like or tensor of bool, shape (..., n), optional
+            Change only these. Leave the token of the start out where a model has one: its length is apart.
+
+        Returns
+        -------
+        ndarray, float32, or tensor of the shape of ``E``
+            Changed vectors.
+
+        Raises
+        ------
+        DimensionError
+            Another dimension, or a mask of another shape.
+        """
+        check_is_fitted(self)
+        rows = E if hasattr(E, "new_tensor") else np.asarray(E, dtype=np.float32)
+        if rows.ndim < 2 or rows.shape[-1] != self.n_features_in_:
+            given = f"token vectors of shape {tuple(rows.shape)}"
+            raise DimensionError(message(given, f"(..., n, {self.n_features_in_})", "use the model of the directions"))
+        return self._without(rows, mask)
+
+    def _without(self, rows: Any, mask: Any | None) -> Any:
+        """Take the part out of rows of an array or a tensor, of any number of axes."""
+        tensor = hasattr(rows, "new_tensor")
+        basis = rows.new_tensor(self.basis_) if tensor else self.basis_
+        shares = np.broadcast_to(np.asarray(self.strength, dtype=np.float32), (len(self.basis_),))
+        part = (rows @ (basis.T * (rows.new_tensor(shares) if tensor else shares))) @ basis
         if mask is not None:
             chosen = np.asarray(mask, dtype=bool)
-            if chosen.shape != (len(rows),):
-                raise DimensionError(
-                    message(f"a mask of shape {chosen.shape}", f"({len(rows)},)", "give one flag per row")
-                )
-            part = part * chosen[:, None]
-        return np.asarray(rows - part, dtype=np.float32)
+            if chosen.shape != tuple(rows.shape[:-1]):
+                given, wanted = f"a mask of shape {chosen.shape}", f"{tuple(rows.shape[:-1])}"
+                raise DimensionError(message(given, wanted, "give one flag per row"))
+            part = part * (rows.new_tensor(chosen) if tensor else chosen)[..., None]
+        out = rows - part
+        if not self.preserve_norm:
+            return out
+        before, after = ((x**2).sum(-1)[..., None] ** 0.5 for x in (rows, out))
+        # What is left of a row inside the subspace is rounding, which must not be brought to its former length.
+        scale = before / (after + (after <= _TINY * before))
+        return out * (scale * (after > _TINY * before) + (after <= _TINY * before))
 
     def component(self, X: npt.ArrayLike) -> FloatArray:
         """Return the coordinates of rows within the subspace.

@@ -113,6 +113,10 @@ def test_both_models_are_asked_where_the_way_is_joint(opened):
     assert len(opened.search(vector=Newer().encode([QUERIES[0]])[0], mode="dense")) == 10
     fused = opened.search(QUERIES[0], mode="hybrid")
     assert {leg.name for leg in fused.plan.legs} == {"dense", "lexical"}
+    # A moved query is no longer its text, which the old model would be asked with.
+    moved, alone = {"toward": [Newer().encode([QUERIES[1]])[0]], "strength": 0.5}, Newer().encode([QUERIES[0]])[0]
+    steered = opened.search(QUERIES[0], mode="dense", steer=moved)
+    assert steered.ids == opened.search(vector=alone, mode="dense", steer=moved).ids
     ids = {hit.id for hit in opened.search(QUERIES[0], mode="dense", where={"n": 1})}
     assert not ids
     pages = [hit.id for offset in (0, 10) for hit in opened.search(QUERIES[0], mode="dense", offset=offset)]

@@ -15,6 +15,7 @@ from orthant.validate import as_vectors, check_count
 if TYPE_CHECKING:
     from orthant.collection.diagnosis.report import Diagnosis
     from orthant.collection.space_encoders import SpaceEncoders
+    from orthant.collection.statistics import CollectionStats
     from orthant.collection.storage.store import Store
 
 __all__ = ["DiagnosisMethods"]
@@ -28,6 +29,18 @@ class DiagnosisMethods:
     path: Path
     _store: Store
     _encoders: SpaceEncoders
+
+    def stats(self) -> CollectionStats:
+        """Return counts, bytes, spaces, fields and what maintenance would do.
+
+        Returns
+        -------
+        CollectionStats
+            A record with ``to_dict``.
+        """
+        from orthant.collection.statistics import collect
+
+        return collect(self._store)
 
     def diagnose(
         self,

@@ -85,7 +85,7 @@ def same_space(store: Store, now: Generation, space: str) -> Iterator[None]:
 
 
 def for_bridge(
-    queries: list[Query], options: SearchOptions, now: Generation, encoders: SpaceEncoders
+    queries: list[Query], options: SearchOptions, now: Generation, encoders: SpaceEncoders, *, moved: bool = False
 ) -> tuple[list[Query], SearchOptions]:
     """Return queries as the space's index takes them, and options that notice a change of the encoder.
 
@@ -99,6 +99,8 @@ def for_bridge(
         What the search was prepared for.
     encoders : SpaceEncoders
         The collection's.
+    moved : bool, default False
+        The vectors are no longer those of the texts, so the former encoder's say something else and are left out.
 
     Returns
     -------
@@ -114,7 +116,7 @@ def for_bridge(
     upgrade = now.upgrade
     if not upgrade.committed or options.space != upgrade.space or not upgrade.weight:
         return queries, options
-    places = [i for i, query in enumerate(queries) if query.vector is not None and query.text]
+    places = [i for i, query in enumerate(queries) if query.vector is not None and query.text and not moved]
     try:
         encoder = encoders.require(upgrade.former) if places else None
     except (InputError, EncoderMismatchError):

@@ -64,6 +64,7 @@ class _ShownBody(RankingBody):
     explain: bool = False
     include_text: bool = True
     facets: list[str] | dict[str, int] | None = None
+    steer: dict[str, Any] | None = Field(None, description='Such as {"away": ["noise"], "strength": 0.5}.')
 
 
 class SearchBody(_ShownBody):
