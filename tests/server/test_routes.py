@@ -46,7 +46,7 @@ def ask(client, call, body, *, status=200):
 SEARCHES = [
     {"query": "amber"},
     {"query": "amber basin", "k": 3, "explain": True, "where": {"n": {"lt": 20}}, "facets": ["kind"]},
-    {"query": "amber basin", "k": 3, "mode": "dense", "steer": {"away": ["basin"], "strength": 0.5}},
+    {"vector": [1.0] * 8, "k": 3, "mode": "dense", "steer": {"away": [[1.0, 0, 0, 0, 0, 0, 0, 0]], "strength": 0.5}},
     {"vector": [1.0] * 8, "k": 4, "recall": 1.0},
     {"query": "cedar", "vector": [0.5] * 8, "mode": "hybrid", "weights": {"dense": 0.7, "lexical": 0.3}},
     {"query": "text", "mode": "lexical", "group_by": "kind", "groups": 2, "per_group": 2},
