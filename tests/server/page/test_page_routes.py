@@ -119,6 +119,8 @@ def test_colours_tell_values_that_python_takes_for_equal_apart():
     assert found["distinct"] == 5 and found["codes"][4] == -1
     many = colours([f"v{i % 20}" for i in range(100)])
     assert many["labels"][-1] is None and many["counts"][-1] == 60 and len(many["labels"]) == 9
+    tagged = colours([["all", "a"], ["b", "all"], ["all"], None])
+    assert tagged["labels"] == ["a", "b"] and tagged["codes"] == [0, 1, -1, -1]
     assert colours([]) == {"kind": "values", "labels": [], "counts": [], "distinct": 0, "missing": 0, "codes": []}
     assert colours([float(i) for i in range(20)] + [1e300])["kind"] == "numbers"
 
@@ -150,9 +152,10 @@ def test_an_unreadable_document_is_refused_without_the_hosts_folders(client):
     assert "orthant-" not in answer.text and "/tmp" not in answer.text and json.loads(answer.text)["error"]["message"]
 
 
-@pytest.mark.parametrize(
-    "name", ["", "../a.txt", "a/b.md", "..\\a.txt", "a\x00.txt", ".hidden.md", "a.exe", "x" * 200 + ".md", "C:a.txt"]
-)
+STRANGE = ("", "../a.txt", "a/b.md", "..\\a.txt", "a\x00.txt", ".hidden.md", "a.exe", "x" * 200 + ".md", "C:a.txt")
+
+
+@pytest.mark.parametrize("name", STRANGE)
 def test_names_of_files_are_only_names(client, name):
     with pytest.raises(orthant.errors.InputError):
         check_file_name(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -162,7 +162,7 @@ def colours(values: Sequence[Any]) -> dict[str, Any]:
     Parameters
     ----------
     values : sequence of length n
-        Values of a field; of a list the first element that is among the most frequent counts.
+        Values of a field; of a list the most frequent element counts, and none that every record has.
 
     Returns
     -------
@@ -183,10 +183,13 @@ def colours(values: Sequence[Any]) -> dict[str, Any]:
     counted: Counter[Any] = Counter()
     for value in values:
         counted.update({_key(one) for one in (value if isinstance(value, list) else [value]) if one is not None})
+    # What every record has tells none of them apart.
+    common = {key for key, count in counted.items() if count == known and len(counted) > 1}
+    counted = Counter({key: count for key, count in counted.items() if key not in common})
     named = [key for key, _ in sorted(counted.items(), key=lambda pair: (-pair[1], str(pair[0])))]
     more = len(named) > _NAMED
     places = {key: i for i, key in enumerate(named[:_NAMED])}
-    codes = [_code(value, places) for value in values]
+    codes = [_code(value, places, common) for value in values]
     tally = Counter(codes)
     labels: list[Any] = [str(key[1])[:_LONGEST_LABEL] for key in named[:_NAMED]] + ([None] if more else [])
     return {
@@ -204,9 +207,9 @@ def _key(value: Any) -> tuple[str, Any]:
     return type(value).__name__, value
 
 
-def _code(value: Any, places: Mapping[tuple[str, Any], int]) -> int:
-    found = [_key(one) for one in (value if isinstance(value, list) else [value]) if one is not None]
-    return min((places.get(key, len(places)) for key in found), default=-1)
+def _code(value: Any, places: Mapping[tuple[str, Any], int], common: Set[tuple[str, Any]]) -> int:
+    found = {_key(one) for one in (value if isinstance(value, list) else [value]) if one is not None}
+    return min((places.get(key, len(places)) for key in found - common), default=-1)
 
 
 def _shades(values: Sequence[Any], numbers: Sequence[float]) -> dict[str, Any]:
@@ -214,7 +217,6 @@ def _shades(values: Sequence[Any], numbers: Sequence[float]) -> dict[str, Any]:
     low, high = (float(edge) for edge in np.percentile(exact, (1, 99)))
     width = high - low if math.isfinite(high - low) and high > low else 1.0
     codes = [
-        -1 if value is None else int(round(_SHADES * min(1.0, max(0.0, (float(value) - low) / width))))
-        for value in values
+        -1 if value is None else round(_SHADES * min(1.0, max(0.0, (float(value) - low) / width))) for value in values
     ]
     return {"kind": "numbers", "low": low, "high": high, "missing": codes.count(-1), "codes": codes}

@@ -31,7 +31,7 @@ export function facetFields(stats) { return ranked(stats, 9).slice(0, MOST_FACET
 
 // A field of three to eight values colours a map best.
 export function colourFields(stats) {
-  const good = (name) => stats.fields[name].distinct >= 3 && stats.fields[name].distinct <= 8;
+  const good = (name) => stats.fields[name].distinct >= 3 && stats.fields[name].distinct <= 8 && !listed(stats.fields[name]);
   const first = ranked(stats, 9);
   const rest = Object.entries(stats.fields || {}).filter(([name, field]) => scalar(field) && field.distinct > 1 && !first.includes(name)).map(([name]) => name);
   return [...first.filter(good), ...first.filter((name) => !good(name)), ...rest];

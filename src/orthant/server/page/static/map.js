@@ -129,7 +129,7 @@ function legend(field, told) {
       toggle.setAttribute("aria-pressed", String(!hidden.has(i)));
       request();
     }, { "aria-pressed": "true", class: "legend-entry", title: "Show or hide" });
-    return el("li", {}, toggle);
+    return told.counts[i] ? el("li", {}, toggle) : null;
   });
   fill($("legend"), rows, told.missing ? el("li", { class: "muted" }, `${number(told.missing)} without`) : null);
 }

@@ -228,8 +228,8 @@ function facet(name, held) {
   const most = Math.max(1, ...held.values.map((one) => one.count), ...held.buckets.map((one) => one.count));
   const chosen = state.chosen[name] || {};
   const tally = (count) => { const line = el("i", { class: "tally" }); line.style.width = `${(count / most) * 100}%`; return line; };
-  const ranged = held.buckets.length && held.distinct > 8;
-  const rows = ranged ? held.buckets.map((bucket) => {
+  const ranged = chosen.low !== undefined || (held.buckets.length && held.distinct > 8);
+  const rows = ranged ? ranges(held, chosen).map((bucket) => {
     const date = typeof bucket.low === "string";
     const on = chosen.low === bucket.low && chosen.high === bucket.high;
     const label = date ? (bucket.low === bucket.high ? bucket.low : `${bucket.low} to ${bucket.high}`) : bucket.high - bucket.low === 1 && Number.isInteger(bucket.low) ? String(bucket.low) : `${plain(bucket.low)} to ${plain(bucket.high)}`;
@@ -247,6 +247,13 @@ function facet(name, held) {
 }
 
 function plain(value) { return typeof value === "number" ? String(Number(value.toPrecision(6))) : String(value); }
+
+// Ranges depend on what matches; the chosen one stays.
+function ranges(held, chosen) {
+  if (chosen.low === undefined || held.buckets.some((one) => one.low === chosen.low && one.high === chosen.high)) return held.buckets;
+  const count = held.values.reduce((sum, one) => sum + one.count, 0) + held.other;
+  return [{ low: chosen.low, high: chosen.high, count }];
+}
 
 // What was chosen stays to be seen, and to be taken away, where nothing is left of it.
 function values(held, chosen) {
