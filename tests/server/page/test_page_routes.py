@@ -171,3 +171,16 @@ def test_an_open_upgrade_shows_how_far_it_is(tmp_path):
         with TestClient(create_app({"books": collection}), base_url=LOCAL) as client:
             told = client.get("/collections/books/upgrade").json()["upgrade"]
     assert told["phase"] == "running" and told["encoded"] == told["records"] == 30 and told["using"] == "reencode"
+
+
+def test_a_rehearsal_says_what_another_encoder_would_bring_and_changes_nothing(tmp_path):
+    with orthant.open(tmp_path / "books", encoder=FakeEncoder()) as collection:
+        collection.upsert([f"r{i}" for i in range(60)], texts=[f"word{i} word{i % 7} word{i % 5}" for i in range(60)])
+        with TestClient(create_app({"books": collection}), base_url=LOCAL) as client:
+            body = {"encoder": "static", "queries": [f"word{i} word{i % 3}" for i in range(20)], "pairs": 50}
+            found = client.post("/collections/books/upgrade/rehearse", json=body).json()
+            assert found["action"] in ("do", "reencode", "don't") and found["arms"]["new/new"] > found["arms"]["old/old"]
+            assert client.get("/collections/books/upgrade").json() == {"upgrade": None}
+            for strange in ("/etc", "some/model", "minilm-other"):
+                answer = client.post("/collections/books/upgrade/rehearse", json={**body, "encoder": strange})
+                assert answer.status_code == 400

@@ -27,6 +27,7 @@ _NEIGHBOURS = 15
 _REDUCED = 50
 _EPOCHS = 120
 _ACROSS = 10.0
+_INNER = 0.85
 # Shares of the work: neighbours are found in parts, so that a progress bar moves.
 _PART = 2048
 _FOUND = 0.5
@@ -179,10 +180,11 @@ def _nearest(X: FloatArray, progress: Progress | None) -> tuple[IdArray, npt.NDA
 
 
 def _framed(P: FloatArray) -> FloatArray:
-    """Centred, and as large as fits; a few points far out must not make the others a dot."""
-    low, high = np.percentile(P, (0.5, 99.5), axis=0)
-    P = (P - (low + high) / 2) / max(float((high - low).max()) / 2, 1e-9)
-    return np.clip(P * 0.95, -1.0, 1.0).astype(np.float32)
+    """Centred, and as large as fits: the few that lie far out come nearer, or the others would be a dot."""
+    low, high = np.percentile(P, (2, 98), axis=0)
+    P = (P - (low + high) / 2) / max(float((high - low).max()) / 2, 1e-9) * _INNER
+    over = np.maximum(np.abs(P) - _INNER, 0.0) / (1 - _INNER)
+    return np.clip(np.where(over > 0, np.sign(P) * (1 - (1 - _INNER) * np.exp(-over)), P), -1.0, 1.0).astype(np.float32)
 
 
 def records_of_rows(collection: CollectionReader, rows: IdArray) -> list[str | None]:

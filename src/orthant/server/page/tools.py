@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -13,14 +13,24 @@ from starlette.responses import Response
 
 from orthant.datasets.documents.kinds import SUFFIXES
 from orthant.errors import InputError, OrthantError, message
-from orthant.server.routes.requests import json_answer, require_type
+from orthant.server.routes.requests import Body, described, json_answer, read_body, require_type
 from orthant.server.service import Service
+from orthant.server.wire import to_json
 
-__all__ = ["check_file_name", "routes"]
+__all__ = ["RehearsalBody", "check_file_name", "routes"]
 
 _FOLDER = "uploads"
 _STRANGE = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|]")
 _LONGEST_NAME = 150
+
+
+class RehearsalBody(Body):
+    """What is to be tried; any other encoder would be a folder of the host, or a download."""
+
+    encoder: Literal["static", "minilm", "minilm-int8"]
+    queries: list[str]
+    space: str = "default"
+    pairs: int = 500
 
 
 def routes(service: Service) -> APIRouter:
@@ -34,7 +44,7 @@ def routes(service: Service) -> APIRouter:
     Returns
     -------
     APIRouter
-        ``documents`` and ``upgrade`` below a collection.
+        ``documents``, ``upgrade`` and ``upgrade/rehearse`` below a collection.
     """
     router = APIRouter(tags=["page"])
     raw = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
@@ -53,6 +63,21 @@ def routes(service: Service) -> APIRouter:
         """Return where the replacement of an encoder stands; null where none is open."""
         served = service.collection(request, name)
         return json_answer({"upgrade": await served.read(_upgrade)})
+
+    @router.post("/collections/{name}/upgrade/rehearse", openapi_extra=described(RehearsalBody))
+    async def rehearse(name: str, request: Request) -> Response:
+        """Measure on a sample what another encoder would bring, and change nothing."""
+        served = service.collection(request, name, "admin")
+        body = await read_body(request, RehearsalBody)
+        service.limits.require("pairs", body.pairs, "max_records")
+        service.limits.require("queries", len(body.queries), "max_queries")
+
+        def run(collection: Any) -> bytes:
+            plan = collection.upgrade(body.encoder, space=body.space, pairs=body.pairs)
+            return to_json(plan.rehearse(body.queries).to_dict())
+
+        # It may take minutes, which the bound of searches is not meant for.
+        return json_answer(await served.calls.read(run))
 
     return router
 

@@ -73,6 +73,13 @@ export function titled(record) {
   return [record.id, text];
 }
 
+// What to call a record where there is room for one line: rarely its id.
+export function brief(record, most = 110) {
+  const [title, rest] = titled(record);
+  const text = title === record.id && rest ? rest.replace(/\s+/g, " ") : title;
+  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
+}
+
 export function marked(text, words) {
   const wanted = new Set((words || []).map((word) => word.toLowerCase()));
   if (!wanted.size) return [text];

@@ -17,9 +17,10 @@ function rank(field, records) {
   const ranges = numeric(field) || dated(field);
   if (wordy(field)) return 9;
   if (field.distinct <= 12) return 0;
-  if (ranges) return 1;
+  if (field.distinct <= 60 && field.distinct <= records * 0.5 && !ranges && !listed(field)) return 1;
+  if (ranges) return 2;
   if (field.distinct > Math.max(2, records * 0.5) && !listed(field)) return 9;
-  return field.distinct <= 60 ? 2 : listed(field) ? 3 : field.distinct <= 1000 ? 4 : 9;
+  return listed(field) ? 3 : field.distinct <= 1000 ? 4 : 9;
 }
 
 function ranked(stats, most) {

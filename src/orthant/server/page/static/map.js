@@ -1,7 +1,7 @@
 // The collection on a plane: 20,000 points on a canvas, moved and zoomed at every frame, colours by a field, a lasso.
 
 import { call } from "./api.js";
-import { $, button, complain, el, fill, number, options, say, titled } from "./dom.js";
+import { $, brief, button, complain, el, fill, number, options, say } from "./dom.js";
 import { card } from "./explain.js";
 import { colourFields } from "./fields.js";
 import { last, whyNot } from "./search.js";
@@ -180,7 +180,7 @@ function draw() {
 }
 
 function dots(members, side, x, y, size) {
-  const { places } = points, half = size / 2, round = members.length < 3000;
+  const { places } = points, half = size / 2, round = members.length < 3000 || size >= 4 * (devicePixelRatio || 1);
   if (round) pen.beginPath();
   for (const i of members) {
     const px = places[2 * i] * side + x, py = -places[2 * i + 1] * side + y;
@@ -298,7 +298,7 @@ function hover(pixel, event) {
     const box = canvas.getBoundingClientRect();
     const [record] = await records([points.ids[i]]);
     if (!record) return;
-    tip.textContent = titled(record)[0].slice(0, 120);
+    tip.textContent = brief(record);
     tip.hidden = false;
     const left = event.clientX - box.left, right = left > box.width / 2;
     tip.style.top = `${event.clientY - box.top + 14}px`;
@@ -331,7 +331,7 @@ async function gather() {
   fill($("map-panel"), el("h2", {}, `${number(chosen.size)} records`), makeUp(),
     el("div", { class: "actions" }, button("Search like these", () => context.go("search", { plus: JSON.stringify(ids.slice(0, 12)), space: points.space === "default" ? "" : points.space })),
       button("Let go", release)),
-    el("ul", { class: "titles" }, found.map((record) => el("li", {}, button(titled(record)[0].slice(0, 140), () => point(points.ids.indexOf(record.id), false), { class: "link" })))),
+    el("ul", { class: "titles" }, found.map((record) => el("li", {}, button(brief(record), () => point(points.ids.indexOf(record.id), false), { class: "link" })))),
     ids.length > found.length ? el("p", { class: "muted" }, `and ${number(ids.length - found.length)} more`) : null);
 }
 

@@ -1,7 +1,7 @@
 // Searching: by words and meaning, by filters, by examples; every hit explained.
 
 import { call } from "./api.js";
-import { $, button, complain, el, fill, number, options, say, shown, titled } from "./dom.js";
+import { $, brief, button, complain, el, fill, number, options, say, shown } from "./dom.js";
 import { card, planned } from "./explain.js";
 import { facetFields, whereOf } from "./fields.js";
 import { askWhy } from "./whynot.js";
@@ -13,7 +13,7 @@ let context = null;
 let state = null;
 let running = null;
 // What the map rings: ids of the last results, by collection.
-export const last = { name: null, ids: [], titles: new Map() };
+export const last = { name: null, ids: [] };
 
 function read(params) {
   const json = (name, other) => { try { return JSON.parse(params.get(name)) ?? other; } catch { return other; } };
@@ -115,6 +115,7 @@ export async function show(given) {
   context = given;
   state = read(given.params);
   controls();
+  await named([...state.plus, ...state.minus]);
   steering();
   extras();
   await run(0);
@@ -150,7 +151,7 @@ async function browse(signal) {
   fill($("hits"), records.map((record) => el("li", {}, card(record, { actions: actions(record) }))));
   $("more").hidden = true;
   fill($("facets"), el("p", { class: "muted" }, "Filters by field appear with a search."));
-  Object.assign(last, { name: context.name, ids: [], titles: new Map() });
+  Object.assign(last, { name: context.name, ids: [] });
   say("");
 }
 
@@ -160,9 +161,9 @@ function results(found, offset) {
   else {
     fill($("told"), planned(found.plan, `${found.hits.length} results`));
     fill($("hits"), items.length ? items : el("li", { class: "none" }, "Nothing matches. Take a filter away, or look by meaning."));
-    Object.assign(last, { name: context.name, ids: [], titles: new Map() });
+    Object.assign(last, { name: context.name, ids: [] });
   }
-  for (const hit of found.hits) { last.ids.push(hit.id); last.titles.set(hit.id, titled(hit)[0]); }
+  for (const hit of found.hits) last.ids.push(hit.id);
   if (offset && items.length) items[0].querySelector("h3").setAttribute("tabindex", "-1"), items[0].querySelector("h3").focus();
   $("more").hidden = found.hits.length < state.k;
   $("more").onclick = () => run(offset + state.k).catch(complain);
@@ -171,10 +172,10 @@ function results(found, offset) {
 function actions(record) {
   const mark = (kind, label, says) => {
     const pressed = state[kind].includes(record.id);
-    return button(label, () => example(kind, record.id), { "aria-pressed": String(pressed), "aria-label": `${says}: ${titled(record)[0]}`, title: says });
+    return button(label, () => example(kind, record.id), { "aria-pressed": String(pressed), "aria-label": `${says}: ${brief(record)}`, title: says });
   };
   return [mark("plus", "+ More like this", "More like this"), mark("minus", "− Less", "Less like this"),
-    button("On the map", () => context.go("map", { id: record.id, space: state.space }), { "aria-label": `Show on the map: ${titled(record)[0]}` })];
+    button("On the map", () => context.go("map", { id: record.id, space: state.space }), { "aria-label": `Show on the map: ${brief(record)}` })];
 }
 
 function example(kind, id) {
@@ -185,11 +186,22 @@ function example(kind, id) {
   go();
 }
 
+const names = new Map();
+
+// Examples are known by what they are called, also by whoever got the address from somebody else.
+async function named(ids) {
+  if (names.of !== context.name) { names.clear(); names.of = context.name; }
+  const missing = ids.filter((id) => !names.has(id));
+  if (!missing.length) return;
+  const { records } = await call(["collections", context.name, "get"], { ids: missing });
+  missing.forEach((id, i) => names.set(id, records[i] ? brief(records[i], 48) : id));
+}
+
 function steering() {
   const place = $("steer");
   place.hidden = !state.plus.length && !state.minus.length;
   if (place.hidden) { fill(place); return; }
-  const chip = (kind, id) => el("li", { class: `chip ${kind}` }, `${kind === "plus" ? "+" : "−"} ${last.titles.get(id) || id}`, button("×", () => example(kind, id), { class: "close", "aria-label": `Take away ${last.titles.get(id) || id}` }));
+  const chip = (kind, id) => el("li", { class: `chip ${kind}` }, `${kind === "plus" ? "+" : "−"} ${names.get(id) || id}`, button("×", () => example(kind, id), { class: "close", "aria-label": `Take away ${names.get(id) || id}` }));
   const slider = el("input", { type: "range", id: "strength", min: 0, max: 2, step: 0.1, value: state.strength, on: {
     input: (event) => { out.textContent = Number(event.target.value).toFixed(1); },
     change: (event) => { take(); state.strength = Number(event.target.value); go(); } } });
@@ -221,7 +233,7 @@ function apply(settings) {
 function faceted(facets, names, examples) {
   const parts = names.filter((name) => facets[name] && (facets[name].values.length > 1 || state.chosen[name])).map((name) => facet(name, facets[name]));
   if (Object.keys(state.chosen).length) parts.unshift(button("Take all filters away", () => { take(); state.chosen = {}; go(); }));
-  fill($("facets"), parts.length ? parts : el("p", { class: "muted" }, examples ? "Filters chosen before still hold." : "No field has values that repeat."));
+  fill($("facets"), parts.length ? parts : el("p", { class: "muted" }, examples ? "Filters by field come with a query; those chosen before hold on." : "No field has values that repeat."));
 }
 
 function facet(name, held) {

@@ -1,7 +1,7 @@
 // Why a record is not among the results: what each step of the search did with it, and what would bring it in.
 
 import { call } from "./api.js";
-import { $, button, el, fill, shown, titled } from "./dom.js";
+import { $, brief, button, el, fill, shown } from "./dom.js";
 
 const STEPS = { record: "It is stored", filter: "It passes the filter", dense: "Its meaning is close enough", lexical: "Its words match", sparse: "Its terms match", tokens: "Its tokens match", ranking: "It is on the page", min_score: "Its score is high enough", group: "Its group is shown" };
 
@@ -33,7 +33,7 @@ function suggest(name) {
     if (text.length < 3) return;
     try {
       const { hits } = await call(["collections", name, "search"], { query: text, mode: "lexical", k: 6, syntax: "plain" });
-      fill($("why-ids"), hits.map((hit) => el("option", { value: hit.id }, titled(hit)[0])));
+      fill($("why-ids"), hits.map((hit) => el("option", { value: hit.id }, brief(hit))));
     } catch { /* A suggestion that does not come is no error to tell of. */ }
   }, 250);
 }
