@@ -7,6 +7,7 @@ import json
 import pytest
 
 import orthant
+from collection.fakes import FakeEncoder, FakeSparseEncoder, FakeTokenEncoder
 from orthant.server import KeyFile, background
 from server.page.browsing import launch, sync_api, until
 
@@ -212,6 +213,27 @@ def test_the_map_takes_pointer_and_keyboard(page, url):
     page.wait_for_selector(".shades")
 
 
+def test_terms_and_tokens_that_met_are_shown(browser, tmp_path):
+    def opened():
+        box = orthant.open(tmp_path / "box", encoder=FakeEncoder())
+        box.add_space("concepts", encoder=FakeSparseEncoder())
+        box.add_space("parts", encoder=FakeTokenEncoder(), kind="tokens")
+        box.upsert(["a", "b"], texts=["red lamp", "blue boat"])
+        return box
+
+    with background({"box": opened}) as url:
+        page = browser.new_page()
+        page.goto(f"{url}/page/#/box/search?q=red+lamp&mode=sparse")
+        page.locator("details.why summary").first.click()
+        table = page.locator(".why table", has_text="Concepts, or terms")
+        # Two words, each with weight 1 on either side or more.
+        assert table.locator("tbody tr").count() == 2 and "NaN" not in table.inner_text()
+        page.goto(f"{url}/page/#/box/search?q=red+lamp&mode=tokens&space=parts")
+        page.wait_for_selector("text=Which token met which", state="attached")
+        assert page.locator("#modes label").count() == 6
+        page.close()
+
+
 def test_two_ways_side_by_side(page, url):
     page.goto(f"{url}/page/#/stories/compare")
     page.fill("#compare-q", "sailors on their boats")
@@ -288,15 +310,15 @@ NAMELESS = f"""() => [...document.querySelectorAll('{CONTROLS}')]
   .map(one => one.outerHTML)"""
 
 
-@pytest.mark.parametrize("view", ["search?q=boats", "map", "compare?q=boats", "diagnose", "add", "upgrade"])
-def test_every_control_has_a_name_and_narrow_dark_screens_fit(browser, url, view):
+def test_every_control_has_a_name_and_narrow_dark_screens_fit(browser, url):
     context = browser.new_context(viewport={"width": 390, "height": 800}, color_scheme="dark", reduced_motion="reduce")
     page = context.new_page()
-    page.goto(f"{url}/page/#/stories/{view}")
-    until(page, "document.title !== 'Orthant'")
-    page.wait_for_load_state("networkidle")
-    assert page.evaluate(NAMELESS) == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for view in ("search?q=boats", "map", "compare?q=boats", "diagnose", "add", "upgrade"):
+        page.goto(f"{url}/page/#/stories/{view}")
+        page.wait_for_selector(f"#view-{view.partition('?')[0]}:not([hidden])")
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate(NAMELESS) == [], view
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert max(int(part) for part in ground[4:-1].split(",")) < 60
     context.close()

@@ -173,14 +173,35 @@ def test_an_open_upgrade_shows_how_far_it_is(tmp_path):
     assert told["phase"] == "running" and told["encoded"] == told["records"] == 30 and told["using"] == "reencode"
 
 
+REHEARSAL = {"encoder": "static", "queries": [f"word{i} word{i % 3}" for i in range(20)], "pairs": 50}
+
+
+@pytest.mark.slow
 def test_a_rehearsal_says_what_another_encoder_would_bring_and_changes_nothing(tmp_path):
     with orthant.open(tmp_path / "books", encoder=FakeEncoder()) as collection:
         collection.upsert([f"r{i}" for i in range(60)], texts=[f"word{i} word{i % 7} word{i % 5}" for i in range(60)])
         with TestClient(create_app({"books": collection}), base_url=LOCAL) as client:
-            body = {"encoder": "static", "queries": [f"word{i} word{i % 3}" for i in range(20)], "pairs": 50}
-            found = client.post("/collections/books/upgrade/rehearse", json=body).json()
+            found = client.post("/collections/books/upgrade/rehearse", json=REHEARSAL).json()
             assert found["action"] in ("do", "reencode", "don't") and found["arms"]["new/new"] > found["arms"]["old/old"]
             assert client.get("/collections/books/upgrade").json() == {"upgrade": None}
-            for strange in ("/etc", "some/model", "minilm-other"):
-                answer = client.post("/collections/books/upgrade/rehearse", json={**body, "encoder": strange})
-                assert answer.status_code == 400
+
+
+def test_a_rehearsal_takes_encoders_by_their_shipped_names_only(client):
+    for strange in ("/etc", "some/model", "minilm-other"):
+        answer = client.post("/collections/books/upgrade/rehearse", json={**REHEARSAL, "encoder": strange})
+        assert answer.status_code == 400 and "encoder" in answer.json()["error"]["message"]
+    answer = client.post("/collections/books/upgrade/rehearse", json={**REHEARSAL, "pairs": 10**6})
+    assert answer.status_code == 400
+
+
+def test_a_map_that_fails_is_told_and_tried_anew(client, monkeypatch):
+    def broken(*_, **__):
+        raise orthant.errors.StoreError("Got a broken disk; expected another. Mend it.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("orthant.server.page.maps.lay_out", broken)
+        answer = client.post("/collections/books/map", json={})
+        while answer.status_code == 202:
+            answer = client.post("/collections/books/map", json={})
+        assert answer.status_code >= 500 and "broken disk" in answer.json()["error"]["message"]
+    assert len(_map(client)["ids"]) == 40

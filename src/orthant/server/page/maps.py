@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orthant.collection.layout.points import Layout, field_of_rows, lay_out, records_of_rows
-from orthant.errors import InputError, OrthantError, message
+from orthant.errors import InputError, message
 from orthant.server.failures import Refusal
 from orthant.server.routes.requests import Body, described, json_answer, read_body
 from orthant.server.service import Served, Service
@@ -49,7 +49,7 @@ class _Job:
     def __init__(self) -> None:
         self.stage, self.share = "reading vectors", 0.0
         self.layout: Layout | None = None
-        self.error: OrthantError | None = None
+        self.error: Exception | None = None
         self.task: asyncio.Task[None] | None = None
 
     async def run(self, served: Served, space: str) -> None:
@@ -59,7 +59,7 @@ class _Job:
         try:
             # Not under the bound of searches: it is nobody's request, and there is one of it.
             self.layout = await served.calls.read(lambda c: lay_out(c, space=space, limit=MAX_POINTS, progress=told))
-        except OrthantError as error:
+        except Exception as error:  # noqa: BLE001 - whoever asks next is told, and it is tried anew
             self.error = error
 
 

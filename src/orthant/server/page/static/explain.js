@@ -4,6 +4,10 @@ import { button, el, excerpt, marked, number, shown, titled } from "./dom.js";
 
 const LEGS = { dense: "meaning", lexical: "words", sparse: "terms", tokens: "tokens" };
 
+// A leg of a further space is called "dense:SPACE".
+function called(name) { const [leg, ...space] = name.split(":"); return [LEGS[leg] || leg, ...space].join(" "); }
+function legClass(name) { return `leg-${name.split(":")[0]}`; }
+
 function shares(hit) {
   const parts = Object.entries(hit.legs || {}).map(([name, leg]) => [name, leg.normalized !== null && leg.weight !== null ? leg.normalized * leg.weight : null]);
   return parts.filter(([, share]) => share !== null);
@@ -12,9 +16,9 @@ function shares(hit) {
 function bar(hit) {
   const parts = shares(hit);
   if (!parts.length) return null;
-  const strip = el("div", { class: "strip", role: "img", "aria-label": `Score from ${parts.map(([name, share]) => `${LEGS[name] || name} ${number(share, 2)}`).join(", ")}` });
+  const strip = el("div", { class: "strip", role: "img", "aria-label": `Score from ${parts.map(([name, share]) => `${called(name)} ${number(share, 2)}`).join(", ")}` });
   for (const [name, share] of parts) {
-    const piece = el("span", { class: `leg-${name}`, title: `${LEGS[name] || name}: ${number(share, 2)}` });
+    const piece = el("span", { class: legClass(name), title: `${called(name)}: ${number(share, 2)}` });
     piece.style.width = `${Math.max(0, Math.min(1, share)) * 100}%`;
     strip.append(piece);
   }
@@ -33,15 +37,14 @@ export function explained(hit) {
   if (legs.length) {
     const fused = shares(hit).length > 0;
     parts.push(table("Where its score comes from", fused ? ["leg", "score", "rank", "scaled", "weight", "adds"] : ["leg", "score", "rank"], legs.map(([name, leg]) => [
-      el("span", {}, el("i", { class: `dot leg-${name}` }), LEGS[name] || name), number(leg.score), leg.rank === null ? "beyond the candidates" : number(leg.rank),
+      el("span", {}, el("i", { class: `dot ${legClass(name)}` }), called(name)), number(leg.score), leg.rank === null ? "beyond the candidates" : number(leg.rank),
       ...(fused ? [number(leg.normalized), number(leg.weight), leg.normalized === null || leg.weight === null ? "–" : number(leg.normalized * leg.weight)] : []),
     ])));
   }
   if (hit.matched?.length) parts.push(el("p", {}, "Words of the query in its text: ", hit.matched.map((word) => [el("mark", {}, word), " "])));
   else if (legs.some(([name]) => name === "lexical")) parts.push(el("p", { class: "muted" }, "None of the query's words is in its text: its meaning brought it here."));
-  const shared = hit.shared || hit.concepts;
-  if (shared?.length) {
-    parts.push(table("Concepts that query and record share", ["concept", "adds"], shared.slice(0, 10).map((one) => [shown(one.name ?? one[0]), number(one.contribution ?? one[1])])));
+  if (hit.shared?.length) {
+    parts.push(table("Concepts, or terms, that query and record share", ["concept", "adds"], hit.shared.slice(0, 10).map((one) => [shown(one.name), number(one.query * one.record)])));
   }
   if (hit.alignment?.length) {
     parts.push(table("Which token met which", ["of the query", "of the record", "score"], hit.alignment.map((match) => [
@@ -83,12 +86,12 @@ export function planned(plan, shownHits) {
   const total = Object.values(plan.seconds || {}).reduce((sum, value) => sum + value, 0);
   const legs = (plan.legs || []).map((leg) => {
     const compared = leg.details?.distances;
-    return `${LEGS[leg.name] || leg.name} by ${leg.method}${compared ? `, ${number(compared)} vectors compared` : ""}`;
+    return `${called(leg.name)} by ${leg.method}${compared ? `, ${number(compared)} vectors compared` : ""}`;
   });
   const among = plan.allowed === null ? `${number(plan.records)} records` : `${number(plan.allowed)} of ${number(plan.records)} records pass the filter`;
   const rows = [];
   for (const leg of plan.legs || []) {
-    rows.push([LEGS[leg.name] || leg.name, leg.method, number(leg.candidates), `${number(leg.seconds * 1e3)} ms`, Object.entries(leg.details || {}).map(([key, value]) => `${key} ${shown(value)}`).join(", ")]);
+    rows.push([called(leg.name), leg.method, number(leg.candidates), `${number(leg.seconds * 1e3)} ms`, Object.entries(leg.details || {}).map(([key, value]) => `${key} ${shown(value)}`).join(", ")]);
   }
   for (const stage of plan.stages || []) rows.push([stage.name, stage.method, number(stage.candidates), `${number(stage.seconds * 1e3)} ms`, Object.entries(stage.details || {}).map(([key, value]) => `${key} ${shown(value)}`).join(", ")]);
   return el("div", {},
@@ -96,8 +99,8 @@ export function planned(plan, shownHits) {
     (plan.warnings || []).map((warning) => el("p", { class: "warning" }, warning)),
     el("details", {}, el("summary", {}, "The plan"),
       table(`Mode ${plan.mode}, space ${plan.space ?? "none"}, commit ${plan.generation}`, ["part", "method", "candidates", "time", "details"], rows),
-      plan.fusion ? el("p", {}, `Fusion: ${shown(plan.fusion.method)}, weights ${Object.entries(plan.fusion.weights || {}).map(([name, weight]) => `${LEGS[name] || name} ${number(weight)}`).join(", ")}, depth ${shown(plan.fusion.depth)}.`) : null,
+      plan.fusion ? el("p", {}, `Fusion: ${shown(plan.fusion.method)}, weights ${Object.entries(plan.fusion.weights || {}).map(([name, weight]) => `${called(name)} ${number(weight)}`).join(", ")}, depth ${shown(plan.fusion.depth)}.`) : null,
       el("p", { class: "muted" }, `Seconds: ${Object.entries(plan.seconds || {}).map(([name, value]) => `${name} ${number(value * 1e3)} ms`).join(", ")}`)));
 }
 
-export { LEGS, table };
+export { table };
