@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from server import texts_of, vectors_of
 
 import orthant
 from orthant.evaluation.context import run_context
+from server import texts_of, vectors_of
 
 RESULTS = Path(__file__).parent / "results" / "page.json"
 
