@@ -30,7 +30,8 @@ def test_edges_have_the_weights_of_the_equation():
 
 
 def test_padding_makes_no_edge():
-    heads, tails, _ = neighbour_edges(np.array([[1, -1], [0, -1], [0, 1]]), np.array([[1.0, 0], [1.0, 0], [1.0, 1.2]]))
+    neighbours = np.array([[1, -1, -1], [0, 2, -1], [0, 1, -1]])
+    heads, tails, _ = neighbour_edges(neighbours, np.array([[1.0, 0, 0], [1.0, 1.1, 0], [1.0, 1.2, 0]]))
     assert (heads >= 0).all()
     assert set(zip(heads.tolist(), tails.tolist(), strict=True)) == {(0, 1), (0, 2), (1, 2)}
 
