@@ -73,7 +73,9 @@ def test_the_page_needs_no_key_and_its_data_do(tmp_path):
     secret = keys.add("reader", {"books": "read"})
     secret = getattr(secret, "secret", secret)
     with TestClient(create_app({"books": make(tmp_path / "books")}, keys=keys), base_url=LOCAL) as client:
-        assert client.get("/page/").status_code == 200
+        assert client.get("/page/").status_code == 200 and client.get("/", follow_redirects=False).status_code == 307
+        # The entrance is open, and nothing below it is.
+        assert client.get("/elsewhere").status_code == 401 and client.get("/collections/books").status_code == 401
         assert client.get("/collections").status_code == 401
         for call, body in (("map", {}), ("map/values", {"field": "n"})):
             assert client.post(f"/collections/books/{call}", json=body).status_code == 401
@@ -104,7 +106,7 @@ def test_a_map_made_before_a_write_says_so_until_it_is_made_anew(client):
 
 
 def test_colours_follow_the_rows_of_the_map(client):
-    assert client.post("/collections/books/map/values", json={"field": "kind"}).status_code == 409
+    assert client.post("/collections/books/map/values", json={"field": "kind"}).status_code == 404
     _map(client)
     kinds = client.post("/collections/books/map/values", json={"field": "kind"}).json()
     assert kinds["labels"] == ["amber", "basin", "cedar"] and kinds["counts"] == [14, 13, 13]

@@ -85,7 +85,9 @@ class _Maps:
     def layout(self, name: str, space: str) -> Layout:
         job = self._jobs.get((name, space))
         if job is None or job.layout is None:
-            raise Refusal(409, "NotReady", message("colours of a map that is not there", "a map", "ask for it first"))
+            raise Refusal(
+                404, "NotFoundError", message("colours of a map that is not there", "a map", "ask for it first")
+            )
         return job.layout
 
 
