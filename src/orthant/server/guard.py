@@ -105,7 +105,10 @@ class Guard:
             await self._refuse(scope, reply, 500, "InternalError", text, {})
 
     def _is_public(self, path: str) -> bool:
-        return any(path == one or (one.endswith("/") and path.startswith(one)) for one in self._service.public)
+        # "/" is the entrance alone; everything lies below it.
+        return any(
+            path == one or (one != "/" and one.endswith("/") and path.startswith(one)) for one in self._service.public
+        )
 
     def _check_origin(self, scope: Scope, headers: dict[bytes, str]) -> None:
         host = headers.get(b"host", "").lower()

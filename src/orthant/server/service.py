@@ -161,7 +161,7 @@ class Service:
     models : Models
         Models that are served beside the encoders of the collections.
     public : set of str
-        Addresses that need no key; those that end in ``/`` stand for everything below.
+        Addresses that need no key; those that end in ``/`` stand for everything below, but for ``/``.
     """
 
     def __init__(

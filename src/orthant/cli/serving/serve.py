@@ -49,6 +49,7 @@ def register(app: typer.Typer) -> None:
         call_timeout: float = typer.Option(30.0, help="Seconds that a search may take."),
         tls_certificate: str = typer.Option(None, help="PEM file, for https."),
         tls_key: str = typer.Option(None, help="PEM file of its key."),
+        open_page: bool = typer.Option(False, "--open", help="Open the page in the browser of this machine."),
         log: bool = typer.Option(False, "--log", help="One line per request on stderr; never what clients wrote."),
     ) -> None:
         from orthant.cli.output import note
@@ -70,7 +71,12 @@ def register(app: typer.Typer) -> None:
 
         def ready(url: str) -> None:
             way = "with a key" if held is not None else "without keys, for programs on this machine"
-            note(f"serving {', '.join(folders)} at {url} {way}; what can be asked: {url}/docs")
+            note(f"serving {', '.join(folders)} {way}; the page: {url}/ , what can be asked: {url}/docs")
+            if open_page:
+                import webbrowser
+
+                # Without a browser it says no, and the address stands above.
+                webbrowser.open(f"{url}/")
 
         run(
             openers, host=host, port=port, keys=held, limits=limits, models=models, mcp_write=mcp_write,

@@ -129,4 +129,6 @@ def _care(router: APIRouter, service: Service) -> None:
         service.limits.require("sample", body.sample, "max_depth")
         settings = {one: getattr(body, one) for one in body.model_fields_set}
         # It may take minutes, which the bound of searches is not meant for.
-        return json_answer(await served.calls.read(lambda c: to_json(c.diagnose(**settings).to_dict())))
+        return json_answer(
+            await served.calls.read(lambda c: to_json({**c.diagnose(**settings).to_dict(), "path": name}))
+        )
