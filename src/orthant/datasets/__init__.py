@@ -29,6 +29,7 @@ _HOMES = {
     "load": "registry",
     "load_retrieval": "registry",
     "names": "registry",
+    "perturb": "perturbations",
     "read_export": "imports",
     "read_python_documentation": "pydocs",
     "read_records": "records",
@@ -60,6 +61,7 @@ __all__ = [
     "load",
     "load_retrieval",
     "names",
+    "perturb",
     "read_export",
     "read_python_documentation",
     "read_records",
@@ -89,6 +91,7 @@ if TYPE_CHECKING:
     from orthant.datasets.pydocs import DocumentationSet, read_python_documentation
     from orthant.datasets.record_batches import Records
     from orthant.datasets.records import read_records, scan_records
+    from orthant.datasets.perturbations import perturb
     from orthant.datasets.registry import available, data_hash, describe, load, load_retrieval, names, root
     from orthant.datasets.vector_files import describe_vectors, read_vectors, write_vectors
 
