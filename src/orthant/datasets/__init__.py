@@ -88,10 +88,10 @@ if TYPE_CHECKING:
         VectorSet,
         WordVectors,
     )
+    from orthant.datasets.perturbations import perturb
     from orthant.datasets.pydocs import DocumentationSet, read_python_documentation
     from orthant.datasets.record_batches import Records
     from orthant.datasets.records import read_records, scan_records
-    from orthant.datasets.perturbations import perturb
     from orthant.datasets.registry import available, data_hash, describe, load, load_retrieval, names, root
     from orthant.datasets.vector_files import describe_vectors, read_vectors, write_vectors
 

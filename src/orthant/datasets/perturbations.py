@@ -48,9 +48,7 @@ _ACCENTS = {
     "y": "ýÿ",
 }
 _KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
-_NEIGHBOURS = {
-    key: row[max(0, i - 1) : i] + row[i + 1 : i + 2] for row in _KEYBOARD for i, key in enumerate(row)
-}
+_NEIGHBOURS = {key: row[max(0, i - 1) : i] + row[i + 1 : i + 2] for row in _KEYBOARD for i, key in enumerate(row)}
 
 
 def perturb(texts: Sequence[str], kind: Perturbation, *, rate: float = 0.3, seed: int = 0) -> list[str]:
@@ -65,8 +63,8 @@ def perturb(texts: Sequence[str], kind: Perturbation, *, rate: float = 0.3, seed
         Any texts; lookalikes and accents are for Latin letters, typing errors for words of any script.
     kind : {"typos", "lookalikes", "accents"}
         ``"typos"``: in a word of four letters or more a letter is dropped, doubled, swapped with the next one or hit
-        on the neighbouring key (of a Latin keyboard; others are doubled). ``"lookalikes"``: letters become letters of other scripts that look alike.
-        ``"accents"``: letters get accents.
+        on the neighbouring key (of a Latin keyboard; others are doubled). ``"lookalikes"``: letters become letters of
+        other scripts that look alike. ``"accents"``: letters get accents.
     rate : float, default 0.3, range 0 to 1
         Share of words with one error (``"typos"``), or of letters that have a replacement. At 0 nothing changes.
     seed : int, default 0

@@ -57,11 +57,11 @@ def test_an_encoder_sees_the_words_that_were_meant(tmp_path):
         FoldedEncoder("static", str.lower)
 
 
-def _reading(**settings):
+def _reading(threshold=0.97):
     rng, table = np.random.default_rng(0), GlyphTable(dim=64)
     words = ["lighthouse", "keeper", "harbour", "violin", "at"]
     weights = rng.standard_normal((3, 64, 64)), rng.standard_normal(64), rng.standard_normal((64, 32))
-    return WordReading(table, words, *weights, **settings)
+    return WordReading(table, words, *weights, threshold=threshold)
 
 
 def test_unknown_words_are_read_as_known_ones_and_known_ones_stay():
@@ -69,6 +69,7 @@ def test_unknown_words_are_read_as_known_ones_and_known_ones_stay():
     assert reading.fold("The Keeper at the lіghthоuse") == "The Keeper at the lighthouse"
     assert _reading(threshold=1.0).fold("lіghthоuse") == "lіghthоuse"
     assert reading.fold("xx") == "xx"
+    assert _reading(threshold=0.0).fold("zzz") != "zzz"
 
 
 def test_words_are_read_by_the_written_rule():

@@ -13,7 +13,28 @@ from orthant.errors import InputError, NotFoundError, StoreCorruptedError
 
 TABLE = GlyphTable()
 # Drawn alike in every font: Latin letters and their twins in Cyrillic and Greek.
-TWINS = ["aа", "cс", "eе", "oо", "oο", "pр", "sѕ", "xх", "iі", "jј", "AА", "AΑ", "BВ", "EЕ", "HН", "KΚ", "MМ", "OО", "PР", "TТ"]
+TWINS = [
+    "aа",
+    "cс",
+    "eе",
+    "oо",
+    "oο",
+    "pр",
+    "sѕ",
+    "xх",
+    "iі",
+    "jј",
+    "AА",
+    "AΑ",
+    "BВ",
+    "EЕ",
+    "HН",
+    "KΚ",
+    "MМ",
+    "OО",
+    "PР",
+    "TТ",
+]
 
 
 def among(character, table=TABLE):
@@ -24,10 +45,7 @@ def test_twins_of_other_scripts_are_neighbours_and_cases_are_not():
     assert np.mean([pair[0] in among(pair[1]) for pair in TWINS]) == 1.0
     blind = GlyphTable(identity=1.0)
     assert np.mean([pair[0] in among(pair[1], blind) for pair in TWINS]) < 0.3
-    rows = {c: TABLE.rows(c)[0] for c in string.ascii_letters}
-    apart = [rows[a] @ rows[b] for a, b in ("Aa", "Gg", "Rr", "Ee", "Dd")]
-    any_two = [rows[a] @ rows[b] for a in string.ascii_lowercase for b in string.ascii_uppercase if a.upper() != b]
-    assert np.mean(apart) < np.mean(any_two) + 0.1
+    assert not any(a in among(b) for a, b in ("Aa", "Gg", "Rr", "Ee", "Dd", "Qq", "Bb"))
 
 
 def test_the_rule_of_the_vectors():

@@ -47,8 +47,8 @@ def test_what_is_no_text_is_refused():
             TOKENIZER.decode([bad])
     with pytest.raises(InputError, match="'a'"):
         UnicodeTokenizer(["a"])
-    with pytest.raises(InputError, match="8081 strings"):
-        UnicodeTokenizer([f"{i:05}" for i in range(2048 + 6033)])
+    with pytest.raises(InputError, match="8177 strings"):
+        UnicodeTokenizer([f"{i:05}" for i in range(8177)])
 
 
 def test_the_input_table_has_a_row_per_id():
@@ -56,8 +56,8 @@ def test_the_input_table_has_a_row_per_id():
     rows = TOKENIZER.matrix(table)
     assert rows.shape == (65536, 16)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
-    np.testing.assert_array_equal(rows[ord("ж")], table.rows("ж")[0])
-    np.testing.assert_array_equal(rows[0xD801], table.strings(["the"])[0])
+    np.testing.assert_allclose(rows[ord("ж")], table.rows("ж")[0], atol=1e-6)
+    np.testing.assert_allclose(rows[0xD801], table.strings(["the"])[0], atol=1e-6)
     assert not np.array_equal(rows[0xE000], table.rows(np.array([0xE000]))[0])
 
 

@@ -14,7 +14,7 @@ from orthant.learn import GlyphWords, train_word_reading  # noqa: E402
 
 SYLLABLES = ["ba", "ne", "tor", "lu", "mik", "sel", "pra", "von", "gid", "cha"]
 WORDS = ["".join(np.random.default_rng(i).choice(SYLLABLES, 3)) for i in range(250)]
-SETTINGS = {"steps": 60, "filters": 48, "dim": 32, "batch_size": 64, "threads": 1, "learning_rate": 1e-2}
+SETTINGS = {"steps": 40, "filters": 48, "dim": 32, "batch_size": 64, "threads": 1, "learning_rate": 1e-2}
 
 
 @pytest.fixture(scope="module")

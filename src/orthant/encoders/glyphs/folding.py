@@ -48,8 +48,8 @@ class LookalikeFolding:
     Notes
     -----
     Compatibility forms (full width, mathematical alphabets) are resolved by Unicode's NFKC first. Then
-    ``fold(c) = argmax_l <g_c, g_l>`` over the letters l of the same case, where that is at least the threshold. Cost: 62 dim
-    multiplications per new character; known ones are looked up.
+    ``fold(c) = argmax_l <g_c, g_l>`` over the letters l of the same case, where that is at least the threshold.
+    Cost: 62 dim multiplications per new character; known ones are looked up.
 
     References
     ----------

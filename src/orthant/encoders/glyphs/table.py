@@ -24,7 +24,7 @@ _CROWDED = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xAC00, 0xD7A3), (0xF900, 0xFAF
 
 
 class GlyphTable:
-    """Vectors of characters by their look: equal on every machine, never trained, and there for every character.
+    """Vectors of characters by their look: the same on every machine to rounding, never trained, for all of Unicode.
 
     Use it as the input of a text encoder that must read any script, letters it was not trained on, and texts in which
     letters were replaced by lookalikes; and to find such lookalikes. It knows shapes and nothing about meaning: "A" and
@@ -62,9 +62,9 @@ class GlyphTable:
     Notes
     -----
     Pixels p in {0, 1} of a 16 x 16 cell, blurred by (1 2 1) / 4 both ways, give ``g = normalize(V (p - mean))`` with V
-    the leading principal directions over the font without ideographs and Hangul, and the vector is ``normalize((1 - identity) g + identity c)``, c
-    being signs hashed from the code point, over sqrt(dim). A character without picture or ink has c alone. Several
-    characters at once are drawn side by side and narrowed to one cell.
+    the leading principal directions over the font without ideographs and Hangul, and the vector is
+    ``normalize((1 - identity) g + identity c)``, c being signs hashed from the code point, over sqrt(dim). A character
+    without picture or ink has c alone. Several characters at once are drawn side by side and narrowed to one cell.
 
     The paper reads pixels in polar order and draws at 32 pixels; a rotation by V makes order immaterial, and Unifont
     has 16 pixels to tell. Its fixed small rotation of some scripts would part twins and is left out.
@@ -252,7 +252,9 @@ class GlyphTable:
         seen = (_blurred(pictures, self.blur) - self.mean_) @ self.components_.T
         norms = np.linalg.norm(seen, axis=1, keepdims=True)
         drawn = pictures.any(axis=(1, 2))[:, None] & (norms > 0)
-        mixed = np.where(drawn, (1 - self.identity) * seen / np.where(norms > 0, norms, 1) + self.identity * codes, codes)
+        mixed = np.where(
+            drawn, (1 - self.identity) * seen / np.where(norms > 0, norms, 1) + self.identity * codes, codes
+        )
         return np.asarray(mixed / np.linalg.norm(mixed, axis=1, keepdims=True), dtype=np.float32)
 
 
@@ -300,7 +302,7 @@ def _directions(font: BitmapFont, blur: int) -> tuple[FloatArray, FloatArray]:
 
 def _codes(keys: npt.NDArray[np.generic], dim: int) -> FloatArray:
     """Signs over sqrt(dim), mixed from key and column by SplitMix64: no state, the same everywhere."""
-    state = keys.astype(np.uint64)[:, None] * np.uint64(0x1_0000) + np.arange(1, dim + 1, dtype=np.uint64)
+    state: Any = keys.astype(np.uint64)[:, None] * np.uint64(0x1_0000) + np.arange(1, dim + 1, dtype=np.uint64)
     state = state * np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         state = (state ^ (state >> np.uint64(shift))) * np.uint64(factor)

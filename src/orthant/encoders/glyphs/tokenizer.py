@@ -33,7 +33,7 @@ class UnicodeTokenizer:
     Parameters
     ----------
     strings : sequence of str, optional
-        Strings of two characters or more with an id of their own, at most 8,080, such as `frequent_strings` finds.
+        Strings of two characters or more with an id of their own, at most 8,176, such as `frequent_strings` finds.
 
     Attributes
     ----------

@@ -109,7 +109,7 @@ class GlyphWords(nn.Module):
 
 
 class _Recognition(nn.Module):
-    """Which of the batch's words was mistyped into this?"""
+    """The loss: which of the batch's words was mistyped into this."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
