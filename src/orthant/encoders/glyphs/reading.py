@@ -91,8 +91,8 @@ class WordReading:
     --------
     >>> rng, table = np.random.default_rng(0), GlyphTable(dim=64)
     >>> filters, output = rng.standard_normal((3, 64, 32)), rng.standard_normal((32, 16))
-    >>> reading = WordReading(table, ["paypal", "lighthouse"], filters, np.zeros(32), output)
-    >>> reading.fold("my раyраl account")
+    >>> reading = WordReading(table, ["paypal", "lighthouse"], filters, np.zeros(32), output, threshold=0.98)
+    >>> reading.fold("my pаypаl account")
     'my paypal account'
     """
 
@@ -235,7 +235,7 @@ class WordReading:
         settings : mapping
             The settings.
         arrays : mapping of str to ndarray
-            The weights.
+            The weights, of the shapes that the class takes.
 
         Returns
         -------
