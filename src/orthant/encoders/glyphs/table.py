@@ -251,7 +251,7 @@ class GlyphTable:
         codes = _codes(keys, self.dim)
         seen = (_blurred(pictures, self.blur) - self.mean_) @ self.components_.T
         norms = np.linalg.norm(seen, axis=1, keepdims=True)
-        drawn = pictures.any(axis=(1, 2))[:, None] & (norms > 0)
+        drawn = np.asarray(pictures.any(axis=(1, 2)))[:, None] & (norms > 0)
         mixed = np.where(
             drawn, (1 - self.identity) * seen / np.where(norms > 0, norms, 1) + self.identity * codes, codes
         )
