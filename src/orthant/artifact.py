@@ -36,6 +36,7 @@ ARTIFACT_CLASSES = {
     "encoder.binary_paragraphs": "orthant.encoders.words.paragraphs.BinaryParagraphVectors",
     "encoder.concepts": "orthant.encoders.concepts.encoder.ConceptEncoder",
     "encoder.explicit": "orthant.encoders.concepts.association.ExplicitSemanticAnalysis",
+    "encoder.folded": "orthant.encoders.glyphs.encoder.FoldedEncoder",
     "encoder.pictures": "orthant.encoders.composed.pictures.PictureTextEncoder",
     "encoder.projected": "orthant.encoders.projected.encoder.ProjectedEncoder",
     "encoder.records": "orthant.encoders.records.encoder.RecordEncoder",

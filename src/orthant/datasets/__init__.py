@@ -29,6 +29,7 @@ _HOMES = {
     "load": "registry",
     "load_retrieval": "registry",
     "names": "registry",
+    "perturb": "perturbations",
     "read_export": "imports",
     "read_python_documentation": "pydocs",
     "read_records": "records",
@@ -60,6 +61,7 @@ __all__ = [
     "load",
     "load_retrieval",
     "names",
+    "perturb",
     "read_export",
     "read_python_documentation",
     "read_records",
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
         VectorSet,
         WordVectors,
     )
+    from orthant.datasets.perturbations import perturb
     from orthant.datasets.pydocs import DocumentationSet, read_python_documentation
     from orthant.datasets.record_batches import Records
     from orthant.datasets.records import read_records, scan_records

@@ -117,8 +117,8 @@ def load_encoder(spec: Any) -> Encoder:
           folder of the same name: write ``"./static"`` for the folder;
         - an encoder behind an API: ``"openai:MODEL"``, ``"cohere:MODEL"``, ``"ollama:MODEL"``, ``"tei:http://HOST:PORT"``
           (see :func:`orthant.encoders.api.specs.api_encoder`);
-        - a folder: a saved encoder of records or pictures or head of an aspect, a static or model2vec model, or a
-          transformer (sentence-transformers, plain, or ``model.onnx``);
+        - a folder: a saved encoder of records or pictures, head of an aspect or folded encoder, a static or model2vec
+          model, or a transformer (sentence-transformers, plain, or ``model.onnx``);
         - an encoder, which comes back as it is;
         - a ``SentenceTransformer`` or model2vec ``StaticModel`` object, which is wrapped.
 
@@ -349,6 +349,10 @@ def _load_path(spec: str | os.PathLike[str]) -> Encoder:
         from orthant.encoders.composed.pictures import PictureTextEncoder
 
         return PictureTextEncoder.load(folder)
+    if kind == "folded":
+        from orthant.encoders.glyphs.encoder import FoldedEncoder
+
+        return cast("Encoder", FoldedEncoder.load(folder))
     from orthant.encoders.static import StaticEncoder
 
     return cast("Encoder", StaticEncoder.load(folder))
@@ -371,8 +375,8 @@ def _unknown(text: str, *, is_name: bool) -> NotFoundError:
 def _folder_kind(folder: Path) -> str:
     if (folder / "arrays.safetensors").is_file():
         kind = _artifact_kind(folder)
-        if kind.removeprefix("encoder.") not in ("static", "records", "projected", "pictures"):
-            known = "'encoder.static', 'encoder.records', 'encoder.projected' or 'encoder.pictures'"
+        if kind.removeprefix("encoder.") not in ("static", "records", "projected", "pictures", "folded"):
+            known = "'encoder.' and static, records, projected, pictures or folded"
             raise InputError(message(f"an artefact of kind {kind!r}", known, "load it with its own class"))
         return kind.removeprefix("encoder.")
     if "embeddings" in _tensor_names(folder / "model.safetensors"):

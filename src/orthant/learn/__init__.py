@@ -43,6 +43,7 @@ _HOMES: dict[str, str] = {
     "Generation": "orthant.learn.continual.generations",
     "GenerationCost": "orthant.learn.synthesis.endpoint",
     "GenerationError": "orthant.learn.synthesis.generator",
+    "GlyphWords": "orthant.learn.text.glyphs",
     "GradCache": "orthant.learn.gradcache",
     "GradientConflict": "orthant.learn.analysis.conflict",
     "GradientStatistics": "orthant.learn.analysis.gradients",
@@ -168,6 +169,7 @@ _HOMES: dict[str, str] = {
     "train_concepts": "orthant.learn.text.explicit.training",
     "train_picture_text": "orthant.learn.multimodal.picture_text",
     "train_recurrent_binary": "orthant.learn.distillation.binary",
+    "train_word_reading": "orthant.learn.text.glyphs",
     "unstructured_masks": "orthant.learn.pruning.masks",
     "weight_difference": "orthant.learn.analysis.weights",
     "write_tables": "orthant.learn.conversion.tables",
@@ -206,6 +208,7 @@ __all__ = [
     "Generation",
     "GenerationCost",
     "GenerationError",
+    "GlyphWords",
     "GradCache",
     "GradientConflict",
     "GradientStatistics",
@@ -331,6 +334,7 @@ __all__ = [
     "train_concepts",
     "train_picture_text",
     "train_recurrent_binary",
+    "train_word_reading",
     "unstructured_masks",
     "weight_difference",
     "write_tables",
@@ -432,6 +436,7 @@ if TYPE_CHECKING:
     from orthant.learn.text.aspects.encoder import train_aspect_encoder
     from orthant.learn.text.aspects.heads import train_aspect_heads
     from orthant.learn.text.explicit.training import train_concepts
+    from orthant.learn.text.glyphs import GlyphWords, train_word_reading
     from orthant.learn.training.callbacks import Callback
     from orthant.learn.training.curriculum import Curriculum
     from orthant.learn.training.ema import EMATeacher

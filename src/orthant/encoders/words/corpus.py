@@ -16,7 +16,7 @@ from orthant.validate import check_count
 
 __all__ = ["Corpus", "Vocabulary", "read_corpus", "words_of"]
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+WORD_PATTERN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 Texts = Iterable[str | Sequence[str]]
 
@@ -39,7 +39,7 @@ def words_of(text: str) -> list[str]:
     >>> words_of("The keeper's light -- 40 ft.")
     ['the', "keeper's", 'light', '40', 'ft']
     """
-    return _WORD.findall(text.lower())
+    return WORD_PATTERN.findall(text.lower())
 
 
 @dataclass(frozen=True)
