@@ -15,6 +15,7 @@ from orthant.encoders import (
     ConceptEncoder,
     DisambiguatedSkipGram,
     ExplicitSemanticAnalysis,
+    FoldedEncoder,
     PictureTextEncoder,
     ProjectedEncoder,
     RecordEncoder,
@@ -99,6 +100,10 @@ ANSWERING = {
             side=4,
         ),
         lambda made: np.concatenate([made.encode(TEXTS[:3]), made.encode_pictures(np.eye(4, dtype=np.uint8)[None])]),
+    ),
+    "encoder.folded": (
+        lambda: FoldedEncoder("static"),
+        lambda made: made.encode(TEXTS[:3]),
     ),
     "encoder.projected": (
         lambda: ProjectedEncoder("static", ROWS, name="three"),

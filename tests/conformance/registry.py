@@ -22,9 +22,11 @@ import numpy as np
 
 from conformance import reference
 from encoders.api.stand_in import Server
+from encoders.composed.test_pictures import weights as picture_weights
 from encoders.tiny_models import FakeSentenceTransformer, write_tiny_bert
 from orthant.encoders.api.encoder import ApiEncoder
 from orthant.encoders.callable import CallableEncoder
+from orthant.encoders.composed.pictures import PictureTextEncoder
 from orthant.encoders.glyphs.encoder import FoldedEncoder
 from orthant.encoders.projected.encoder import ProjectedEncoder
 from orthant.encoders.records.encoder import RecordEncoder
@@ -177,6 +179,7 @@ def _word_vectors(counts: bool) -> WordVectors:
     return WordVectors(words, rows, counts=np.arange(len(words)) + 1 if counts else None)
 
 
+register_encoder("picture-text", lambda: PictureTextEncoder(picture_weights(), side=8))
 register_encoder("folded", lambda: FoldedEncoder("static"))
 register_encoder("word-vectors", lambda: _word_vectors(False))
 register_encoder("word-vectors-counted", lambda: _word_vectors(True))
