@@ -303,6 +303,69 @@ def rivals_rows(record: dict[str, Any]) -> Iterator[Row]:
         yield Row(f"{label}: {title}", shown, _target(f"first or second, is {place}", met=met), "collection_rivals.py")
 
 
+def multivector_rows(record: dict[str, Any]) -> Iterator[Row]:
+    arms, label = record["arms"], f"Sets of tokens, {record['documents']:,} documents, recall@10 of exact MaxSim"
+    exact, plaid = arms["exact"], arms["plaid"]
+    yield Row(f"{label}: exact", f"p50 {exact['p50_ms']:.2f} ms", "", "multivector.py")
+    for name, told in (("pooled", "means at unit length"), ("fde", "fixed dimensional encodings"), ("plaid", "PLAID")):
+        arm, times = arms[name], record["times_below_exact"][name]
+        shown = f"{arm['recall']:.3f}, p50 {arm['p50_ms']:.2f} ms, {times:.1f} x below exact"
+        bar = record["targets"]["times_below_exact"]
+        met = times >= bar and arm["p50_ms"] <= plaid["p50_ms"]
+        goal = _target(f"{bar:g} x, and below PLAID", met=met) if name == "fde" else ""
+        yield Row(f"{label}: {told}", shown, goal, "multivector.py")
+
+
+def binary_rows(record: dict[str, Any]) -> Iterator[Row]:
+    for size, rates in record.get("rows_per_second", {}).items():
+        if "faiss-binary-flat" not in rates:
+            continue
+        ours = max(rates[f"scan-{bits}bit-codes"] for bits in (1, 2, 4))
+        hamming, fast = ours / rates["faiss-binary-flat"], ours / rates["faiss-pq-fast-scan"]
+        shown = f"{ours / 1e6:,.0f} million codes/s, {hamming:.2f} x IndexBinaryFlat, {fast:.2f} x PQ fast scan"
+        goal = _target("1 x and 0.8 x", met=hamming >= 1 and fast >= 0.8)
+        yield Row(f"Binary codes of {size} bytes against codes, scanned by one thread", shown, goal, "binary.py")
+    for place, sizes in record.get("recall", {}).items():
+        for size, arms in sizes.items():
+            ours = max(arms[name]["floats"] for name in arms if name.startswith("recurrent"))
+            rivals = {name: arm["floats"] for name, arm in arms.items() if not name.startswith("recurrent")}
+            best = max(rivals, key=lambda name: rivals[name])
+            shown = f"{ours:.3f}, {best} {rivals[best]:.3f}"
+            goal = _target("above all", met=ours > rivals[best])
+            yield Row(f"Recurrent binary codes, {size} bytes, {place}: recall@10", shown, goal, "binary.py")
+
+
+def server_rows(record: dict[str, Any]) -> Iterator[Row]:
+    label, served = f"Server, {record['records']:,} records, 32 clients", record["served"]
+    dense, hybrid, share = served["dense"], served["hybrid"], record["batch_share_of_in_process"]
+    shown = f"{dense['requests_per_s']:,.0f} requests/s, p50 {dense['p50_ms']:.1f} ms, p99 {dense['p99_ms']:.1f} ms"
+    yield Row(f"{label}, dense", shown, _target("1,000/s", met=dense["requests_per_s"] >= 1000), "server.py")
+    yield Row(
+        f"{label}, hybrid",
+        f"{hybrid['requests_per_s']:,.0f} requests/s, p99 {hybrid['p99_ms']:.1f} ms",
+        _target("p99 50 ms", met=hybrid["p99_ms"] < 50),
+        "server.py",
+    )
+    yield Row(
+        "Server, batches of 64 over those in process", f"{share:.2f}", _target("0.6", met=share >= 0.6), "server.py"
+    )
+
+
+def upgrade_rows(record: dict[str, Any]) -> Iterator[Row]:
+    for name, found in record["results"].items():
+        if not name.endswith("joint"):
+            continue
+        start = found["migration"]["0.00"]
+        low, high = start["interval"]
+        worth = found["gain_interval"][0] > 0
+        shown = f"{start['gain_recovered']:.2f} ({low:.2f} to {high:.2f}), the tool says {found['action']!r}"
+        ends = f"nDCG@10 {found['old']:.3f} to {found['new']:.3f}"
+        goal = _target("0.5", met=start["gain_recovered"] >= 0.5) if worth else "no gain to recover"
+        yield Row(
+            f"Upgrade at once, {name.removesuffix(', joint')} ({ends}): gain recovered", shown, goal, "upgrade.py"
+        )
+
+
 SOURCES = {
     "ann": ann_rows,
     "two_threads": two_threads_rows,
@@ -314,6 +377,10 @@ SOURCES = {
     "hybrid_weights": hybrid_rows,
     "retrieval": retrieval_rows,
     "training": training_rows,
+    "multivector": multivector_rows,
+    "binary": binary_rows,
+    "upgrade": upgrade_rows,
+    "server": server_rows,
 }
 
 
