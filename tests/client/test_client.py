@@ -33,7 +33,7 @@ def public(kind):
 
 
 @pytest.mark.parametrize("kind", [RemoteCollection, AsyncRemoteCollection])
-def test_names_and_arguments_are_those_of_a_collection(kind):
+def test_w58_names_and_arguments_are_those_of_a_collection(kind):
     shared = public(kind) & public(Collection)
     assert public(kind) - shared <= OWN
     assert {"search", "search_many", "similar", "why_not", "get", "find", "ids", "upsert", "delete", "stats"} <= shared
