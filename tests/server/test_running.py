@@ -96,7 +96,7 @@ class Process:
         command = [sys.executable, "-m", "orthant", "serve", "--port", "0", *map(str, arguments)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         self.said = ""
-        while not (found := re.search(r"at (http://[\d.:]+)", self.said)):
+        while not (found := re.search(r"page: (http://[\d.:]+)/", self.said)):
             line = self.process.stderr.readline()
             assert line, self.said
             self.said += line
