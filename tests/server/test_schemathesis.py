@@ -7,8 +7,9 @@ import json
 
 import pytest
 
-schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: pip install schemathesis")
+pytest.importorskip("schemathesis", reason="schemathesis is not installed: pip install schemathesis")
 
+import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode

@@ -38,7 +38,7 @@ _MESSAGE: dict[str, Any] = {
                         "jsonrpc": _JSONRPC,
                         "id": {"type": ["string", "integer"]},
                         "method": {"type": "string", "examples": ["tools/list", "tools/call"]},
-                        "params": {"type": "object"},
+                        "params": {"description": "An object; anything else is answered by an error of JSON-RPC."},
                     },
                 }
             }
