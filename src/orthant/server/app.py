@@ -120,7 +120,8 @@ def create_app(
         **_untraced(FastAPI),
     )
     if service.keys is not None:
-        app.openapi = _with_keys(app, service)
+        # FastAPI's own way to change the document.
+        app.openapi = _with_keys(app, service)  # type: ignore[method-assign]
     app.state.service = service
     install(app, service.hide)
     for name in (*_OWN, *filter(_exists, _PIECES)):

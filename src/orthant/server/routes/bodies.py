@@ -31,10 +31,12 @@ Query = str | list[Any] | dict[str, Any] | None
 Vector = list[Any] | str | dict[str, Any] | None
 _VECTOR = "Numbers, or little-endian float32 in base64."
 # Told to readers, and checked by the collection, whose messages name the argument and what to do.
-_ONE, _NONE, _ZERO_TO_ONE = {"minimum": 1}, {"minimum": 0}, {"minimum": 0, "maximum": 1}
-_NAME = {"minLength": 1, "maxLength": 64, "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]*$"}
-_ID = {"minLength": 1, "maxLength": 512}
-_IDS = {"items": {"type": "string", **_ID}}
+_ONE: dict[str, Any] = {"minimum": 1}
+_NONE: dict[str, Any] = {"minimum": 0}
+_ZERO_TO_ONE: dict[str, Any] = {"minimum": 0, "maximum": 1}
+_NAME: dict[str, Any] = {"minLength": 1, "maxLength": 64, "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]*$"}
+_ID: dict[str, Any] = {"minLength": 1, "maxLength": 512}
+_IDS: dict[str, Any] = {"items": {"type": "string", **_ID}}
 _WHERE = 'A where-expression, such as {"year": {"gte": 1900}}.'
 
 
