@@ -119,6 +119,9 @@ def create_app(
         responses={"default": ERROR_SCHEMA},
         **_untraced(FastAPI),
     )
+    if service.keys is not None:
+        # FastAPI's own way to change the document.
+        app.openapi = _with_keys(app, service)  # type: ignore[method-assign]
     app.state.service = service
     install(app, service.hide)
     for name in (*_OWN, *filter(_exists, _PIECES)):
@@ -127,6 +130,22 @@ def create_app(
         app.include_router(make(service))
     app.add_middleware(Guard, service=service)
     return app
+
+
+def _with_keys(app: Any, service: Service) -> Callable[[], dict[str, Any]]:
+    """Let the OpenAPI document say that all but the public addresses need a key."""
+    plain = app.openapi
+
+    def document() -> dict[str, Any]:
+        told: dict[str, Any] = plain()
+        schemes = told.setdefault("components", {}).setdefault("securitySchemes", {})
+        schemes["key"] = {"type": "http", "scheme": "bearer", "description": "Made by `orthant keys add`."}
+        for path, methods in told["paths"].items():
+            for call in methods.values():
+                call["security"] = [] if path in service.public else [{"key": []}]
+        return told
+
+    return document
 
 
 def _untraced(kind: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from orthant import errors
 from orthant.errors import OrthantError, message
@@ -156,13 +157,25 @@ def install(app: Any, hide: Any) -> None:
             return answer(400, "InputError", message("a malformed request", "what /docs describes", "compare the two"))
         kind = _TITLES.get(error.status_code, "Refused")
         text = message(f"status {error.status_code}: {error.detail}", "a path and a method of /docs", "look there")
-        return answer(error.status_code, kind, text, headers=error.headers)
+        headers = {**(error.headers or {}), **({"Allow": _allowed(request)} if error.status_code == 405 else {})}
+        return answer(error.status_code, kind, text, headers=headers)
 
     from fastapi.exceptions import RequestValidationError
 
     app.add_exception_handler(OrthantError, orthant_error)
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, refused)
+
+
+def _allowed(request: Request) -> str:
+    """Every method of an address: the router names those of its first route only."""
+    asked = {"type": "http", "path": request.scope["path"], "root_path": request.scope.get("root_path", "")}
+    found: set[str] = set()
+    for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"):
+        scope = {**asked, "method": method}
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
+            found.add(method)
+    return ", ".join(sorted(found))
 
 
 async def within(call: Awaitable[T], limits: Limits) -> T:

@@ -228,7 +228,9 @@ def _telling(kind: Any) -> Any:
 def _run(server: Any) -> None:
     try:
         server.run()
-    except SystemExit:
+    except SystemExit as ended:
+        if not ended.code:
+            raise
         # uvicorn's way to say that it could not start; its log has the reason.
         raise StoreError(_not_started()) from None
 

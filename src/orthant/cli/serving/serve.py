@@ -52,6 +52,7 @@ def register(app: typer.Typer) -> None:
         open_page: bool = typer.Option(False, "--open", help="Open the page in the browser of this machine."),
         log: bool = typer.Option(False, "--log", help="One line per request on stderr; never what clients wrote."),
     ) -> None:
+        _end_when_told()
         from orthant.cli.output import note
         from orthant.cli.serving.models import named_models
         from orthant.server.limits import Limits
@@ -83,6 +84,20 @@ def register(app: typer.Typer) -> None:
             tls_certificate=tls_certificate, tls_key=tls_key,
             ready=ready,
         )  # fmt: skip
+
+
+def _end_when_told() -> None:
+    """End at SIGTERM also before the server listens to signals itself.
+
+    Process 1 of a container has no default action for signals: one that came while collections are opened would be
+    lost, and the container killed when its time to stop is over.
+    """
+    import signal
+    import sys
+    import threading
+
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
 
 
 def named_folders(given: list[str]) -> dict[str, Path]:

@@ -140,10 +140,15 @@ def as_matrices(queries: Any) -> list[FloatArray] | None:
     -------
     list of ndarray of shape (t, dim), or None
         None unless every query is a matrix.
+
+    Raises
+    ------
+    DtypeError
+        A query whose rows differ in length, or that holds other things than numbers.
     """
     if not isinstance(queries, (list, tuple)) or not queries or not all(_is_matrix(item) for item in queries):
         return None
-    return [np.asarray(item) for item in queries]
+    return [as_vectors(item, name="the tokens of a query") for item in queries]
 
 
 def _is_matrix(item: Any) -> bool:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from orthant.errors import OrthantError
 from orthant.errors import message as told
-from orthant.server.failures import Refusal
+from orthant.server.failures import ERROR_SCHEMA, Refusal
 from orthant.server.mcp.protocol import HANDSHAKE_VERSIONS, Pending, Problem, declared_version, read, take
 from orthant.server.mcp.tools import Toolbox
 from orthant.server.routes.requests import json_answer, require_type
@@ -23,6 +23,55 @@ __all__ = ["routes"]
 
 _MISMATCH, _REQUEST = -32020, -32600
 _STATUS = {-32700: 400, -32600: 400, -32601: 404, -32602: 400, _MISMATCH: 400, -32022: 400}
+
+_JSONRPC = {"const": "2.0"}
+_MESSAGE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "description": "A request, or without an id a notification, of JSON-RPC 2.0.",
+                    "required": ["jsonrpc", "method"],
+                    "properties": {
+                        "jsonrpc": _JSONRPC,
+                        "id": {"type": ["string", "integer"]},
+                        "method": {"type": "string", "examples": ["tools/list", "tools/call"]},
+                        "params": {"description": "An object; anything else is answered by an error of JSON-RPC."},
+                    },
+                }
+            }
+        },
+    }
+}
+_REPLY: dict[str, Any] = {"type": "object", "required": ["jsonrpc"], "properties": {"jsonrpc": _JSONRPC}}
+_PROBLEM: dict[str, Any] = {
+    **_REPLY,
+    "required": ["jsonrpc", "error"],
+    "properties": {
+        "jsonrpc": _JSONRPC,
+        "error": {
+            "type": "object",
+            "required": ["code", "message"],
+            "properties": {"code": {"type": "integer"}, "message": {"type": "string"}},
+        },
+    },
+}
+_REFUSED: dict[str, Any] = {
+    "description": "Refused by the protocol, in the form of JSON-RPC, or by the server before a message was read.",
+    "content": {
+        "application/json": {
+            "schema": {"anyOf": [_PROBLEM, ERROR_SCHEMA["content"]["application/json"]["schema"]]},
+        }
+    },
+}
+_REPLIES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The reply to a request.", "content": {"application/json": {"schema": _REPLY}}},
+    202: {"description": "A notification was taken; there is no body."},
+    400: _REFUSED,
+    404: _REFUSED,
+}
 
 
 def routes(service: Service) -> APIRouter:
@@ -40,7 +89,7 @@ def routes(service: Service) -> APIRouter:
     """
     router = APIRouter(tags=["agents"])
 
-    @router.post("/mcp")
+    @router.post("/mcp", openapi_extra=_MESSAGE, responses=_REPLIES)
     async def mcp(request: Request) -> Response:
         """Answer one message of the Model Context Protocol; the tools are those that the sender's key allows."""
         require_type(request, "application/json")

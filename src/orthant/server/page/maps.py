@@ -27,6 +27,22 @@ _KEPT = 8
 _NAMED = 8
 _SHADES = 255
 _LONGEST_LABEL = 80
+_WORKING: dict[str, Any] = {
+    "description": "It is being computed; ask again.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["state", "stage", "share"],
+                "properties": {
+                    "state": {"const": "working"},
+                    "stage": {"type": "string"},
+                    "share": {"type": "number", "minimum": 0, "maximum": 1},
+                },
+            }
+        }
+    },
+}
 
 
 class MapBody(Body):
@@ -107,7 +123,7 @@ def routes(service: Service) -> APIRouter:
     router = APIRouter(tags=["page"])
     maps = _Maps()
 
-    @router.post("/collections/{name}/map", openapi_extra=described(MapBody))
+    @router.post("/collections/{name}/map", openapi_extra=described(MapBody), responses={202: _WORKING})
     async def map_of(name: str, request: Request) -> Response:
         """Return places of up to 20,000 records on a plane; status 202 with the progress until they are there.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fastapi import APIRouter
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -30,7 +31,7 @@ class RehearsalBody(Body):
     encoder: Literal["static", "minilm", "minilm-int8"]
     queries: list[str]
     space: str = "default"
-    pairs: int = 500
+    pairs: int = Field(500, json_schema_extra={"minimum": 1})
 
 
 def routes(service: Service) -> APIRouter:

@@ -30,32 +30,43 @@ Syntax = Literal["operators", "plain"]
 Query = str | list[Any] | dict[str, Any] | None
 Vector = list[Any] | str | dict[str, Any] | None
 _VECTOR = "Numbers, or little-endian float32 in base64."
+# Told to readers, and checked by the collection, whose messages name the argument and what to do.
+_ONE: dict[str, Any] = {"minimum": 1}
+_NONE: dict[str, Any] = {"minimum": 0}
+_ZERO_TO_ONE: dict[str, Any] = {"minimum": 0, "maximum": 1}
+_NAME: dict[str, Any] = {"minLength": 1, "maxLength": 64, "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]*$"}
+_ID: dict[str, Any] = {"minLength": 1, "maxLength": 512}
+_IDS: dict[str, Any] = {"items": {"type": "string", **_ID}}
 _WHERE = 'A where-expression, such as {"year": {"gte": 1900}}.'
 
 
 class RankingBody(Body):
     """What decides what is found, and in which order."""
 
-    k: int = Field(10, description="Hits wanted.")
+    k: int = Field(10, description="Hits wanted.", json_schema_extra=_ONE)
     mode: Mode | None = None
     where: dict[str, Any] | None = Field(None, description=_WHERE)
     space: str = "default"
     sparse_space: str | None = None
-    offset: int = 0
+    offset: int = Field(0, json_schema_extra=_NONE)
     min_score: float | None = None
     weights: dict[str, float] | None = None
     fusion: Fusion | None = None
-    depth: int | None = None
-    recall: float | None = Field(None, description="Share of the true neighbours to find; 1 compares every vector.")
-    effort: int | None = None
-    threads: int | None = None
+    depth: int | None = Field(None, json_schema_extra=_ONE)
+    recall: float | None = Field(
+        None,
+        description="Share of the true neighbours to find; 1 compares every vector.",
+        json_schema_extra=_ZERO_TO_ONE,
+    )
+    effort: int | None = Field(None, json_schema_extra=_ONE)
+    threads: int | None = Field(None, json_schema_extra=_ONE)
     syntax: Syntax | None = None
     rerank: str | None = Field(None, description="'tokens' or 'tokens:SPACE'.")
-    rerank_depth: int | None = None
-    diversity: float | None = None
+    rerank_depth: int | None = Field(None, json_schema_extra=_ONE)
+    diversity: float | None = Field(None, json_schema_extra=_ZERO_TO_ONE)
     group_by: str | None = None
-    groups: int | None = None
-    per_group: int | None = None
+    groups: int | None = Field(None, json_schema_extra=_ONE)
+    per_group: int | None = Field(None, json_schema_extra=_ONE)
 
 
 class _ShownBody(RankingBody):
@@ -87,7 +98,7 @@ class WhyNotBody(RankingBody):
     """The arguments of ``Collection.why_not``."""
 
     query: Query = None
-    record_id: str
+    record_id: str = Field(json_schema_extra=_ID)
     vector: Vector = Field(None, description=_VECTOR)
     sparse_vector: dict[str, Any] | None = None
 
@@ -97,20 +108,20 @@ class SimilarBody(Body):
 
     positive: str | list[Any]
     negative: str | list[Any] = Field(default_factory=list)
-    k: int = 10
+    k: int = Field(10, json_schema_extra=_ONE)
     where: dict[str, Any] | None = Field(None, description=_WHERE)
     space: str = "default"
     strategy: Literal["average", "best"] = "average"
-    offset: int = 0
+    offset: int = Field(0, json_schema_extra=_NONE)
     min_score: float | None = None
-    recall: float | None = None
+    recall: float | None = Field(None, json_schema_extra=_ZERO_TO_ONE)
     include_text: bool = True
 
 
 class GetBody(Body):
     """The arguments of ``Collection.get``, and the form of vectors."""
 
-    ids: list[str]
+    ids: list[str] = Field(json_schema_extra=_IDS)
     vectors: bool = False
     form: Literal["json", "base64"] = "json"
 
@@ -119,14 +130,14 @@ class FindBody(Body):
     """The arguments of ``Collection.find``."""
 
     where: dict[str, Any] | None = Field(None, description=_WHERE)
-    limit: int = 100
-    offset: int = 0
+    limit: int = Field(100, json_schema_extra=_ONE)
+    offset: int = Field(0, json_schema_extra=_NONE)
 
 
 class UpsertBody(Body):
     """The arguments of ``Collection.upsert``."""
 
-    ids: list[str]
+    ids: list[str] = Field(json_schema_extra=_IDS)
     texts: list[str | None] | None = None
     metadata: list[dict[str, Any] | None] | None = None
     vectors: list[Any] | str | dict[str, Any] | None = Field(
@@ -144,8 +155,8 @@ class DeleteBody(Body):
 class SpaceBody(Body):
     """The arguments of ``Collection.add_space`` for vectors that the clients bring."""
 
-    name: str
-    dim: int
+    name: str = Field(json_schema_extra=_NAME)
+    dim: int = Field(json_schema_extra=_ONE)
     metric: Literal["cosine", "dot", "l2"] | None = None
     kind: Literal["dense", "tokens", "sparse"] | None = None
     dtype: Literal["float32", "float16"] = "float32"
@@ -156,7 +167,7 @@ class SpaceBody(Body):
 class SnapshotBody(Body):
     """The argument of ``Collection.snapshot``."""
 
-    name: str
+    name: str = Field(json_schema_extra=_NAME)
 
 
 class CheckBody(Body):
@@ -170,6 +181,6 @@ class DiagnoseBody(Body):
 
     space: str = "default"
     queries: list[Any] | None = None
-    sample: int = 1_000
+    sample: int = Field(1_000, json_schema_extra=_ONE)
     order: bool = True
-    seed: int = 0
+    seed: int = Field(0, json_schema_extra=_NONE)
