@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy.typing as npt
 
-from orthant.artifact import read_artifact, write_artifact
+from orthant.artifact import write_artifact
 from orthant.encoders.concepts.rows import check_concepts, joined_names, split_names, strongest
 from orthant.encoders.fingerprint import Fingerprint, digest_tensors
-from orthant.encoders.projected.base import describe_base, load_base, saved_base
-from orthant.errors import DimensionError, InputError, StoreCorruptedError, message
-from orthant.transforms.network import Network, describe_layers, rebuild_layers
+from orthant.encoders.projected.base import describe_base, load_base, read_head, saved_base
+from orthant.errors import DimensionError, InputError, message
+from orthant.transforms.network import Network, describe_layers
 from orthant.types import FloatArray, Role
 from orthant.validate import check_count
 
@@ -189,11 +189,7 @@ class ConceptEncoder:
         StoreCorruptedError
             Damaged files.
         """
-        arrays, config = read_artifact(path, kind=KIND)
-        try:
-            network = Network(rebuild_layers(config["layers"], "", arrays))
-            concepts, keep, saved = split_names(arrays["concepts"]), config["keep"], config["base"]
-        except (KeyError, TypeError, AttributeError, InputError) as error:
-            given = f"an encoder at {path} with parts missing ({error})"
-            raise StoreCorruptedError(message(given, "what save wrote", "restore the folder")) from error
+        network, saved, (concepts, keep) = read_head(
+            path, kind=KIND, parts=lambda arrays, config: (split_names(arrays["concepts"]), config["keep"])
+        )
         return cls(saved_base(saved, base, what="base", argument="base"), network, concepts, keep=keep)

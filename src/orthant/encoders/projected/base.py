@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
+import numpy.typing as npt
+
+from orthant.artifact import read_artifact
 from orthant.encoders.fingerprint import difference
-from orthant.errors import EncoderMismatchError, InputError, message
+from orthant.errors import EncoderMismatchError, InputError, StoreCorruptedError, message
+from orthant.transforms.network import Network, rebuild_layers
 from orthant.types import Encoder
 
-__all__ = ["describe_base", "load_base", "saved_base"]
+__all__ = ["describe_base", "load_base", "read_head", "saved_base"]
+
+T = TypeVar("T")
 
 
 def load_base(spec: Any) -> tuple[Encoder, str | None]:
@@ -53,6 +60,44 @@ def describe_base(encoder: Encoder, name: str | None) -> dict[str, Any]:
         Keys ``name`` and ``fingerprint``.
     """
     return {"name": name, "fingerprint": encoder.fingerprint}
+
+
+def read_head(
+    path: str | Path, *, kind: str, parts: Callable[[Mapping[str, npt.NDArray[Any]], Mapping[str, Any]], T]
+) -> tuple[Network, Mapping[str, Any], T]:
+    """Read an encoder that stands on another one.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder of an artefact whose settings hold ``layers`` and ``base``.
+    kind : str
+        Of the artefact.
+    parts : callable of (arrays, config)
+        Takes out what else there is; a part that it misses makes the folder a damaged one.
+
+    Returns
+    -------
+    network : Network
+        The head.
+    base : mapping
+        For ``saved_base``.
+    parts : object
+        What ``parts`` returned.
+
+    Raises
+    ------
+    NotFoundError
+        No such folder.
+    StoreCorruptedError
+        Damaged files.
+    """
+    arrays, config = read_artifact(path, kind=kind)
+    try:
+        return Network(rebuild_layers(config["layers"], "", arrays)), config["base"], parts(arrays, config)
+    except (KeyError, TypeError, AttributeError, InputError) as error:
+        given = f"an encoder at {path} with parts missing ({error})"
+        raise StoreCorruptedError(message(given, "what save wrote", "restore the folder")) from error
 
 
 def saved_base(saved: Mapping[str, Any], given: Any, *, what: str, argument: str) -> Any:
