@@ -187,7 +187,8 @@ PAPER = Paper(
             run=_specialist("set", "filtered-vamana", _without_labels),
             metric="bits",
             direction="lower",
-            margin=0.25,
+            # The ablated twin cleared a margin of 0.25 on one seed of two, so no effect of labels in links is claimed.
+            margin=None,
             ablation="labels while links are chosen",
             needs=("minilm_short_texts", "movies", "papers", "medquad"),
             fresh_seeds=(101, 102),
