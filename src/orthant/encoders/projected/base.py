@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy.typing as npt
-
 from orthant.artifact import read_artifact
 from orthant.encoders.fingerprint import difference
 from orthant.errors import EncoderMismatchError, InputError, StoreCorruptedError, message
@@ -63,7 +61,7 @@ def describe_base(encoder: Encoder, name: str | None) -> dict[str, Any]:
 
 
 def read_head(
-    path: str | Path, *, kind: str, parts: Callable[[Mapping[str, npt.NDArray[Any]], Mapping[str, Any]], T]
+    path: str | Path, *, kind: str, parts: Callable[[Mapping[str, Any], Mapping[str, Any]], T]
 ) -> tuple[Network, Mapping[str, Any], T]:
     """Read an encoder that stands on another one.
 
