@@ -10,6 +10,7 @@ import pytest
 from orthant.kernels import cpu
 from orthant.kernels.addresses import (
     float_key,
+    key_float,
     load_bf16,
     load_f32,
     load_i32,
@@ -269,6 +270,20 @@ def test_sorted_insertion_keeps_the_smallest(room):
         assert whole[0] == 0
         assert whole[1 : 1 + len(held)].tolist() == held
     assert len(held) == room
+
+
+@kernel
+def floats_back(values, out):
+    for i in range(len(values)):
+        out[i] = key_float((float_key(values[i]) << np.uint64(32)) | np.uint64(12345))
+
+
+def test_float_keys_give_their_values_back():
+    values = np.concatenate([np.random.default_rng(5).standard_normal(500) * 1e3, [0.0, -0.0, 3e38, -3e38, 1e-40]])
+    values = values.astype(np.float32)
+    out = np.empty_like(values)
+    floats_back(values, out)
+    assert out.view(np.uint32).tolist() == values.view(np.uint32).tolist()
 
 
 def test_float_keys_keep_the_order():

@@ -11,6 +11,7 @@ from orthant.kernels.compiling import intrinsic
 
 __all__ = [
     "float_key",
+    "key_float",
     "load_bf16",
     "load_f32",
     "load_i32",
@@ -93,6 +94,34 @@ def float_key(typing: Any, value: Any) -> Any:
         return builder.zext(builder.xor(bits, flip), ir.IntType(64))
 
     return types.uint64(types.float32), generate
+
+
+@intrinsic
+def key_float(typing: Any, key: Any) -> Any:
+    """Return the float32 in the upper half of a key, as ``float_key`` put it there.
+
+    Parameters
+    ----------
+    key : uint64
+        ``float_key(value) << 32``, the lower half being anything.
+
+    Returns
+    -------
+    float32
+        The value.
+    """
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ir = llvm()
+        small = ir.IntType(32)
+        bits = builder.trunc(builder.lshr(args[0], ir.Constant(ir.IntType(64), 32)), small)
+        # The sign was turned; of negative values all else was, too.
+        kept = builder.ashr(builder.xor(bits, ir.Constant(small, 0x80000000)), ir.Constant(small, 31))
+        flip = builder.or_(kept, ir.Constant(small, 0x80000000))
+        return builder.bitcast(builder.xor(bits, flip), ir.FloatType())
+
+    return types.float32(types.uint64), generate
 
 
 @intrinsic

@@ -96,11 +96,11 @@ def test_a_walk_follows_links_and_stops_at_the_last():
 
 def search(
     state, Q, k, *, effort=64, metric=answers.L2, rerank=None, allowed=None, mode=answers.ANY, fewest=None, patience=0,
-    starts=None,
+    starts=None, spent=None,
 ):  # fmt: skip
     rows, full = state.space.query_rows(Q, 4.0), np.ascontiguousarray(Q)
     ids, scores = np.full((len(Q), k), -7, np.int64), np.zeros((len(Q), k), np.float32)
-    counts, spent = np.zeros(len(Q), np.int64), np.zeros(4, np.int64)
+    counts, spent = np.zeros(len(Q), np.int64), np.zeros(4, np.int64) if spent is None else spent
     visited = np.zeros(bitmaps.words_for(state.capacity), np.uint64)
     touched = np.empty(state.capacity + 2 * state.room + 64, np.int32)
     address, words = (0, -1) if allowed is None else (allowed.ctypes.data, len(allowed))
@@ -191,7 +191,23 @@ def test_walks_past_what_is_not_allowed_and_gives_up_in_time():
     found, _, counts = search(line, X[:1], 5, patience=10, **settings)
     assert counts[0] == -1
     assert (found == -7).all()
-    assert search(line, X[:1], 5, patience=400, **settings)[0][0].tolist() == [350, 351, 352, 353, 354]
+    # Nothing met by an eighth of the patience is reason enough; more patience gets there.
+    assert search(line, X[:1], 5, patience=400, **settings)[2][0] == -1
+    assert search(line, X[:1], 5, patience=3200, **settings)[0][0].tolist() == [350, 351, 352, 353, 354]
+
+
+def test_candidates_that_codes_put_far_behind_are_not_scored():
+    rng = np.random.default_rng(31)
+    # Twenty near the query, then a gap that no rounding of codes bridges.
+    X = rng.standard_normal((200, 64)).astype(np.float32)
+    X[:20] = X[0] + 0.3 * rng.standard_normal((20, 64))
+    state = make_state(X, room=199, links=complete(200))
+    spent = np.zeros(4, np.int64)
+    found, _, counts = search(state, X[:1], 10, effort=60, rerank=60, spent=spent)
+    truth = np.argsort(((X - X[0]) ** 2).sum(axis=1))[:10]
+    assert counts[0] == 10
+    assert found[0].tolist() == truth.tolist()
+    assert spent[3] <= 20
 
 
 def test_w05_fewer_allowed_candidates_are_enough_where_they_are_rare():

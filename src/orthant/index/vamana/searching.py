@@ -138,7 +138,7 @@ def run(state: State, request: Request, *, told: Mapping[str, Any] | None = None
     begun = time.perf_counter()
     queries = np.ascontiguousarray(request.queries)
     effort = max(request.effort, request.k)
-    fewest = min(effort, max(request.fewest, request.k + request.k // 2))
+    fewest = min(effort, max(request.fewest, request.k + max(1, request.k // 5)))
     if request.forced is not None and request.allowed is not None:
         plan = force(state, request.allowed, request.forced, effort=effort)
     else:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from orthant.kernels.addresses import float_key, load_f32, load_i32, load_i64, load_u64, prefetch
+from orthant.kernels.addresses import float_key, key_float, load_bf16, load_f32, load_i32, load_i64, load_u64, prefetch
 from orthant.kernels.compiling import kernel
 from orthant.kernels.graph.beam import (
     ADDRESSES,
@@ -22,7 +22,9 @@ from orthant.kernels.graph.beam import (
     DIMS,
     FULL_DIM,
     IDS,
+    REDUCED,
     SCALES,
+    SHIFT,
     SKETCHED,
     SKETCHES,
     SLOTS,
@@ -51,6 +53,9 @@ ANY, PAST, OVER = 0, 1, 2
 _SURE = np.float32(3.0)
 """A scan allows sketches so many times the slack of a walk: unlike there, nothing comes by a second time."""
 
+_UNSURE = np.float32(8.0)
+"""Standard errors of a product of codes; distances err by twice that, on both sides of a comparison."""
+
 _LARGEST = np.finfo(np.float32).max
 _ONE = np.uint64(1)
 _HIGHEST = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -71,21 +76,41 @@ def exact_score(view: Any, slot: Any, query: Any, metric: Any) -> Any:
 
 
 @kernel
-def gather(view: Any, buffer: Any, size: Any, allowed: Any, words: Any, most: Any, found: Any) -> Any:
-    """List live, allowed slots of a beam, equal vectors included, nearest first; at most ``most``."""
-    count = 0
-    for i in range(size):
+def _within(view: Any, buffer: Any, size: Any, last: Any, constants: Any) -> Any:
+    """Return how many keys may belong to slots that are nearer than the one at ``last``, which codes put before them.
+
+    Rounding to steps of s errs by s / sqrt(12) per dimension, in a slot's code and in the query's alike.
+    """
+    if view[REDUCED]:
+        # What a reduction left out is not known.
+        return size
+    sketch = view[SKETCHES] + 64 * slot_of(buffer[last])
+    squared = constants[3] * load_bf16(sketch + 60) ** 2 + load_f32(sketch + 48) * constants[0] ** 2
+    limit = key_float(buffer[last]) + _UNSURE * np.sqrt(max(np.float32(0.0), squared) / np.float32(12.0))
+    while size > last + 1 and key_float(buffer[size - 1]) > limit:
+        size -= 1
+    return size
+
+
+@kernel
+def gather(
+    view: Any, buffer: Any, size: Any, allowed: Any, words: Any, most: Any, k: Any, constants: Any, found: Any
+) -> Any:
+    """List live, allowed slots of a beam that may be among the k nearest, equal vectors included; at most ``most``."""
+    count, i, settled = 0, 0, False
+    while i < size and count < most:
         slot = slot_of(buffer[i])
         while slot >= 0 and count < most:
             dead = False
             if view[DEAD_COUNT] > 0:
                 dead = (load_u64(view[DEAD] + 8 * (slot >> 6)) >> np.uint64(slot & 63)) & _ONE != 0
-            if not dead and (words < 0 or is_allowed(view[IDS], np.int64(0), slot, allowed, words)):
+            if not dead and (words < 0 or is_allowed(view[IDS], np.int64(0), view[SHIFT], slot, allowed, words)):
                 found[count] = slot
                 count += 1
             slot = np.int64(load_i32(view[TWINS] + 4 * slot))
-        if count == most:
-            break
+        if count >= k and not settled:
+            size, settled = _within(view, buffer, size, i, constants), True
+        i += 1
     return count
 
 
@@ -135,7 +160,7 @@ def name_listed(view: Any, found: Any, count: Any, k: Any, ids: Any) -> Any:
 def _search_examples() -> Iterable[tuple[Any, ...]]:
     ints, words, rows = np.zeros(1, np.int32), np.zeros(1, np.uint64), np.zeros((1, 64), np.uint8)
     floats, found = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
-    view, spent = np.zeros(19, np.int64), np.zeros(4, np.int64)
+    view, spent = np.zeros(21, np.int64), np.zeros(4, np.int64)
     counts = np.zeros(1, np.int64)
     yield view, rows, floats, 0, 1, 1, 1, 1, 1, 0, ints, 0, -1, 0, 1, 0, ints, words, ints, found, floats, counts, spent
 
@@ -224,7 +249,7 @@ def search_graph(
                 visited[touched[j] >> 6] = np.uint64(0)
             if len(skips) > 0:
                 visited[skips[i] >> 6] = np.uint64(0)
-            count = gather(view, buffer, max(size, 0), allowed, words, rerank, found)
+            count = gather(view, buffer, max(size, 0), allowed, words, rerank, k, constants, found)
             spent[0] += seen
             spent[1] += expanded
             spent[2] += compared
@@ -245,7 +270,7 @@ def search_graph(
 def _slots_examples() -> Iterable[tuple[Any, ...]]:
     ints, rows = np.zeros(1, np.int32), np.zeros((1, 64), np.uint8)
     floats, found = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
-    view, spent, counts = np.zeros(19, np.int64), np.zeros(4, np.int64), np.zeros(1, np.int64)
+    view, spent, counts = np.zeros(21, np.int64), np.zeros(4, np.int64), np.zeros(1, np.int64)
     yield view, rows, floats, 0, 1, 1, 1, 0, ints, found, floats, counts, spent
 
 
@@ -288,6 +313,8 @@ def search_slots(
                 insert_key(buffer, key, rerank)
                 size = min(size + 1, rerank)
                 worst = buffer[rerank - 1]
+        if size > k:
+            size = _within(view, buffer, size, k - 1, constants)
         for j in range(size):
             found[j] = slot_of(buffer[j])
         spent[0] += total
@@ -301,7 +328,7 @@ def search_slots(
 
 def _few_examples() -> Iterable[tuple[Any, ...]]:
     ints, floats, found = np.zeros(1, np.int32), np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
-    yield np.zeros(19, np.int64), floats, 0, 1, 1, 0, ints, found, floats, np.zeros(1, np.int64)
+    yield np.zeros(21, np.int64), floats, 0, 1, 1, 0, ints, found, floats, np.zeros(1, np.int64)
 
 
 @kernel(group="graph", examples=_few_examples)

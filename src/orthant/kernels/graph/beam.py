@@ -18,6 +18,7 @@ from orthant.kernels.simd import dot_bits, dot_u4s8, dot_u8s8, insert_sorted
 __all__ = [
     "DEAD",
     "ENTRIES",
+    "NO_SHIFT",
     "VIEW",
     "beam",
     "code_distance",
@@ -29,18 +30,24 @@ __all__ = [
 
 VIEW = (
     *("sketches", "codes", "links", "twins", "ids", "addresses", "scales", "dead", "slots", "width", "degree", "dims"),
-    *("entries", "entry_count", "sketched", "dead_count", "full_dim", "twin_count", "bits"),
+    *("entries", "entry_count", "sketched", "dead_count", "full_dim", "twin_count", "bits", "shift", "reduced"),
 )
 """Names of a view's entries, in order.
 
 sketches (n, 64) and codes (n, width) uint8; links (n, degree) int32, -1 behind the last; twins (n,) int32, the next
 slot of an equal vector or -1; ids (n,) int64; addresses (n,) of the full float32 vectors; scales (n,) float32; dead, a
 bitmap over slots; entries (entry_count,) int32; sketched, 1 where sketches decide; full_dim, the dimension of full
-vectors; twin_count, slots that are another's twin; bits per dimension of a code row.
+vectors; twin_count, slots that are another's twin; bits per dimension of a code row; shift, what to add to a slot for
+its id where that is one number for all, else ``NO_SHIFT``; reduced, 1 where codes stand for some directions only.
 """
 
 SKETCHES, CODES, LINKS, TWINS, IDS, ADDRESSES, SCALES, DEAD, SLOTS = range(9)
-WIDTH, DEGREE, DIMS, ENTRIES, ENTRY_COUNT, SKETCHED, DEAD_COUNT, FULL_DIM, TWIN_COUNT, BITS = range(9, 19)
+WIDTH, DEGREE, DIMS, ENTRIES, ENTRY_COUNT, SKETCHED, DEAD_COUNT, FULL_DIM, TWIN_COUNT, BITS, SHIFT, REDUCED = range(
+    9, 21
+)
+
+NO_SHIFT = -(1 << 62)
+"""Ids do not follow the order of slots."""
 
 _ONE = np.uint64(1)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -140,13 +147,15 @@ def code_distance(sketch: Any, code: Any, query: Any, blocks: Any, bits: Any, co
 
 
 @kernel(inline="always")
-def is_allowed(ids: Any, twins: Any, slot: Any, allowed: Any, words: Any) -> Any:
+def is_allowed(ids: Any, twins: Any, shift: Any, slot: Any, allowed: Any, words: Any) -> Any:
     """Return whether a bitmap over ids allows a slot.
 
     Parameters
     ----------
     ids, twins : int
         Addresses of the ids and twins of all slots; twins are not looked at where that is 0.
+    shift : int
+        What to add to a slot for its id, then neither is looked at; or ``NO_SHIFT``.
     slot : int
         The slot.
     allowed, words : int
@@ -157,6 +166,11 @@ def is_allowed(ids: Any, twins: Any, slot: Any, allowed: Any, words: Any) -> Any
     bool
         Whether the slot or one of its twins may be returned.
     """
+    if shift != NO_SHIFT:
+        row = slot + shift
+        if row < 0 or row >> 6 >= words:
+            return False
+        return (load_u64(allowed + 8 * (row >> 6)) >> np.uint64(row & 63)) & _ONE != 0
     while slot >= 0:
         row = load_i64(ids + 8 * slot)
         word = row >> 6

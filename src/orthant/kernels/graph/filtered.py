@@ -19,6 +19,8 @@ from orthant.kernels.graph.beam import (
     DIMS,
     IDS,
     LINKS,
+    NO_SHIFT,
+    SHIFT,
     SKETCHED,
     SKETCHES,
     TWIN_COUNT,
@@ -55,7 +57,7 @@ def beam_past(
         Allowed slots that are enough where next to none of those met are allowed, at most ``most``, which are enough
         where all are; in between, in proportion. The rarer they are, the more else has been looked at.
     patience : int
-        Slots expanded at most.
+        Slots expanded at most; an eighth of it where less than a quarter of what is enough was met by then.
     kept : ndarray of uint64
         From ``key_buffer(most)``; receives the keys of allowed slots.
     allowed, words : int
@@ -75,7 +77,7 @@ def beam_past(
     twins = view[TWINS] if view[TWIN_COUNT] > 0 else np.int64(0)
     width, degree, dims, sketched = view[WIDTH], view[DEGREE], view[DIMS], view[SKETCHED]
     blocks, bits, planes, row_bytes = width >> 6, view[BITS], query + signed_bytes(dims), 4 * degree
-    norm, slack = constants[3], constants[6]
+    norm, slack, apart = constants[3], constants[6], view[SHIFT]
     room = 4 * (patience + most)
     buffer = key_buffer(room)
     size: Any
@@ -84,7 +86,7 @@ def beam_past(
     waiting: Any = 0
     held, met, put = np.int64(0), np.int64(0), np.int64(size)
     for i in range(size):
-        if is_allowed(ids, twins, slot_of(buffer[i]), allowed, words):
+        if is_allowed(ids, twins, apart, slot_of(buffer[i]), allowed, words):
             insert_key(kept, buffer[i], most)
             held += np.int64(held < most)
             met += 1
@@ -97,7 +99,7 @@ def beam_past(
             break
         end = seen
         if not ended:
-            if expanded == patience:
+            if expanded == patience or (expanded == patience // 8 and 4 * held < enough):
                 return -1, seen, expanded, compared
             slot = slot_of(buffer[current])
             buffer[current] |= _ONE
@@ -125,10 +127,14 @@ def beam_past(
             place = insert_key(buffer, key, min(size + 1, room))
             size += np.int64(size < room)
             current = min(current, place)
-            if is_allowed(ids, twins, slot, allowed, words):
+            if is_allowed(ids, twins, apart, slot, allowed, words):
                 insert_key(kept, key, most)
                 held += np.int64(held < most)
                 met += 1
+                # What is farther than all that may still be wanted is never expanded: a short buffer is a fast one.
+                last = kept[min(most, enough + enough // 4 + 2) - 1]
+                while size > 0 and buffer[size - 1] >= last:
+                    size -= 1
         if current < size:
             base = links + row_bytes * slot_of(buffer[current])
             for j in range(0, row_bytes, 64):
@@ -144,7 +150,8 @@ def beam_past(
                 waiting += 1
         for i in range(waiting):
             slot = np.int64(todo[i])
-            prefetch(ids + 8 * slot)
+            if apart == NO_SHIFT:
+                prefetch(ids + 8 * slot)
             for j in range(0, width, 64):
                 prefetch(codes + width * slot + j)
         seen = end
@@ -178,7 +185,7 @@ def beam_allowed(
     twins = view[TWINS] if view[TWIN_COUNT] > 0 else np.int64(0)
     width, degree, dims, sketched = view[WIDTH], view[DEGREE], view[DIMS], view[SKETCHED]
     blocks, bits, planes, row_bytes = width >> 6, view[BITS], query + signed_bytes(dims), 4 * degree
-    norm, slack = constants[3], constants[6]
+    norm, slack, apart = constants[3], constants[6], view[SHIFT]
     size, seen = expand_entries(view, query, constants, most, visited, touched, buffer, starts, 16)
     current, expanded, compared = 0, 0, np.int64(size)
     worst = buffer[most - 1]
@@ -199,7 +206,7 @@ def beam_allowed(
             if visited[slot >> 6] & bit:
                 continue
             visited[slot >> 6] |= bit
-            if is_allowed(ids, twins, slot, allowed, words):
+            if is_allowed(ids, twins, apart, slot, allowed, words):
                 touched[end] = slot
                 end += 1
                 prefetch(sketches + 64 * slot)
@@ -218,7 +225,7 @@ def beam_allowed(
                 if slot < 0:
                     break
                 bit = _ONE << np.uint64(slot & 63)
-                if visited[slot >> 6] & bit == 0 and is_allowed(ids, twins, slot, allowed, words):
+                if visited[slot >> 6] & bit == 0 and is_allowed(ids, twins, apart, slot, allowed, words):
                     visited[slot >> 6] |= bit
                     touched[far_end] = slot
                     far_end += 1

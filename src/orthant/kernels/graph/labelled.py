@@ -52,7 +52,7 @@ def search_within(
         size, seen, expanded, compared = beam(
             view, query, constants, most, 1, visited, touched, buffer, starts, todo, len(starts)
         )
-        count = gather(view, buffer, size, np.int64(0), -1, rerank, found)
+        count = gather(view, buffer, size, np.int64(0), -1, rerank, k, constants, found)
         spent[0] += seen
         spent[1] += expanded
         spent[2] += compared

@@ -260,7 +260,7 @@ def search_range(
         )
         for j in range(seen):
             visited[touched[j] >> 6] = np.uint64(0)
-        kept = gather(view, buffer, size, np.int64(0), -1, rerank, found)
+        kept = gather(view, buffer, size, np.int64(0), -1, rerank, k, constants, found)
         spent[0] += seen
         spent[1] += expanded
         spent[3] += kept
