@@ -31,7 +31,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _PREFIX = "orthant-worker"
-_PARTS_PER_THREAD = 4
+_PARTS_PER_THREAD = 8
 _WAITING = 32
 _lock = Lock()
 _pool: ThreadPoolExecutor | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -25,8 +25,9 @@ METRICS = {"dot": answers.DOT, "cosine": answers.COSINE, "l2": answers.L2}
 
 _LEAST_QUERIES = 12
 """Queries that are worth a thread of their own."""
-_PREPARED_TOGETHER = 128
-"""Queries that are prepared by one thread at once."""
+_LEAST_BLOCK, _MOST_BLOCK = 12, 64
+"""Queries that are prepared and answered together, an eighth of all within these bounds: it must not depend on the
+number of threads, since products of matrices may depend on it in the last bit."""
 _FEW = 256
 """Slots that are compared by their full vectors without looking at codes."""
 _TOGETHER = 1
@@ -143,26 +144,22 @@ def run(state: State, request: Request, *, told: Mapping[str, Any] | None = None
         plan = force(state, request.allowed, request.forced, effort=effort)
     else:
         plan = choose(state, request.allowed, k=request.k, effort=effort, fewest=fewest)
-    full = queries
-    if state.space.metric == "cosine":
-        full = _in_parts(_unit_rows, queries, request.threads)
+    given = _Queries(state, request, queries)
     out = _Answers.empty(len(queries), request.k)
     everyone = np.arange(len(queries))
     slots = None
     if plan.name == "scan-allowed" and request.allowed is not None:
         slots = allowed_slots(state, request.allowed)
     if slots is not None and len(slots) <= _FEW and request.full:
-        out.compare(state, request, full, slots)
+        out.compare(state, request, given.units(), slots)
+    elif slots is not None:
+        given.prepare_all()
+        out.scan(state, request, given, slots, everyone)
     else:
-        margin = request.margin if request.sketched else 0.0
-        rows = _in_parts(lambda part: state.space.query_rows(part, margin), queries, request.threads)
-        if slots is not None:
-            out.scan(state, request, rows, full, slots, everyone)
-        else:
-            out.walk(state, request, plan, rows, full, everyone)
-            if out.fewest() < min(request.k, state.live):
-                out.walk_again(state, request, rows, full)
-                out.complete(state, request, rows, full)
+        out.walk_blocks(state, request, plan, given)
+        if out.fewest() < min(request.k, state.live):
+            out.walk_again(state, request, given)
+            out.complete(state, request, given)
     spent = out.spent
     cost = SearchCost(
         plan=plan.name,
@@ -188,15 +185,47 @@ def _unit_rows(queries: FloatArray) -> FloatArray:
     return np.ascontiguousarray((queries / norms[:, None]).astype(np.float32))
 
 
-def _in_parts(function: Callable[[FloatArray], Any], queries: FloatArray, threads: int | None) -> Any:
-    """Prepare queries on all threads: a tenth of a search is spent on it, too much for one of them.
+class _Queries:
+    """Queries as kernels want them, a block at a time: what one thread prepares, it answers while it is in its cache."""
 
-    Parts have one size for any number of threads, since products of matrices may depend on it in the last bit.
-    """
-    if len(queries) <= _PREPARED_TOGETHER:
-        return function(queries)
-    ranges = [queries[i : i + _PREPARED_TOGETHER] for i in range(0, len(queries), _PREPARED_TOGETHER)]
-    return np.concatenate(pool.map_tasks(function, ranges, threads=threads))
+    def __init__(self, state: State, request: Request, queries: FloatArray) -> None:
+        self.queries, self.full, self._space = queries, queries, state.space
+        self._margin, self._threads = request.margin if request.sketched else 0.0, request.threads
+        if state.space.metric == "cosine":
+            self.full = np.empty_like(queries)
+        self.rows = np.empty((len(queries), state.space.query_bytes), np.uint8)
+        self._block = min(max(-(-len(queries) // 8), _LEAST_BLOCK), _MOST_BLOCK)
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    @property
+    def blocks(self) -> int:
+        return -(-len(self.queries) // self._block)
+
+    def prepare(self, block: int) -> tuple[int, int]:
+        """Prepare a block and return its bounds."""
+        start = block * self._block
+        stop = min(start + self._block, len(self.queries))
+        part = self.queries[start:stop]
+        if self.full is not self.queries:
+            self.full[start:stop] = _unit_rows(part)
+        self.rows[start:stop] = self._space.query_rows(part, self._margin)
+        return start, stop
+
+    def prepare_all(self) -> None:
+        """Prepare what a scan of all queries needs."""
+        pool.map_tasks(self.prepare, range(self.blocks), threads=self._threads)
+
+    def units(self) -> FloatArray:
+        """Return what full vectors are compared with."""
+        return self.queries if self.full is self.queries else _unit_rows(self.queries)
+
+    def some(self, which: IdArray) -> tuple[Any, FloatArray]:
+        """Return rows and vectors of some of the queries, all of them prepared."""
+        if len(which) == len(self.queries):
+            return self.rows, self.full
+        return np.ascontiguousarray(self.rows[which]), self.full[which]
 
 
 @dataclass
@@ -228,26 +257,28 @@ class _Answers:
         )  # fmt: skip
         self.spent[[0, 3]] += len(slots) * len(full)
 
-    def walk(
-        self, state: State, request: Request, plan: Plan, rows: Any, full: FloatArray, which: IdArray
-    ) -> None:  # fmt: skip
-        bitmap = request.allowed.bitmap if request.allowed is not None else None
-        address, words = (0, -1) if bitmap is None else (bitmap.ctypes.data, len(bitmap))
-        mode = answers.ANY if bitmap is None else answers.OVER if plan.name == "graph-filtered" else answers.PAST
-        rerank = _kept(state, request, plan.effort)
-        whole = len(which) == len(rows)
-        chosen, exact = (rows, full) if whole else (np.ascontiguousarray(rows[which]), full[which])
+    def walk_blocks(self, state: State, request: Request, plan: Plan, given: _Queries) -> None:
+        """Prepare and answer all queries."""
+
+        def part(first: int, last: int) -> npt.NDArray[np.int64]:
+            spent = np.zeros(4, np.int64)
+            for block in range(first, last):
+                start, stop = given.prepare(block)
+                _walk(state, request, plan, given.rows, given.full, self, spent, start, stop)
+            return spent
+
+        for spent in pool.map_ranges(part, given.blocks, threads=request.threads):
+            self.spent += spent
+
+    def walk(self, state: State, request: Request, plan: Plan, given: _Queries, which: IdArray) -> None:
+        """Answer some queries that were prepared."""
+        rows, full = given.some(which)
+        whole = len(which) == len(given)
         out = self if whole else _Answers.empty(len(which), request.k)
 
         def part(start: int, stop: int) -> npt.NDArray[np.int64]:
-            room, spent = _rooms.take(state), np.zeros(4, np.int64)
-            answers.search_graph(
-                request.view, chosen, exact, start, stop, request.k, plan.effort, _TOGETHER, rerank,
-                _metric(state, request), plan.starts, address, words, mode, plan.fewest, plan.patience,
-                request.skips,
-                *room, out.ids, out.scores, out.counts, spent,
-            )  # fmt: skip
-            _rooms.give(room)
+            spent = np.zeros(4, np.int64)
+            _walk(state, request, plan, rows, full, out, spent, start, stop)
             return spent
 
         for spent in pool.map_ranges(part, len(which), threads=request.threads, minimum=_LEAST_QUERIES):
@@ -259,7 +290,7 @@ class _Answers:
         """Take over the answers to some of the queries."""
         self.ids[which], self.scores[which], self.counts[which] = part.ids, part.scores, part.counts
 
-    def walk_again(self, state: State, request: Request, rows: Any, full: FloatArray) -> None:
+    def walk_again(self, state: State, request: Request, given: _Queries) -> None:
         """Answer the queries whose walk gave up in another way."""
         which = np.flatnonzero(self.counts < 0)
         if not len(which) or request.allowed is None:
@@ -267,16 +298,17 @@ class _Answers:
         self.gave_up = len(which)
         plan = choose_again(state, request.allowed, effort=max(request.effort, request.k))
         if plan.name == "scan-allowed":
-            self.scan(state, request, rows, full, allowed_slots(state, request.allowed), which)
+            self.scan(state, request, given, allowed_slots(state, request.allowed), which)
         else:
-            self.walk(state, request, plan, rows, full, which)
+            self.walk(state, request, plan, given, which)
 
-    def scan(self, state: State, request: Request, rows: Any, full: FloatArray, slots: Any, which: IdArray) -> None:
+    def scan(self, state: State, request: Request, given: _Queries, slots: Any, which: IdArray) -> None:
+        """Answer some queries that were prepared by comparing all slots."""
         view = request.view
         rerank = _kept(state, request, max(request.effort, 4 * request.k))
         # A part of the queries is answered in place only when it is all of them.
-        whole = len(which) == len(rows)
-        chosen, exact = (rows, full) if whole else (np.ascontiguousarray(rows[which]), full[which])
+        whole = len(which) == len(given)
+        chosen, exact = given.some(which)
         out = self if whole else _Answers.empty(len(which), request.k)
 
         def part(start: int, stop: int) -> npt.NDArray[np.int64]:
@@ -294,7 +326,7 @@ class _Answers:
         if not whole:
             self.put(out, which)
 
-    def complete(self, state: State, request: Request, rows: Any, full: FloatArray) -> None:
+    def complete(self, state: State, request: Request, given: _Queries) -> None:
         """Scan for queries whose walk ended with fewer hits than there are."""
         if len(request.skips) or not (self.counts < min(request.k, state.live)).any():
             return
@@ -304,4 +336,20 @@ class _Answers:
             slots = allowed_slots(state, request.allowed)
         short = np.flatnonzero(self.counts < min(request.k, len(slots)))
         if len(short):
-            self.scan(state, request, rows, full, slots, short)
+            self.scan(state, request, given, slots, short)
+
+
+def _walk(
+    state: State, request: Request, plan: Plan, rows: Any, full: FloatArray, out: _Answers,
+    spent: npt.NDArray[np.int64], start: int, stop: int,
+) -> None:  # fmt: skip
+    bitmap = request.allowed.bitmap if request.allowed is not None else None
+    address, words = (0, -1) if bitmap is None else (bitmap.ctypes.data, len(bitmap))
+    mode = answers.ANY if bitmap is None else answers.OVER if plan.name == "graph-filtered" else answers.PAST
+    room = _rooms.take(state)
+    answers.search_graph(
+        request.view, rows, full, start, stop, request.k, plan.effort, _TOGETHER, _kept(state, request, plan.effort),
+        _metric(state, request), plan.starts, address, words, mode, plan.fewest, plan.patience, request.skips,
+        *room, out.ids, out.scores, out.counts, spent,
+    )  # fmt: skip
+    _rooms.give(room)

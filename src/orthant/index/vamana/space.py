@@ -147,6 +147,11 @@ class Space:
         sketch.encode_rows(Y, norms, sketches, codes, bits, 0, len(Z))
         return sketches, codes
 
+    @property
+    def query_bytes(self) -> int:
+        """Bytes of a query's row."""
+        return -(-self.dims // 128) * 128 + sketch.QUERY_EXTRA
+
     def query_rows(self, Q: FloatArray, margin: float) -> npt.NDArray[Any]:
         """Encode queries.
 
@@ -163,7 +168,7 @@ class Space:
             Rows for the kernels.
         """
         sketches, codes = self._encoded(self.embed(Q, query=True), 8)
-        out = np.zeros((len(Q), -(-self.dims // 128) * 128 + sketch.QUERY_EXTRA), np.uint8)
+        out = np.zeros((len(Q), self.query_bytes), np.uint8)
         sketch.query_rows(sketches, codes, 8, self.dims, np.float32(margin), out)
         return out
 
