@@ -186,7 +186,7 @@ def _unit_rows(queries: FloatArray) -> FloatArray:
 
 
 class _Queries:
-    """Queries as kernels want them, a block at a time: what one thread prepares, it answers while it is in its cache."""
+    """Queries as kernels want them, a block at a time: who prepares one answers it while it is in the cache."""
 
     def __init__(self, state: State, request: Request, queries: FloatArray) -> None:
         self.queries, self.full, self._space = queries, queries, state.space
