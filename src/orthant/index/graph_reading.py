@@ -189,7 +189,7 @@ class GraphReading:
         sketched = self._settings.sketch and state.space.dims > 64
         view = self._view
         if view is None:
-            view = self._view = state.view(sketched=sketched)
+            view = self._view = state.view(sketched=sketched, filtered=True)
         fewest = effort if fewest is None else fewest
         return Request(queries, k, effort, fewest, allowed, self._settings.margin, sketched, threads, skips, view)
 

@@ -105,7 +105,7 @@ def search(
     touched = np.empty(state.capacity + 2 * state.room + 64, np.int32)
     address, words = (0, -1) if allowed is None else (allowed.ctypes.data, len(allowed))
     answers.search_graph(
-        state.view(sketched=True), rows, full, 0, len(Q), k, effort, 1, rerank or max(effort, k), metric,
+        state.view(sketched=True, filtered=True), rows, full, 0, len(Q), k, effort, 1, rerank or max(effort, k), metric,
         state.entries if starts is None else starts, address, words, mode, fewest or effort, patience,
         np.zeros(0, np.int32), visited, touched, ids, scores, counts, spent,
     )  # fmt: skip

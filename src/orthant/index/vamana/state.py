@@ -162,22 +162,21 @@ class State:
         """Vectors that a search may return."""
         return self.used - len(self.free) - self.dead_count
 
-    def view(self, *, sketched: bool) -> npt.NDArray[np.int64]:
+    def view(self, *, sketched: bool, filtered: bool = False) -> npt.NDArray[np.int64]:
         """Return the row of addresses and sizes that kernels read; see ``kernels.graph.beam.VIEW``.
 
         Parameters
         ----------
         sketched : bool
             Whether sketches decide.
+        filtered : bool, default False
+            Whether filters will be looked up by slot, where ids follow slots: one look at all ids, a millisecond for a
+            million.
 
         Returns
         -------
         ndarray of shape (21,), int64
             Valid while no array of the state is replaced.
-
-        Notes
-        -----
-        Cost: one look at all ids, a millisecond for a million.
         """
         arrays = (self.sketches, self.codes, self.links, self.twins, self.ids, self.addresses, self.scales, self.dead)
         numbers = {
@@ -192,7 +191,7 @@ class State:
             "full_dim": self.space.dim,
             "twin_count": self.twin_count,
             "bits": self.space.bits,
-            "shift": self._shift(),
+            "shift": self._shift() if filtered else NO_SHIFT,
             "reduced": int(self.space.basis is not None),
         }
         return np.array(

@@ -42,6 +42,14 @@ _ONE = np.uint64(1)
 _HIGHEST = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
+@kernel(inline="always")
+def _shortened(buffer: Any, size: Any, last: Any) -> Any:
+    """Leave out what is farther than all that may still be wanted: it is never expanded, and short buffers are fast."""
+    while size > 0 and buffer[size - 1] >= last:
+        size -= 1
+    return size
+
+
 @kernel
 def beam_past(
     view: Any, query: Any, constants: Any, most: Any, fewest: Any, patience: Any, visited: Any, touched: Any,
@@ -131,10 +139,7 @@ def beam_past(
                 insert_key(kept, key, most)
                 held += np.int64(held < most)
                 met += 1
-                # What is farther than all that may still be wanted is never expanded: a short buffer is a fast one.
-                last = kept[min(most, enough + enough // 4 + 2) - 1]
-                while size > 0 and buffer[size - 1] >= last:
-                    size -= 1
+                size = _shortened(buffer, size, kept[min(most, enough + enough // 4 + 2) - 1])
         if current < size:
             base = links + row_bytes * slot_of(buffer[current])
             for j in range(0, row_bytes, 64):
