@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from orthant.collection.lexical.analysis import Analyzer, Clause, parse_query
+from orthant.collection.lexical.analysis import Analyzer, Clause, parsed
 from orthant.collection.lexical.chunks import (
     CHUNK_ARRAYS,
     Chunk,
@@ -33,6 +33,7 @@ from orthant.collection.lexical.plan import (
     rows_mask,
     score_alone,
 )
+from orthant.collection.lexical.ranking import Ranked, Ranker, compiled
 from orthant.errors import InputError, NotFoundError, message
 from orthant.kernels.bitmaps import contains_rows, from_mask, from_rows, to_mask
 from orthant.kernels.postings import accumulate_bm25, length_norm, top_documents
@@ -99,6 +100,7 @@ class Lexical:
         self._average = length / self._count if self._count else 0.0
         self._norms: dict[int, FloatArray] = {}
         self._latest: tuple[tuple[str, str], QueryPlan] | None = None
+        self._compiled: Ranker | None = None
 
     @classmethod
     def empty(cls, *, analyzer: Analyzer | None = None, k1: float = 1.2, b: float = 0.75) -> Lexical:
@@ -313,6 +315,69 @@ class Lexical:
         order = np.lexsort((all_rows, -all_scores))[:k]
         return all_rows[order], all_scores[order]
 
+    def search_many(
+        self,
+        queries: Sequence[str],
+        *,
+        k: int = 10,
+        allowed: BitmapArray | None = None,
+        live: BitmapArray | None = None,
+        also: IdArray | None = None,
+        syntax: str = "operators",
+        threads: int | None = None,
+    ) -> Ranked:
+        """Return for several queries what :meth:`search` returns for each, and the scores of further rows.
+
+        Parameters
+        ----------
+        queries : sequence of str, length q
+            As for ``search``.
+        k : int, default 10
+            Rows wanted of each, at least 1.
+        allowed, live : ndarray of uint64, optional
+            Bitmaps of rows that may be returned.
+        also : ndarray of shape (q, w), int64, optional
+            Rows whose scores are wanted whatever their rank, as from ``score_rows``; -1 is none.
+        syntax : {"operators", "plain"}, default "operators"
+            As for ``search``.
+        threads : int, optional
+            Threads for a batch.
+
+        Returns
+        -------
+        Ranked
+            Padded rows and scores.
+
+        Notes
+        -----
+        Compiled code answers once it is ready, and NumPy until then: with the same scores, bit by bit.
+        """
+        k = max(1, min(check_count(k, name="k"), self._count))
+        also = np.zeros((len(queries), 0), dtype=np.int64) if also is None else also
+        if compiled():
+            asked = [self._clauses(query, syntax) for query in queries]
+            return self._ranker().rank(
+                asked,
+                lambda i: self._plan(queries[i], syntax),
+                k=k,
+                allowed=allowed,
+                live=live,
+                also=also,
+                threads=threads,
+            )
+        out = Ranked(
+            np.full((len(queries), k), -1, dtype=np.int64),
+            np.full((len(queries), k), -np.inf, dtype=np.float32),
+            np.zeros(len(queries), dtype=np.int64),
+            np.zeros(also.shape, dtype=np.float32),
+        )
+        for i, query in enumerate(queries):
+            rows, scores = self.search(query, k=k, allowed=allowed, live=live, syntax=syntax)
+            out.rows[i, : len(rows)], out.scores[i, : len(rows)], out.counts[i] = rows, scores, len(rows)
+            wanted = also[i] >= 0
+            out.also[i, wanted] = self._scored(query, also[i, wanted], syntax)
+        return out
+
     def found(self, query: str, *, allowed: BitmapArray, syntax: str = "operators") -> BitmapArray:
         """Return all rows that ``search`` could return.
 
@@ -360,7 +425,9 @@ class Lexical:
         InputError
             Repeated or negative rows, or an unknown syntax.
         """
-        ids = as_ids(rows, name="rows")
+        return self._scored(query, as_ids(rows, name="rows"), syntax)
+
+    def _scored(self, query: str, ids: IdArray, syntax: str) -> FloatArray:
         owners, numbers = self._locate(ids)
         plan = self._plan(query, syntax)
         out = np.zeros(len(ids), dtype=np.float32)
@@ -393,9 +460,9 @@ class Lexical:
         ndarray of uint64 or None
             Bitmap of live rows; None when the query states no such condition.
         """
-        plan = self._plan(query, syntax)
-        if all(clause.mode == "may" for clause in plan.clauses):
+        if all(clause.mode == "may" for clause in self._clauses(query, syntax)):
             return None
+        plan = self._plan(query, syntax)
         kept = [np.zeros(0, dtype=np.int64)]
         for chunk, lists in zip(self._chunks, plan.lists, strict=True):
             fits = np.ones(len(chunk.documents.rows), dtype=bool) if chunk.dead is None else ~chunk.dead
@@ -538,15 +605,24 @@ class Lexical:
             norm = self._norms[i] = length_norm(lengths, self._average, k1=self.k1, b=self.b)
         return norm
 
-    def _plan(self, query: str, syntax: str) -> QueryPlan:
+    def _clauses(self, query: str, syntax: str) -> list[Clause]:
         if not isinstance(query, str):
             raise InputError(message(f"a query of type {type(query).__name__}", "str", "pass the query's text"))
+        return parsed(query, self.analyzer, syntax)
+
+    def _plan(self, query: str, syntax: str) -> QueryPlan:
+        clauses = self._clauses(query, syntax)
         latest = self._latest  # Read once and assigned whole: threads with different queries only miss.
         if latest is None or latest[0] != (query, syntax):
-            clauses = parse_query(query, self.analyzer, syntax=syntax)
             latest = (query, syntax), make_plan(clauses, self._vocabulary, self._chunks, count=self._count)
             self._latest = latest
         return latest[1]
+
+    def _ranker(self) -> Ranker:
+        if self._compiled is None:
+            norms = [self._norm(i) for i in range(len(self._chunks))]
+            self._compiled = Ranker(self._chunks, norms, self._vocabulary, self._count)
+        return self._compiled
 
     def _score_chunk(self, i: int, plan: QueryPlan, bitmaps: Sequence[BitmapArray]) -> FloatArray | None:
         """Return the scores of a chunk's documents, 0 for those that may not be returned; None when all are 0."""
