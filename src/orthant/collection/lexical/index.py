@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,7 @@ from orthant.collection.lexical.plan import (
     rows_mask,
     score_alone,
 )
-from orthant.collection.lexical.ranking import Ranked, Ranker, compiled
+from orthant.collection.lexical.ranking import Ranked, Ranker, compiled, no_answers
 from orthant.errors import InputError, NotFoundError, message
 from orthant.kernels.bitmaps import contains_rows, from_mask, from_rows, to_mask
 from orthant.kernels.postings import accumulate_bm25, length_norm, top_documents
@@ -352,25 +353,13 @@ class Lexical:
         -----
         Compiled code answers once it is ready, and NumPy until then: with the same scores, bit by bit.
         """
-        k = max(1, min(check_count(k, name="k"), self._count))
+        k = check_count(k, name="k")
         also = np.zeros((len(queries), 0), dtype=np.int64) if also is None else also
         if compiled():
             asked = [self._clauses(query, syntax) for query in queries]
-            return self._ranker().rank(
-                asked,
-                lambda i: self._plan(queries[i], syntax),
-                k=k,
-                allowed=allowed,
-                live=live,
-                also=also,
-                threads=threads,
-            )
-        out = Ranked(
-            np.full((len(queries), k), -1, dtype=np.int64),
-            np.full((len(queries), k), -np.inf, dtype=np.float32),
-            np.zeros(len(queries), dtype=np.int64),
-            np.zeros(also.shape, dtype=np.float32),
-        )
+            settings: Any = {"k": k, "allowed": allowed, "live": live, "also": also, "threads": threads}
+            return self._ranker().rank(asked, lambda i: self._plan(queries[i], syntax), **settings)
+        out = no_answers(len(queries), k, also)
         for i, query in enumerate(queries):
             rows, scores = self.search(query, k=k, allowed=allowed, live=live, syntax=syntax)
             out.rows[i, : len(rows)], out.scores[i, : len(rows)], out.counts[i] = rows, scores, len(rows)

@@ -18,7 +18,7 @@ from orthant.kernels.retrieval.bm25 import CHUNK_FIELDS, GROUP, LIST_FIELDS, fin
 from orthant.kernels.warmup import ensure_compiling, is_ready
 from orthant.types import BitmapArray, FloatArray, IdArray
 
-__all__ = ["Ranked", "Ranker", "compiled"]
+__all__ = ["Ranked", "Ranker", "compiled", "no_answers"]
 
 # A process that searches a few times and ends should not start a compiler.
 _SEARCHES_BEFORE_COMPILING = 8
@@ -64,6 +64,29 @@ def compiled() -> bool:
     if next(_searches) >= _SEARCHES_BEFORE_COMPILING:
         ensure_compiling(GROUP)
     return False
+
+
+def no_answers(queries: int, k: int, also: IdArray) -> Ranked:
+    """Return arrays for answers, without any.
+
+    Parameters
+    ----------
+    queries, k : int
+        Their shape.
+    also : ndarray of shape (q, w), int64
+        Further rows whose scores are wanted.
+
+    Returns
+    -------
+    Ranked
+        Padding alone.
+    """
+    return Ranked(
+        np.full((queries, k), -1, dtype=np.int64),
+        np.full((queries, k), -np.inf, dtype=np.float32),
+        np.zeros(queries, dtype=np.int64),
+        np.zeros(also.shape, dtype=np.float32),
+    )
 
 
 def _address(array: np.ndarray) -> int:
@@ -135,7 +158,7 @@ class Ranker:
         k : int
             Documents wanted of each.
         allowed, live : ndarray of uint64, or None
-            Bitmaps over rows; only rows in both are returned. What is live is expected to be the same from call to call.
+            Bitmaps over rows; only rows in both are returned. The live ones are expected to be the same in many calls.
         also : ndarray of shape (q, w), int64
             Further rows whose scores are wanted, -1 for none; the bitmaps do not matter to them.
         threads : int, optional
@@ -160,12 +183,7 @@ class Ranker:
         if live is not None and not self._holds_all(live):
             sets.append(np.ascontiguousarray(live))
         marks = np.array([(_address(one), len(one)) for one in sets], dtype=np.int64).reshape(-1, 2)
-        out = Ranked(
-            np.full((queries, k), -1, dtype=np.int64),
-            np.full((queries, k), -np.inf, dtype=np.float32),
-            np.zeros(queries, dtype=np.int64),
-            np.zeros(also.shape, dtype=np.float32),
-        )
+        out = no_answers(queries, k, also)
 
         def part(start: int, stop: int) -> None:
             room = self._room()

@@ -24,7 +24,7 @@ CHUNK_FIELDS = ("documents", "rows", "norms", "dead", "terms", "known", "indptr"
 dead (0 for none); then terms, and the addresses of their posting lists, with the bytes of a count."""
 
 LIST_FIELDS = ("docs", "counts", "length", "width", "term")
-"""What a line of the table of lists holds: two addresses, the postings, the bytes of a count, and whose weight it has."""
+"""What a line of the table of lists holds: two addresses, the postings, the bytes of a count, the term that weighs."""
 
 _BLOCK = 64
 _ONE = np.uint64(1)
@@ -167,7 +167,7 @@ def block_maxima(bits: Any, total: Any, maxima: Any) -> Any:
 @kernel
 def take_best(sums: Any, total: Any, rows_at: Any, k: Any, maxima: Any, scores: Any, rows: Any, size: Any) -> Any:
     """Offer the documents with the largest sums to the heap, and return the heap's size."""
-    # Sums are not negative: as integers they are in the same order, and the largest of a block takes a few instructions.
+    # Sums are not negative: as integers they are in the same order, and the largest of a block is soon found.
     bits, worst = sums.view(np.int32), scores.view(np.int32)
     blocks = block_maxima(bits, total, maxima)
     floor = np.int32(1)

@@ -180,7 +180,11 @@ def fuse_lists(
             rows[begin + j] = candidates[begin + order[j]]
             fused[begin + j] = -value[order[j]]
         for leg in range(legs):
-            scores, seats, shares = raw[leg, begin:stop].copy(), places[leg, begin:stop].copy(), parts[leg, begin:stop].copy()
+            scores, seats, shares = (
+                raw[leg, begin:stop].copy(),
+                places[leg, begin:stop].copy(),
+                parts[leg, begin:stop].copy(),
+            )
             for j in range(size):
                 raw[leg, begin + j] = scores[order[j]]
                 places[leg, begin + j] = seats[order[j]]
