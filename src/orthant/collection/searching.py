@@ -406,14 +406,13 @@ class _Source:
 
 
 def _page(ranking: Ranking, options: SearchOptions) -> list[Entry]:
-    places = np.arange(len(ranking.rows))
-    if options.min_score is not None:
-        places = places[ranking.scores.astype(np.float64) >= options.min_score]
-    page = places[options.offset : options.offset + options.k].tolist()
-    return [
-        Entry(int(ranking.rows[place]), float(ranking.scores[place]), rank, ranking.leg_scores(place))
-        for rank, place in enumerate(page, options.offset + 1)
-    ]
+    if options.min_score is None:
+        places = np.arange(options.offset, max(options.offset, min(options.offset + options.k, len(ranking.rows))))
+    else:
+        reached = np.flatnonzero(ranking.scores.astype(np.float64) >= options.min_score)
+        places = reached[options.offset : options.offset + options.k]
+    shown = zip(ranking.rows[places].tolist(), ranking.scores[places].tolist(), ranking.said_of(places), strict=True)
+    return [Entry(row, score, rank, legs) for rank, (row, score, legs) in enumerate(shown, options.offset + 1)]
 
 
 def _leg_plan(name: str, found: Hits, i: int) -> LegPlan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
@@ -46,9 +47,27 @@ class Leg:
         LegScore
             Plain numbers.
         """
-        score, rank = float(self.scores[place]), int(self.ranks[place])
-        normalized = None if self.normalized is None else float(self.normalized[place])
-        return LegScore(score if np.isfinite(score) else None, rank or None, normalized, self.weight)
+        return self.said(np.array([place]))[0]
+
+    def said(self, places: IdArray) -> list[LegScore]:
+        """Return what the leg said of several rows.
+
+        Parameters
+        ----------
+        places : ndarray of int64
+            Their places in the ranking.
+
+        Returns
+        -------
+        list of LegScore
+            Plain numbers.
+        """
+        scores, ranks, weight = self.scores[places].tolist(), self.ranks[places].tolist(), self.weight
+        scaled = [None] * len(places) if self.normalized is None else self.normalized[places].tolist()
+        return [
+            LegScore(score if isfinite(score) else None, rank or None, part, weight)
+            for score, rank, part in zip(scores, ranks, scaled, strict=True)
+        ]
 
     def extended(self, more: Leg, chosen: IdArray) -> Leg:
         """Return this leg followed by some places of another.
@@ -104,6 +123,22 @@ class Ranking:
             By leg.
         """
         return {name: leg.score(place) for name, leg in self.legs.items()}
+
+    def said_of(self, places: IdArray) -> list[dict[str, LegScore]]:
+        """Return what each leg said of several rows.
+
+        Parameters
+        ----------
+        places : ndarray of int64
+            Their places.
+
+        Returns
+        -------
+        list of dict of str to LegScore
+            By row, then by leg.
+        """
+        names, said = list(self.legs), [leg.said(places) for leg in self.legs.values()]
+        return [dict(zip(names, row, strict=True)) for row in zip(*said, strict=True)] if said else [{} for _ in places]
 
     def extended(self, more: Ranking) -> Ranking:
         """Return this ranking followed by what only another one has, so that no page shown before changes.

@@ -22,7 +22,7 @@ __all__ = ["Ranked", "Ranker", "compiled", "no_answers"]
 
 # A process that searches a few times and ends should not start a compiler.
 _SEARCHES_BEFORE_COMPILING = 8
-_QUERIES_PER_THREAD = 16
+_QUERIES_PER_THREAD = 8
 _ROOMS = 16
 
 _searches = count()

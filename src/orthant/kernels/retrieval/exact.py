@@ -36,12 +36,14 @@ def product(q: Any, x: Any) -> Any:
 
 
 @kernel(fastmath=_SUMS)
-def square(x: Any) -> Any:
-    """Return the dot product of a float32 row with itself."""
-    total = 0.0
-    for j in range(len(x)):
-        total += np.float64(x[j]) * np.float64(x[j])
-    return total
+def cosine(q: Any, x: Any) -> Any:
+    """Return the cosine of a float64 unit vector and a float32 row: both sums in one pass."""
+    total, square = 0.0, 0.0
+    for j in range(len(q)):
+        value = np.float64(x[j])
+        total += q[j] * value
+        square += value * value
+    return total / np.sqrt(square)
 
 
 @kernel(fastmath=_SUMS)
@@ -83,9 +85,9 @@ def score_pairs(X: Any, Q: Any, queries: Any, rows: Any, places: Any, metric: An
         x, q = X[rows[i]], Q[queries[i]]
         if metric == L2:
             score = -gap(q, x)
+        elif metric == COSINE:
+            score = cosine(q, x)
         else:
             score = product(q, x)
-            if metric == COSINE:
-                score /= np.sqrt(square(x))
         # Overflow stays finite: -inf means that a row has no vector.
         out[places[i]] = np.float32(max(-largest, min(largest, score)))
