@@ -8,7 +8,7 @@ from tests.collection.fakes import FakeEncoder
 
 import orthant
 from orthant.collection.legs import fused, postings
-from orthant.collection.lexical import index as lexical
+from orthant.collection.lexical import ranking as lexical
 from orthant.encoders import CallableSparseEncoder
 
 WORDS = (

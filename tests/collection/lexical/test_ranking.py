@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orthant.collection.lexical import index as module
+from orthant.collection.lexical import ranking as module
 from orthant.collection.lexical.index import Lexical
 from orthant.kernels.bitmaps import from_rows
 

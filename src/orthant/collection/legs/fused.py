@@ -6,7 +6,7 @@ fuses all queries of a batch at once; until it is ready, NumPy fuses one after t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -169,22 +169,30 @@ def _score_all(
         fill_scores(candidates, bounds, hits.rows, hits.scores, out)
         return hits.asked.tolist()
     if name.startswith("dense"):
-        given = [_vector_of(query, options, name) for query in queries]
-        able = [i for i, vector in enumerate(given) if vector is not None]
-        if able:
-            index = dense_index(generation, options.space if name == "dense" else name.removeprefix("dense:"))
-            index.score_lists([given[i] for i in able], able, candidates, bounds, out)
-        return [vector is not None for vector in given]
+        given = {
+            i: vector for i, query in enumerate(queries) if (vector := _vector_of(query, options, name)) is not None
+        }
+        if given:
+            index = dense_index(generation, (options.space or "") if name == "dense" else name.removeprefix("dense:"))
+            index.score_lists(list(given.values()), list(given), candidates, bounds, out)
+        return [i in given for i in range(len(queries))]
+    score = _tokens(generation, options) if name == "tokens" else _terms(generation, options)
     asked = []
-    for q, query in enumerate(queries):
-        part = slice(int(bounds[q]), int(bounds[q + 1]))
-        if name == "tokens":
-            leg = options.tokens.leg
-            asked.append(leg is not None and leg in query.tokens)
-            if asked[-1]:
-                out[part] = token_index(generation, leg).score_ids(query.tokens[leg], candidates[part])
-        else:
-            asked.append(query.sparse is not None)
-            if query.sparse is not None:
-                out[part] = generation.sparse[options.sparse_space].index.score_rows(query.sparse, candidates[part])
+    for i, query in enumerate(queries):
+        part = slice(int(bounds[i]), int(bounds[i + 1]))
+        found = score(query, candidates[part])
+        asked.append(found is not None)
+        if found is not None:
+            out[part] = found
     return asked
+
+
+def _tokens(generation: Generation, options: SearchOptions) -> Callable[[Query, IdArray], FloatArray | None]:
+    leg = options.tokens.leg or ""
+    index = token_index(generation, leg)
+    return lambda query, rows: index.score_ids(query.tokens[leg], rows) if leg in query.tokens else None
+
+
+def _terms(generation: Generation, options: SearchOptions) -> Callable[[Query, IdArray], FloatArray | None]:
+    index = generation.sparse[options.sparse_space or ""].index
+    return lambda query, rows: None if query.sparse is None else index.score_rows(query.sparse, rows)

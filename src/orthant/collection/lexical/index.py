@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +33,7 @@ from orthant.collection.lexical.plan import (
     rows_mask,
     score_alone,
 )
-from orthant.collection.lexical.ranking import Ranked, Ranker, compiled, no_answers
+from orthant.collection.lexical.ranking import BatchSearch, Ranker
 from orthant.errors import InputError, NotFoundError, message
 from orthant.kernels.bitmaps import contains_rows, from_mask, from_rows, to_mask
 from orthant.kernels.postings import accumulate_bm25, length_norm, top_documents
@@ -46,7 +45,7 @@ __all__ = ["Lexical", "LexicalStatistics"]
 _FORMAT = 1
 
 
-class Lexical:
+class Lexical(BatchSearch):
     """Keyword index over texts, addressed by row: use it for exact words, names and codes that vectors blur.
 
     A value never changes: ``with_batch``, ``without`` and ``compacted`` return new values that share the unchanged
@@ -316,57 +315,6 @@ class Lexical:
         order = np.lexsort((all_rows, -all_scores))[:k]
         return all_rows[order], all_scores[order]
 
-    def search_many(
-        self,
-        queries: Sequence[str],
-        *,
-        k: int = 10,
-        allowed: BitmapArray | None = None,
-        live: BitmapArray | None = None,
-        also: IdArray | None = None,
-        syntax: str = "operators",
-        threads: int | None = None,
-    ) -> Ranked:
-        """Return for several queries what :meth:`search` returns for each, and the scores of further rows.
-
-        Parameters
-        ----------
-        queries : sequence of str, length q
-            As for ``search``.
-        k : int, default 10
-            Rows wanted of each, at least 1.
-        allowed, live : ndarray of uint64, optional
-            Bitmaps of rows that may be returned.
-        also : ndarray of shape (q, w), int64, optional
-            Rows whose scores are wanted whatever their rank, as from ``score_rows``; -1 is none.
-        syntax : {"operators", "plain"}, default "operators"
-            As for ``search``.
-        threads : int, optional
-            Threads for a batch.
-
-        Returns
-        -------
-        Ranked
-            Padded rows and scores.
-
-        Notes
-        -----
-        Compiled code answers once it is ready, and NumPy until then: with the same scores, bit by bit.
-        """
-        k = check_count(k, name="k")
-        also = np.zeros((len(queries), 0), dtype=np.int64) if also is None else also
-        if compiled():
-            asked = [self._clauses(query, syntax) for query in queries]
-            settings: Any = {"k": k, "allowed": allowed, "live": live, "also": also, "threads": threads}
-            return self._ranker().rank(asked, lambda i: self._plan(queries[i], syntax), **settings)
-        out = no_answers(len(queries), k, also)
-        for i, query in enumerate(queries):
-            rows, scores = self.search(query, k=k, allowed=allowed, live=live, syntax=syntax)
-            out.rows[i, : len(rows)], out.scores[i, : len(rows)], out.counts[i] = rows, scores, len(rows)
-            wanted = also[i] >= 0
-            out.also[i, wanted] = self._scored(query, also[i, wanted], syntax)
-        return out
-
     def found(self, query: str, *, allowed: BitmapArray, syntax: str = "operators") -> BitmapArray:
         """Return all rows that ``search`` could return.
 
@@ -606,12 +554,6 @@ class Lexical:
             latest = (query, syntax), make_plan(clauses, self._vocabulary, self._chunks, count=self._count)
             self._latest = latest
         return latest[1]
-
-    def _ranker(self) -> Ranker:
-        if self._compiled is None:
-            norms = [self._norm(i) for i in range(len(self._chunks))]
-            self._compiled = Ranker(self._chunks, norms, self._vocabulary, self._count)
-        return self._compiled
 
     def _score_chunk(self, i: int, plan: QueryPlan, bitmaps: Sequence[BitmapArray]) -> FloatArray | None:
         """Return the scores of a chunk's documents, 0 for those that may not be returned; None when all are 0."""

@@ -17,8 +17,9 @@ from orthant.collection.lexical.plan import QueryPlan, apply_condition, rows_mas
 from orthant.kernels.retrieval.bm25 import CHUNK_FIELDS, GROUP, LIST_FIELDS, find_lists, rank_documents
 from orthant.kernels.warmup import ensure_compiling, is_ready
 from orthant.types import BitmapArray, FloatArray, IdArray
+from orthant.validate import check_count
 
-__all__ = ["Ranked", "Ranker", "compiled", "no_answers"]
+__all__ = ["BatchSearch", "Ranked", "Ranker", "compiled", "no_answers"]
 
 # A process that searches a few times and ends should not start a compiler.
 _SEARCHES_BEFORE_COMPILING = 8
@@ -130,7 +131,7 @@ class Ranker:
         self._kept: list[np.ndarray] = []
         for i, (chunk, norm) in enumerate(zip(chunks, norms, strict=True)):
             known, indptr, docs, counts = chunk.documents.postings
-            arrays = [chunk.documents.rows, norm, known, indptr, docs, counts]
+            arrays: list[np.ndarray] = [chunk.documents.rows, norm, known, indptr, docs, counts]
             self._kept += arrays
             rows, norms_at, *lists = map(_address, arrays)
             dead = 0 if chunk.dead is None else _address(chunk.dead)
@@ -264,3 +265,74 @@ class Ranker:
             if len(room) >= self._largest:
                 return room
         return np.zeros(self._largest, dtype=np.float32)
+
+
+class BatchSearch:
+    """What an index answers for several queries at once; a part of ``Lexical``."""
+
+    _chunks: tuple[Chunk, ...]
+    _vocabulary: Vocabulary
+    _count: int
+    _compiled: Ranker | None
+    search: Callable[..., tuple[IdArray, FloatArray]]
+    _norm: Callable[[int], FloatArray]
+    _clauses: Callable[[str, str], list[Clause]]
+    _plan: Callable[[str, str], QueryPlan]
+    _scored: Callable[[str, IdArray, str], FloatArray]
+
+    def search_many(
+        self,
+        queries: Sequence[str],
+        *,
+        k: int = 10,
+        allowed: BitmapArray | None = None,
+        live: BitmapArray | None = None,
+        also: IdArray | None = None,
+        syntax: str = "operators",
+        threads: int | None = None,
+    ) -> Ranked:
+        """Return for several queries what :meth:`search` returns for each, and the scores of further rows.
+
+        Parameters
+        ----------
+        queries : sequence of str, length q
+            As for ``search``.
+        k : int, default 10
+            Rows wanted of each, at least 1.
+        allowed, live : ndarray of uint64, optional
+            Bitmaps of rows that may be returned.
+        also : ndarray of shape (q, w), int64, optional
+            Rows whose scores are wanted whatever their rank, as from ``score_rows``; -1 is none.
+        syntax : {"operators", "plain"}, default "operators"
+            As for ``search``.
+        threads : int, optional
+            Threads for a batch.
+
+        Returns
+        -------
+        Ranked
+            Padded rows and scores.
+
+        Notes
+        -----
+        Compiled code answers once it is ready, and NumPy until then: with the same scores, bit by bit.
+        """
+        k = check_count(k, name="k")
+        also = np.zeros((len(queries), 0), dtype=np.int64) if also is None else also
+        if compiled():
+            asked = [self._clauses(query, syntax) for query in queries]
+            settings: Any = {"k": k, "allowed": allowed, "live": live, "also": also, "threads": threads}
+            return self._ranker().rank(asked, lambda i: self._plan(queries[i], syntax), **settings)
+        out = no_answers(len(queries), k, also)
+        for i, query in enumerate(queries):
+            rows, scores = self.search(query, k=k, allowed=allowed, live=live, syntax=syntax)
+            out.rows[i, : len(rows)], out.scores[i, : len(rows)], out.counts[i] = rows, scores, len(rows)
+            wanted = also[i] >= 0
+            out.also[i, wanted] = self._scored(query, also[i, wanted], syntax)
+        return out
+
+    def _ranker(self) -> Ranker:
+        if self._compiled is None:
+            norms = [self._norm(i) for i in range(len(self._chunks))]
+            self._compiled = Ranker(self._chunks, norms, self._vocabulary, self._count)
+        return self._compiled
