@@ -213,7 +213,7 @@ def _answers(
     pages = [_page(source.ranking, source.options) for source in sources]
     records = read_records(store, connection, list({entry.row: None for page in pages for entry in page}))
     clock.lap("fetch")
-    out = []
+    out: list[Callable[[], SearchResult]] = []
     for source, page in zip(sources, pages, strict=True):
         facets, plans, warnings = _facets(source, counted)
         arrangement = Arrangement(tuple(page), (), (), ())
