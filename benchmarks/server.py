@@ -37,6 +37,7 @@ def parse(arguments=None):
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=10.0, help="of every measurement")
     parser.add_argument("--mixed", type=float, default=0.0, help="seconds of a mixed run instead")
+    parser.add_argument("--folder", help="where the records are kept from run to run; left out, made anew each time")
     parser.add_argument("--no-save", action="store_true")
     parser.add_argument("--client", nargs=3, metavar=("URL", "WHAT", "QUERIES"), help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
@@ -182,7 +183,10 @@ def build(folder, options):
 def in_process(folder, options):
     """The same calls without a server: one by one, and in batches of 64."""
     import orthant
+    from orthant.kernels.warmup import warm
 
+    # Steady state: a process that has just begun answers by NumPy while the kernels are compiled behind it.
+    warm(["graph", "scan", "retrieval"])
     texts, X = read_queries(folder / "queries.npz")
     sets, out = X[: len(X) // 64 * 64].reshape(-1, 64, X.shape[1]), {}
     with orthant.open(folder / "bench", read_only=True) as c:
@@ -224,8 +228,9 @@ def main():
     from orthant.server import background
 
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        build(folder, options)
+        folder = Path(options.folder or temporary)
+        if not (folder / "bench").exists():
+            build(folder, options)
         alone = {} if options.mixed else in_process(folder, options)
         with background({"bench": folder / "bench"}) as url:
             if options.mixed:

@@ -54,6 +54,23 @@ SEARCHES = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("body", "shared"),
+    [
+        ({"query": "amber"}, True),
+        ({"query": "amber", "vector": [1.0] * 8, "mode": "hybrid", "where": {"n": {"lt": 20}}}, True),
+        ({"vector": [1.0] * 8}, True),
+        ({"query": "amber", "mode": "lexical", "facets": ["kind"]}, False),
+        ({"vector": [1.0] * 8, "mode": "dense", "diversity": 0.4}, False),
+    ],
+)
+def test_quick_searches_of_several_clients_share_a_pass(client, body, shared):
+    metrics = client.app.state.service.metrics
+    passes, queries = metrics.batched
+    ask(client, "search", body)
+    assert metrics.batched == (passes + shared, queries + shared)
+
+
 @pytest.mark.parametrize("body", SEARCHES)
 def test_a_search_over_http_is_the_search_of_the_collection(client, path, body):
     with orthant.open(path, read_only=True) as collection:

@@ -7,7 +7,7 @@ file is damaged does without it until the writer has made it anew; both are scan
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -232,6 +232,24 @@ class DenseIndex:
             -inf where a row has no vector.
         """
         return self._flat().score_ids(q, ids)
+
+    def score_lists(
+        self, Q: Sequence[FloatArray], queries: Sequence[int], ids: IdArray, bounds: IdArray, out: FloatArray
+    ) -> None:
+        """Score a list of rows for each of several queries: as ``score_ids``, but compiled and at once.
+
+        Parameters
+        ----------
+        Q : sequence of ndarray of shape (dim,), float32, length m
+            Queries.
+        queries : sequence of int, length m
+            Which list each query asks.
+        ids, bounds : ndarray of int64
+            The lists, back to back: list i is ``ids[bounds[i]:bounds[i + 1]]``.
+        out : ndarray of shape (len(ids),), float32
+            Receives the scores; left alone where a row has no vector and where no query asks.
+        """
+        self._flat().score_lists(np.stack(Q), queries, ids, bounds, out)
 
 
 def by_pages(search: Callable[[int], Hits], queries: int, k: int, first: int) -> Hits:

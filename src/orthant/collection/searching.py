@@ -6,18 +6,21 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
-from orthant.collection import fusion
 from orthant.collection.columns.table import Evaluation
 from orthant.collection.columns.where import Predicate
 from orthant.collection.dense import dense_index
-from orthant.collection.legs.vectors import VECTOR_LEGS, SpaceChangedError, leg_size, space_leg, vector_legs
-from orthant.collection.results import Group, LegPlan, LegScore, Plan, SearchResult, StagePlan
+from orthant.collection.legs.fused import rank_all
+from orthant.collection.legs.postings import PostingLegs, posting_legs
+from orthant.collection.legs.ranking import Ranking
+from orthant.collection.legs.vectors import VECTOR_LEGS, SpaceChangedError, space_leg, vector_legs
+from orthant.collection.results import Group, LegPlan, Plan, SearchResult, StagePlan
 from orthant.collection.sparse.explaining import shared_terms
-from orthant.collection.sparse.leg import found_rows, search_leg
+from orthant.collection.sparse.leg import found_rows
 from orthant.collection.stages.facets import Facet, facets_of
 from orthant.collection.stages.options import StageOptions
 from orthant.collection.stages.pipeline import Arrangement, arrange, prepare
@@ -35,6 +38,9 @@ from orthant.types import BitmapArray, FloatArray, Hits, IdArray
 __all__ = ["Mode", "Query", "SearchOptions", "SpaceChangedError", "execute", "rank_queries"]
 
 Mode = Literal["dense", "lexical", "sparse", "tokens", "hybrid"]
+
+_TOGETHER = 256
+"""Queries whose candidates are held at once."""
 
 
 @dataclass(frozen=True)
@@ -103,48 +109,6 @@ class SearchOptions:
         return "lexical" in self.weights
 
 
-@dataclass(frozen=True)
-class _Leg:
-    """What one leg said of every ranked row; made into a `LegScore` only for the rows that are returned."""
-
-    scores: FloatArray
-    ranks: IdArray
-    normalized: FloatArray | None = None
-    weight: float | None = None
-
-    def score(self, place: int) -> LegScore:
-        score, rank = float(self.scores[place]), int(self.ranks[place])
-        normalized = None if self.normalized is None else float(self.normalized[place])
-        return LegScore(score if np.isfinite(score) else None, rank or None, normalized, self.weight)
-
-    def extended(self, more: _Leg, chosen: IdArray) -> _Leg:
-        """Return this leg followed by some places of another."""
-        normalized = None
-        if self.normalized is not None and more.normalized is not None:
-            normalized = np.concatenate([self.normalized, more.normalized[chosen]])
-        scores = np.concatenate([self.scores, more.scores[chosen]])
-        return _Leg(scores, np.concatenate([self.ranks, more.ranks[chosen]]), normalized, self.weight)
-
-
-@dataclass(frozen=True)
-class _Ranking:
-    """Rows of one query, best first, with what each leg said."""
-
-    rows: IdArray
-    scores: FloatArray
-    legs: dict[str, _Leg]
-
-    def leg_scores(self, place: int) -> dict[str, LegScore]:
-        return {name: leg.score(place) for name, leg in self.legs.items()}
-
-    def extended(self, more: _Ranking) -> _Ranking:
-        """Return this ranking followed by what only another one has, so that no page shown before changes."""
-        chosen = np.flatnonzero(~np.isin(more.rows, self.rows))
-        legs = {name: leg.extended(more.legs[name], chosen) for name, leg in self.legs.items()}
-        rows = np.concatenate([self.rows, more.rows[chosen]])
-        return _Ranking(rows, np.concatenate([self.scores, more.scores[chosen]]), legs)
-
-
 def execute(
     store: Store, queries: Sequence[Query], options: SearchOptions, *, encode_seconds: float
 ) -> list[SearchResult]:
@@ -174,7 +138,7 @@ def execute(
     return [finish() for finish in store.read(run)]
 
 
-def rank_queries(generation: Generation, queries: Sequence[Query], options: SearchOptions) -> Iterator[_Ranking]:
+def rank_queries(generation: Generation, queries: Sequence[Query], options: SearchOptions) -> Iterator[Ranking]:
     """Rank every candidate of some queries as a search would, without stages, pages and records.
 
     Parameters
@@ -188,16 +152,27 @@ def rank_queries(generation: Generation, queries: Sequence[Query], options: Sear
 
     Yields
     ------
-    ranking
+    Ranking
         ``rows`` and ``scores`` of shape (m,), best first, and per leg in ``legs`` its ``scores``, ``ranks`` (0 for a
         row that the leg did not bring) and, in hybrid search, ``normalized``, all of shape (m,).
     """
     allowed = None
     if options.predicate is not None:
         allowed = generation.columns.evaluate(options.predicate, live=generation.live)
-    vectors, clock = vector_legs(generation, queries, options, allowed), _Clock({})
-    for i, query in enumerate(queries):
-        yield _rank(generation, query, options, vectors, i, _postings(generation, query, options, allowed, clock))
+    vectors = vector_legs(generation, queries, options, allowed)
+    for part in _blocks(len(queries)):
+        asked, found = queries[part], {name: _part(hits, part) for name, hits in vectors.items()}
+        postings = posting_legs(generation, asked, options, allowed, found)
+        yield from rank_all(generation, asked, options, found, postings)
+
+
+def _blocks(queries: int) -> list[slice]:
+    """Parts of many queries whose candidates are held at once."""
+    return [slice(begin, min(begin + _TOGETHER, queries)) for begin in range(0, queries, _TOGETHER)]
+
+
+def _part(hits: Hits, part: slice) -> Hits:
+    return Hits(hits.ids[part], hits.scores[part], hits.counts[part], hits.cost)
 
 
 def _execute(
@@ -215,20 +190,41 @@ def _execute(
     vectors = vector_legs(generation, queries, options, allowed, lap=clock.lap)
     out: list[Callable[[], SearchResult]] = []
     counted: _Counted = {}
-    for i, query in enumerate(queries):
-        postings = _postings(generation, query, options, allowed, clock)
-        ranking = _rank(generation, query, options, vectors, i, postings)
-        clock.lap("fuse")
-        source = _Source(generation, query, options, allowed, ranking, vectors, postings, i)
-        out.append(_answer(store, connection, source, clock, counted))
-        clock = clock.fresh(keep=("encode", "filter", *VECTOR_LEGS))
+    for part in _blocks(len(queries)):
+        asked, found = queries[part], {name: _part(hits, part) for name, hits in vectors.items()}
+        own = clock.fresh()
+        postings = posting_legs(generation, asked, options, allowed, found, lap=own.lap)
+        rankings = rank_all(generation, asked, options, found, postings)
+        own.lap("fuse")
+        sources = [
+            _Source(generation, query, options, allowed, ranking, found, postings, i)
+            for i, (query, ranking) in enumerate(zip(asked, rankings, strict=True))
+        ]
+        out += _answers(store, connection, sources, own, counted)
+    return out
+
+
+def _answers(
+    store: Store, connection: sqlite3.Connection, sources: Sequence[_Source], clock: _Clock, counted: _Counted
+) -> list[Callable[[], SearchResult]]:
+    """Read the records of plain lists together; what has stages is answered one after the other."""
+    if not sources or sources[0].options.stages.ordered:
+        return [_answer(store, connection, source, clock.fresh(), counted) for source in sources]
+    pages = [_page(source.ranking, source.options) for source in sources]
+    records = read_records(store, connection, list({entry.row: None for page in pages for entry in page}))
+    clock.lap("fetch")
+    out: list[Callable[[], SearchResult]] = []
+    for source, page in zip(sources, pages, strict=True):
+        facets, plans, warnings = _facets(source, counted)
+        arrangement = Arrangement(tuple(page), (), (), ())
+        out.append(partial(_result, source, arrangement, records, facets, plans, warnings, clock))
     return out
 
 
 def _answer(
     store: Store, connection: sqlite3.Connection, source: _Source, clock: _Clock, counted: _Counted
 ) -> Callable[[], SearchResult]:
-    """Read what a query's hits need, and return what makes them; only a reranker is left to run by it."""
+    """Read what the stages of a query need, and return what makes its hits; only a reranker is left to run by it."""
     options, generation, stages = source.options, source.generation, source.options.stages
 
     def read(rows: Sequence[int]) -> dict[int, StoredRecord]:
@@ -236,12 +232,6 @@ def _answer(
 
     facets, facet_plans, warnings = _facets(source, counted)
     clock.skip()
-    if not stages.ordered:
-        entries = _page(source.ranking, options)
-        records = read([entry.row for entry in entries])
-        clock.lap("fetch")
-        arrangement = Arrangement(tuple(entries), (), (), ())
-        return lambda: _result(source, arrangement, records, facets, facet_plans, warnings, clock)
     pool = prepare(generation, source.ranking, stages, depth=options.depth, read=read, bind=_binding(source))
     clock.lap("fetch")
 
@@ -342,8 +332,9 @@ class _Clock:
         """Leave out what a stage has counted itself."""
         self._last = time.perf_counter()
 
-    def fresh(self, *, keep: Sequence[str]) -> _Clock:
-        return _Clock({stage: self.seconds[stage] for stage in keep if stage in self.seconds})
+    def fresh(self) -> _Clock:
+        """Go on from here, apart from others: what queries shared so far counts for each of them."""
+        return _Clock(dict(self.seconds))
 
 
 class _Source:
@@ -355,9 +346,9 @@ class _Source:
         query: Query,
         options: SearchOptions,
         allowed: Evaluation | None,
-        ranking: _Ranking,
+        ranking: Ranking,
         vectors: Mapping[str, Hits],
-        postings: Mapping[str, _Found],
+        postings: PostingLegs,
         place: int,
     ) -> None:
         self.generation = generation
@@ -387,7 +378,7 @@ class _Source:
         condition = generation.lexical.matching(text, syntax=self.options.syntax)
         return rows if condition is None else rows & bitmaps.resize(condition, len(rows))
 
-    def deeper(self, min_score: float | None) -> _Ranking | None:
+    def deeper(self, min_score: float | None) -> Ranking | None:
         """Return the ranking with twice the candidates behind it, or None where there can be no more."""
         hybrid = self.options.mode == "hybrid"
         scores = self.ranking.scores
@@ -401,119 +392,27 @@ class _Source:
         self.ranking = self.ranking.extended(more)
         return self.ranking
 
-    def within(self, allowed: BitmapArray, k: int) -> _Ranking | None:
+    def within(self, allowed: BitmapArray, k: int) -> Ranking | None:
         """Return the best of some rows; None in hybrid search, whose scores hang on the other candidates."""
         if self.options.mode == "hybrid":
             return None
         return self._again(k, Evaluation(allowed, bitmaps.count_bits(allowed)))[0]
 
-    def _again(
-        self, depth: int, allowed: Evaluation | None
-    ) -> tuple[_Ranking, Mapping[str, Hits], Mapping[str, _Found]]:
-        options = replace(self.options, depth=depth)
-        generation, query, clock = self.generation, self.query, _Clock({})
-        vectors = vector_legs(generation, [query], options, allowed)
-        postings = _postings(generation, query, options, allowed, clock)
-        return _rank(generation, query, options, vectors, 0, postings), vectors, postings
+    def _again(self, depth: int, allowed: Evaluation | None) -> tuple[Ranking, Mapping[str, Hits], PostingLegs]:
+        options, asked = replace(self.options, depth=depth), [self.query]
+        vectors = vector_legs(self.generation, asked, options, allowed)
+        postings = posting_legs(self.generation, asked, options, allowed, vectors)
+        return rank_all(self.generation, asked, options, vectors, postings)[0], vectors, postings
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What a leg over posting lists brought."""
-
-    rows: IdArray
-    scores: FloatArray
-    seconds: float
-
-
-def _postings(
-    generation: Generation, query: Query, options: SearchOptions, allowed: Evaluation | None, clock: _Clock
-) -> dict[str, _Found]:
-    """Run the legs over posting lists: words, and weighted terms."""
-    out: dict[str, _Found] = {}
-    size, bitmap = leg_size(options, generation), None if allowed is None else allowed.bitmap
-    if options.mode in ("lexical", "hybrid") and query.text is not None and options.by_words:
-        started = time.perf_counter()
-        rows, scores = generation.lexical.search(
-            query.text, k=size, allowed=bitmap, live=generation.live, syntax=options.syntax
-        )
-        out["lexical"] = _Found(rows, scores, time.perf_counter() - started)
-    clock.lap("lexical")
-    if options.sparse_space is not None and query.sparse is not None:
-        started = time.perf_counter()
-        condition = None
-        if options.mode == "hybrid" and query.text is not None:
-            condition = generation.lexical.matching(query.text, syntax=options.syntax)
-        space = options.sparse_space
-        rows, scores = search_leg(generation, space, query.sparse, k=size, allowed=bitmap, condition=condition)
-        out["sparse"] = _Found(rows, scores, time.perf_counter() - started)
-        clock.lap("sparse")
-    return out
-
-
-def _rank(
-    generation: Generation,
-    query: Query,
-    options: SearchOptions,
-    vectors: Mapping[str, Hits],
-    i: int,
-    postings: Mapping[str, _Found],
-) -> _Ranking:
-    found: dict[str, tuple[IdArray, FloatArray]] = {}
-    for name, hits in vectors.items():
-        count = int(hits.counts[i])
-        found[name] = (hits.ids[i, :count], hits.scores[i, :count])
-    found |= {leg: (brought.rows, brought.scores) for leg, brought in postings.items()}
-    if options.mode == "hybrid":
-        return _fused(generation, query, options, found)
-    ((leg, (rows, scores)),) = (
-        found.items() if found else ((options.mode, (np.zeros(0, np.int64), np.zeros(0, np.float32))),)
-    )
-    return _Ranking(rows, scores, {leg: _Leg(scores, np.arange(1, len(rows) + 1))})
-
-
-def _fused(
-    generation: Generation,
-    query: Query,
-    options: SearchOptions,
-    found: Mapping[str, tuple[IdArray, FloatArray]],
-) -> _Ranking:
-    none = np.zeros(0, dtype=np.int64)
-    candidates = np.unique(np.concatenate([none, *(rows for rows, _ in found.values())]))
-    raw: dict[str, FloatArray] = {}
-    # Every leg scores every candidate, so a record that one leg ranked low is not taken for one it never saw.
-    if "dense" in found and query.vector is not None and options.space is not None:
-        raw["dense"] = dense_index(generation, options.space).score_ids(query.vector, candidates)
-    for space, vector in query.vectors.items():
-        if space_leg(space) in found:
-            raw[space_leg(space)] = dense_index(generation, space).score_ids(vector, candidates)
-    leg = options.tokens.leg
-    if "tokens" in found and leg is not None and leg in query.tokens:
-        raw["tokens"] = token_index(generation, leg).score_ids(query.tokens[leg], candidates)
-    if "lexical" in found and query.text is not None:
-        raw["lexical"] = generation.lexical.score_rows(query.text, candidates, syntax=options.syntax)
-    if "sparse" in found and query.sparse is not None and options.sparse_space is not None:
-        raw["sparse"] = generation.sparse[options.sparse_space].index.score_rows(query.sparse, candidates)
-    places = {leg: fusion.ranks(candidates, found[leg][0]) for leg in raw}
-    if options.fusion == "rrf":
-        parts = {leg: fusion.reciprocal_ranks(places[leg]) for leg in raw}
+def _page(ranking: Ranking, options: SearchOptions) -> list[Entry]:
+    if options.min_score is None:
+        places = np.arange(options.offset, max(options.offset, min(options.offset + options.k, len(ranking.rows))))
     else:
-        parts = {leg: fusion.scaled(leg, raw[leg]) for leg in raw}
-    fused = fusion.weighted_sum(parts, options.weights) if parts else np.zeros(0, np.float32)
-    order = np.lexsort((candidates, -fused))
-    legs = {leg: _Leg(raw[leg][order], places[leg][order], parts[leg][order], options.weights[leg]) for leg in raw}
-    return _Ranking(candidates[order], fused[order], legs)
-
-
-def _page(ranking: _Ranking, options: SearchOptions) -> list[Entry]:
-    places = np.arange(len(ranking.rows))
-    if options.min_score is not None:
-        places = places[ranking.scores.astype(np.float64) >= options.min_score]
-    page = places[options.offset : options.offset + options.k].tolist()
-    return [
-        Entry(int(ranking.rows[place]), float(ranking.scores[place]), rank, ranking.leg_scores(place))
-        for rank, place in enumerate(page, options.offset + 1)
-    ]
+        reached = np.flatnonzero(ranking.scores.astype(np.float64) >= options.min_score)
+        places = reached[options.offset : options.offset + options.k]
+    shown = zip(ranking.rows[places].tolist(), ranking.scores[places].tolist(), ranking.said_of(places), strict=True)
+    return [Entry(row, score, rank, legs) for rank, (row, score, legs) in enumerate(shown, options.offset + 1)]
 
 
 def _leg_plan(name: str, found: Hits, i: int) -> LegPlan:
@@ -553,9 +452,10 @@ def _plan(
             warnings.append(f"every token was compared, since the codes are out of use: {problem}")
     if options.sparse_space is not None and query.sparse is None:
         warnings.append("the query has no weighted term, so the sparse leg found nothing")
-    for leg, found in source.postings.items():
-        told = {"space": options.sparse_space, "terms": len(query.sparse or ())} if leg == "sparse" else {}
-        legs.append(LegPlan(leg, "postings", len(found.rows), found.seconds, told))
+    for leg, found in source.postings.hits.items():
+        if found.asked[i]:
+            told = {"space": options.sparse_space, "terms": len(query.sparse or ())} if leg == "sparse" else {}
+            legs.append(LegPlan(leg, "postings", int(found.counts[i]), float(found.seconds[i]), told))
     fused = None
     if options.mode == "hybrid":
         fused = {"method": options.fusion, "weights": dict(options.weights), "depth": options.depth}

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from orthant.errors import DimensionError, InputError, NotFoundError, message
 from orthant.index.blocks import ALIVE, Block, BlockSet, IdRuns, checked_scale
 from orthant.index.flat_file import read_flat, write_flat
-from orthant.index.scan import scan, score_rows
+from orthant.index.scan import scan, score_lists, score_rows
 from orthant.index.sources import Tail, as_live, check_distinct, outer_block
 from orthant.kernels import distances
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, IndexStats, Metric
@@ -318,6 +318,24 @@ class Flat:
             raise DimensionError(message(f"{len(query)} queries", "one", "call score_ids once per query"))
         wanted, data = as_ids(ids), self._data
         return score_rows(data, query, data.locate(wanted), metric=self._metric)
+
+    def score_lists(
+        self, Q: FloatArray, queries: Sequence[int], ids: IdArray, bounds: IdArray, out: FloatArray
+    ) -> None:
+        """Score a list of ids for each of several queries: as ``score_ids``, but compiled, at once and unchecked.
+
+        Parameters
+        ----------
+        Q : ndarray of shape (m, dim), float32
+            Queries; non-zero under cosine.
+        queries : sequence of int, length m
+            Which list each query asks.
+        ids, bounds : ndarray of int64
+            The lists, back to back: list i is ``ids[bounds[i]:bounds[i + 1]]``.
+        out : ndarray of shape (len(ids),), float32
+            Receives the scores; left alone where an id is absent and where no query asks.
+        """
+        score_lists(self._data, Q, queries, ids, bounds, out, metric=self._metric)
 
     def reconstruct(self, ids: npt.ArrayLike) -> FloatArray:
         """Return the stored vectors of given ids.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +16,11 @@ import numpy.typing as npt
 from orthant import threads as pool
 from orthant.index.blocks import Block, BlockSet, Selection
 from orthant.kernels import distances, topk
+from orthant.kernels.retrieval import exact
+from orthant.kernels.rows import plain
 from orthant.types import FloatArray, Hits, IdArray, Metric, SearchCost
 
-__all__ = ["scan", "score_rows"]
+__all__ = ["scan", "score_lists", "score_rows"]
 
 _QUERY_CHUNK = 512
 _CHUNK_HITS = 1 << 17
@@ -294,3 +297,43 @@ def score_rows(data: BlockSet, q: FloatArray, rows: IdArray, *, metric: Metric) 
         at = real[start:stop]
         out[at] = distances.exact_scores(q, data.vectors_of(rows[at]), metric)[0]
     return out
+
+
+def score_lists(
+    data: BlockSet,
+    Q: FloatArray,
+    queries: Sequence[int],
+    ids: IdArray,
+    bounds: IdArray,
+    out: FloatArray,
+    *,
+    metric: Metric,
+) -> None:
+    """Score a list of ids for each of several queries, exactly and by compiled code.
+
+    Parameters
+    ----------
+    data : BlockSet
+        The rows.
+    Q : ndarray of shape (m, dim), float32
+        Queries; non-zero for cosine.
+    queries : sequence of int, length m
+        Which list each query asks.
+    ids, bounds : ndarray of int64
+        The lists, back to back: list i is ``ids[bounds[i]:bounds[i + 1]]``.
+    out : ndarray of shape (len(ids),), float32
+        Receives the scores; left alone where an id is absent and where no query asks.
+    metric : {"dot", "cosine", "l2"}
+        The score.
+    """
+    wide = Q.astype(np.float64)
+    if metric == "cosine":
+        wide /= np.sqrt(np.einsum("ij,ij->i", wide, wide))[:, None]
+    numbers = np.asarray(queries, dtype=np.int64)
+    spans = bounds[numbers + 1] - bounds[numbers]
+    owners = np.repeat(np.arange(len(numbers)), spans)
+    places = np.arange(len(owners)) + np.repeat(bounds[numbers] - (np.cumsum(spans) - spans), spans)
+    rows = data.locate(ids[places])
+    kind = {"dot": exact.DOT, "cosine": exact.COSINE, "l2": exact.L2}[metric]
+    for block, at, inner in data.parts(rows):
+        exact.score_pairs(plain(block.matrix), wide, owners[at], inner, places[at], kind, out)

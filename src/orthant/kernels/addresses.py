@@ -16,7 +16,10 @@ __all__ = [
     "load_f32",
     "load_i32",
     "load_i64",
+    "load_u16",
+    "load_u32",
     "load_u64",
+    "load_u8",
     "prefetch",
     "store_u64",
     "trailing_zeros",
@@ -209,6 +212,12 @@ load_i32 = _loader("i32", "int32")
 """Load an int32."""
 load_i64 = _loader("i64", "int64")
 """Load an int64."""
+load_u8 = _loader("i8", "uint8")
+"""Load a uint8."""
+load_u16 = _loader("i16", "uint16")
+"""Load a uint16."""
+load_u32 = _loader("i32", "uint32")
+"""Load a uint32."""
 load_u64 = _loader("i64", "uint64")
 """Load a uint64."""
 store_u64 = _storer("i64", "uint64")

@@ -1,4 +1,4 @@
-"""Dense queries of many clients in one pass, without anyone waiting for company."""
+"""Queries of many clients in one pass, without anyone waiting for company."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class Metrics:
         yield "# TYPE orthant_requests_in_flight gauge"
         yield f"orthant_requests_in_flight {self.in_flight}"
         for name, value in zip(("batches", "batched_queries"), self._batches, strict=True):
-            yield f"# HELP orthant_{name}_total Passes over dense queries of several clients, and the queries in them."
+            yield f"# HELP orthant_{name}_total Passes over queries of several clients, and the queries in them."
             yield f"# TYPE orthant_{name}_total counter"
             yield f"orthant_{name}_total {value}"
 

@@ -15,6 +15,7 @@ from orthant.errors import InputError, MissingExtraError, StoreError, message
 from orthant.server.app import Opener, create_app
 from orthant.server.keys import KeyFile
 from orthant.server.limits import Limits
+from orthant.server.pauses import short_pauses
 from orthant.urls import is_loopback
 from orthant.validate import check_count
 
@@ -227,7 +228,8 @@ def _telling(kind: Any) -> Any:
 
 def _run(server: Any) -> None:
     try:
-        server.run()
+        with short_pauses():
+            server.run()
     except SystemExit as ended:
         if not ended.code:
             raise

@@ -102,8 +102,8 @@ class Served:
         with self._tracing.span("orthant.write", collection=self.name):
             return await self.calls.write(function)
 
-    async def search_dense(self, key: str, settings: Mapping[str, Any], query: Any) -> bytes:
-        """Answer one dense query, in one pass with those of other clients.
+    async def search_together(self, key: str, settings: Mapping[str, Any], query: Any) -> bytes:
+        """Answer one query, in one pass with those of other clients.
 
         Parameters
         ----------
@@ -119,7 +119,7 @@ class Served:
         bytes
             The result as JSON.
         """
-        with self._tracing.span("orthant.search_dense", collection=self.name):
+        with self._tracing.span("orthant.search_together", collection=self.name):
             return await within(self._batcher.ask(key, settings, query), self._limits)
 
     async def _pass(self, settings: Mapping[str, Any], queries: Sequence[tuple[Any, Any]]) -> list[bytes]:

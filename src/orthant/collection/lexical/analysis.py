@@ -12,7 +12,7 @@ from typing import Any
 
 from orthant.validate import check_choice
 
-__all__ = ["SEPARATOR", "STOP_WORDS", "Analyzer", "Clause", "parse_query", "stem_english"]
+__all__ = ["SEPARATOR", "STOP_WORDS", "Analyzer", "Clause", "parse_query", "parsed", "stem_english"]
 
 SEPARATOR = "\x00"
 """The token that ends each text in ``Analyzer.split_batch``; no word contains it."""
@@ -340,6 +340,23 @@ def parse_query(query: str, analyzer: Analyzer, *, syntax: str = "operators") ->
     if any(c.mode != "not" for c in content):
         clauses = content
     return clauses
+
+
+@lru_cache(maxsize=512)
+def parsed(query: str, analyzer: Analyzer, syntax: str) -> list[Clause]:
+    """Return what ``parse_query`` does, remembered for the several steps of a search; not to be changed.
+
+    Parameters
+    ----------
+    query, analyzer, syntax
+        As there.
+
+    Returns
+    -------
+    list of Clause
+        Shared by all callers.
+    """
+    return parse_query(query, analyzer, syntax=syntax)
 
 
 def _word_clause(word: str, mode: str, analyzer: Analyzer) -> Clause:

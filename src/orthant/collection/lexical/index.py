@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from orthant.collection.lexical.analysis import Analyzer, Clause, parse_query
+from orthant.collection.lexical.analysis import Analyzer, Clause, parsed
 from orthant.collection.lexical.chunks import (
     CHUNK_ARRAYS,
     Chunk,
@@ -33,6 +33,7 @@ from orthant.collection.lexical.plan import (
     rows_mask,
     score_alone,
 )
+from orthant.collection.lexical.ranking import BatchSearch, Ranker
 from orthant.errors import InputError, NotFoundError, message
 from orthant.kernels.bitmaps import contains_rows, from_mask, from_rows, to_mask
 from orthant.kernels.postings import accumulate_bm25, length_norm, top_documents
@@ -44,7 +45,7 @@ __all__ = ["Lexical", "LexicalStatistics"]
 _FORMAT = 1
 
 
-class Lexical:
+class Lexical(BatchSearch):
     """Keyword index over texts, addressed by row: use it for exact words, names and codes that vectors blur.
 
     A value never changes: ``with_batch``, ``without`` and ``compacted`` return new values that share the unchanged
@@ -99,6 +100,7 @@ class Lexical:
         self._average = length / self._count if self._count else 0.0
         self._norms: dict[int, FloatArray] = {}
         self._latest: tuple[tuple[str, str], QueryPlan] | None = None
+        self._compiled: Ranker | None = None
 
     @classmethod
     def empty(cls, *, analyzer: Analyzer | None = None, k1: float = 1.2, b: float = 0.75) -> Lexical:
@@ -360,7 +362,9 @@ class Lexical:
         InputError
             Repeated or negative rows, or an unknown syntax.
         """
-        ids = as_ids(rows, name="rows")
+        return self._scored(query, as_ids(rows, name="rows"), syntax)
+
+    def _scored(self, query: str, ids: IdArray, syntax: str) -> FloatArray:
         owners, numbers = self._locate(ids)
         plan = self._plan(query, syntax)
         out = np.zeros(len(ids), dtype=np.float32)
@@ -393,9 +397,9 @@ class Lexical:
         ndarray of uint64 or None
             Bitmap of live rows; None when the query states no such condition.
         """
-        plan = self._plan(query, syntax)
-        if all(clause.mode == "may" for clause in plan.clauses):
+        if all(clause.mode == "may" for clause in self._clauses(query, syntax)):
             return None
+        plan = self._plan(query, syntax)
         kept = [np.zeros(0, dtype=np.int64)]
         for chunk, lists in zip(self._chunks, plan.lists, strict=True):
             fits = np.ones(len(chunk.documents.rows), dtype=bool) if chunk.dead is None else ~chunk.dead
@@ -538,12 +542,15 @@ class Lexical:
             norm = self._norms[i] = length_norm(lengths, self._average, k1=self.k1, b=self.b)
         return norm
 
-    def _plan(self, query: str, syntax: str) -> QueryPlan:
+    def _clauses(self, query: str, syntax: str) -> list[Clause]:
         if not isinstance(query, str):
             raise InputError(message(f"a query of type {type(query).__name__}", "str", "pass the query's text"))
+        return parsed(query, self.analyzer, syntax)
+
+    def _plan(self, query: str, syntax: str) -> QueryPlan:
+        clauses = self._clauses(query, syntax)
         latest = self._latest  # Read once and assigned whole: threads with different queries only miss.
         if latest is None or latest[0] != (query, syntax):
-            clauses = parse_query(query, self.analyzer, syntax=syntax)
             latest = (query, syntax), make_plan(clauses, self._vocabulary, self._chunks, count=self._count)
             self._latest = latest
         return latest[1]

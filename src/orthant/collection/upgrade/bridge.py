@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -191,3 +192,22 @@ class BridgedIndex:
         near, far = self._parts(q[None])
         fresh, older = self._best(near, far)
         return self._scored(near[0], far[0], ids, fresh.scores, older.scores)
+
+    def score_lists(
+        self, Q: Sequence[FloatArray], queries: Sequence[int], ids: IdArray, bounds: IdArray, out: FloatArray
+    ) -> None:
+        """Score a list of rows for each of several queries, one query after the other.
+
+        Parameters
+        ----------
+        Q : sequence of ndarray of shape (dim,), float32, length m
+            Queries.
+        queries : sequence of int, length m
+            Which list each query asks.
+        ids, bounds : ndarray of int64
+            The lists, back to back: list i is ``ids[bounds[i]:bounds[i + 1]]``.
+        out : ndarray of shape (len(ids),), float32
+            Receives the scores.
+        """
+        for q, i in zip(Q, queries, strict=True):
+            out[bounds[i] : bounds[i + 1]] = self.score_ids(q, ids[bounds[i] : bounds[i + 1]])

@@ -57,6 +57,17 @@ def _settings(body: Any, *without: str) -> dict[str, Any]:
     return {name: getattr(body, name) for name in body.model_fields_set if name not in without}
 
 
+def _shared(body: SearchBody) -> bool:
+    """Whether a search can share a pass with others of equal settings: one that goes to its own space, and is quick.
+
+    A reranker takes seconds, for which nobody else should wait; stages of their own gain nothing from company.
+    """
+    plain = (body.query is None or isinstance(body.query, str)) and not isinstance(body.vector, dict)
+    asked = body.query is not None or body.vector is not None
+    staged = any(getattr(body, name) is not None for name in ("rerank", "diversity", "group_by", "facets"))
+    return plain and asked and body.spaces is None and body.sparse_vector is None and not staged
+
+
 def routes(service: Service) -> APIRouter:
     """Return the routes that search.
 
@@ -74,17 +85,15 @@ def routes(service: Service) -> APIRouter:
 
     @router.post("/collections/{name}/search", openapi_extra=described(SearchBody))
     async def search(name: str, request: Request) -> Response:
-        """Find the records closest to a query; dense queries of several clients share one pass."""
+        """Find the records closest to a query; equal searches of several clients share one pass."""
         served = service.collection(request, name)
         body = await read_body(request, SearchBody)
         check_ranking(body, service.limits)
         settings, vector = _settings(body, *_QUERY), decode_named(body.vector)
-        dense = body.mode == "dense" or (body.mode is None and body.query is None)
-        plain = (body.query is None or isinstance(body.query, str)) and body.spaces is None
-        if dense and plain and body.sparse_vector is None and (body.query is None) != (vector is None):
-            kind = "text" if vector is None else "vector"
+        if _shared(body):
+            kind = ("text" if body.query is not None else "") + ("vector" if vector is not None else "")
             key = kind + json.dumps(settings, sort_keys=True)
-            return json_answer(await served.search_dense(key, settings, (body.query, vector)))
+            return json_answer(await served.search_together(key, settings, (body.query, vector)))
         given = {"vector": vector, "sparse_vector": decode_terms(body.sparse_vector)}
         return json_answer(
             await served.read(lambda c: to_json(result_values(c.search(decode_query(body.query), **given, **settings))))
