@@ -186,7 +186,7 @@ def test_w49_a_newer_format_names_what_reads_it(scratch):
     with sqlite3.connect(path / "store.sqlite") as connection:
         connection.execute("UPDATE meta SET value = '7' WHERE key IN ('format', 'minimum_reader')")
     connection.close()
-    with pytest.raises(StoreVersionError, match=r"format 7.*; expected format 2 or older.*Upgrade orthant"):
+    with pytest.raises(StoreVersionError, match=r"format 7.*; expected format 3 or older.*Upgrade orthant"):
         Collection(path, encoder=FakeEncoder())
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant.collection.lexical.analysis import Clause
-from orthant.collection.lexical.chunks import Chunk, Documents, IntArray, Vocabulary
+from orthant.collection.lexical.chunks import Chunk, Documents, IntArray
+from orthant.collection.lexical.vocabulary import Vocabulary
 from orthant.kernels.bitmaps import contains_rows, from_mask, from_rows, resize, to_mask
 from orthant.kernels.postings import accumulate_bm25, inverse_document_frequency, postings_of, union_postings
 from orthant.types import BitmapArray, FloatArray, IdArray
