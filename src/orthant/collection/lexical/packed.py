@@ -15,6 +15,7 @@ import numpy as np
 
 from orthant.collection.lexical import varbytes
 from orthant.collection.lexical.chunks import CHUNK_ARRAYS, Documents, IntArray, narrow_candidates
+from orthant.kernels.files.rows import release
 from orthant.kernels.postings import find_phrase
 
 __all__ = ["PACKED_ARRAYS", "PackedDocuments", "pack_documents"]
@@ -87,6 +88,8 @@ class _Unpacked(Mapping[str, IntArray]):
             with self._lock:
                 if name not in self._held:
                     self._held.update(self._unpack(name))
+                    # The file was read to the end for its checksums.
+                    release(self._streams["tokens"])
                 held = self._held[name]
         return held
 

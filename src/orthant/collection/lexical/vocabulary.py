@@ -7,7 +7,7 @@ words would be the largest thing that they hold. Who adds words makes these.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
@@ -25,6 +25,7 @@ NO_TERM = -1
 """In place of a term: separators and stop words."""
 
 _LINE_END = 10
+_TOGETHER = 4096
 _UTF8 = ("utf-8", "surrogatepass")
 
 
@@ -49,15 +50,18 @@ class _Lines:
         self.blob = blob
         ends = np.flatnonzero(np.frombuffer(blob, np.uint8) == _LINE_END)
         self._starts = np.concatenate(([0], ends + 1, [len(blob) + 1])) if blob else np.zeros(1, np.int64)
-        sums = np.array([zlib.crc32(part) for part in self._split()], dtype=np.uint32)
+        sums = np.fromiter(self._checksums(), dtype=np.uint32, count=len(self._starts) - 1)
         self._order = np.argsort(sums, kind="stable").astype(np.int32)
         self._sums = sums[self._order]
 
     def __len__(self) -> int:
         return len(self._order)
 
-    def _split(self) -> list[bytes]:
-        return self.blob.split(b"\n") if self.blob else []
+    def _checksums(self) -> Iterator[int]:
+        # Some at a time: a list of all strings would take more memory than all that stays.
+        for begin in range(0, len(self._starts) - 1, _TOGETHER):
+            stop = min(begin + _TOGETHER, len(self._starts) - 1)
+            yield from map(zlib.crc32, self.blob[int(self._starts[begin]) : int(self._starts[stop]) - 1].split(b"\n"))
 
     def __getitem__(self, number: int) -> str:
         return self.blob[int(self._starts[number]) : int(self._starts[number + 1]) - 1].decode(*_UTF8)

@@ -224,8 +224,8 @@ def release(matrix: np.ndarray) -> None:
         A map, or a part of one; anything else is left alone.
     """
     base: Any = matrix
-    while isinstance(base, np.ndarray):
-        base = base.base
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         # Nothing of a read-only map can be lost by this.
         with contextlib.suppress(OSError, ValueError):
