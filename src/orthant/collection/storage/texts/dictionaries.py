@@ -39,7 +39,6 @@ _LEAST_RECORDS = 512
 _SAMPLE_RECORDS = 2048
 _GRAM = 6
 _SEGMENT = 64
-_HASH_BITS = 20
 
 
 @dataclass(frozen=True)
@@ -202,11 +201,11 @@ def train(sample: Iterable[bytes]) -> bytes:
         return b""
     joined = b"".join(parts)
     data = np.frombuffer(joined, np.uint8)
-    grams = _hashes(data)
+    grams = _grams(data)
     owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])[: len(grams)]
     # How many records have a gram: what one repeats within itself it does not need a dictionary for.
     pairs = np.unique(grams * len(parts) + owners)
-    frequency = np.bincount(pairs // len(parts), minlength=1 << _HASH_BITS)
+    frequency = np.bincount(pairs // len(parts))
     frequency[frequency < 2] = 0
     chosen = _segments(joined, grams, frequency, min(_LARGEST, total // _SHARE))
     # The nearest strings take the fewest bits to point at.
@@ -214,14 +213,14 @@ def train(sample: Iterable[bytes]) -> bytes:
     return b"".join(part for _, part in chosen)
 
 
-def _hashes(data: np.ndarray) -> np.ndarray:
+def _grams(data: np.ndarray) -> np.ndarray:
+    """Number the distinct runs of a few bytes and return the number of each place's."""
     count = len(data) - _GRAM + 1
     out = np.zeros(count, np.uint64)
     for i in range(_GRAM):
         out <<= np.uint64(8)
         out |= data[i : i + count]
-    out *= np.uint64(0x9E3779B97F4A7C15)
-    return (out >> np.uint64(64 - _HASH_BITS)).astype(np.int64)
+    return np.unique(out, return_inverse=True)[1]
 
 
 def _segments(joined: bytes, grams: np.ndarray, frequency: np.ndarray, size: int) -> list[tuple[int, bytes]]:
@@ -238,7 +237,8 @@ def _segments(joined: bytes, grams: np.ndarray, frequency: np.ndarray, size: int
             break
         values = sums[width:] - sums[:-width]
         best = int(values.argmax())
-        if values[best] > 0:
+        # Of less than this most is one record's own.
+        if values[best] >= 2 * width:
             out.append((int(values[best]), joined[begin + best : begin + best + _SEGMENT]))
             frequency[here[best : best + width]] = 0
     return out
