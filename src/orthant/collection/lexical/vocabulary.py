@@ -26,6 +26,7 @@ NO_TERM = -1
 
 _LINE_END = 10
 _TOGETHER = 4096
+_REMEMBERED = 8192
 _UTF8 = ("utf-8", "surrogatepass")
 
 
@@ -53,6 +54,8 @@ class _Lines:
         sums = np.fromiter(self._checksums(), dtype=np.uint32, count=len(self._starts) - 1)
         self._order = np.argsort(sums, kind="stable").astype(np.int32)
         self._sums = sums[self._order]
+        # Queries share most of their words.
+        self._found: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._order)
@@ -68,6 +71,14 @@ class _Lines:
 
     def find(self, wanted: str) -> int:
         """Return a string's number, -1 where it is none of these."""
+        number = self._found.get(wanted)
+        if number is None:
+            if len(self._found) >= _REMEMBERED:
+                self._found = {}
+            number = self._found[wanted] = self._look_up(wanted)
+        return number
+
+    def _look_up(self, wanted: str) -> int:
         data = wanted.encode(*_UTF8)
         # As a scalar of its own type: else the whole array would be widened at every look.
         value = np.uint32(zlib.crc32(data))

@@ -206,7 +206,8 @@ def _unpacked(
 ) -> tuple[str | None, str, bool]:
     if not blob or metadata:
         return None, "", False
-    reader = zlib.decompressobj(_WINDOW, zdict=dictionaries.read(connection, database, blob[0]))
+    known = database.dictionaries.get(blob[0]) or dictionaries.read(connection, database, blob[0])
+    reader = zlib.decompressobj(_WINDOW, zdict=known)
     content = reader.decompress(blob[1:])
     sound = reader.eof and not reader.unused_data and crc == _crc(row, key, content)
     about, _, rest = content.partition(b"\0")
