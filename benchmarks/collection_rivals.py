@@ -1,8 +1,8 @@
 """A collection beside Chroma, LanceDB, milvus-lite and txtai: ingest, search, memory, disk, churn, crashes.
 
 100,000 chunks of newsgroup messages with metadata. Run alone on the machine; PATH is the interpreter of an environment
-that has the rivals: ``python benchmarks/collection_rivals.py --python PATH``. ``--only orthant`` measures one store anew
-and keeps what was measured of the others under the same settings, on the same data and machine.
+that has the rivals: ``python benchmarks/collection_rivals.py --python PATH``. ``--only orthant`` measures one store
+anew and keeps what was measured of the others under the same settings, on the same data and machine.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ def main() -> None:
         sys.exit(f"{folder} exists: a golden file is never made again")
     # So few records are packed by nobody else.
     dictionaries._LEAST_RECORDS = 1
-    dictionaries.train = lambda sample: b'{"year":1999,"tags":[]} A red kite over the dunes. A blue boat in the other space.'
+    shared = b'{"year":1999,"tags":[]} A red kite over the dunes. A blue boat in the other space.'
+    dictionaries.train = lambda sample: shared
     with orthant.open(folder, metric="l2") as collection:
         collection.upsert(
             ["a", "b", "c", "d"],

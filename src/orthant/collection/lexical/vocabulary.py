@@ -7,6 +7,7 @@ words would be the largest thing that they hold. Who adds words makes these.
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import Any
@@ -50,10 +51,12 @@ class _Lines:
     def __init__(self, blob: bytes) -> None:
         self.blob = blob
         ends = np.flatnonzero(np.frombuffer(blob, np.uint8) == _LINE_END)
-        self._starts = np.concatenate(([0], ends + 1, [len(blob) + 1])) if blob else np.zeros(1, np.int64)
-        sums = np.fromiter(self._checksums(), dtype=np.uint32, count=len(self._starts) - 1)
-        self._order = np.argsort(sums, kind="stable").astype(np.int32)
-        self._sums = sums[self._order]
+        starts = np.concatenate(([0], ends + 1, [len(blob) + 1])) if blob else np.zeros(1, np.int64)
+        # Single numbers are taken from views of arrays: those of NumPy cost more than all else that a look-up does.
+        self._starts = memoryview(starts.astype(np.int64))
+        sums = np.fromiter(self._checksums(), dtype=np.uint32, count=len(starts) - 1)
+        order = np.argsort(sums, kind="stable").astype(np.int32)
+        self._order, self._sums = memoryview(order), memoryview(sums[order])
         # Queries share most of their words.
         self._found: dict[str, int] = {}
 
@@ -64,10 +67,10 @@ class _Lines:
         # Some at a time: a list of all strings would take more memory than all that stays.
         for begin in range(0, len(self._starts) - 1, _TOGETHER):
             stop = min(begin + _TOGETHER, len(self._starts) - 1)
-            yield from map(zlib.crc32, self.blob[int(self._starts[begin]) : int(self._starts[stop]) - 1].split(b"\n"))
+            yield from map(zlib.crc32, self.blob[self._starts[begin] : self._starts[stop] - 1].split(b"\n"))
 
     def __getitem__(self, number: int) -> str:
-        return self.blob[int(self._starts[number]) : int(self._starts[number + 1]) - 1].decode(*_UTF8)
+        return self.blob[self._starts[number] : self._starts[number + 1] - 1].decode(*_UTF8)
 
     def find(self, wanted: str) -> int:
         """Return a string's number, -1 where it is none of these."""
@@ -80,12 +83,11 @@ class _Lines:
 
     def _look_up(self, wanted: str) -> int:
         data = wanted.encode(*_UTF8)
-        # As a scalar of its own type: else the whole array would be widened at every look.
-        value = np.uint32(zlib.crc32(data))
-        at = int(self._sums.searchsorted(value))
+        value = zlib.crc32(data)
+        at = bisect_left(self._sums, value)
         while at < len(self._sums) and self._sums[at] == value:
-            number = int(self._order[at])
-            if self.blob[int(self._starts[number]) : int(self._starts[number + 1]) - 1] == data:
+            number = self._order[at]
+            if self.blob[self._starts[number] : self._starts[number + 1] - 1] == data:
                 return number
             at += 1
         return -1
