@@ -87,7 +87,8 @@ class _Finder:
         if self._phrase:
             return documents.phrase(self._numbers, self._terms)
         if len(self._numbers) == 1:
-            return postings_of(documents.postings, self._numbers[0])
+            # Of the type of the stored terms: else NumPy widens all of them for every look.
+            return postings_of(documents.postings, np.int32(self._numbers[0]))
         return union_postings(documents.postings, self._numbers)
 
 

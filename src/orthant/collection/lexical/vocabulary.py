@@ -53,10 +53,10 @@ class _Lines:
         ends = np.flatnonzero(np.frombuffer(blob, np.uint8) == _LINE_END)
         starts = np.concatenate(([0], ends + 1, [len(blob) + 1])) if blob else np.zeros(1, np.int64)
         # Single numbers are taken from views of arrays: those of NumPy cost more than all else that a look-up does.
-        self._starts = memoryview(starts.astype(np.int64))
+        self._starts = starts.astype(np.int64).data
         sums = np.fromiter(self._checksums(), dtype=np.uint32, count=len(starts) - 1)
         order = np.argsort(sums, kind="stable").astype(np.int32)
-        self._order, self._sums = memoryview(order), memoryview(sums[order])
+        self._order, self._sums = order.data, sums[order].data
         # Queries share most of their words.
         self._found: dict[str, int] = {}
 

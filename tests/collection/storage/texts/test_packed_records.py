@@ -197,11 +197,9 @@ def test_a_dictionary_has_what_records_share_and_nothing_that_is_one_records_own
 
 def test_a_chosen_dictionary_beats_one_of_the_same_size_cut_from_the_records():
     rng = np.random.default_rng(5)
-    phrases = [" ".join(rng.choice(WORDS, 8)) for _ in range(150)]
-    rows = [
-        (" ".join(phrases[int(i)] for i in rng.zipf(1.6, 3) % 150) + f" {rng.integers(10**12)}").encode()
-        for _ in range(3000)
-    ]
+    phrases = [bytes(rng.integers(97, 123, 50).tolist()).decode() for _ in range(1500)]
+    picks = rng.zipf(1.3, (3000, 4)) % len(phrases)
+    rows = [(" ".join(phrases[i] for i in row) + f" {rng.integers(10**12)}").encode() for row in picks.tolist()]
     chosen = dictionaries.train(rows[:2000])
 
     def size(dictionary: bytes) -> int:
