@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +89,7 @@ class _Finder:
             return documents.phrase(self._numbers, self._terms)
         if len(self._numbers) == 1:
             # Of the type of the stored terms: else NumPy widens all of them for every look.
-            return postings_of(documents.postings, np.int32(self._numbers[0]))
+            return postings_of(documents.postings, cast(int, np.int32(self._numbers[0])))
         return union_postings(documents.postings, self._numbers)
 
 

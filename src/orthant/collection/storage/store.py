@@ -364,8 +364,7 @@ class Store:
             self._generation = following
         try:
             derived.write_head(self.path, following.number, self.files)
-        except OSError as error:
-            # The commit stands; the head only helps to notice a lost log later.
+        except OSError as error:  # The commit stands; the head only helps to notice a lost log later.
             self._note(f"head not written: {error.strerror}")
 
     def commit(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import mmap
 import os
 import sys
@@ -38,6 +39,7 @@ _lock = Lock()
 _known: dict[int, tuple[int, int, int]] = {}
 
 
+@functools.cache
 def _reader() -> int:
     """Return the address of the system's ``pread``, 0 where there is none that takes places of 64 bits."""
     if not hasattr(os, "pread") or sys.maxsize < 2**32:
