@@ -288,7 +288,7 @@ def from_streams(stored: Mapping[str, IntArray], *, packed: bool) -> tuple[bytes
 
     Parameters
     ----------
-    stored : mapping of str to ndarray
+    stored : mapping of str to ndarray of shape (b,)
         With ``words``, ``terms`` and ``term_of``.
     packed : bool
         Whether ``to_streams`` wrote them; else they are strings and numbers as they are.

@@ -53,7 +53,7 @@ def register(array: np.memmap, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    array : memmap
+    array : memmap of shape (n, d)
         Just made; the caller has checked that it is of this file.
     path : path
         The file. Nothing happens where the system cannot read at a place, or the file went away meanwhile.
@@ -93,7 +93,7 @@ def table_of(arrays: Iterable[np.ndarray]) -> Files | None:
 
     Parameters
     ----------
-    arrays : iterable of ndarray
+    arrays : iterable of ndarray of shape (n, d)
         Any; those that are not a registered map, or a part of one, are passed over.
 
     Returns
@@ -222,7 +222,7 @@ def release(matrix: np.ndarray) -> None:
 
     Parameters
     ----------
-    matrix : ndarray
+    matrix : ndarray of shape (n, d)
         A map, or a part of one; anything else is left alone.
     """
     base: Any = matrix
