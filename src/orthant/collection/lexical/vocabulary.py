@@ -18,7 +18,7 @@ import numpy.typing as npt
 from orthant.collection.lexical import varbytes
 from orthant.collection.lexical.analysis import SEPARATOR, Analyzer
 
-__all__ = ["NO_TERM", "Vocabulary", "from_streams"]
+__all__ = ["NO_TERM", "from_streams"]
 
 IntArray = npt.NDArray[Any]
 
