@@ -17,6 +17,7 @@ from collection.fakes import FakeEncoder, FakeSparseEncoder, FakeTokenEncoder, t
 from orthant.collection.collection import Collection
 from orthant.collection.storage import graphs, maintenance, merging
 from orthant.collection.storage.files import FileLayer
+from orthant.collection.storage.texts import dictionaries
 
 ROWS = 60
 
@@ -73,6 +74,7 @@ PATCHED = {
         "least_vectors",
     ),
     graphs: ("graph_class", "set_class"),
+    dictionaries: ("_LEAST_RECORDS", "_LEAST_SAMPLE"),
 }
 """What ``frequent_upkeep`` changes, for a test to put back."""
 
@@ -86,6 +88,7 @@ def frequent_upkeep() -> None:
     graphs.graph_class = lambda: FakeGraph
     merging.least_vectors = lambda space: 8
     graphs.set_class = _fake_sets
+    dictionaries._LEAST_RECORDS, dictionaries._LEAST_SAMPLE = 16, 512
 
 
 def _fake_sets() -> type:

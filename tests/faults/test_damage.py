@@ -15,6 +15,7 @@ from collection.fakes import FakeEncoder, text_of
 from faults.recording import write_state
 from orthant.collection.collection import Collection
 from orthant.collection.storage import derived, graphs, merging
+from orthant.collection.storage.texts import dictionaries
 from orthant.errors import StoreCorruptedError, StoreVersionError
 
 
@@ -55,6 +56,9 @@ def graphs_of_small_spaces(monkeypatch):
     monkeypatch.setattr(merging, "_TAIL_ROWS", 20)
     monkeypatch.setattr(merging, "_CLOSE_ROWS", 20)
     monkeypatch.setattr(graphs, "graph_class", lambda: FakeGraph)
+    # And records that are packed.
+    monkeypatch.setattr(dictionaries, "_LEAST_RECORDS", 16)
+    monkeypatch.setattr(dictionaries, "_LEAST_SAMPLE", 512)
 
 
 @pytest.fixture
@@ -169,6 +173,40 @@ def test_w51_repair_rebuilds_derived_files_and_encodes_damaged_vectors_again(scr
         assert collection.check().problems == [] and _answers(collection) == truth
 
 
+def _dictionaries(path: Path) -> list[tuple[int, int, bytes]]:
+    connection = sqlite3.connect(path / "store.sqlite")
+    try:
+        return connection.execute("SELECT number, copy, data FROM dictionaries ORDER BY copy").fetchall()
+    finally:
+        connection.close()
+
+
+def test_a_lost_copy_of_a_dictionary_costs_nothing_and_is_mended(scratch):
+    path = write_state(scratch / "c", _build(scratch / "built", killed=False))
+    with Collection(path, encoder=FakeEncoder(), read_only=True) as collection:
+        truth = _answers(collection)
+    whole = _dictionaries(path)
+    assert [(number, copy) for number, copy, _ in whole] == [(1, 0), (1, 1)] and whole[0][2] == whole[1][2]
+    for copy in (0, 1):
+        with sqlite3.connect(path / "store.sqlite") as connection:
+            connection.execute("UPDATE dictionaries SET data = ? WHERE copy = ?", (b"x" + whole[0][2][1:], copy))
+        connection.close()
+        with Collection(path, encoder=FakeEncoder()) as collection:
+            assert _answers(collection) == truth
+            (problem,) = collection.check().problems
+            assert problem.where == "store.sqlite" and "dictionary 1" in problem.what and problem.repairable
+            assert collection.check(repair=True).ok and collection.check().problems == []
+        assert _dictionaries(path) == whole
+    with sqlite3.connect(path / "store.sqlite") as connection:
+        connection.execute("UPDATE dictionaries SET data = x'00'")
+    connection.close()
+    with (
+        pytest.raises(StoreCorruptedError, match="dictionary 1 is missing or fails its checksum"),
+        Collection(path, encoder=FakeEncoder(), read_only=True) as collection,
+    ):
+        collection.get("r1")
+
+
 def test_repair_says_what_it_cannot_mend(scratch):
     path = write_state(scratch / "c", _build(scratch / "built", killed=False))
     (segment,) = (path / "vectors" / "extra").iterdir()
@@ -186,7 +224,7 @@ def test_w49_a_newer_format_names_what_reads_it(scratch):
     with sqlite3.connect(path / "store.sqlite") as connection:
         connection.execute("UPDATE meta SET value = '7' WHERE key IN ('format', 'minimum_reader')")
     connection.close()
-    with pytest.raises(StoreVersionError, match=r"format 7.*; expected format 2 or older.*Upgrade orthant"):
+    with pytest.raises(StoreVersionError, match=r"format 7.*; expected format 3 or older.*Upgrade orthant"):
         Collection(path, encoder=FakeEncoder())
 
 

@@ -236,3 +236,71 @@ def test_attach_without_any_row(compiled, small, tmp_path):
     assert len(attached) == 0
     assert (attached.search(Q, 5).ids == -1).all()
     assert (attached.search(Q, 5, allowed=np.arange(100)).ids == -1).all()
+
+
+def _attached(folder, index, X, monkeypatch, most: int | None = None):
+    """Save links, packed up to some bytes, and attach them again."""
+    from orthant.index.vamana import files
+
+    with monkeypatch.context() as patched:
+        if most is not None:
+            patched.setattr(files, "_PACKED_BYTES", most)
+        index.save_links(folder)
+    return Graph.attach(folder, [(X, np.arange(len(X)))])
+
+
+def test_links_are_packed_where_they_are_few_and_answer_the_same(compiled, tmp_path, monkeypatch):
+    X, _ = clustered(900, 40, seed=61)
+    Q, _ = clustered(30, 40, seed=62)
+    index = Graph(40, "l2", degree=16, beam=32, scan_below=0)
+    index.add(X)
+    packed = _attached(tmp_path / "packed", index, X, monkeypatch)
+    mapped = _attached(tmp_path / "mapped", index, X, monkeypatch, most=0)
+    assert same(index, packed, Q) and same(index, mapped, Q)
+    for one in (packed, mapped):
+        np.testing.assert_array_equal(one._state.links, index._state.links[:900])
+        assert one.check() == []
+    sizes = [sum(f.stat().st_size for f in (tmp_path / name).glob("links-*")) for name in ("packed", "mapped")]
+    assert 2 * sizes[0] < sizes[1] == 4 * 900 * index._state.room
+    formats = [json.loads((tmp_path / name / "graph.json").read_text())["body"] for name in ("packed", "mapped")]
+    # A release that cannot read packed links says so; what it can read stays open to it.
+    assert [body["minimum_reader"] for body in formats] == [2, 1] and "packed" not in formats[1]
+
+
+@pytest.mark.parametrize("used", [3, 65_536, 65_537, 131_072, 131_073, 262_145, 600_000, 5_000_000])
+def test_slots_of_any_size_are_packed(used):
+    from orthant.index.vamana import files
+
+    rng = np.random.default_rng(used)
+    rows, room = min(used, 4001), 8
+    links = np.full((rows, room), -1, np.int32)
+    degrees = rng.integers(0, room + 1, rows)
+    present = np.arange(room) < degrees[:, None]
+    links[present] = rng.integers(0, used, int(present.sum()))
+    bits = files._high_bits(used)
+    assert bits in (0, 1, 2, 4, 8) and 1 << (16 + bits) >= used
+    if rows == used:
+        assert files._packed_links(links) is not None
+        gap = links.copy()
+        gap[0] = [1, -1, 2, *[-1] * (room - 3)]
+        assert files._packed_links(gap) is None
+
+
+def test_packed_links_of_many_slots_come_back(tmp_path):
+    import zlib
+
+    from orthant.index.vamana import files
+
+    rng = np.random.default_rng(7)
+    links = np.full((70_000, 4), -1, np.int32)
+    present = np.arange(4) < rng.integers(0, 5, 70_000)[:, None]
+    links[present] = rng.integers(0, 70_000, int(present.sum()))
+    data = files._packed_links(links).tobytes()
+    (tmp_path / "links").write_bytes(data)
+    entry = {"name": "links", "bytes": len(data), "crc32": [zlib.crc32(data)]}
+    out = files._unpacked_links(tmp_path, entry, links.shape, int(present.sum()))
+    np.testing.assert_array_equal(out, links)
+    with pytest.raises(ValueError, match="size"):
+        files._unpacked_links(tmp_path, entry, links.shape, int(present.sum()) - 8)
+    with pytest.raises(ValueError, match="fit"):
+        files._unpacked_links(tmp_path, entry, (70_000, 3), int(present.sum()))

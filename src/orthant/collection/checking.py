@@ -19,6 +19,7 @@ from orthant.collection.storage import derived, graphs, maintenance, merging, ta
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.segments import BLOCK_BYTES, SegmentState
 from orthant.collection.storage.store import Store
+from orthant.collection.storage.texts import dictionaries
 from orthant.errors import StoreCorruptedError
 from orthant.kernels import bitmaps
 from orthant.types import Encoder, TokenEncoder
@@ -117,6 +118,7 @@ def _check(store: Store, encoder_of: Callable[[str], Encoder] | None, *, repair:
     report = CheckReport()
     for line in store.database.integrity_problems():
         report.problems.append(Problem("store.sqlite", line, repairable=False))
+    _check_dictionaries(store, report, repair=repair)
     rows, generation = _check_records(store, report)
     if rows is not None:
         _check_rows(store, generation, rows, report, repair=repair)
@@ -127,6 +129,23 @@ def _check(store: Store, encoder_of: Callable[[str], Encoder] | None, *, repair:
     for name in store.generation.sparse if rows is not None else ():
         _check_sparse(store, name, rows, report, encoder_of)
     return report
+
+
+def _check_dictionaries(store: Store, report: CheckReport, *, repair: bool) -> None:
+    """Verify both copies of what packed records share."""
+    try:
+        with store.database.reading() as connection:
+            found = dictionaries.damaged(connection)
+        if repair and found:
+            with store.database.writing() as connection:
+                dictionaries.repair(connection)
+    except StoreCorruptedError as error:
+        report.problems.append(Problem("store.sqlite", str(error), repairable=False))
+        return
+    for number, copies, data in found:
+        what = f"{len(copies)} of 2 copies of dictionary {number} fail their checksum"
+        held = data is not None
+        report.problems.append(Problem("store.sqlite", what, repairable=held, repaired=repair and held))
 
 
 def _check_records(store: Store, report: CheckReport) -> tuple[np.ndarray | None, Generation]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from orthant.errors import InputError, NonFiniteError, message
 from orthant.kernels import bitmaps, distances
+from orthant.kernels.files.rows import gather
 from orthant.types import BitmapArray, FloatArray, IdArray, Metric
 
 __all__ = ["ALIVE", "Selection", "checked_scale", "shown"]
@@ -243,7 +244,7 @@ class BlockSet:
         """Return copies of rows, shape (m, dim)."""
         out = np.empty((len(rows), self.dim), dtype=np.float32)
         for block, at, inner in self.parts(rows):
-            out[at] = block.matrix[inner]
+            out[at] = gather(block.matrix, inner)
         return out
 
     def ids_of(self, rows: IdArray) -> IdArray:

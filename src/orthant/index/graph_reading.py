@@ -25,6 +25,7 @@ from orthant.index.vamana.query_sample import QuerySample
 from orthant.index.vamana.query_tuning import QueryTuning
 from orthant.index.vamana.searching import Request, run
 from orthant.index.vamana.state import State
+from orthant.kernels.files.rows import release
 from orthant.kernels.warmup import ensure_compiling, is_ready, wait
 from orthant.measures.neighbours import recall_at_k
 from orthant.threads import ReadersWriterLock
@@ -190,6 +191,9 @@ class GraphReading:
         view = self._view
         if view is None:
             view = self._view = state.view(sketched=sketched, filtered=True)
+            # What was built, or scanned until now, looked at every vector; a walk reads those that it needs.
+            for X, _ in state.vectors.kept:
+                release(X)
         fewest = effort if fewest is None else fewest
         return Request(queries, k, effort, fewest, allowed, self._settings.margin, sketched, threads, skips, view)
 

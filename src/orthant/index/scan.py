@@ -16,6 +16,7 @@ import numpy.typing as npt
 from orthant import threads as pool
 from orthant.index.blocks import Block, BlockSet, Selection
 from orthant.kernels import distances, topk
+from orthant.kernels.files.rows import gather, table_of
 from orthant.kernels.retrieval import exact
 from orthant.kernels.rows import plain
 from orthant.types import FloatArray, Hits, IdArray, Metric, SearchCost
@@ -336,4 +337,8 @@ def score_lists(
     rows = data.locate(ids[places])
     kind = {"dot": exact.DOT, "cosine": exact.COSINE, "l2": exact.L2}[metric]
     for block, at, inner in data.parts(rows):
-        exact.score_pairs(plain(block.matrix), wide, owners[at], inner, places[at], kind, out)
+        matrix = block.matrix
+        if table_of([matrix]) is not None:
+            # Single rows of a file are read, not looked at: each look would map the pages around it.
+            matrix, inner = gather(matrix, inner), np.arange(len(inner))
+        exact.score_pairs(plain(matrix), wide, owners[at], inner, places[at], kind, out)

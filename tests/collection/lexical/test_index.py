@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -397,7 +398,8 @@ def test_loaded_answers_are_identical_and_it_goes_on(saved):
         for left, right in zip(built.search(query, k=50), loaded.search(query, k=50), strict=True):
             np.testing.assert_array_equal(left, right)
     loaded.check()
-    assert loaded.statistics() == built.statistics()
+    # A file holds the same in fewer bytes.
+    assert replace(loaded.statistics(), memory_bytes=0) == replace(built.statistics(), memory_bytes=0)
     assert loaded.analyzer == built.analyzer
     same_answers(
         loaded.with_batch([900], ["a brandnew fox"]).without([7]),

@@ -1,18 +1,18 @@
-"""The parts of a lexical index: a vocabulary that only grows, and chunks of documents that never change."""
+"""The parts of a lexical index: chunks of documents that never change."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from threading import Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from orthant.collection.lexical.analysis import SEPARATOR, Analyzer
+from orthant.collection.lexical.analysis import Analyzer
+from orthant.collection.lexical.vocabulary import NO_TERM, Vocabulary
 from orthant.kernels.postings import (
     Postings,
     build_postings,
@@ -30,6 +30,7 @@ __all__ = [
     "build_documents",
     "join_chunks",
     "locate",
+    "narrow_candidates",
     "rebuild_chunk",
     "with_chunk",
     "without_rows",
@@ -37,200 +38,11 @@ __all__ = [
 
 CHUNK_ARRAYS = ("rows", "lengths", "offsets", "tokens", "terms", "indptr", "docs", "counts")
 IntArray = npt.NDArray[Any]
-_NO_TERM = -1
 # Reading chosen documents costs about this many times more per word than reading all in order.
 _NARROW = 6
 _FAN_OUT = 4
 _SMALLEST = 64
 _MAX_DEAD = 0.5
-
-
-class _Numbering(dict[str, int]):
-    """Numbers strings in order of first look-up."""
-
-    def __init__(self, words: Sequence[str]) -> None:
-        super().__init__(zip(words, range(len(words)), strict=True))
-        self.words = list(words)
-
-    def __missing__(self, word: str) -> int:
-        number = len(self.words)
-        self.words.append(word)
-        self[word] = number
-        return number
-
-
-class Vocabulary:
-    """Numbers for words and for the terms they stand for; shared by all values of one index, and only ever extended.
-
-    Parameters
-    ----------
-    analyzer : Analyzer
-        Says which term a word stands for.
-
-    Notes
-    -----
-    Word 0 is the separator of texts.
-    """
-
-    def __init__(self, analyzer: Analyzer) -> None:
-        self._analyzer = analyzer
-        self._lock = Lock()
-        self._source: Callable[[], tuple[bytes, bytes, IntArray]] | None = None
-        self._start([SEPARATOR], [], np.full(1024, _NO_TERM, dtype=np.int32))
-
-    def _start(self, words: Sequence[str], terms: Sequence[str], term_of: IntArray) -> None:
-        self._words = _Numbering(words)
-        self._terms = _Numbering(terms)
-        self._term_of = term_of
-        self._known = len(words)
-        self._joined = "\n"
-        self._joined_count = 1
-
-    @classmethod
-    def stored(cls, analyzer: Analyzer, source: Callable[[], tuple[bytes, bytes, IntArray]]) -> Vocabulary:
-        """Return a vocabulary that reads its strings when one is first needed.
-
-        Parameters
-        ----------
-        analyzer : Analyzer
-            Says which term a word stands for.
-        source : callable
-            Returns the words after the separator, and the terms, each joined by line ends in UTF-8, and the term
-            number of each word from the separator on.
-
-        Returns
-        -------
-        Vocabulary
-            The vocabulary.
-        """
-        vocabulary = cls(analyzer)
-        vocabulary._source = source
-        return vocabulary
-
-    def _ready(self) -> None:
-        if self._source is None:
-            return
-        with self._lock:
-            if self._source is None:
-                return
-            words, terms, term_of = self._source()
-            self._start([SEPARATOR, *_lines(words)], _lines(terms), term_of)
-            # Last, since other threads take this as the sign that everything above is in place.
-            self._source = None
-
-    def encode(self, tokens: Sequence[str]) -> tuple[IntArray, IntArray]:
-        """Return word and term numbers of tokens, numbering new ones.
-
-        Parameters
-        ----------
-        tokens : sequence of str
-            Words and separators.
-
-        Returns
-        -------
-        words : ndarray of shape (T,), int32
-            Word numbers, 0 for the separator.
-        terms : ndarray of shape (T,), int32
-            Term numbers, -1 for separators and stop words.
-        """
-        self._ready()
-        with self._lock:
-            words = np.fromiter(map(self._words.__getitem__, tokens), dtype=np.int32, count=len(tokens))
-            self._extend()
-            return words, self._term_of[words]
-
-    def _extend(self) -> None:
-        known = len(self._words.words)
-        if known > len(self._term_of):
-            grown = np.full(2 * known, _NO_TERM, dtype=np.int32)
-            grown[: self._known] = self._term_of[: self._known]
-            self._term_of = grown
-        analyzer = self._analyzer
-        for number in range(self._known, known):
-            word = self._words.words[number]
-            if not analyzer.is_stop_word(word):
-                self._term_of[number] = self._terms[analyzer.term(word)]
-        self._known = known
-
-    def word_number(self, word: str) -> int:
-        """Return a word's number, -1 when no document ever had it."""
-        self._ready()
-        return self._words.get(word, -1)
-
-    def term_number(self, term: str) -> int:
-        """Return a term's number, -1 when no document ever had it."""
-        self._ready()
-        return self._terms.get(term, -1)
-
-    def terms_of_words(self, words: Sequence[int]) -> list[int]:
-        """Return the distinct terms of some words, ascending, stop words left out."""
-        self._ready()
-        # A writer may have numbered words whose terms are not set yet; no chunk that a reader holds has them.
-        known = self._known
-        numbers = np.array([word for word in words if word < known], dtype=np.int64)
-        return [term for term in np.unique(self._term_of[numbers]).tolist() if term >= 0]
-
-    def words_with(self, part: str, *, prefix: bool) -> list[int]:
-        """Return the numbers of the words that start with a part, or contain it anywhere.
-
-        Parameters
-        ----------
-        part : str
-            At least one character; never a line end.
-        prefix : bool
-            Whether the word must start with it.
-
-        Returns
-        -------
-        list of int
-            Ascending word numbers.
-        """
-        self._ready()
-        joined = self._join()
-        pattern = "\n" + part if prefix else part
-        found: set[int] = set()
-        at = joined.find(pattern)
-        while at >= 0:
-            start = at + 1 if prefix else joined.rfind("\n", 0, at) + 1
-            end = joined.find("\n", at + len(pattern))
-            found.add(self._words[joined[start:end]])
-            at = joined.find(pattern, end)
-        return sorted(found)
-
-    def _join(self) -> str:
-        with self._lock:
-            if self._joined_count < self._known:
-                self._joined += "\n".join(self._words.words[self._joined_count : self._known]) + "\n"
-                self._joined_count = self._known
-            return self._joined
-
-    def words(self) -> list[str]:
-        """Return all words by number, the separator first."""
-        self._ready()
-        with self._lock:
-            return self._words.words[: self._known]
-
-    def spelling(self, term: int) -> str:
-        """Return the shortest word that stands for a term, the first seen of equally short ones."""
-        self._ready()
-        numbers = np.flatnonzero(self._term_of[: self._known] == term).tolist()
-        return min((self._words.words[number] for number in numbers), key=len)
-
-    def to_arrays(self) -> dict[str, bytes | IntArray]:
-        """Return what ``stored`` reads: ``words``, ``terms`` and ``term_of``."""
-        self._ready()
-        with self._lock:
-            words, terms = self._words.words[1 : self._known], self._terms.words
-            return {
-                "words": "\n".join(words).encode("utf-8", "surrogatepass"),
-                "terms": "\n".join(terms).encode("utf-8", "surrogatepass"),
-                "term_of": self._term_of[: self._known].copy(),
-            }
-
-
-def _lines(blob: bytes) -> list[str]:
-    text = blob.decode("utf-8", "surrogatepass")
-    return text.split("\n") if text else []
 
 
 class Documents(Mapping[str, IntArray]):
@@ -263,6 +75,16 @@ class Documents(Mapping[str, IntArray]):
         """The posting lists."""
         return Postings(self["terms"], self["indptr"], self["docs"], self["counts"])
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return sum(array.nbytes for array in self.values())
+
+    @property
+    def token_count(self) -> int:
+        """Words and separators."""
+        return len(self["tokens"])
+
     @cached_property
     def rows(self) -> IdArray:
         """Ascending rows."""
@@ -284,8 +106,8 @@ class Documents(Mapping[str, IntArray]):
             As a posting list.
         """
         tokens, offsets = self["tokens"], self["offsets"]
-        candidates = min((postings_of(self.postings, term)[0] for term in terms), key=len, default=None)
-        if candidates is None or len(candidates) * _NARROW > len(self.rows):
+        candidates = narrow_candidates(self, terms)
+        if candidates is None:
             starts = find_phrase(tokens, words)
             docs = np.searchsorted(offsets, starts, side="right") - 1
             return np.unique(docs.astype(np.int32), return_counts=True)
@@ -294,6 +116,27 @@ class Documents(Mapping[str, IntArray]):
         source = np.repeat(offsets[candidates] - (ends - spans), spans) + np.arange(int(spans.sum()))
         places = np.searchsorted(ends, find_phrase(tokens[source], words), side="right")
         return np.unique(candidates[places], return_counts=True)
+
+
+def narrow_candidates(documents: Documents, terms: Sequence[int]) -> IntArray | None:
+    """Return the documents that a phrase can only be in, where they are few enough to be read one by one.
+
+    Parameters
+    ----------
+    documents : Documents
+        Where it is looked for.
+    terms : sequence of int
+        Terms that such a document has.
+
+    Returns
+    -------
+    ndarray of shape (m,), int32, or None
+        Ascending; None where all documents are read sooner.
+    """
+    candidates = min((postings_of(documents.postings, term)[0] for term in terms), key=len, default=None)
+    if candidates is None or len(candidates) * _NARROW > len(documents.rows):
+        return None
+    return candidates
 
 
 @dataclass(frozen=True)
@@ -542,6 +385,6 @@ def rebuild_chunk(chunk: Chunk, old: Vocabulary, new: Vocabulary) -> Chunk:
     used = np.flatnonzero(np.bincount(tokens))
     words = old.words()
     numbers = np.zeros(int(used[-1]) + 1, dtype=np.int32)
-    terms = np.full(len(numbers), _NO_TERM, dtype=np.int32)
+    terms = np.full(len(numbers), NO_TERM, dtype=np.int32)
     numbers[used], terms[used] = new.encode([words[i] for i in used.tolist()])
     return _assemble(chunk.documents.rows, numbers[tokens], terms[tokens])

@@ -14,7 +14,6 @@ from orthant.collection.lexical.chunks import (
     Chunk,
     Documents,
     IntArray,
-    Vocabulary,
     build_documents,
     join_chunks,
     locate,
@@ -24,6 +23,7 @@ from orthant.collection.lexical.chunks import (
 )
 from orthant.collection.lexical.figures import LexicalStatistics, stored_analyzer
 from orthant.collection.lexical.file import read_arrays, write_arrays
+from orthant.collection.lexical.packed import PACKED_ARRAYS, PackedDocuments, pack_documents
 from orthant.collection.lexical.plan import (
     QueryPlan,
     apply_condition,
@@ -34,6 +34,7 @@ from orthant.collection.lexical.plan import (
     score_alone,
 )
 from orthant.collection.lexical.ranking import BatchSearch, Ranker
+from orthant.collection.lexical.vocabulary import Vocabulary, from_streams
 from orthant.errors import InputError, NotFoundError, message
 from orthant.kernels.bitmaps import contains_rows, from_mask, from_rows, to_mask
 from orthant.kernels.postings import accumulate_bm25, length_norm, top_documents
@@ -42,7 +43,8 @@ from orthant.validate import as_ids, as_texts, check_count, check_fraction
 
 __all__ = ["Lexical", "LexicalStatistics"]
 
-_FORMAT = 1
+_FORMAT = 2
+"""1 held arrays as they are in memory, and is still read."""
 
 
 class Lexical(BatchSearch):
@@ -449,8 +451,8 @@ class Lexical(BatchSearch):
             chunks=len(chunks),
             terms=len(terms),
             postings=sum(len(c.documents["docs"]) for c in chunks),
-            words=sum(len(c.documents["tokens"]) - len(c.documents.rows) for c in chunks),
-            memory_bytes=sum(array.nbytes for c in chunks for array in c.documents.values()),
+            words=sum(c.documents.token_count - len(c.documents.rows) for c in chunks),
+            memory_bytes=sum(c.documents.nbytes for c in chunks),
             average_length=self._average,
         )
 
@@ -462,12 +464,13 @@ class Lexical(BatchSearch):
         path : str or Path
             Target, replaced at once; its folder must exist.
         """
-        arrays = self._vocabulary.to_arrays()
+        arrays = self._vocabulary.to_streams()
         for i, chunk in enumerate(self._chunks):
-            arrays.update({f"{i}.{name}": array for name, array in chunk.documents.items()})
+            arrays.update({f"{i}.{name}": stream for name, stream in pack_documents(chunk.documents).items()})
             if chunk.dead is not None:
                 arrays[f"{i}.dead"] = from_mask(chunk.dead)
         settings = {
+            "packed": True,
             "analyzer": {"stem": self.analyzer.stem, "stopwords": self.analyzer.stopwords},
             "fingerprint": self.analyzer.fingerprint,
             "k1": self.k1,
@@ -504,14 +507,14 @@ class Lexical(BatchSearch):
             Another analyzer than required.
         """
         stored, settings = read_arrays(path, version=_FORMAT)
+        packed = settings.get("packed", False)
         analyzer = stored_analyzer(path, settings, analyzer)
         chunks = []
         for i, (live, length, size, has_dead) in enumerate(settings["chunks"]):
             dead = to_mask(stored[f"{i}.dead"], size) if has_dead else None
-            chunks.append(Chunk(Documents(stored.part(f"{i}.", CHUNK_ARRAYS)), dead, live, length))
-        vocabulary = Vocabulary.stored(
-            analyzer, lambda: (bytes(stored["words"]), bytes(stored["terms"]), stored["term_of"])
-        )
+            part = stored.part(f"{i}.", PACKED_ARRAYS if packed else CHUNK_ARRAYS)
+            chunks.append(Chunk(PackedDocuments(part) if packed else Documents(part), dead, live, length))
+        vocabulary = Vocabulary.stored(analyzer, lambda: from_streams(stored, packed=packed))
         return cls(analyzer, settings["k1"], settings["b"], vocabulary, tuple(chunks))
 
     def check(self) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from orthant.collection.lexical.analysis import Clause
-from orthant.collection.lexical.chunks import Chunk, Documents, IntArray, Vocabulary
+from orthant.collection.lexical.chunks import Chunk, Documents, IntArray
+from orthant.collection.lexical.vocabulary import Vocabulary
 from orthant.kernels.bitmaps import contains_rows, from_mask, from_rows, resize, to_mask
 from orthant.kernels.postings import accumulate_bm25, inverse_document_frequency, postings_of, union_postings
 from orthant.types import BitmapArray, FloatArray, IdArray
@@ -86,7 +88,8 @@ class _Finder:
         if self._phrase:
             return documents.phrase(self._numbers, self._terms)
         if len(self._numbers) == 1:
-            return postings_of(documents.postings, self._numbers[0])
+            # Of the type of the stored terms: else NumPy widens all of them for every look.
+            return postings_of(documents.postings, cast(int, np.int32(self._numbers[0])))
         return union_postings(documents.postings, self._numbers)
 
 

@@ -26,6 +26,7 @@ from orthant.collection.storage.settings.compression import write_compression
 from orthant.collection.storage.settings.fusion import write_fusion
 from orthant.collection.storage.settings.shortcuts import DEFAULT_SHORTCUT, write_shortcut
 from orthant.collection.storage.store import Store
+from orthant.collection.storage.texts import dictionaries
 from orthant.errors import OrthantError, StoreCorruptedError, message
 
 __all__ = ["RestoreReport", "restore"]
@@ -230,6 +231,7 @@ def _replace_records(ours: sqlite3.Connection, theirs: sqlite3.Connection) -> tu
                 gone.append(mine[0])
                 missing.append(other[0])
             mine, other = next(left, None), next(right, None)
+    dictionaries.copy_from(ours, theirs)
     # All that goes first: an id may have moved to another row.
     ours.executemany("DELETE FROM records WHERE row = ?", ((row,) for row in gone))
     for begin in range(0, len(missing), _CHUNK):

@@ -14,7 +14,7 @@ import numpy as np
 
 from orthant.collection.sparse.index import WeightedIndex
 from orthant.collection.sparse.state import SparseDefinition, SparseState
-from orthant.collection.storage.database import DATABASE_FORMAT, Database, checksum
+from orthant.collection.storage.database import Database, checksum, raise_format
 from orthant.encoders.sparse.rows import SparseRows, SparseVector
 from orthant.types import IdArray
 
@@ -97,8 +97,8 @@ def insert_space(connection: sqlite3.Connection, definition: SparseDefinition, c
     blob = b"".join(_packed_row(canaries[i], length=True) for i in range(len(canaries)))
     crc = checksum("sparse", definition.name, text, blob)
     connection.execute("INSERT INTO sparse_spaces VALUES (?, ?, ?, ?)", (definition.name, text, blob, crc))
-    told = [("format", str(DATABASE_FORMAT)), ("minimum_reader", str(DATABASE_FORMAT))]
-    connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", [*told, (f"{_COUNT}{definition.name}", "0")])
+    raise_format(connection, 2)
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"{_COUNT}{definition.name}", "0"))
 
 
 def _packed_row(vector: SparseVector, *, length: bool = False) -> bytes:

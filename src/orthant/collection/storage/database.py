@@ -24,13 +24,13 @@ from orthant.errors import (
     message,
 )
 
-__all__ = ["DATABASE_FORMAT", "Database", "checksum", "closed_error"]
+__all__ = ["DATABASE_FORMAT", "Database", "checksum", "closed_error", "raise_format"]
 
-DATABASE_FORMAT = 2
+DATABASE_FORMAT = 3
 """Newest schema that is read; a reader refuses a file whose ``minimum_reader`` is above it."""
 
 _FIRST_FORMAT = 1
-"""What a collection begins as; it becomes 2 with its first space of tokens or of weighted terms."""
+"""What a collection begins as; 2 with a space of tokens or of weighted terms, 3 with its first packed record."""
 
 _APPLICATION_ID = 0x4F525448
 
@@ -80,6 +80,21 @@ def checksum(*values: object) -> int:
     return crc
 
 
+def raise_format(connection: sqlite3.Connection, number: int) -> None:
+    """Refuse older releases from now on; the caller writes the counters afterwards.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        The writer's, inside a transaction.
+    number : int
+        The format that a reader must know; one that is higher already stays.
+    """
+    found = dict(connection.execute("SELECT key, value FROM meta WHERE key IN ('format', 'minimum_reader')"))
+    told = [(key, str(number)) for key in ("format", "minimum_reader") if int(found.get(key, 0)) < number]
+    connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", told)
+
+
 def closed_error() -> StoreError:
     """Return the error for a call on a closed collection.
 
@@ -108,6 +123,7 @@ class Database:
     def __init__(self, path: Path, *, read_only: bool) -> None:
         self.path = path
         self.read_only = read_only
+        self.dictionaries: dict[int, bytes] = {}
         self._pool: list[sqlite3.Connection] = []
         self._pool_stamp: object = None
         self._lock = Lock()

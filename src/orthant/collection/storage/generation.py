@@ -28,6 +28,7 @@ from orthant.collection.upgrade.state import NO_UPGRADE, UpgradeState
 from orthant.index.flat import Flat
 from orthant.kernels import bitmaps
 from orthant.kernels.distances import inverse_norms
+from orthant.kernels.files.rows import gather, release
 from orthant.types import BitmapArray, FloatArray, IdArray, Ragged
 
 __all__ = ["Generation", "Growing", "SpaceState", "distinct", "runs"]
@@ -175,6 +176,7 @@ class _Caches:
             growing, known = self.norms.get(number, (Growing(np.float32), 0))
             if known < len(matrix):
                 view = growing.extended(known, inverse_norms(matrix[known:]))
+                release(matrix)
                 self.norms[number] = (growing, len(matrix))
                 return view
             return growing.view(len(matrix))
@@ -368,7 +370,7 @@ class SpaceState:
             inside[inside] = view.rows[slots[inside]] == rows[inside]
             if inside.any():
                 self.folder.require_sound(view.state, view.matrix(self.folder))
-                out[inside] = view.matrix(self.folder)[slots[inside]]
+                out[inside] = gather(view.matrix(self.folder), slots[inside])
                 present |= inside
         return present, out[present]
 

@@ -21,6 +21,7 @@ from orthant.collection.storage.generation import Generation, SpaceState, distin
 from orthant.collection.storage.settings.compression import StoredCompression, write_compression
 from orthant.encoders.progress import progress_bar
 from orthant.kernels import bitmaps
+from orthant.kernels.files.rows import release
 from orthant.types import FloatArray
 
 if TYPE_CHECKING:
@@ -428,6 +429,8 @@ def publish_index(
     # What is searched from now on is the mapped file and the mapped segments, as after opening; the copies that were
     # made on the way are given back.
     store.generation.spaces[name].attached_graph()
+    for view in store.generation.spaces[name].segments:
+        release(view.matrix(store.generation.spaces[name].folder))
     return saved
 
 

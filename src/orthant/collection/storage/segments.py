@@ -17,6 +17,7 @@ import numpy as np
 
 from orthant.collection.storage.files import FileLayer
 from orthant.errors import StoreCorruptedError, StoreVersionError, message
+from orthant.kernels.files.rows import register, release
 from orthant.types import FloatArray, IdArray
 
 __all__ = [
@@ -341,7 +342,9 @@ class SegmentFolder:
         if size < needed:
             raise self._corrupted(path, f"{size} bytes where {needed} were committed")
         self._check_header(path, header)
-        return np.memmap(path, dtype=self._stored, mode="r", offset=HEADER_BYTES, shape=(state.slots, self.dim))
+        matrix = np.memmap(path, dtype=self._stored, mode="r", offset=HEADER_BYTES, shape=(state.slots, self.dim))
+        register(matrix, path)
+        return matrix
 
     def _check_header(self, path: Path, header: bytes) -> None:
         fields = header[: _HEADER.size]
@@ -382,6 +385,8 @@ class SegmentFolder:
             for block in range(known // BLOCK_BYTES, len(state.crcs))
             if zlib.crc32(data[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]) != state.crcs[block]
         ]
+        # Whoever needs some of the vectors need not hold them all.
+        release(vectors)
         if not damaged:
             self._verified[state.number] = total
         return damaged

@@ -36,6 +36,7 @@ from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentMi
 from orthant.collection.storage.settings.fusion import read_fusion
 from orthant.collection.storage.settings.shortcuts import DEFAULT_SHORTCUT
 from orthant.collection.storage.settings.spaces import with_settings
+from orthant.collection.storage.texts.records import Packing
 from orthant.collection.upgrade.state import UpgradeState, changed_upgrade
 from orthant.errors import InputError, NotFoundError, OrthantError, StoreCorruptedError, StoreReadOnlyError, message
 from orthant.kernels import bitmaps
@@ -69,14 +70,14 @@ class Store:
         self.read_only = read_only or (self.path / MANIFEST_NAME).exists()
         self.files = files or FileLayer()
         self.repairs: list[str] = []
-        self.saved: tuple[int, int, int]
         self.graph_seconds, self.show_progress = 0.0, False
         self._bulk = 0
         self._recovered = self._closed = False
         self._lock = RLock()
         self._publish = RLock()
         self._writer_lock = WriterLock(self.path / "writer.lock")
-        self.saved, self._removed_since_save, self._upkeep_from = (0, 0, 0), 0, 0
+        self.saved: tuple[int, int, int] = (0, 0, 0)
+        self._removed_since_save = self._upkeep_from = 0
         self.database = Database(self.path / DATABASE_NAME, read_only=self.read_only)
         try:
             self._open_or_create()
@@ -363,8 +364,7 @@ class Store:
             self._generation = following
         try:
             derived.write_head(self.path, following.number, self.files)
-        except OSError as error:
-            # The commit stands; the head only helps to notice a lost log later.
+        except OSError as error:  # The commit stands; the head only helps to notice a lost log later.
             self._note(f"head not written: {error.strerror}")
 
     def commit(
@@ -397,6 +397,7 @@ class Store:
         with self.writer() as now:
             with self.database.reading() as connection:
                 gone = tables.find_rows(connection, self.database, [*batch.ids, *remove_ids])
+                records = Packing(connection, self.database, now.next_row, batch.ids, batch.texts, batch.encoded)
                 if len(gone) < len(set(remove_ids)):
                     held = tables.fetch_records(connection, self.database, gone.tolist()).values()
                     absent = set(remove_ids).difference(key for key, _, _ in held)
@@ -405,7 +406,7 @@ class Store:
                 return Commit(now.number, 0, 0)
             try:
                 base = with_spaces(now, spaces, self._folder) if spaces else now
-                following, changes = self._prepare(base, batch, gone)
+                following, changes = self._prepare(base, batch, gone, records)
             except OSError as error:
                 raise storage_error(error, self.path, "write") from error
 
@@ -414,7 +415,7 @@ class Store:
                     insert_space(connection, definition, canaries)
                 tables.remove_rows(connection, gone, following.number)
                 sparse_tables.remove_rows(connection, now.sparse, gone)
-                tables.insert_records(connection, now.next_row, batch.ids, batch.texts, batch.encoded)
+                records.insert(connection)
                 for name, (changed, extents) in changes.items():
                     tables.insert_extents(connection, following.spaces[name].definition.place, changed, extents)
                 for name, (positions, vectors) in batch.sparse.items():
@@ -485,24 +486,23 @@ class Store:
         try:
             maintenance.after_commit(self, removed=removed, whole=whole)
         except (OrthantError, OSError) as error:
-            # The records are safe, so the call that brought them must not fail; `stats` shows what upkeep met.
+            # The records are safe, so the call that brought them must not fail; `stats` tells.
             self._note(f"upkeep postponed: {error}")
             self._upkeep_from = self._generation.number + _UPKEEP_PAUSE
 
     def _prepare(
-        self, now: Generation, batch: Batch, gone: IdArray
+        self, now: Generation, batch: Batch, gone: IdArray, records: Packing
     ) -> tuple[Generation, dict[str, tuple[list[SegmentState], list[Extent]]]]:
         rows = np.arange(now.next_row, now.next_row + len(batch.ids), dtype=np.int64)
-        # The disk takes the vectors while the words are sorted; a single record is not worth a second thread.
-        (spaces, changes), (columns, lexical, live) = run_both(
-            lambda: self._write_vectors(now, batch, rows),
+        # Vectors are written and texts packed while the words are sorted; one record is not worth a second thread.
+        ((spaces, changes), _), (columns, lexical, live) = run_both(
+            lambda: (self._write_vectors(now, batch, rows), records.prepare()),
             lambda: derive(now, batch, rows, gone),
             threads=1 if len(rows) < _WORTH_A_THREAD else None,
         )
         sparse = sparse_state.follow(now.sparse, batch.sparse, rows, gone)
         made = (columns, lexical, spaces, sparse, now.fusion, now.upgrade, now.adapters)
-        following = Generation(now.number + 1, now.next_row + len(rows), live, *made)
-        return following, changes
+        return Generation(now.number + 1, now.next_row + len(rows), live, *made), changes
 
     def _write_vectors(
         self, now: Generation, batch: Batch, rows: IdArray
@@ -535,8 +535,8 @@ class Store:
         """
         with self.database.reading() as connection:
             stored = tables.next_segment(connection, place)
-        space = self._generation.at(place)
-        return max([stored, *(state.number + 1 for state in (space.states if space else ()))])
+        held = self._generation.at(place)
+        return max([stored, *(state.number + 1 for state in (held.states if held else ()))])
 
     # ---- derived state --------------------------------------------------------------------------------------------
 

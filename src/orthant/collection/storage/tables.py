@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from orthant.collection.spaces import SpaceDefinition
-from orthant.collection.storage.database import DATABASE_FORMAT, Database, checksum
+from orthant.collection.storage.database import Database, checksum, raise_format
 from orthant.collection.storage.generation import SpaceState
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState, pack_rows, unpack_rows
+from orthant.collection.storage.texts.records import decode
 from orthant.types import FloatArray, IdArray
 
 __all__ = [
@@ -23,13 +23,11 @@ __all__ = [
     "find_rows",
     "generation_number",
     "insert_extents",
-    "insert_records",
     "insert_space",
     "next_segment",
     "purge_removed",
     "read_meta",
     "read_spaces",
-    "record_checksum",
     "records_from",
     "remove_rows",
     "removed_since",
@@ -149,59 +147,6 @@ def set_first_meta(connection: sqlite3.Connection) -> None:
 
 def _meta_checksum(found: Mapping[str, str]) -> int:
     return checksum(*(part for pair in sorted(found.items()) for part in pair))
-
-
-def record_checksum(row: int, record_id: str, text: str | None, metadata: str) -> int:
-    """Return the CRC-32 that guards a record.
-
-    Parameters
-    ----------
-    row : int
-        Its row, so that a record found under another one is noticed.
-    record_id : str
-        Its id.
-    text : str or None
-        Its text; None differs from empty.
-    metadata : str
-        Its metadata as JSON text.
-
-    Returns
-    -------
-    int
-        An unsigned 32-bit number.
-
-    Raises
-    ------
-    UnicodeEncodeError
-        Lone surrogates, which are no text.
-    """
-    joined = f"{row}\0{record_id}\0{metadata}\0" + ("" if text is None else f"\1{text}")
-    return zlib.crc32(joined.encode())
-
-
-def insert_records(
-    connection: sqlite3.Connection,
-    first_row: int,
-    ids: Sequence[str],
-    texts: Sequence[str | None],
-    metadata: Sequence[str],
-) -> None:
-    """Insert records in consecutive rows.
-
-    Parameters
-    ----------
-    connection : sqlite3.Connection
-        The writer's, inside a transaction.
-    first_row : int
-        Row of the first.
-    ids, texts, metadata : sequences of equal length
-        The records; metadata as JSON texts.
-    """
-    rows = (
-        (first_row + i, key, text, meta, record_checksum(first_row + i, key, text, meta))
-        for i, (key, text, meta) in enumerate(zip(ids, texts, metadata, strict=True))
-    )
-    connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?)", rows)
 
 
 def find_rows(connection: sqlite3.Connection, database: Database, ids: Sequence[str]) -> IdArray:
@@ -345,11 +290,11 @@ def records_from(
     )
     least = first_row
     while part := cursor.fetchmany(_CHUNK):
-        metadata = [_decode(database, *row) for row in part]
-        rows = np.array([row[0] for row in part], dtype=np.int64)
+        decoded = [decode(connection, database, row) for row in part]
+        rows = np.array([row[0] for row in decoded], dtype=np.int64)
         _require(database, _ascending(rows, least), "the order of records")
         least = int(rows[-1]) + 1
-        yield rows, [row[2] or "" for row in part], metadata
+        yield rows, [row[2] or "" for row in decoded], [row[3] for row in decoded]
 
 
 def fetch_records(
@@ -376,19 +321,9 @@ def fetch_records(
         part = json.dumps([int(row) for row in rows[begin : begin + _CHUNK]])
         query = "SELECT row, id, text, metadata, crc FROM records WHERE row IN (SELECT value FROM json_each(?))"
         for found in connection.execute(query, (part,)):
-            out[found[0]] = (found[1], found[2], _decode(database, *found))
+            row, *record = decode(connection, database, found)
+            out[row] = (record[0], record[1], record[2])
     return out
-
-
-def _decode(database: Database, row: int, key: str, text: str | None, metadata: str, crc: int) -> dict:
-    try:
-        sound = crc == record_checksum(row, key, text, metadata)
-        decoded = json.loads(metadata) if sound else None
-    except (ValueError, TypeError):
-        decoded = None
-    if not isinstance(decoded, dict):
-        raise database.corrupted(f"record in row {row} fails its checksum")
-    return decoded
 
 
 def insert_space(connection: sqlite3.Connection, definition: SpaceDefinition, canaries: FloatArray) -> None:
@@ -407,8 +342,7 @@ def insert_space(connection: sqlite3.Connection, definition: SpaceDefinition, ca
     crc = checksum(definition.name, text, blob)
     if definition.kind != "dense":
         # Releases before this format would take every token for a record of its own.
-        needed = [(key, str(DATABASE_FORMAT)) for key in ("format", "minimum_reader")]
-        connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", needed)
+        raise_format(connection, 2)
     connection.execute("INSERT INTO spaces VALUES (?, ?, ?, ?)", (definition.name, text, blob, crc))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage import graphs, merging, tables
-from orthant.collection.storage.database import DATABASE_FORMAT
+from orthant.collection.storage.database import raise_format
 from orthant.collection.storage.files import storage_error
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.new_spaces import delete_space, replace_space, require_free, with_spaces
@@ -90,8 +90,7 @@ def begin(store: Store, state: UpgradeState, spaces: Definitions) -> None:
         def write(connection: sqlite3.Connection) -> None:
             for definition, canaries in placed:
                 tables.insert_space(connection, definition, canaries)
-            told = [("format", str(DATABASE_FORMAT)), ("minimum_reader", str(DATABASE_FORMAT))]
-            connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", told)
+            raise_format(connection, 2)
 
         _publish(store, following, write)
 

@@ -5,6 +5,7 @@ Run by ``orthant.evaluation.stores.run`` with the interpreter of the store's own
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -36,11 +37,37 @@ def total_bytes() -> int | None:
     >>> total_bytes() is None or total_bytes() > 1_000_000
     True
     """
+    return _status("VmRSS:")
+
+
+def peak_bytes() -> int | None:
+    """Return the most memory that was resident since the start of this process or `forget_peak`.
+
+    Returns
+    -------
+    int or None
+        Bytes; None where the system does not tell.
+
+    Examples
+    --------
+    >>> peak_bytes() is None or peak_bytes() > 1_000_000
+    True
+    """
+    return _status("VmHWM:")
+
+
+def forget_peak() -> None:
+    """Let `peak_bytes` begin anew; nothing happens where the system has no such thing."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _status(name: str) -> int | None:
     status = Path("/proc/self/status")
     if not status.is_file():
         return None
     lines = status.read_text(encoding="ascii").splitlines()
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), None)
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), None)
 
 
 class Worker:
@@ -66,6 +93,7 @@ class Worker:
         dim = np.load(self.inputs / "vectors.npy", mmap_mode="r", allow_pickle=False).shape[1]
         batches = list(read_rows(self.inputs, range(records), self.store.batch))
         self.store.create(self.folder, dim)
+        forget_peak()
         wall, cpu = time.perf_counter(), time.process_time()
         self.store.load(batches)
         searchable = time.perf_counter() - wall
@@ -73,7 +101,9 @@ class Worker:
         finished = time.perf_counter() - wall
         self.store.close()
         closed = time.perf_counter() - wall
-        return {"written_s": searchable, "finished_s": finished, "closed_s": closed, "cpu_s": time.process_time() - cpu}
+        seconds = {"written_s": searchable, "finished_s": finished, "closed_s": closed}
+        # The input is in memory meanwhile, whatever the store.
+        return {**seconds, "cpu_s": time.process_time() - cpu, "peak_bytes": peak_bytes()}
 
     def open(self) -> dict[str, Any]:
         """Open the store."""
@@ -111,8 +141,8 @@ class Worker:
         return {"found": found, "seconds": seconds, "cpu_s": time.process_time() - cpu}
 
     def memory(self) -> dict[str, Any]:
-        """Memory of this process: what no file backs, and all."""
-        return {"total_bytes": total_bytes(), "anonymous_bytes": anonymous_bytes()}
+        """Memory of this process: what no file backs, all, and the most that it ever was."""
+        return {"total_bytes": total_bytes(), "anonymous_bytes": anonymous_bytes(), "peak_bytes": peak_bytes()}
 
     def churn(self, records: int, rounds: int, per_round: int, pool: int, budget_s: float) -> dict[str, Any]:
         """Delete the oldest and add as many new ones, round by round; upkeep every few rounds and at the end."""

@@ -17,7 +17,7 @@ from orthant.index.vamana.query_sample import QuerySample
 from orthant.index.vamana.space import Space
 from orthant.index.vamana.state import SLOT_ARRAYS, State, Vectors
 from orthant.kernels import bitmaps
-from orthant.kernels.graph.sketch import SKETCH_BYTES
+from orthant.kernels.graph.sketch import SKETCH_BYTES, aligned_rows
 from orthant.validate import check_metric
 
 __all__ = [
@@ -32,13 +32,19 @@ __all__ = [
     "write_graph",
 ]
 
-FORMAT = 1
+FORMAT = 2
+"""1 is all but links that are packed, which releases of that format cannot read."""
 _KIND = "index.graph"
 _HEADER = "graph.json"
 FLAT = "flat"
 """Folder of the vectors of an index that is too small for a graph."""
 _SETTINGS = "settings.json"
 _PART = 16_384
+
+_PACKED_BYTES = 64 << 20
+"""Links of a graph without vectors are packed up to this size in memory, where they are then unpacked. Beyond, they are
+mapped as they are searched: processes that open one collection share them, and none waits for so many."""
+_LOW_BITS = 16
 
 _DTYPES = {
     "sketches": "|u1", "codes": "|u1", "links": "<i4", "twins": "<i4", "ids": "<i8", "scales": "<f4", "vectors": "<f4",
@@ -72,6 +78,9 @@ def write_graph(
     """
     used, space = state.used, state.space
     arrays: dict[str, Any] = {name: _parts(getattr(state, name)[:used]) for name in (*SLOT_ARRAYS, "scales")}
+    packed = None if vectors else _packed_links(state.links[:used])
+    if packed is not None:
+        arrays["links"] = [packed]
     small = {"entries": state.entries, "free": state.free, "linked": state.linked[: bitmaps.words_for(used)]}
     small |= {"mean": space.mean, **dict(zip(("signs", "left", "right"), space.rotation, strict=True))}
     if space.basis is not None:
@@ -85,6 +94,7 @@ def write_graph(
         arrays["queries"] = queries.parts()
     body: dict[str, Any] = {
         **_told(queries),
+        **({} if packed is None else {"packed": int((state.links[:used] >= 0).sum())}),
         "settings": settings,
         "used": used,
         "room": state.room,
@@ -107,7 +117,7 @@ def write_graph(
         "basis": space.basis is not None,
         "vectors": vectors,
     }
-    write_arrays(path, header=_HEADER, kind=_KIND, version=FORMAT, body=body, arrays=arrays)
+    write_arrays(path, header=_HEADER, kind=_KIND, version=1 if packed is None else 2, body=body, arrays=arrays)
     shutil.rmtree(Path(path) / FLAT, ignore_errors=True)
 
 
@@ -184,6 +194,8 @@ def _read(folder: Path, body: dict[str, Any], *, mmap: bool, vectors: bool) -> t
     for name, shape in shapes.items():
         (large if name in (*SLOT_ARRAYS, "scales", "vectors") else small)[name] = shape
     read = _read_small(folder, body["files"]["small"], small)
+    if "packed" in body:
+        read["links"] = _unpacked_links(folder, body["files"]["links"], large.pop("links"), int(body["packed"]))
     for name, shape in large.items():
         file = _verified(folder, body["files"][name], _bytes(name, shape))
         mapped = mmap and name in ("sketches", "codes", "links", "vectors")
@@ -193,6 +205,52 @@ def _read(folder: Path, body: dict[str, Any], *, mmap: bool, vectors: bool) -> t
         float(about["largest"]), float(about["kept"]), bits, bool(about.get("query_aware", False)),
     )  # fmt: skip
     return _state(space, read, used, int(body["twin_count"])), dict(body["settings"])
+
+
+def _packed_links(links: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """Return links as bytes: how many each slot has, their lower 16 bits, and the bits above in groups of whole bytes.
+
+    None where they are too many, where there are none, or where a gap stands between two.
+    """
+    used = len(links)
+    present = links >= 0
+    degrees = present.sum(axis=1)
+    if not degrees.any() or links.nbytes > _PACKED_BYTES or bool((present[:, 1:] > present[:, :-1]).any()):
+        return None
+    values = links[present]
+    parts = [degrees.astype("<u2"), values.astype("<u2")]
+    bits = _high_bits(used)
+    if bits:
+        high = (values >> _LOW_BITS).astype(np.uint8)
+        high = np.pad(high, (0, -len(high) % (8 // bits))).reshape(-1, 8 // bits)
+        shifts = np.arange(0, 8, bits, dtype=np.uint8)
+        parts.append(np.bitwise_or.reduce(high << shifts, axis=1))
+    return np.concatenate([part.view(np.uint8) for part in parts])
+
+
+def _high_bits(used: int) -> int:
+    """Return the bits of a slot beyond the lower 16: 0, 1, 2, 4 or 8."""
+    wanted = max(0, (used - 1).bit_length() - _LOW_BITS)
+    return wanted if wanted < 3 else 4 if wanted < 5 else 8
+
+
+def _unpacked_links(folder: Path, entry: dict[str, Any], shape: tuple[int, ...], count: int) -> np.ndarray[Any, Any]:
+    used, room = shape
+    bits = _high_bits(used)
+    size = 2 * used + 2 * count + -(-count * bits // 8)
+    data = np.fromfile(_verified(folder, entry, size), np.uint8)
+    degrees, low = data[: 2 * used].view("<u2"), data[2 * used : 2 * (used + count)].view("<u2")
+    values = low.astype(np.int32)
+    if bits:
+        shifts = np.arange(0, 8, bits, dtype=np.uint8)
+        high = ((data[2 * (used + count) :, None] >> shifts) & np.uint8((1 << bits) - 1)).reshape(-1)[:count]
+        values |= high.astype(np.int32) << _LOW_BITS
+    if int(degrees.max(initial=0)) > room or int(degrees.sum(dtype=np.int64)) != count:
+        raise ValueError("links that do not fit their slots")
+    out = aligned_rows(used, 4 * room).view(np.int32)
+    out[:] = -1
+    out[np.arange(room) < degrees[:, None]] = values
+    return out
 
 
 def _bytes(name: str, shape: tuple[int, ...]) -> int:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from orthant.index.blocks import IdRuns
 from orthant.index.vamana.space import Space
 from orthant.kernels import bitmaps
+from orthant.kernels.files.rows import Files, table_of
 from orthant.kernels.graph import sketch
 from orthant.kernels.graph.beam import NO_SHIFT, VIEW
 from orthant.types import FloatArray, IdArray
@@ -33,10 +34,13 @@ class Vectors:
         Our room; None when the vectors lie elsewhere.
     kept : list of (ndarray, ndarray)
         Arrays whose memory ``State.addresses`` points into, and the slots of their rows, -1 where none.
+    files : list of ndarray of int64
+        Tables of the files behind these; views have the addresses of all but the last as well.
     """
 
     own: FloatArray | None
     kept: list[tuple[FloatArray, npt.NDArray[np.int32]]] = field(default_factory=list)
+    files: list[Files] = field(default_factory=list)
 
 
 @dataclass
@@ -175,7 +179,7 @@ class State:
 
         Returns
         -------
-        ndarray of shape (21,), int64
+        ndarray of shape (22,), int64
             Valid while no array of the state is replaced.
         """
         arrays = (self.sketches, self.codes, self.links, self.twins, self.ids, self.addresses, self.scales, self.dead)
@@ -193,6 +197,7 @@ class State:
             "bits": self.space.bits,
             "shift": self._shift() if filtered else NO_SHIFT,
             "reduced": int(self.space.basis is not None),
+            "files": self._files(),
         }
         return np.array(
             [*(array.__array_interface__["data"][0] for array in arrays), *(numbers[name] for name in VIEW[8:])],
@@ -208,6 +213,15 @@ class State:
         places = np.arange(self.used) if slots is None else slots
         shift = int(ids[0] - places[0])
         return shift if bool((ids == places + shift).all()) else NO_SHIFT
+
+    def _files(self) -> int:
+        """Return the address of the table of files behind full vectors that lie elsewhere, 0 without any."""
+        table, held = table_of(X for X, _ in self.vectors.kept), self.vectors.files
+        if table is None:
+            return 0
+        if not held or not np.array_equal(held[-1], table):
+            held.append(table)
+        return int(held[-1].ctypes.data)
 
     def locate(self, ids: IdArray) -> IdArray:
         """Find the slots of ids.

@@ -12,6 +12,7 @@ import numpy as np
 
 from orthant.kernels.addresses import float_key, key_float, load_bf16, load_f32, load_i32, load_i64, load_u64, prefetch
 from orthant.kernels.compiling import kernel
+from orthant.kernels.files.rows import row_at
 from orthant.kernels.graph.beam import (
     ADDRESSES,
     BITS,
@@ -20,6 +21,7 @@ from orthant.kernels.graph.beam import (
     DEAD_COUNT,
     DEGREE,
     DIMS,
+    FILES,
     FULL_DIM,
     IDS,
     REDUCED,
@@ -62,9 +64,9 @@ _HIGHEST = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @kernel(inline="always")
-def exact_score(view: Any, slot: Any, query: Any, metric: Any) -> Any:
-    """Return the score of a slot's full vector, larger is closer."""
-    row = load_i64(view[ADDRESSES] + 8 * slot)
+def exact_score(view: Any, slot: Any, query: Any, metric: Any, room: Any) -> Any:
+    """Return the score of a slot's full vector, larger is closer; ``room`` takes one that is read from a file."""
+    row = row_at(view[FILES], load_i64(view[ADDRESSES] + 8 * slot), room, 4 * view[FULL_DIM])
     if metric == L2:
         score = -l2_f32(row, query, view[FULL_DIM])
     else:
@@ -117,7 +119,10 @@ def gather(
 @kernel
 def settle(view: Any, found: Any, count: Any, query: Any, metric: Any, k: Any, ids: Any, scores: Any) -> Any:
     """Score listed slots by their full vectors and write the k best; equal scores by id, smaller first."""
-    row_bytes = 4 * view[FULL_DIM]
+    # What is read from a file is not to be asked for ahead: its address has no memory yet.
+    row_bytes = 4 * view[FULL_DIM] if view[FILES] == 0 else 0
+    buffer = np.empty(view[FULL_DIM], np.float32)
+    room = buffer.ctypes.data
     for i in range(min(count, 4)):
         row = load_i64(view[ADDRESSES] + 8 * np.int64(found[i]))
         for j in range(0, row_bytes, 64):
@@ -129,7 +134,7 @@ def settle(view: Any, found: Any, count: Any, query: Any, metric: Any, k: Any, i
             for j in range(0, row_bytes, 64):
                 prefetch(row + j)
         slot = np.int64(found[i])
-        score, number = exact_score(view, slot, query, metric), load_i64(view[IDS] + 8 * slot)
+        score, number = exact_score(view, slot, query, metric, room), load_i64(view[IDS] + 8 * slot)
         if size == k and (score < scores[k - 1] or (score == scores[k - 1] and number > ids[k - 1])):
             continue
         place = min(size, k - 1)
@@ -160,7 +165,7 @@ def name_listed(view: Any, found: Any, count: Any, k: Any, ids: Any) -> Any:
 def _search_examples() -> Iterable[tuple[Any, ...]]:
     ints, words, rows = np.zeros(1, np.int32), np.zeros(1, np.uint64), np.zeros((1, 64), np.uint8)
     floats, found = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
-    view, spent = np.zeros(21, np.int64), np.zeros(4, np.int64)
+    view, spent = np.zeros(22, np.int64), np.zeros(4, np.int64)
     counts = np.zeros(1, np.int64)
     yield view, rows, floats, 0, 1, 1, 1, 1, 1, 0, ints, 0, -1, 0, 1, 0, ints, words, ints, found, floats, counts, spent
 
@@ -270,7 +275,7 @@ def search_graph(
 def _slots_examples() -> Iterable[tuple[Any, ...]]:
     ints, rows = np.zeros(1, np.int32), np.zeros((1, 64), np.uint8)
     floats, found = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
-    view, spent, counts = np.zeros(21, np.int64), np.zeros(4, np.int64), np.zeros(1, np.int64)
+    view, spent, counts = np.zeros(22, np.int64), np.zeros(4, np.int64), np.zeros(1, np.int64)
     yield view, rows, floats, 0, 1, 1, 1, 0, ints, found, floats, counts, spent
 
 
@@ -328,7 +333,7 @@ def search_slots(
 
 def _few_examples() -> Iterable[tuple[Any, ...]]:
     ints, floats, found = np.zeros(1, np.int32), np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
-    yield np.zeros(21, np.int64), floats, 0, 1, 1, 0, ints, found, floats, np.zeros(1, np.int64)
+    yield np.zeros(22, np.int64), floats, 0, 1, 1, 0, ints, found, floats, np.zeros(1, np.int64)
 
 
 @kernel(group="graph", examples=_few_examples)

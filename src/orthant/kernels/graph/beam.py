@@ -31,6 +31,7 @@ __all__ = [
 VIEW = (
     *("sketches", "codes", "links", "twins", "ids", "addresses", "scales", "dead", "slots", "width", "degree", "dims"),
     *("entries", "entry_count", "sketched", "dead_count", "full_dim", "twin_count", "bits", "shift", "reduced"),
+    "files",
 )
 """Names of a view's entries, in order.
 
@@ -38,13 +39,13 @@ sketches (n, 64) and codes (n, width) uint8; links (n, degree) int32, -1 behind 
 slot of an equal vector or -1; ids (n,) int64; addresses (n,) of the full float32 vectors; scales (n,) float32; dead, a
 bitmap over slots; entries (entry_count,) int32; sketched, 1 where sketches decide; full_dim, the dimension of full
 vectors; twin_count, slots that are another's twin; bits per dimension of a code row; shift, what to add to a slot for
-its id where that is one number for all, else ``NO_SHIFT``; reduced, 1 where codes stand for some directions only.
+its id where that is one number for all, else ``NO_SHIFT``; reduced, 1 where codes stand for some directions only;
+files, the table of those behind mapped full vectors, or 0 (see ``files.rows``).
 """
 
 SKETCHES, CODES, LINKS, TWINS, IDS, ADDRESSES, SCALES, DEAD, SLOTS = range(9)
-WIDTH, DEGREE, DIMS, ENTRIES, ENTRY_COUNT, SKETCHED, DEAD_COUNT, FULL_DIM, TWIN_COUNT, BITS, SHIFT, REDUCED = range(
-    9, 21
-)
+WIDTH, DEGREE, DIMS, ENTRIES, ENTRY_COUNT, SKETCHED, DEAD_COUNT, FULL_DIM, TWIN_COUNT, BITS, SHIFT = range(9, 20)
+REDUCED, FILES = 20, 21
 
 NO_SHIFT = -(1 << 62)
 """Ids do not follow the order of slots."""

@@ -165,7 +165,7 @@ def hide_strangers(marks: Any, columns: Any, starts: Any, slot: Any, visited: An
 
 def _find_examples() -> Iterable[tuple[Any, ...]]:
     ints, words = np.zeros(1, np.int32), np.zeros(1, np.uint64)
-    view, links = np.zeros(21, np.int64), np.zeros((1, 1), np.int32)
+    view, links = np.zeros(22, np.int64), np.zeros((1, 1), np.int32)
     marks = np.zeros((0, 0), np.uint64)
     yield view, ints, 0, 1, ints, 1, 1, 1, 0, np.float32(1), np.float32(0), words, ints, links, marks, marks
 
@@ -240,7 +240,7 @@ def find_links(
 def _reverse_examples() -> Iterable[tuple[Any, ...]]:
     ints, longs = np.zeros(1, np.int32), np.zeros(1, np.int64)
     rows, marks = np.zeros((1, 1), np.int32), np.zeros((0, 0), np.uint64)
-    yield np.zeros(21, np.int64), ints, ints, longs, 0, 1, 1, 0, np.float32(1), rows, marks
+    yield np.zeros(22, np.int64), ints, ints, longs, 0, 1, 1, 0, np.float32(1), rows, marks
 
 
 @kernel(group=_GROUP, examples=_reverse_examples)
@@ -305,7 +305,7 @@ def reverse_links(
 
 def _mend_examples() -> Iterable[tuple[Any, ...]]:
     links = np.zeros((1, 1), np.int32)
-    yield np.zeros(21, np.int64), np.zeros(1, np.int32), 0, 1, 1, 0, np.float32(1), links
+    yield np.zeros(22, np.int64), np.zeros(1, np.int32), 0, 1, 1, 0, np.float32(1), links
 
 
 @kernel(group=_GROUP, examples=_mend_examples)
@@ -366,7 +366,7 @@ def mend_links(view: Any, slots: Any, start: Any, stop: Any, degree: Any, least:
 
 def _reach_examples() -> Iterable[tuple[Any, ...]]:
     ints = np.zeros(1, np.int32)
-    yield np.zeros(21, np.int64), ints, np.zeros(1, np.uint64), ints
+    yield np.zeros(22, np.int64), ints, np.zeros(1, np.uint64), ints
 
 
 @kernel(group=_GROUP, examples=_reach_examples)

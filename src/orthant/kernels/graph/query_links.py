@@ -17,7 +17,7 @@ __all__ = ["link_lists"]
 
 def _list_examples() -> Iterable[tuple[Any, ...]]:
     ints, longs, rows = np.zeros(1, np.int32), np.zeros(1, np.int64), np.zeros((1, 1), np.int32)
-    yield np.zeros(21, np.int64), ints, ints, longs, rows, 0, 1, 1, np.float32(1), rows
+    yield np.zeros(22, np.int64), ints, ints, longs, rows, 0, 1, 1, np.float32(1), rows
 
 
 @kernel(group="build", examples=_list_examples)
