@@ -9,7 +9,7 @@ from index.graph_data import clustered, flat_of, recall
 from orthant.errors import DimensionError, InputError, NotFoundError
 from orthant.index import IVF
 from orthant.kernels import warmup
-from orthant.kernels.clustering.list_scan import GROUP
+from orthant.kernels.clustering.list_search import GROUP
 from orthant.quantization import IVFCodec, ProductQuantizer, ResidualQuantizer
 
 N, DIM = 5000, 48
