@@ -180,8 +180,8 @@ def run(ready: Ready, data: BlockSet | None, request: Request, *, told: dict[str
     else:
         ids, scores, spent = _in_parts(ready, held, data, turned, request, limits)
     count = max(len(ids), 1)
-    compared, probed, exact = (int(value) for value in spent.sum(axis=0))
-    details = {"lists": round(probed / count, 2), "reranked": exact, "centroids": len(ids) * codec.lists}
+    compared, probed, exact, _ = (spent[0] if len(spent) == 1 else spent.sum(axis=0)).tolist()
+    details: dict[str, Any] = {"lists": round(probed / count, 2), "reranked": exact, "centroids": len(ids) * codec.lists}
     cost = SearchCost(
         plan="lists" if request.words is None else "lists-filtered",
         distances=compared + exact,
@@ -189,7 +189,7 @@ def run(ready: Ready, data: BlockSet | None, request: Request, *, told: dict[str
         bytes_read=compared * codec.code_size + exact * codec.dim * 4,
         details={**details, **told},
     )
-    return Hits(ids=ids, scores=scores, counts=(ids >= 0).sum(axis=1), cost=cost)
+    return Hits(ids=ids, scores=scores, counts=np.minimum(spent[:, 3], request.k), cost=cost)
 
 
 def _held(ready: Ready, data: BlockSet | None, request: Request) -> Held:
@@ -243,7 +243,7 @@ def _in_parts(
         found.append((names, scores, spent))
     if not found:
         empty = np.zeros((0, request.k))
-        return empty.astype(np.int64), empty.astype(np.float32), np.zeros((0, 3), np.int64)
+        return empty.astype(np.int64), empty.astype(np.float32), np.zeros((0, 4), np.int64)
     ids, scores, spent = (np.concatenate([part[i] for part in found]) for i in range(3))
     return ids, scores, spent
 

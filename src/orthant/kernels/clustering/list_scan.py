@@ -14,7 +14,7 @@ from orthant.kernels.addresses import prefetch
 from orthant.kernels.clustering.list_blocks import above_64, nibble_sums
 from orthant.kernels.clustering.list_choice import append_marked, keep_smallest, key_of, number_of, score_of
 from orthant.kernels.compiling import kernel
-from orthant.kernels.simd import dot_f32, dot_u8s8, l2_f32
+from orthant.kernels.simd import dot_u8s8
 
 __all__ = ["COSINE", "DOT", "L2", "choose_lists", "fill_tables", "keep_best", "prepare", "round_tables", "scan_list"]
 
@@ -53,9 +53,9 @@ def prepare(query: Any, turned: Any, kind: Any, asked: Any, parts: Any) -> None:
 
 @kernel
 def _rough_keys(
-    asked: Any, center: Any, kind: Any, small: Any, weights: Any, extra: Any, signed: Any, keys: Any
+    asked: Any, center: Any, kind: Any, small: Any, weights: Any, extra: Any, signed: Any, rough: Any, keys: Any
 ) -> None:
-    """Write a key for each list, of its score by bytes."""
+    """Write what each list adds to scores, but for what is the same for all lists, and a key for its turn."""
     dim, lists, largest = asked.shape[0], small.shape[0], np.float32(0)
     for i in range(dim):
         x = asked[i] - center[i] if kind == L2 else asked[i]
@@ -70,13 +70,16 @@ def _rough_keys(
     here, blocks = signed.ctypes.data, small.shape[1] // 64
     for number in range(lists):
         product = dot_u8s8(small[number].ctypes.data, here, blocks) - 128 * total
-        keys[number] = key_of(weights[number] * (step * np.float32(product)) + extra[number], number)
+        value = weights[number] * (step * np.float32(product))
+        # Under l2 what is extra is a part of the score; otherwise it only says which list goes first.
+        rough[number] = value + extra[number] if kind == L2 else value
+        keys[number] = key_of(value + extra[number], number)
 
 
 @kernel
 def choose_lists(
     asked: Any, center: Any, kind: Any, small: Any, weights: Any, extra: Any, signed: Any,
-    held: Any, probes: Any, fewest: Any, keys: Any,
+    held: Any, probes: Any, fewest: Any, rough: Any, keys: Any,
 ) -> Any:  # fmt: skip
     """Bring the keys of the lists to look into to the front, best first.
 
@@ -98,6 +101,8 @@ def choose_lists(
         Lists wanted.
     fewest : int
         Places that there must be in all; more lists are taken until there are.
+    rough : ndarray of shape (lists,), float32
+        Written: what each list adds to the scores of its codes, but for what is the same for all lists.
     keys : ndarray of shape (lists,), uint64
         Written.
 
@@ -106,7 +111,7 @@ def choose_lists(
     int64
         How many lists to look into.
     """
-    _rough_keys(asked, center, kind, small, weights, extra, signed, keys)
+    _rough_keys(asked, center, kind, small, weights, extra, signed, rough, keys)
     count = min(probes, keys.shape[0])
     if count < keys.shape[0]:
         keep_smallest(keys, keys.shape[0], count)
@@ -297,27 +302,6 @@ def scan_list(
         mask = above_64(row.ctypes.data, threshold)
         held = append_marked(row, np.float32(1), np.float32(0), mask & words[b], 64 * b, keys, held)
     return held, threshold
-
-
-@kernel
-def list_constant(asked: Any, centroid: Any, kind: Any) -> Any:
-    """Return what a list adds to the scores of its codes.
-
-    Parameters
-    ----------
-    asked, centroid : ndarray of shape (d,), float32
-        Query and centroid.
-    kind : int
-        The score.
-
-    Returns
-    -------
-    float32
-        The product, or minus the squared distance.
-    """
-    if kind == L2:
-        return -l2_f32(centroid.ctypes.data, asked.ctypes.data, asked.shape[0])
-    return dot_f32(centroid.ctypes.data, asked.ctypes.data, asked.shape[0])
 
 
 @kernel

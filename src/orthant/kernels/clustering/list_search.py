@@ -7,7 +7,8 @@ to: once that is below the k-th best, the rest is not read.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,6 @@ from orthant.kernels.clustering.list_scan import (
     fetch_block,
     fill_tables,
     keep_best,
-    list_constant,
     prepare,
     round_tables,
     scan_list,
@@ -43,8 +43,8 @@ _KINDS: dict[Metric, int] = {"dot": DOT, "cosine": COSINE, "l2": L2}
 _MOST = float(np.finfo(np.float32).max)
 _MARGIN = 16
 """Candidates that are scored in float64 beyond those wanted."""
-_SURE, _LEAST_READ = 3.0, 16
-"""A candidate is passed over when its code would have to be off by so many standard deviations; seen from so many on."""
+_LEAST_READ = 16
+"""From so many vectors on it is known how far codes are off."""
 _AHEAD = 2
 _PART_WORK = 1 << 16
 _NO_IDS = np.zeros(0, np.int64)
@@ -58,10 +58,8 @@ class Coarse:
     ----------
     kind : int
         The score.
-    centroids : ndarray of shape (lists, d), float32
-        Centroids.
     center : ndarray of shape (d,), float32
-        Their mean.
+        Mean of the centroids.
     small : ndarray of shape (lists, 64 b), uint8
         Centroids about their mean, 128 being zero.
     weights, extra : ndarray of shape (lists,), float32
@@ -75,7 +73,6 @@ class Coarse:
     """
 
     kind: int
-    centroids: FloatArray
     center: FloatArray
     small: CodeArray
     weights: FloatArray
@@ -83,6 +80,11 @@ class Coarse:
     books: FloatArray
     stride: int
     bits: int
+
+    @cached_property
+    def arguments(self) -> tuple[Any, ...]:
+        """Everything in the order in which kernels take it."""
+        return tuple(getattr(self, field.name) for field in fields(self))
 
     @classmethod
     def of(
@@ -124,10 +126,9 @@ class Coarse:
         elif metric == "cosine":
             extra = spread * (1 - np.einsum("ld,ld->l", wide, wide))
         weights = step * (2 if metric == "l2" else 1)
-        numbers = (plain(np.asarray(array, np.float32)) for array in (centroids, center, weights, extra))
-        rows, mean, weight, added = numbers
+        mean, weight, added = (plain(np.asarray(array, np.float32)) for array in (center, weights, extra))
         lines = plain(np.ascontiguousarray(books.transpose(0, 2, 1)))
-        return cls(_KINDS[metric], rows, mean, plain(small), weight, added, lines, stride, bits)
+        return cls(_KINDS[metric], mean, plain(small), weight, added, lines, stride, bits)
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,11 @@ class Held:
     ids: IdArray
     addresses: IdArray = field(default_factory=lambda: plain(_NO_IDS))
 
+    @cached_property
+    def arguments(self) -> tuple[Any, ...]:
+        """Everything in the order in which kernels take it."""
+        return tuple(getattr(self, field.name) for field in fields(self))
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -176,11 +182,15 @@ class Limits:
         Lists.
     depth : int
         Candidates at most.
+    sure : float, default 3.5
+        A candidate is passed over when its code would have to be off by more standard deviations than this; infinity
+        reads all.
     """
 
     k: int
     probes: int
     depth: int
+    sure: float = 3.5
 
 
 @kernel(fastmath={"reassoc", "contract", "nsz"})
@@ -232,8 +242,9 @@ def _rough_score(address: Any, asked: Any, dim: Any, kind: Any) -> Any:
 
 @kernel
 def _rank(
-    query: Any, asked: Any, addresses: Any, told: Any, ids: Any, count: Any, kind: Any, names: Any, scores: Any
-) -> Any:
+    query: Any, asked: Any, addresses: Any, told: Any, ids: Any, count: Any, kind: Any, sure: Any,
+    names: Any, scores: Any,
+) -> Any:  # fmt: skip
     """Write the best of some candidates, which come in the order of ``told``, and return how many were read."""
     k, dim, done = scores.shape[0], query.shape[0], 0
     kept = min(count, k + _MARGIN)
@@ -241,7 +252,7 @@ def _rank(
     mean, squares, here = 0.0, 0.0, asked.ctypes.data
     for c in range(count):
         if done >= _LEAST_READ and kept >= k:
-            reach = told[c] + mean + _SURE * np.sqrt(squares / done)
+            reach = told[c] + mean + sure * np.sqrt(squares / done)
             if reach < rough[k - 1] - 1e-6 * abs(rough[k - 1]):
                 break
         if c + _AHEAD < count:
@@ -262,9 +273,8 @@ def _rank(
 
 
 def _coarse_arguments() -> tuple[Any, ...]:
-    flat, line = plain(np.zeros((1, 1), np.float32)), plain(np.zeros(1, np.float32))
-    books = plain(np.zeros((1, 1, 1), np.float32))
-    return (0, flat, line, plain(np.zeros((1, 64), np.uint8)), line, line, books, 0, 4)
+    line, books = plain(np.zeros(1, np.float32)), plain(np.zeros((1, 1, 1), np.float32))
+    return (0, line, plain(np.zeros((1, 64), np.uint8)), line, line, books, 0, 4)
 
 
 def _held_arguments() -> tuple[Any, ...]:
@@ -275,20 +285,21 @@ def _held_arguments() -> tuple[Any, ...]:
 
 def _search_examples() -> Iterator[tuple[Any, ...]]:
     Q, flat, numbers = plain(np.zeros((1, 1), np.float32)), np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
-    yield (Q, Q, *_coarse_arguments(), *_held_arguments(), 1, 1, 0, 1, numbers, flat, numbers, flat, numbers)
+    yield (Q, Q, *_coarse_arguments(), *_held_arguments(), 1, 1, 1.0, 0, 1, numbers, flat, numbers)
 
 
 @kernel(group=GROUP, examples=_search_examples)
 def _search_range(
     queries: Any, turned: Any,
-    kind: Any, centroids: Any, center: Any, small: Any, weights: Any, extra: Any, books: Any, stride: Any, bits: Any,
+    kind: Any, center: Any, small: Any, weights: Any, extra: Any, books: Any, stride: Any, bits: Any,
     begins: Any, codes: Any, bias: Any, words: Any, counts: Any, total: Any, ids: Any, addresses: Any,
-    probes: Any, depth: Any, start: Any, stop: Any,
-    places: Any, told: Any, names: Any, scores: Any, spent: Any,
+    probes: Any, depth: Any, sure: Any, start: Any, stop: Any,
+    names: Any, scores: Any, spent: Any,
 ) -> None:  # fmt: skip
     dim, books_held, ranked = queries.shape[1], books.shape[0], addresses.shape[0] > 0
     asked, parts = np.empty(dim, np.float32), np.empty(dim, np.float32)
     signed, order = np.zeros(small.shape[1], np.int8), np.empty(small.shape[0], np.uint64)
+    rough = np.empty(small.shape[0], np.float32)
     tables = np.empty((books_held, books.shape[2]), np.float32)
     rounded = np.zeros(((books_held + 1) // 2 if bits == 4 else 0, 32), np.uint8)
     sums, row = np.empty(64, np.uint16), np.empty(64, np.float32)
@@ -298,7 +309,7 @@ def _search_range(
     for q in range(start, stop):
         prepare(queries[q], turned[q], kind, asked, parts)
         lists = choose_lists(
-            asked, center, kind, small, weights, extra, signed, counts, probes, fewest, order
+            asked, center, kind, small, weights, extra, signed, counts, probes, fewest, rough, order
         )  # fmt: skip
         fill_tables(parts, books, stride, factor, tables)
         step, lowest, most = np.float32(0), np.float32(0), 0
@@ -309,23 +320,23 @@ def _search_range(
             number = number_of(order[p])
             begin, end = begins[number], begins[number + 1]
             fetch_block(codes, begins[number_of(order[min(p + 1, lists - 1)])])
-            base = list_constant(asked, centroids[number], kind) + lowest
             held, threshold = scan_list(
-                codes, bias, words, begin, end, tables, rounded, step, base, most,
+                codes, bias, words, begin, end, tables, rounded, step, rough[number] + lowest, most,
                 sums, row, keys, held, depth, threshold,
             )  # fmt: skip
             looked += 64 * (end - begin)
         held, threshold = keep_best(keys, held, depth, threshold)
         keys[:held].sort()
-        spent[q, 0], spent[q, 1] = looked, lists
+        names[q, :], scores[q, :] = -1, -np.inf
+        spent[q, 0], spent[q, 1], spent[q, 2], spent[q, 3] = looked, lists, 0, min(held, names.shape[1])
         if ranked:
             for c in range(held):
                 place = number_of(keys[c])
                 near[c], values[c], mine[c] = addresses[place], score_of(keys[c]), ids[place]
-            spent[q, 2] = _rank(queries[q], asked, near, values, mine, held, kind, names[q], scores[q])
+            spent[q, 2] = _rank(queries[q], asked, near, values, mine, held, kind, sure, names[q], scores[q])
         else:
             for c in range(held):
-                places[q, c], told[q, c] = number_of(keys[c]), score_of(keys[c])
+                names[q, c], scores[q, c] = number_of(keys[c]), score_of(keys[c])
 
 
 def search_lists(
@@ -354,43 +365,41 @@ def search_lists(
     scores : ndarray of the same shape, float32
         Of the vectors, summed in float64; or of the codes, of which those of 4 bits are summed by bytes. -inf where
         there was none.
-    spent : ndarray of shape (q, 3), int64
-        Places of the lists looked into, lists, and vectors read.
+    spent : ndarray of shape (q, 4), int64
+        Places of the lists looked into, lists, vectors read, and how many of ``names`` there are.
 
     Notes
     -----
     Cost of a query: a product of bytes for each list, a sum for each code of the lists looked into, 64 at a time, and
     at most ``depth`` vectors. Of equal codes at the end of the depth, the earlier places stay.
     """
-    count, ranked = len(queries), len(held.addresses) > 0
-    width = limits.k if ranked else limits.depth
-    names, scores = np.full((count, width), -1, np.int64), np.full((count, width), -np.inf, np.float32)
-    spent = np.zeros((count, 3), np.int64)
+    count = len(queries)
+    width = limits.k if len(held.addresses) else limits.depth
+    names, scores = np.empty((count, width), np.int64), np.empty((count, width), np.float32)
+    spent = np.empty((count, 4), np.int64)
     view = plain(queries)
-    same = view if turned is queries else plain(turned)
-    first = (view, same, *_of(coarse), *_of(held), limits.probes, limits.depth)
+    first = (view, view if turned is queries else plain(turned), *coarse.arguments, *held.arguments, limits.probes, limits.depth, float(limits.sure))
 
     def part(start: int, stop: int) -> None:
-        _search_range(*first, start, stop, names, scores, names, scores, spent)
+        _search_range(*first, start, stop, names, scores, spent)
 
+    if count == 1:
+        part(0, 1)
+        return names, scores, spent
     # What a query looks at is about its share of all blocks.
     work = max(1, held.codes.size * limits.probes // max(1, len(held.begins)))
     map_ranges(part, count, threads=threads, minimum=max(1, _PART_WORK * 64 // work))
     return names, scores, spent
 
 
-def _of(held: Coarse | Held) -> tuple[Any, ...]:
-    return tuple(vars(held).values())
-
-
 def _rank_examples() -> Iterator[tuple[Any, ...]]:
     Q, numbers = plain(np.zeros((1, 1), np.float32)), plain(np.zeros((1, 1), np.int64))
-    yield Q, numbers, Q, numbers, 0, 0, 1, np.zeros((1, 1), np.int64), np.zeros((1, 1), np.float32), np.zeros(1, np.int64)
+    yield Q, numbers, Q, numbers, 0, 1.0, 0, 1, np.zeros((1, 1), np.int64), np.zeros((1, 1), np.float32), np.zeros(1, np.int64)
 
 
 @kernel(group=GROUP, examples=_rank_examples)
 def _rank_range(
-    queries: Any, addresses: Any, told: Any, ids: Any, kind: Any, start: Any, stop: Any,
+    queries: Any, addresses: Any, told: Any, ids: Any, kind: Any, sure: Any, start: Any, stop: Any,
     names: Any, scores: Any, read: Any,
 ) -> None:  # fmt: skip
     asked, parts = np.empty(queries.shape[1], np.float32), np.empty(queries.shape[1], np.float32)
@@ -399,7 +408,7 @@ def _rank_range(
         count = 0
         while count < ids.shape[1] and ids[q, count] >= 0:
             count += 1
-        read[q] = _rank(queries[q], asked, addresses[q], told[q], ids[q], count, kind, names[q], scores[q])
+        read[q] = _rank(queries[q], asked, addresses[q], told[q], ids[q], count, kind, sure, names[q], scores[q])
 
 
 def rank_places(
@@ -410,6 +419,7 @@ def rank_places(
     *,
     metric: Metric,
     k: int,
+    sure: float = 3.5,
     threads: int | None = None,
 ) -> tuple[IdArray, FloatArray, npt.NDArray[np.int64]]:
     """Score candidates by their full vectors and return the best.
@@ -428,6 +438,8 @@ def rank_places(
         The score.
     k : int
         How many are wanted.
+    sure : float, default 3.5
+        As in ``Limits``.
     threads : int, optional
         Threads for a batch.
 
@@ -442,12 +454,12 @@ def rank_places(
 
     Notes
     -----
-    A candidate is read unless ``told + m + 3 s`` is below the k-th best score, m and s being mean and standard
+    A candidate is read unless ``told + m + sure * s`` is below the k-th best score, m and s being mean and standard
     deviation of what codes were off by among the candidates before it, 16 at least. Cost: ``read`` d products.
     """
     names, scores = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
     read = np.zeros(len(queries), np.int64)
-    held = (plain(queries), plain(addresses), plain(told), plain(ids), _KINDS[metric])
+    held = (plain(queries), plain(addresses), plain(told), plain(ids), _KINDS[metric], float(sure))
     work = max(1, addresses.shape[1] * queries.shape[1])
     map_ranges(
         lambda a, b: _rank_range(*held, a, b, names, scores, read),
