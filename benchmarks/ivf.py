@@ -25,7 +25,7 @@ import numpy as np
 from orthant.datasets.registry import data_hash, load
 from orthant.evaluation.context import run_context
 from orthant.index import IVF, Flat
-from orthant.kernels.clustering.list_search import GROUP
+from orthant.kernels.clustering.list_rank import GROUP
 from orthant.kernels.warmup import wait
 from orthant.measures import recall_at_k
 from orthant.quantization import ProductQuantizer

@@ -17,7 +17,7 @@ from orthant.index.ivf.files import write_ivf
 from orthant.index.ivf.lists import Lists
 from orthant.index.ivf.searching import Ready, Request, ready_for, run
 from orthant.index.vamana.calibration import KS, Calibration, measure
-from orthant.kernels.clustering.list_search import GROUP
+from orthant.kernels.clustering.list_rank import GROUP
 from orthant.kernels.warmup import ensure_compiling, is_ready, wait
 from orthant.measures.neighbours import recall_at_k
 from orthant.quantization.inverted import IVFCodec
@@ -438,6 +438,8 @@ class IVFReading:
                 return replace(base, kind="IVF", details={**base.details, "plan": "scan"})
             codec_bytes = sum(array.nbytes for array in codec.parts()[0].values())
             parts = {**lists.memory(), "codec": codec_bytes, "vectors": base.memory_bytes if flat is not None else 0}
+            ready = self._ready
+            parts["at_hand"] = ready.nbytes if ready is not None and ready.lists is lists else 0
             total = sum(parts.values())
             details = {
                 "plan": "lists",

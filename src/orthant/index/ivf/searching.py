@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from orthant.index.blocks import BlockSet
 from orthant.index.ivf.lists import Lists
-from orthant.kernels.clustering.list_search import Coarse, Held, Limits, rank_places, search_lists
+from orthant.kernels.clustering.list_rank import rank_places
+from orthant.kernels.clustering.list_search import Coarse, Held, Limits, search_lists
 from orthant.kernels.clustering.table_scores import table_sums
 from orthant.kernels.distances import row_chunks
 from orthant.kernels.rows import plain
@@ -26,7 +27,7 @@ __all__ = ["Ready", "Request", "ready_for", "run"]
 
 _BATCH_BYTES = 32 << 20
 _SPREAD = 0.25
-"""What a list is given under cosine for being wide: half of what the squared distance to its centroid would take off."""
+"""What a list is given under cosine for being wide: half of what the squared distance to it would take off."""
 
 _LOOK_UPS = 32
 """Addresses of all places are made once so many candidates were looked up that they are one for each of so many."""
@@ -101,7 +102,7 @@ class Ready:
     @property
     def nbytes(self) -> int:
         """Bytes that are held beside codec, lists and vectors."""
-        parts = [self.coarse.small, self.coarse.books, self.held.counts]
+        parts: list[npt.NDArray[Any]] = [self.coarse.small, self.coarse.books, self.held.counts]
         if self.addressed is not None:
             parts.append(self.addressed.addresses)
         return sum(part.nbytes for part in parts)
@@ -143,8 +144,8 @@ def ready_for(codec: IVFCodec, lists: Lists, before: Ready | None) -> Ready:
         )
     counts = lists.counts_of(lists.words)
     bias = _EMPTY if lists.bias is None else lists.bias
-    arrays = (lists.begins, lists.codes, bias, lists.words, counts)
-    held = Held(*(plain(array) for array in arrays), int(counts.sum()), plain(lists.ids))
+    begins, codes, ids = plain(lists.begins), plain(lists.codes), plain(lists.ids)
+    held = Held(begins, codes, plain(bias), plain(lists.words), plain(counts), int(counts.sum()), ids)
     rotation = None if residual else getattr(quantizer, "rotation_", None)
     return Ready(codec, lists, lists.version, coarse, held, rotation)
 
@@ -181,7 +182,8 @@ def run(ready: Ready, data: BlockSet | None, request: Request, *, told: dict[str
         ids, scores, spent = _in_parts(ready, held, data, turned, request, limits)
     count = max(len(ids), 1)
     compared, probed, exact, _ = (spent[0] if len(spent) == 1 else spent.sum(axis=0)).tolist()
-    details: dict[str, Any] = {"lists": round(probed / count, 2), "reranked": exact, "centroids": len(ids) * codec.lists}
+    details: dict[str, Any] = {"lists": round(probed / count, 2), "reranked": exact}
+    details["centroids"] = len(ids) * codec.lists
     cost = SearchCost(
         plan="lists" if request.words is None else "lists-filtered",
         distances=compared + exact,
@@ -248,9 +250,7 @@ def _in_parts(
     return ids, scores, spent
 
 
-def _by_codes(
-    ready: Ready, queries: FloatArray, places: IdArray, ids: IdArray, k: int
-) -> tuple[IdArray, FloatArray]:
+def _by_codes(ready: Ready, queries: FloatArray, places: IdArray, ids: IdArray, k: int) -> tuple[IdArray, FloatArray]:
     """Return the k best candidates by the unrounded scores of their codes."""
     codec, lists = ready.codec, ready.lists
     asked = codec.prepare(queries)

@@ -185,11 +185,11 @@ def round_tables(tables: Any, small: Any) -> Any:
         low, first = tables[j, 0], 0 if j < half else 16
         for e in range(1, entries):
             low = min(low, tables[j, e])
-        line, largest = small[j if j < half else j - half], np.uint8(0)
+        line, largest = small[j if j < half else j - half], 0
         for e in range(entries):
             value = np.uint8(min((tables[j, e] - low) * inverse + np.float32(0.5), np.float32(_LARGEST)))
             line[first + e] = value
-            largest = max(largest, value)
+            largest = max(largest, int(value))
         most += largest
     return step, lowest, most
 

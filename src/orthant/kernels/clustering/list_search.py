@@ -1,8 +1,4 @@
-"""Searches of inverted lists, from queries to hits, in one call for a batch.
-
-Candidates are read in the order of their codes' scores. How far these were off so far tells what the next ones can come
-to: once that is below the k-th best, the rest is not read.
-"""
+"""Searches of inverted lists, from queries to hits, in one call for a batch."""
 
 from __future__ import annotations
 
@@ -12,13 +8,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from orthant.kernels.addresses import load_f32, prefetch
 from orthant.kernels.clustering.list_choice import number_of, score_of
+from orthant.kernels.clustering.list_rank import GROUP, KINDS, SURE, read_best
 from orthant.kernels.clustering.list_scan import (
-    COSINE,
-    DOT,
     L2,
     choose_lists,
     fetch_block,
@@ -30,22 +23,11 @@ from orthant.kernels.clustering.list_scan import (
 )
 from orthant.kernels.compiling import kernel
 from orthant.kernels.rows import plain
-from orthant.kernels.simd import dot_f32, l2_f32
 from orthant.threads import map_ranges
 from orthant.types import BitmapArray, CodeArray, FloatArray, IdArray, Metric
 
-__all__ = ["GROUP", "Coarse", "Held", "Limits", "rank_places", "search_lists"]
+__all__ = ["Coarse", "Held", "Limits", "search_lists"]
 
-GROUP = "lists"
-"""The group of kernels that inverted lists need."""
-
-_KINDS: dict[Metric, int] = {"dot": DOT, "cosine": COSINE, "l2": L2}
-_MOST = float(np.finfo(np.float32).max)
-_MARGIN = 16
-"""Candidates that are scored in float64 beyond those wanted."""
-_LEAST_READ = 16
-"""From so many vectors on it is known how far codes are off."""
-_AHEAD = 2
 _PART_WORK = 1 << 16
 _NO_IDS = np.zeros(0, np.int64)
 
@@ -128,7 +110,7 @@ class Coarse:
         weights = step * (2 if metric == "l2" else 1)
         mean, weight, added = (plain(np.asarray(array, np.float32)) for array in (center, weights, extra))
         lines = plain(np.ascontiguousarray(books.transpose(0, 2, 1)))
-        return cls(_KINDS[metric], mean, plain(small), weight, added, lines, stride, bits)
+        return cls(KINDS[metric], mean, plain(small), weight, added, lines, stride, bits)
 
 
 @dataclass(frozen=True)
@@ -190,86 +172,7 @@ class Limits:
     k: int
     probes: int
     depth: int
-    sure: float = 3.5
-
-
-@kernel(fastmath={"reassoc", "contract", "nsz"})
-def _in_double(address: Any, query: Any, kind: Any) -> Any:
-    """Return the score of a vector at an address, summed in float64 and rounded once."""
-    value, own, other = 0.0, 0.0, 0.0
-    if kind == L2:
-        for i in range(query.shape[0]):
-            gap = np.float64(load_f32(address + 4 * i)) - np.float64(query[i])
-            value -= gap * gap
-    elif kind == DOT:
-        for i in range(query.shape[0]):
-            value += np.float64(load_f32(address + 4 * i)) * np.float64(query[i])
-    else:
-        for i in range(query.shape[0]):
-            x, q = np.float64(load_f32(address + 4 * i)), np.float64(query[i])
-            value += x * q
-            own += x * x
-            other += q * q
-        value /= np.sqrt(own * other)
-    return np.float32(min(max(value, -_MOST), _MOST))
-
-
-@kernel
-def _place(value: Any, name: Any, scores: Any, names: Any) -> None:
-    """Put a candidate where it belongs among the best, if it does."""
-    place = scores.shape[0]
-    while place > 0 and (
-        scores[place - 1] < value or (scores[place - 1] == value and (names[place - 1] < 0 or names[place - 1] > name))
-    ):
-        place -= 1
-        if place + 1 < scores.shape[0]:
-            scores[place + 1], names[place + 1] = scores[place], names[place]
-    if place < scores.shape[0]:
-        scores[place], names[place] = value, name
-
-
-@kernel
-def _rough_score(address: Any, asked: Any, dim: Any, kind: Any) -> Any:
-    if kind == L2:
-        value = -l2_f32(address, asked, dim)
-    else:
-        value = dot_f32(address, asked, dim)
-        if kind == COSINE:
-            # Its own length from what was just read: memory is waited for, not the processor.
-            value /= np.sqrt(dot_f32(address, address, dim))
-    return max(value, np.float32(-_MOST))
-
-
-@kernel
-def _rank(
-    query: Any, asked: Any, addresses: Any, told: Any, ids: Any, count: Any, kind: Any, sure: Any,
-    names: Any, scores: Any,
-) -> Any:  # fmt: skip
-    """Write the best of some candidates, which come in the order of ``told``, and return how many were read."""
-    k, dim, done = scores.shape[0], query.shape[0], 0
-    kept = min(count, k + _MARGIN)
-    rough, columns = np.full(kept, -np.inf, np.float32), np.full(kept, -1, np.int64)
-    mean, squares, here = 0.0, 0.0, asked.ctypes.data
-    for c in range(count):
-        if done >= _LEAST_READ and kept >= k:
-            reach = told[c] + mean + sure * np.sqrt(squares / done)
-            if reach < rough[k - 1] - 1e-6 * abs(rough[k - 1]):
-                break
-        if c + _AHEAD < count:
-            # Candidates lie anywhere: the next ones are fetched while this one is summed.
-            for line in range(0, 4 * dim, 64):
-                prefetch(addresses[c + _AHEAD] + line)
-        value = _rough_score(addresses[c], here, dim, kind)
-        _place(value, c, rough, columns)
-        done += 1
-        gap = np.float64(value) - np.float64(told[c])
-        off = gap - mean
-        mean += off / done
-        squares += off * (gap - mean)
-    for i in range(kept):
-        if columns[i] >= 0:
-            _place(_in_double(addresses[columns[i]], query, kind), ids[columns[i]], scores, names)
-    return done
+    sure: float = SURE
 
 
 def _coarse_arguments() -> tuple[Any, ...]:
@@ -333,7 +236,7 @@ def _search_range(
             for c in range(held):
                 place = number_of(keys[c])
                 near[c], values[c], mine[c] = addresses[place], score_of(keys[c]), ids[place]
-            spent[q, 2] = _rank(queries[q], asked, near, values, mine, held, kind, sure, names[q], scores[q])
+            spent[q, 2] = read_best(queries[q], asked, near, values, mine, held, kind, sure, names[q], scores[q])
         else:
             for c in range(held):
                 names[q, c], scores[q, c] = number_of(keys[c]), score_of(keys[c])
@@ -378,7 +281,15 @@ def search_lists(
     names, scores = np.empty((count, width), np.int64), np.empty((count, width), np.float32)
     spent = np.empty((count, 4), np.int64)
     view = plain(queries)
-    first = (view, view if turned is queries else plain(turned), *coarse.arguments, *held.arguments, limits.probes, limits.depth, float(limits.sure))
+    first = (
+        view,
+        view if turned is queries else plain(turned),
+        *coarse.arguments,
+        *held.arguments,
+        limits.probes,
+        limits.depth,
+        float(limits.sure),
+    )
 
     def part(start: int, stop: int) -> None:
         _search_range(*first, start, stop, names, scores, spent)
@@ -390,81 +301,3 @@ def search_lists(
     work = max(1, held.codes.size * limits.probes // max(1, len(held.begins)))
     map_ranges(part, count, threads=threads, minimum=max(1, _PART_WORK * 64 // work))
     return names, scores, spent
-
-
-def _rank_examples() -> Iterator[tuple[Any, ...]]:
-    Q, numbers = plain(np.zeros((1, 1), np.float32)), plain(np.zeros((1, 1), np.int64))
-    yield Q, numbers, Q, numbers, 0, 1.0, 0, 1, np.zeros((1, 1), np.int64), np.zeros((1, 1), np.float32), np.zeros(1, np.int64)
-
-
-@kernel(group=GROUP, examples=_rank_examples)
-def _rank_range(
-    queries: Any, addresses: Any, told: Any, ids: Any, kind: Any, sure: Any, start: Any, stop: Any,
-    names: Any, scores: Any, read: Any,
-) -> None:  # fmt: skip
-    asked, parts = np.empty(queries.shape[1], np.float32), np.empty(queries.shape[1], np.float32)
-    for q in range(start, stop):
-        prepare(queries[q], queries[q], kind, asked, parts)
-        count = 0
-        while count < ids.shape[1] and ids[q, count] >= 0:
-            count += 1
-        read[q] = _rank(queries[q], asked, addresses[q], told[q], ids[q], count, kind, sure, names[q], scores[q])
-
-
-def rank_places(
-    queries: FloatArray,
-    addresses: IdArray,
-    told: FloatArray,
-    ids: IdArray,
-    *,
-    metric: Metric,
-    k: int,
-    sure: float = 3.5,
-    threads: int | None = None,
-) -> tuple[IdArray, FloatArray, npt.NDArray[np.int64]]:
-    """Score candidates by their full vectors and return the best.
-
-    Parameters
-    ----------
-    queries : ndarray of shape (q, d), float32
-        Queries; not zero under cosine.
-    addresses : ndarray of shape (q, c), int64
-        Where the vectors of the candidates lie; kept alive by the caller.
-    told : ndarray of shape (q, c), float32
-        What their codes scored, falling along a row.
-    ids : ndarray of shape (q, c), int64
-        Their ids; -1 behind the last.
-    metric : {"cosine", "dot", "l2"}
-        The score.
-    k : int
-        How many are wanted.
-    sure : float, default 3.5
-        As in ``Limits``.
-    threads : int, optional
-        Threads for a batch.
-
-    Returns
-    -------
-    ids : ndarray of shape (q, k), int64
-        Best first, equal scores by the smaller id; -1 where there was none.
-    scores : ndarray of shape (q, k), float32
-        Of the ``k + 16`` best by float32 sums, summed again in float64; -inf where there was none.
-    read : ndarray of shape (q,), int64
-        Vectors looked at.
-
-    Notes
-    -----
-    A candidate is read unless ``told + m + sure * s`` is below the k-th best score, m and s being mean and standard
-    deviation of what codes were off by among the candidates before it, 16 at least. Cost: ``read`` d products.
-    """
-    names, scores = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
-    read = np.zeros(len(queries), np.int64)
-    held = (plain(queries), plain(addresses), plain(told), plain(ids), _KINDS[metric], float(sure))
-    work = max(1, addresses.shape[1] * queries.shape[1])
-    map_ranges(
-        lambda a, b: _rank_range(*held, a, b, names, scores, read),
-        len(queries),
-        threads=threads,
-        minimum=max(1, _PART_WORK // work),
-    )
-    return names, scores, read
