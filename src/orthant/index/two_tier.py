@@ -37,8 +37,8 @@ class TwoTier(TwoTierReading):
     """Nearest neighbours among more vectors than memory holds: small codes in memory, full vectors on disk.
 
     A search finds the best codes, by scoring all of them or by walking a graph over them, reads those of the best
-    ``effort`` vectors from disk that can be among the answers, and orders them by their exact scores. Use it where the vectors do not fit memory and a disk
-    is at hand; where they fit, `Graph` answers sooner.
+    ``effort`` vectors from disk that can be among the answers, and orders them by their exact scores. Use it where the
+    vectors do not fit memory and a disk is at hand; where they fit, `Graph` answers sooner.
 
     Any mix of calls from any threads is safe: a search sees the vectors of the moment it began.
 
@@ -91,10 +91,11 @@ class TwoTier(TwoTierReading):
     -----
     ``score(q) = s(q, x)`` for the ``effort`` rows of the largest ``s(q, decode(code(x)))``, but for those that ``sure``
     rules out. Scores and order are those that the vectors would have in memory, to the last bit. Cost of a search: n
-    codes, or those that a walk of width ``2 effort`` (at least 64) meets, and at most ``effort`` vectors in about as many
-    reads (fewer where rows lie side by side, or queries of a batch share them); ``cost.details`` counts them. The graph is that of `Graph`, with codes of no more
-    dimensions than fit; removed rows stay in it until a fifth are dead, when it is built anew. Memory:
-    ``estimate_memory``. Disk: 4 n dim bytes, for a moment twice that when a fifth of the vectors was removed.
+    codes, or those that a walk of width ``2 effort`` (at least 64) meets, and at most ``effort`` vectors in about as
+    many reads (fewer where rows lie side by side, or queries of a batch share them); ``cost.details`` counts them. The
+    graph is that of `Graph`, with codes of no more dimensions than fit; removed rows stay in it until a fifth are dead,
+    when it is built anew. Memory: ``estimate_memory``. Disk: 4 n dim bytes, for a moment twice that when a fifth of the
+    vectors was removed.
 
     References
     ----------

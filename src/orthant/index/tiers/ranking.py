@@ -19,7 +19,7 @@ __all__ = ["ranked"]
 
 BoolArray = npt.NDArray[np.bool_]
 
-_FIRST, _BEYOND, _TURN = 24, 14, 24
+_FIRST, _BEYOND, _TURN = 20, 10, 24
 """Candidates of the first turn at least, and beyond those wanted; and of every later one at most."""
 
 _ROUNDING = 1e-6
@@ -104,7 +104,9 @@ def ranked(
     return found, len(number), spent
 
 
-def _possible(told: FloatArray, exact: FloatArray, unread: BoolArray, real: BoolArray, k: int, sure: float) -> BoolArray:
+def _possible(
+    told: FloatArray, exact: FloatArray, unread: BoolArray, real: BoolArray, k: int, sure: float
+) -> BoolArray:
     """Return the next candidates of each query that can be among the k best, some at a time."""
     done = real & ~unread
     off = np.zeros(told.shape)

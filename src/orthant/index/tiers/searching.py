@@ -123,7 +123,9 @@ def _in_two_steps(state: Light, asked: Asked, rows: IdArray | None) -> tuple[Fou
     for start in range(0, len(asked.queries), step):
         queries = asked.queries[start : start + step]
         near, told, spent = _candidates(state, queries, wanted, asked.metric, rows)
-        result, read, reads = ranked(state, queries, near, told, k=asked.k, metric=asked.metric, readers=asked.readers, sure=asked.sure)
+        result, read, reads = ranked(
+            state, queries, near, told, k=asked.k, metric=asked.metric, readers=asked.readers, sure=asked.sure
+        )
         found.append(result)
         scored = total.scored + spent.scored + read
         total = _Spent(spent.plan, scored, total.touched + spent.touched, total.reads + reads)
