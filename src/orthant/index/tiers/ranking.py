@@ -79,16 +79,12 @@ def ranked(
     rows, vectors = np.zeros(0, np.int64), np.zeros((0, state.rows.dim), np.float32)
     while turn.any():
         fresh = np.unique(near[turn])
-        if len(rows):
+        if len(queries) > 1:
+            # What another query read before; a query by itself never asks for a row again.
             fresh = np.setdiff1d(fresh, rows, assume_unique=True)
         more, cost = state.rows.read(fresh, readers=readers)
         spent += cost
-        if len(rows):
-            rows, vectors = np.concatenate([rows, fresh]), np.concatenate([vectors, more])
-            order = np.argsort(rows)
-            rows, vectors = rows[order], vectors[order]
-        else:
-            rows, vectors = fresh, more
+        rows, vectors = (fresh, more) if len(queries) == 1 or not len(rows) else _merged((rows, vectors), (fresh, more))
         for i in np.flatnonzero(turn.any(axis=1)):
             at = np.searchsorted(rows, near[i, turn[i]])
             # In parts, so that float64 copies stay small.
@@ -102,6 +98,12 @@ def ranked(
     names = state.ids[near[number, column]]
     found = top_k_pairs(number, names, exact[number, column], count=len(queries), k=k)
     return found, len(number), spent
+
+
+def _merged(one: tuple[IdArray, FloatArray], two: tuple[IdArray, FloatArray]) -> tuple[IdArray, FloatArray]:
+    rows = np.concatenate([one[0], two[0]])
+    order = np.argsort(rows)
+    return rows[order], np.concatenate([one[1], two[1]])[order]
 
 
 def _possible(
