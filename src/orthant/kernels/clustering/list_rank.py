@@ -37,6 +37,7 @@ _MARGIN = 16
 _LEAST_READ = 16
 """From so many vectors on it is known how far codes are off."""
 _AHEAD = 2
+_ROUNDING = float(np.finfo(np.float32).eps) / 2
 _PART_WORK = 1 << 16
 
 
@@ -89,7 +90,7 @@ def _rough_score(address: Any, asked: Any, dim: Any, kind: Any) -> Any:
 
 @kernel
 def read_best(
-    query: Any, asked: Any, addresses: Any, told: Any, ids: Any, count: Any, kind: Any, sure: Any,
+    query: Any, asked: Any, addresses: Any, ids: Any, places: Any, told: Any, count: Any, kind: Any, sure: Any,
     names: Any, scores: Any,
 ) -> Any:  # fmt: skip
     """Write the best of some candidates, and return how many were read.
@@ -98,8 +99,12 @@ def read_best(
     ----------
     query, asked : ndarray of shape (d,), float32
         The query as it came, and as ``prepare`` wrote it.
-    addresses, told, ids : ndarray of shape (c,)
-        Where the candidates lie (int64), what their codes scored (float32), falling, and their ids (int64).
+    addresses, ids : ndarray of shape (n,), int64
+        Where the vector of each place lies, and its id.
+    places : ndarray of shape (c,), int64
+        The candidates.
+    told : ndarray of shape (c,), float32
+        What their codes scored, falling.
     count : int
         How many there are.
     kind : int
@@ -126,18 +131,30 @@ def read_best(
         if c + _AHEAD < count:
             # Candidates lie anywhere: the next ones are fetched while this one is summed.
             for line in range(0, 4 * dim, 64):
-                prefetch(addresses[c + _AHEAD] + line)
-        value = _rough_score(addresses[c], here, dim, kind)
+                prefetch(addresses[places[c + _AHEAD]] + line)
+            prefetch(addresses.ctypes.data + 8 * places[min(c + 3 * _AHEAD, count - 1)])
+        value = _rough_score(addresses[places[c]], here, dim, kind)
         _place(value, c, rough, columns)
         done += 1
         gap = np.float64(value) - np.float64(told[c])
         off = gap - mean
         mean += off / done
         squares += off * (gap - mean)
+    least = rough[min(kept, k) - 1] - _slack(rough[min(kept, k) - 1], dim, kind)
     for i in range(kept):
-        if columns[i] >= 0:
-            _place(_in_double(addresses[columns[i]], query, kind), ids[columns[i]], scores, names)
+        if columns[i] >= 0 and rough[i] >= least:
+            place = places[columns[i]]
+            _place(_in_double(addresses[place], query, kind), ids[place], scores, names)
     return done
+
+
+@kernel
+def _slack(value: Any, dim: Any, kind: Any) -> Any:
+    """Return how far a float32 sum may be below a true one that is better than ``value``."""
+    if kind == DOT:
+        # Products of any size may cancel each other.
+        return np.float32(np.inf)
+    return np.float32(4 * _ROUNDING * dim) * (abs(value) if kind == L2 else np.float32(1))
 
 
 def _rank_examples() -> Iterator[tuple[Any, ...]]:
@@ -163,12 +180,15 @@ def _rank_range(
     names: Any, scores: Any, read: Any,
 ) -> None:  # fmt: skip
     asked, parts = np.empty(queries.shape[1], np.float32), np.empty(queries.shape[1], np.float32)
+    places = np.arange(ids.shape[1])
     for q in range(start, stop):
         prepare(queries[q], queries[q], kind, asked, parts)
         count = 0
         while count < ids.shape[1] and ids[q, count] >= 0:
             count += 1
-        read[q] = read_best(queries[q], asked, addresses[q], told[q], ids[q], count, kind, sure, names[q], scores[q])
+        read[q] = read_best(
+            queries[q], asked, addresses[q], ids[q], places, told[q], count, kind, sure, names[q], scores[q]
+        )  # fmt: skip
 
 
 def rank_places(

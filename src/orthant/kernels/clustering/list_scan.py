@@ -24,7 +24,8 @@ DOT, COSINE, L2 = 0, 1, 2
 _LARGEST = 127
 """Of a table's bytes: the two that a byte of a code points at fit a byte together."""
 
-_MOST_SUM = 65_535
+_ENTRIES = 16
+"""Of a book of 4 bits."""
 
 
 @kernel
@@ -145,22 +146,28 @@ def fill_tables(parts: Any, books: Any, stride: Any, factor: Any, tables: Any) -
     tables : ndarray of shape (m, entries), float32
         Written.
     """
+    nibbles = tables.shape[1] == _ENTRIES
     for j in range(books.shape[0]):
         table = tables[j]
         table[:] = 0
         for i in range(books.shape[1]):
             value, line = factor * parts[j * stride + i], books[j, i]
-            for e in range(line.shape[0]):
-                table[e] += value * line[e]
+            # A loop of a length that the compiler knows becomes one vector instruction.
+            if nibbles:
+                for e in range(_ENTRIES):
+                    table[e] += value * line[e]
+            else:
+                for e in range(line.shape[0]):
+                    table[e] += value * line[e]
 
 
 @kernel
 def round_tables(tables: Any, small: Any) -> Any:
-    """Round tables of at most 16 entries to bytes, by one step for all books.
+    """Round tables of 16 entries to bytes, by one step for all books.
 
     Parameters
     ----------
-    tables : ndarray of shape (m, entries), float32
+    tables : ndarray of shape (m, 16), float32
         The tables.
     small : ndarray of shape (ceil(m / 2), 32), uint8
         Written: the entries of books j and j + ceil(m / 2), which share byte j of a code.
@@ -172,26 +179,31 @@ def round_tables(tables: Any, small: Any) -> Any:
     most : int
         The largest sum of bytes.
     """
-    books, entries, half = tables.shape[0], tables.shape[1], small.shape[0]
+    books, half = tables.shape[0], small.shape[0]
     span, lowest = np.float32(0), np.float32(0)
+    lows, spans = np.empty(books, np.float32), np.empty(books, np.float32)
     for j in range(books):
-        low, high = tables[j, 0], tables[j, 0]
-        for e in range(1, entries):
-            low, high = min(low, tables[j, e]), max(high, tables[j, e])
+        low, high = _ends(tables[j])
+        lows[j], spans[j] = low, high - low
         span, lowest = max(span, high - low), lowest + low
     step = span / np.float32(_LARGEST) if span > 0 else np.float32(1)
     inverse, most = np.float32(1) / step, 0
     for j in range(books):
-        low, first = tables[j, 0], 0 if j < half else 16
-        for e in range(1, entries):
-            low = min(low, tables[j, e])
-        line, largest = small[j if j < half else j - half], 0
-        for e in range(entries):
-            value = np.uint8(min((tables[j, e] - low) * inverse + np.float32(0.5), np.float32(_LARGEST)))
-            line[first + e] = value
-            largest = max(largest, int(value))
-        most += largest
+        table, low = tables[j], lows[j]
+        line = small[j, :16] if j < half else small[j - half, 16:]
+        for e in range(_ENTRIES):
+            line[e] = np.uint8(min((table[e] - low) * inverse + np.float32(0.5), np.float32(_LARGEST)))
+        most += int(min(spans[j] * inverse + np.float32(0.5), np.float32(_LARGEST)))
     return step, lowest, most
+
+
+@kernel(fastmath={"nnan", "nsz"})
+def _ends(table: Any) -> Any:
+    """Return the smallest and the largest of 16 entries."""
+    low, high = table[0], table[0]
+    for e in range(1, _ENTRIES):
+        low, high = min(low, table[e]), max(high, table[e])
+    return low, high
 
 
 @kernel

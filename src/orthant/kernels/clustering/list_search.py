@@ -109,7 +109,9 @@ class Coarse:
             extra = spread * (1 - np.einsum("ld,ld->l", wide, wide))
         weights = step * (2 if metric == "l2" else 1)
         mean, weight, added = (plain(np.asarray(array, np.float32)) for array in (center, weights, extra))
-        lines = plain(np.ascontiguousarray(books.transpose(0, 2, 1)))
+        # Books of fewer entries are filled up with their first one, which no code points at.
+        whole = np.arange(1 << bits)
+        lines = plain(np.ascontiguousarray(books[:, np.where(whole < books.shape[1], whole, 0)].transpose(0, 2, 1)))
         return cls(KINDS[metric], mean, plain(small), weight, added, lines, stride, bits)
 
 
@@ -207,7 +209,7 @@ def _search_range(
     rounded = np.zeros(((books_held + 1) // 2 if bits == 4 else 0, 32), np.uint8)
     sums, row = np.empty(64, np.uint16), np.empty(64, np.float32)
     keys = np.empty(2 * depth + 128, np.uint64)
-    near, values, mine = np.empty(depth, np.int64), np.empty(depth, np.float32), np.empty(depth, np.int64)
+    places, values = np.empty(depth, np.int64), np.empty(depth, np.float32)
     factor, fewest = np.float32(2 if kind == L2 else 1), min(depth, total)
     for q in range(start, stop):
         prepare(queries[q], turned[q], kind, asked, parts)
@@ -234,9 +236,10 @@ def _search_range(
         spent[q, 0], spent[q, 1], spent[q, 2], spent[q, 3] = looked, lists, 0, min(held, names.shape[1])
         if ranked:
             for c in range(held):
-                place = number_of(keys[c])
-                near[c], values[c], mine[c] = addresses[place], score_of(keys[c]), ids[place]
-            spent[q, 2] = read_best(queries[q], asked, near, values, mine, held, kind, sure, names[q], scores[q])
+                places[c], values[c] = number_of(keys[c]), score_of(keys[c])
+            spent[q, 2] = read_best(
+                queries[q], asked, addresses, ids, places, values, held, kind, sure, names[q], scores[q]
+            )  # fmt: skip
         else:
             for c in range(held):
                 names[q, c], scores[q, c] = number_of(keys[c]), score_of(keys[c])
