@@ -81,10 +81,8 @@ class Ready:
         Codes, without addresses.
     rotation : ndarray of shape (d, d), float32, or None
         Of the codebooks.
-    data : BlockSet or None
-        Vectors that the addresses are of.
-    addressed : Held or None
-        Codes with addresses.
+    addressed : tuple of BlockSet and Held, or None
+        Vectors, and the codes with their addresses; set at once, since searches share it.
     looked_up : int
         Candidates whose addresses had to be looked up.
     """
@@ -95,8 +93,7 @@ class Ready:
     coarse: Coarse
     held: Held
     rotation: FloatArray | None
-    data: BlockSet | None = None
-    addressed: Held | None = field(default=None, repr=False)
+    addressed: tuple[BlockSet, Held] | None = field(default=None, repr=False)
     looked_up: int = 0
 
     @property
@@ -104,7 +101,7 @@ class Ready:
         """Bytes that are held beside codec, lists and vectors."""
         parts: list[npt.NDArray[Any]] = [self.coarse.small, self.coarse.books, self.held.counts]
         if self.addressed is not None:
-            parts.append(self.addressed.addresses)
+            parts.append(self.addressed[1].addresses)
         return sum(part.nbytes for part in parts)
 
 
@@ -198,14 +195,16 @@ def _held(ready: Ready, data: BlockSet | None, request: Request) -> Held:
     """Return the lists with the addresses of their vectors where these are at hand, under the filter."""
     held = ready.held
     if data is not None:
-        if ready.data is not data:
-            ready.data, ready.addressed = data, None
-        if ready.addressed is None and ready.looked_up * _LOOK_UPS >= len(held.ids):
+        known = ready.addressed
+        if known is not None and known[0] is not data:
+            known = None
+        if known is None and ready.looked_up * _LOOK_UPS >= len(held.ids):
             live = np.flatnonzero(held.ids >= 0)
             addresses = np.zeros(len(held.ids), np.int64)
             addresses[live] = _addresses(data, data.locate(held.ids[live]))
-            ready.addressed, ready.looked_up = replace(held, addresses=plain(addresses)), 0
-        held = ready.addressed or held
+            known = ready.addressed = (data, replace(held, addresses=plain(addresses)))
+            ready.looked_up = 0
+        held = held if known is None else known[1]
     if request.words is None:
         return held
     counts = ready.lists.counts_of(request.words)
