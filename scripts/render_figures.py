@@ -348,8 +348,9 @@ def ivf_rows(record: dict[str, Any]) -> Iterator[Row]:
                 continue
             mine, peer = best["orthant"], best["faiss"]
             single, batch = (mine[way] / peer[way] for way in ("qps_single", "qps_batch"))
+            label = f"Inverted lists, {record['vectors']:,} x 384, {kind} queries"
             yield Row(
-                f"Inverted lists, {record['vectors']:,} x 384, {kind} queries, recall@10 {float(level):.2f}, one thread",
+                f"{label}, recall@10 {float(level):.2f}, one thread",
                 f"{mine['qps_single']:,.0f} queries/s one by one, {single:.2f} x FAISS fast scan re-ranked; "
                 f"{mine['qps_batch']:,.0f} at once, {batch:.2f} x",
                 _target("1 x one by one", met=single >= 1) + "; " + _target("1 x at once", met=batch >= 1),
@@ -364,8 +365,8 @@ def two_tier_rows(record: dict[str, Any]) -> Iterator[Row]:
         arm, against = record["arms"][name], record["against_memory"][name]
         yield Row(
             f"Vectors on disk, {record['vectors']:,} x 384, memory a quarter of them, {access} reads",
-            f"recall@10 {arm['recall@10']:.3f}, {against['recall_ratio']:.3f} of in memory; p50 {arm['p50_ms']:.2f} ms, "
-            f"{against['p50_ratio']:.2f} x in memory; {arm['reads_per_query']:.0f} reads",
+            f"recall@10 {arm['recall@10']:.3f}, {against['recall_ratio']:.3f} of in memory; "
+            f"p50 {arm['p50_ms']:.2f} ms, {against['p50_ratio']:.2f} x in memory; {arm['reads_per_query']:.0f} reads",
             _target("0.97 of the recall", met=against["recall_ratio"] >= 0.97)
             + "; "
             + _target("5 x the time", met=against["p50_ratio"] <= 5),
