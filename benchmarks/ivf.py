@@ -1,22 +1,24 @@
 """What the inverted file does beside FAISS IVF-PQ of equal bytes, re-ranked and by codes alone.
 
-    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/ivf.py [--quick]
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/ivf.py [--quick] [--codes 96x4 ...] [--indexes DIR]
 
 70,000 sentence vectors of 384 dimensions, queries of their own kind and of another. Both libraries get the same number
 of lists and the same bytes: codes of 4 bits (FAISS fast scan) and of 8 bits, with full float32 vectors for the
 candidates. For every arm the number of lists and of candidates is chosen on 500 queries and judged on others:
 recall@10, queries per second of one thread (all at once, and one by one), and bytes. Run it alone on the machine.
+``--indexes`` keeps what was built, or takes it from an earlier run, whose seconds of building are then not told.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ import numpy as np
 from orthant.datasets.registry import data_hash, load
 from orthant.evaluation.context import run_context
 from orthant.index import IVF, Flat
-from orthant.kernels.clustering.list_scan import GROUP
+from orthant.kernels.clustering.list_rank import GROUP
 from orthant.kernels.warmup import wait
 from orthant.measures import recall_at_k
 from orthant.quantization import ProductQuantizer
@@ -46,23 +48,32 @@ class Arm:
     name: str
     search: Callable[[np.ndarray, int], np.ndarray]
     code_bytes: int
-    build_s: float
+    build_s: float | None
 
 
 def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def ours(X: np.ndarray, m: int, bits: int) -> list[Arm]:
-    began = time.perf_counter()
-    made = IVF(X.shape[1], "cosine", lists=LISTS, quantizer=ProductQuantizer(m=m, bits=bits), seed=SEED)
-    made.add(X)
-    seconds = time.perf_counter() - began
+def ours(X: np.ndarray, m: int, bits: int, kept: Path | None) -> list[Arm]:
+    path, seconds = None if kept is None else kept / f"orthant-{m}x{bits}", None
+    if path is not None and path.exists():
+        made = IVF.load(path, mmap=False)
+    else:
+        began = time.perf_counter()
+        made = IVF(X.shape[1], "cosine", lists=LISTS, quantizer=ProductQuantizer(m=m, bits=bits), seed=SEED)
+        made.add(X)
+        seconds = time.perf_counter() - began
+        if path is not None:
+            made.save(path)
     wait(GROUP)
+    light = IVF(X.shape[1], "cosine", codec=made.codec, keep_vectors=False, rerank=1)
+    light.add(X)
     arms = []
     for factor in (0, *FACTORS):
-        index = IVF(X.shape[1], "cosine", codec=made.codec, keep_vectors=factor > 0, rerank=max(1, factor))
-        index.add(X)
+        # The same lists and vectors for all: they differ in the candidates that they look at.
+        index = copy.copy(made) if factor else light
+        index._settings = replace(index._settings, rerank=max(1, factor))
 
         def search(Q: np.ndarray, effort: int, index: IVF = index) -> np.ndarray:
             return index.search(Q, K, effort=effort, threads=1).ids
@@ -71,17 +82,22 @@ def ours(X: np.ndarray, m: int, bits: int) -> list[Arm]:
     return arms
 
 
-def theirs(X: np.ndarray, m: int, bits: int) -> list[Arm]:
+def theirs(X: np.ndarray, m: int, bits: int, kept: Path | None) -> list[Arm]:
     import faiss
 
     faiss.omp_set_num_threads(1)
-    dim = X.shape[1]
-    began = time.perf_counter()
-    fast = f"IVF{LISTS},PQ{m}x4fs" if bits == 4 else f"IVF{LISTS},PQ{m}"
-    inner = faiss.index_factory(dim, fast, faiss.METRIC_INNER_PRODUCT)
-    inner.train(X)
-    inner.add(X)
-    seconds = time.perf_counter() - began
+    dim, fast = X.shape[1], f"IVF{LISTS},PQ{m}x4fs" if bits == 4 else f"IVF{LISTS},PQ{m}"
+    path, seconds = None if kept is None else kept / f"faiss-{m}x{bits}", None
+    if path is not None and path.exists():
+        inner = faiss.read_index(str(path))
+    else:
+        began = time.perf_counter()
+        inner = faiss.index_factory(dim, fast, faiss.METRIC_INNER_PRODUCT)
+        inner.train(X)
+        inner.add(X)
+        seconds = time.perf_counter() - began
+        if path is not None:
+            faiss.write_index(inner, str(path))
     full = faiss.IndexFlatIP(dim)
     full.add(X)
     arms = []
@@ -144,6 +160,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="10,000 vectors and two kinds of codes")
     parser.add_argument("--out", default=str(Path(__file__).parent / "results" / "ivf.json"))
+    names = [f"{m}x{bits}" for m, bits in CODES]
+    parser.add_argument("--codes", nargs="+", default=names, choices=names, help="parts and bits")
+    parser.add_argument("--indexes", type=Path, help="where built indexes are kept")
     options = parser.parse_args()
     if os.environ.get("OMP_NUM_THREADS") != "1":
         parser.error("set OMP_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1: one thread in every library")
@@ -159,9 +178,11 @@ def main() -> None:
         truth = exact.search(rows, K).ids
         queries[kind] = ((rows[:TUNE], truth[:TUNE]), (rows[TUNE : 3 * TUNE], truth[TUNE : 3 * TUNE]))
     for m, bits in CODES[: 2 if options.quick else None]:
+        if f"{m}x{bits}" not in options.codes:
+            continue
         for library, make in (("orthant", ours), ("faiss", theirs)):
             try:
-                arms = make(X, m, bits)
+                arms = make(X, m, bits, options.indexes)
             except ImportError:
                 result.setdefault("missing", []).append(library)
                 continue

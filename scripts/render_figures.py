@@ -335,6 +335,45 @@ def binary_rows(record: dict[str, Any]) -> Iterator[Row]:
             yield Row(f"Recurrent binary codes, {size} bytes, {place}: recall@10", shown, goal, "binary.py")
 
 
+def ivf_rows(record: dict[str, Any]) -> Iterator[Row]:
+    """The faster kind of codes of each library at a recall, one query at a time and all at once."""
+    for kind in ("in", "out"):
+        for level in ("0.9", "0.95"):
+            best: dict[str, dict[str, Any]] = {}
+            for name, arm in record["arms"].items():
+                found, library = arm[kind]["reranked"].get(level), name.split()[0]
+                if found and found["qps_single"] > best.get(library, {"qps_single": 0})["qps_single"]:
+                    best[library] = found
+            if len(best) < 2:
+                continue
+            mine, peer = best["orthant"], best["faiss"]
+            single, batch = (mine[way] / peer[way] for way in ("qps_single", "qps_batch"))
+            label = f"Inverted lists, {record['vectors']:,} x 384, {kind} queries"
+            yield Row(
+                f"{label}, recall@10 {float(level):.2f}, one thread",
+                f"{mine['qps_single']:,.0f} queries/s one by one, {single:.2f} x FAISS fast scan re-ranked; "
+                f"{mine['qps_batch']:,.0f} at once, {batch:.2f} x",
+                _target("1 x one by one", met=single >= 1) + "; " + _target("1 x at once", met=batch >= 1),
+                "ivf.py",
+            )
+
+
+def two_tier_rows(record: dict[str, Any]) -> Iterator[Row]:
+    effort = record["indexes"]["graph"]["effort_for_recall"]
+    for access in ("direct", "uncached"):
+        name = f"graph, {access}, {effort} candidates"
+        arm, against = record["arms"][name], record["against_memory"][name]
+        yield Row(
+            f"Vectors on disk, {record['vectors']:,} x 384, memory a quarter of them, {access} reads",
+            f"recall@10 {arm['recall@10']:.3f}, {against['recall_ratio']:.3f} of in memory; "
+            f"p50 {arm['p50_ms']:.2f} ms, {against['p50_ratio']:.2f} x in memory; {arm['reads_per_query']:.0f} reads",
+            _target("0.97 of the recall", met=against["recall_ratio"] >= 0.97)
+            + "; "
+            + _target("5 x the time", met=against["p50_ratio"] <= 5),
+            "two_tier.py",
+        )
+
+
 def server_rows(record: dict[str, Any]) -> Iterator[Row]:
     label, served = f"Server, {record['records']:,} records, 32 clients", record["served"]
     dense, hybrid, share = served["dense"], served["hybrid"], record["batch_share_of_in_process"]
@@ -379,6 +418,8 @@ SOURCES = {
     "training": training_rows,
     "multivector": multivector_rows,
     "binary": binary_rows,
+    "ivf": ivf_rows,
+    "two_tier": two_tier_rows,
     "upgrade": upgrade_rows,
     "server": server_rows,
 }

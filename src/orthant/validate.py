@@ -92,8 +92,14 @@ def as_vectors(
         return np.zeros((0, dim), dtype=np.float32)
     if array.shape[1] == 0:
         raise DimensionError(message(f"{name} with no columns", "at least one", "pass vectors of dimension 1 or more"))
-    with np.errstate(over="ignore"):
-        out = np.ascontiguousarray(array, dtype=np.float32)
+    if array.dtype == np.float32:
+        out: FloatArray = np.ascontiguousarray(array)
+        # One query at a time is the commonest call: its square is finite and not zero when all is well.
+        if len(out) == 1 and 0 < float(np.dot(out[0], out[0])) < np.inf:
+            return out
+    else:
+        with np.errstate(over="ignore"):
+            out = np.ascontiguousarray(array, dtype=np.float32)
     _check_finite(out, name)
     if nonzero:
         _check_nonzero(out, name)
@@ -419,14 +425,19 @@ def check_count(value: Any, *, name: str, minimum: int = 1, maximum: int | None 
     InputError
         Not an integer, or out of bounds.
     """
-    bounds = f"an integer of at least {minimum}" + (f" and at most {maximum}" if maximum is not None else "")
     try:
         number = operator.index(value)
     except TypeError as error:
-        raise InputError(message(f"{name}={value!r}", bounds, f"pass {name} as an int")) from error
+        expected = _bounds(minimum, maximum)
+        raise InputError(message(f"{name}={value!r}", expected, f"pass {name} as an int")) from error
     if isinstance(value, (bool, np.bool_)) or number < minimum or (maximum is not None and number > maximum):
-        raise InputError(message(f"{name}={value!r}", bounds, f"choose {name} in that range"))
+        expected = _bounds(minimum, maximum)
+        raise InputError(message(f"{name}={value!r}", expected, f"choose {name} in that range"))
     return number
+
+
+def _bounds(minimum: int, maximum: int | None) -> str:
+    return f"an integer of at least {minimum}" + (f" and at most {maximum}" if maximum is not None else "")
 
 
 def check_fraction(value: Any, *, name: str, low: float = 0.0, high: float = 1.0) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from orthant.errors import DimensionError, InputError, NonFiniteError, StoreCorruptedError
 from orthant.index import Flat, TwoTier
+from orthant.index.tiers import queued as queues
 from orthant.index.tiers import row_files
 from orthant.index.tiers.searching import best_codes
 from orthant.kernels.distances import exact_scores
@@ -50,7 +52,7 @@ def test_answers_are_those_of_a_rerank_in_memory_bit_for_bit(metric, access, tmp
 
 
 def test_no_vector_stays_in_memory_and_reads_are_counted(monkeypatch):
-    index, X = filled(access="uncached", quantizer=LVQ(bits=4))
+    index, X = filled(access="uncached", quantizer=LVQ(bits=4), sure=None)
     assert index.stats().memory_bytes < X.nbytes / 3
     assert index.stats().details["disk_bytes"] == X.nbytes
     calls = []
@@ -88,6 +90,76 @@ def test_direct_reads_give_every_row_at_every_width(tmp_path):
         out = np.empty((len(wanted), dim), np.float32)
         rows.read(wanted, out, readers=4)
         np.testing.assert_array_equal(out, X[wanted])
+
+
+@pytest.mark.parametrize("queued", [True, False])
+def test_direct_reads_are_the_same_by_a_queue_and_by_threads(queued, tmp_path, monkeypatch):
+    X = data(400)
+    try:
+        rows = row_files.RowFile.fresh(tmp_path, DIM, access="direct")
+    except InputError:
+        pytest.skip("the file system here refuses direct reads")
+    rows.append(X)
+    calls = []
+    preadv = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda *args: calls.append(args) or preadv(*args))
+    if not queued:
+        monkeypatch.setattr(row_files, "read_queued", lambda *args, **settings: None)
+    elif queues.read_queued(rows._fd, np.zeros(1, np.int64), np.array([4096]), readers=1) is None:
+        pytest.skip("this system has no queues of reads")
+    wanted = np.sort(np.random.default_rng(0).permutation(400)[:9]) if queued else np.arange(0, 400, 90)
+    for readers in (1, 3, 32):
+        out = np.empty((len(wanted), DIM), np.float32)
+        assert rows.read(wanted, out, readers=readers).rows == len(wanted)
+        np.testing.assert_array_equal(out, X[wanted])
+    assert bool(calls) is not queued
+    os.truncate(rows._plain, 300 * DIM * 4)
+    with pytest.raises(StoreCorruptedError, match="ends after 38400 bytes"):
+        rows.read(np.array([0, 100, 399]), np.empty((3, DIM), np.float32), readers=4)
+    out = np.empty((2, DIM), np.float32)
+    rows.read(np.array([0, 200]), out, readers=4)
+    np.testing.assert_array_equal(out, X[[0, 200]])
+
+
+def test_a_read_that_fails_is_one_error_and_the_queue_goes_on(tmp_path):
+    path = tmp_path / "pages"
+    path.write_bytes(np.arange(8192, dtype=np.uint8).tobytes())
+    starts, sizes = np.array([0, 4096]), np.array([4096, 4096])
+    with open(path, "rb") as handle:
+        found = queues.read_queued(handle.fileno(), starts, sizes, readers=2)
+        if found is None:
+            pytest.skip("this system has no queues of reads")
+        closed = os.dup(handle.fileno())
+        os.close(closed)
+        with pytest.raises(OSError, match="file descriptor"):
+            queues.read_queued(closed, starts, sizes, readers=2)
+        bytes_, places, got = queues.read_queued(handle.fileno(), starts, sizes, readers=1)
+        assert got.tolist() == [4096, 4096] and places.tolist() == [0, 4096]
+        assert bytes(bytes_[:8192]) == path.read_bytes()
+
+
+def test_systems_without_queues_are_asked_once(monkeypatch):
+    monkeypatch.setattr(queues, "_missing", False)
+    monkeypatch.setattr(queues, "_here", threading.local())
+    monkeypatch.setattr(queues, "_NUMBERS", {})
+    pieces = np.zeros(2, np.int64), np.full(2, 4096)
+    assert queues.read_queued(0, *pieces, readers=2) is None and queues._missing
+
+
+def test_candidates_that_codes_rule_out_are_not_read():
+    found = {}
+    for sure in (None, 3.5):
+        index, _ = filled(quantizer=LVQ(bits=8), sure=sure)
+        found[sure] = index.search(data(20, seed=8), 5, effort=200)
+    np.testing.assert_array_equal(found[None].ids, found[3.5].ids)
+    np.testing.assert_array_equal(found[None].scores, found[3.5].scores)
+    read = {sure: hits.cost.details["rows_read"] for sure, hits in found.items()}
+    assert read[3.5] < 20 * 25 < read[None]
+    # Codes that say little rule little out.
+    rough, _ = filled(quantizer=SignCodes(bits=1))
+    assert rough.search(data(20, seed=8), 5, effort=200).cost.details["rows_read"] > 2 * read[3.5]
+    with pytest.raises(InputError, match="sure"):
+        TwoTier(DIM, sure=-1)
 
 
 def test_pages_are_dropped_after_uncached_reads(monkeypatch):

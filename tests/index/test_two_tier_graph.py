@@ -67,7 +67,7 @@ def test_a_walk_finds_what_the_graph_in_memory_finds_with_few_comparisons_and_re
     hits = held.search(Q, 10, effort=30)
     assert recall_at_k(hits.ids, truth()) >= 0.97 * there
     assert hits.cost.distances / len(Q) < len(X) / 2
-    assert held.search(Q[:1], 10, effort=30).cost.details["rows_read"] == 30
+    assert 20 <= held.search(Q[:1], 10, effort=30).cost.details["rows_read"] <= 30
 
 
 def test_no_vector_is_in_memory_and_the_estimate_is_kept():

@@ -21,7 +21,7 @@ from orthant.index.tiers.row_files import ACCESS, DiskRows, RowFile
 from orthant.index.tiers.walking import CodeGraph
 from orthant.index.vamana.calibration import Calibration
 from orthant.types import FloatArray, IdArray, Metric, Quantizer
-from orthant.validate import as_ids, as_vectors, check_choice, check_count, check_metric
+from orthant.validate import as_ids, as_vectors, check_choice, check_count, check_fraction, check_metric
 
 __all__ = ["TwoTier"]
 
@@ -36,9 +36,9 @@ _SAMPLE, _SAMPLE_SHARE = 65_536, 4
 class TwoTier(TwoTierReading):
     """Nearest neighbours among more vectors than memory holds: small codes in memory, full vectors on disk.
 
-    A search finds the best codes, by scoring all of them or by walking a graph over them, reads the vectors of the best
-    ``effort`` from disk and orders those by their exact scores. Use it where the vectors do not fit memory and a disk
-    is at hand; where they fit, `Graph` answers sooner.
+    A search finds the best codes, by scoring all of them or by walking a graph over them, reads those of the best
+    ``effort`` vectors from disk that can be among the answers, and orders them by their exact scores. Use it where the
+    vectors do not fit memory and a disk is at hand; where they fit, `Graph` answers sooner.
 
     Any mix of calls from any threads is safe: a search sees the vectors of the moment it began.
 
@@ -74,6 +74,9 @@ class TwoTier(TwoTierReading):
         allows it.
     readers : int, default 16
         Direct reads under way at a time, up to 32.
+    sure : float or None, default 3.5
+        Candidates whose codes would have to be off by so many standard deviations, seen from the vectors read first,
+        are not read. Less reads less and loses neighbours; None reads every candidate.
     seed : int, default 0
         Of the rows that a quantizer is fitted on.
 
@@ -86,12 +89,13 @@ class TwoTier(TwoTierReading):
 
     Notes
     -----
-    ``score(q) = s(q, x)`` for the ``effort`` rows of the largest ``s(q, decode(code(x)))``. Scores and order are those
-    that the vectors would have in memory, to the last bit. Cost of a search: n codes, or those that a walk of width
-    ``2 effort`` (at least 64) meets, and ``effort`` vectors in about as many reads (fewer where rows lie side by side,
-    or queries of a batch share them); ``cost.details`` counts them. The graph is that of `Graph`, with codes of no more
-    dimensions than fit; removed rows stay in it until a fifth are dead, when it is built anew. Memory:
-    ``estimate_memory``. Disk: 4 n dim bytes, for a moment twice that when a fifth of the vectors was removed.
+    ``score(q) = s(q, x)`` for the ``effort`` rows of the largest ``s(q, decode(code(x)))``, but for those that ``sure``
+    rules out. Scores and order are those that the vectors would have in memory, to the last bit. Cost of a search: n
+    codes, or those that a walk of width ``2 effort`` (at least 64) meets, and at most ``effort`` vectors in about as
+    many reads (fewer where rows lie side by side, or queries of a batch share them); ``cost.details`` counts them. The
+    graph is that of `Graph`, with codes of no more dimensions than fit; removed rows stay in it until a fifth are dead,
+    when it is built anew. Memory: ``estimate_memory``. Disk: 4 n dim bytes, for a moment twice that when a fifth of the
+    vectors was removed.
 
     References
     ----------
@@ -126,6 +130,7 @@ class TwoTier(TwoTierReading):
         search: str = "scan",
         access: str = "cached",
         readers: int = 16,
+        sure: float | None = 3.5,
         seed: int = 0,
     ) -> None:
         super().__init__(dim, metric)
@@ -140,6 +145,7 @@ class TwoTier(TwoTierReading):
             raise InputError(message("a quantizer for search='graph'", "none: it has its own codes", "leave it out"))
         self._access = check_choice(access, ACCESS, name="access")
         self._readers = check_count(readers, name="readers", maximum=32)
+        self._sure = None if sure is None else check_fraction(sure, name="sure", high=1e6)
         self._seed = check_count(seed, name="seed", minimum=0)
         self._given = _checked_quantizer(quantizer, self._dim)
         self._writer = threading.RLock()
@@ -433,6 +439,7 @@ class TwoTier(TwoTierReading):
             "train_rows": self._train_rows,
             "seed": self._seed,
             "search": self._way,
+            "sure": self._sure,
             "calibration": None if calibration is None else calibration.as_dict(),
         }
         files.write_two_tier(path, state, body)
@@ -484,6 +491,7 @@ class TwoTier(TwoTierReading):
                 int(body["dim"]), body["metric"], quantizer=saved.state.quantizer, capacity=body["capacity"],
                 memory_limit_bytes=body["memory_limit_bytes"], train_rows=int(body["train_rows"]), folder=folder,
                 access=access, readers=readers, seed=int(body["seed"]), search=str(body.get("search", "scan")),
+                sure=body.get("sure", 3.5),
             )  # fmt: skip
             out._next_id = int(body["next_id"])
             if body["calibration"] is not None:

@@ -12,7 +12,7 @@ from orthant.errors import InputError
 from orthant.index import IVF
 from orthant.index.ivf.drift import Drift, imbalance_of
 from orthant.kernels import warmup
-from orthant.kernels.clustering.list_scan import GROUP
+from orthant.kernels.clustering.list_rank import GROUP
 from orthant.quantization import IVFCodec, ProductQuantizer
 
 DIM = 24

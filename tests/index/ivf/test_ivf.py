@@ -9,7 +9,7 @@ from index.graph_data import clustered, flat_of, recall
 from orthant.errors import DimensionError, InputError, NotFoundError
 from orthant.index import IVF
 from orthant.kernels import warmup
-from orthant.kernels.clustering.list_scan import GROUP
+from orthant.kernels.clustering.list_rank import GROUP
 from orthant.quantization import IVFCodec, ProductQuantizer, ResidualQuantizer
 
 N, DIM = 5000, 48
@@ -204,3 +204,32 @@ def test_what_does_not_fit_is_refused(field):
         index.calibrate(np.zeros((0, DIM)))
     with pytest.raises(InputError):
         IVFCodec.train(np.zeros((0, 4)))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_answers_are_the_same_before_and_after_addresses_are_at_hand(metric):
+    X, Q = spread_out(N, 61), spread_out(300, 62)
+    index = IVF(DIM, metric, lists=40)
+    index.add(X)
+
+    def searched():
+        one = index.search(Q[:5], 10, effort=6)
+        assert index._ready.addressed is None
+        for _ in range(3):
+            index.search(Q, 10, effort=6)
+        assert index._ready.addressed is not None
+        two = index.search(Q[:5], 10, effort=6)
+        np.testing.assert_array_equal(one.ids, two.ids)
+        np.testing.assert_array_equal(one.scores, two.scores)
+        assert one.cost.details == two.cost.details
+        alone = np.concatenate([index.search(q, 10, effort=6).ids for q in Q[:5]])
+        np.testing.assert_array_equal(alone, two.ids)
+        return two
+
+    before = searched()
+    gone = before.ids[:, 0]
+    index.remove(np.unique(gone))
+    assert not np.isin(searched().ids, gone).any()
+    index.add(Q[:5], np.arange(90_000, 90_005))
+    if metric != "dot":
+        assert searched().ids[:, 0].tolist() == list(range(90_000, 90_005))

@@ -11,7 +11,7 @@ from orthant.errors import InputError
 from orthant.index.array_files import damaged, map_array, read_header, verify_file, write_arrays
 from orthant.index.flat import Flat
 from orthant.index.ivf.lists import Lists
-from orthant.kernels.clustering.list_scan import BLOCK
+from orthant.kernels.clustering.list_blocks import BLOCK
 from orthant.kernels.distances import row_chunks
 from orthant.quantization.inverted import IVFCodec
 from orthant.types import Metric

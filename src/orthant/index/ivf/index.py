@@ -57,8 +57,8 @@ class IVF(IVFReading):
         Keep full vectors, for exact scores of the candidates. Without them scores are those of the codes, ``recall`` is
         not available, and memory is that of codes and ids.
     rerank : int, default 16
-        Candidates for each neighbour, 64 in all at least. Too few lose neighbours whatever the effort, too many read
-        full vectors for nothing.
+        Candidates for each neighbour at most, 64 in all at least. Too few lose neighbours whatever the effort.
+        Candidates that cannot be among the best, going by how far codes were off so far, are not read.
     seed : int, default 0
         Of the training. Equal data, settings and seed give equal bytes on any number of threads.
     scan_below : int, default 4096
@@ -75,8 +75,8 @@ class IVF(IVFReading):
     table entries, and under l2 minus a number stored with the code. Lists are made once, when the vectors reach
     ``scan_below``, from all but a tenth of them (1000 at most), which tell what codes usually lose. ``drift`` compares
     what comes later with that, a warning is given once when it is worse, and ``retrain`` makes lists anew.
-    Cost of a search: q lists d products for the centroids, then effort / lists of all codes, then ``rerank`` full
-    vectors for each neighbour. Cost to build: k-means, and encoding. Memory: ``estimate_memory``.
+    Cost of a search: q lists d products of bytes for the centroids, then effort / lists of all codes, then at most
+    ``rerank`` full vectors for each neighbour. Cost to build: k-means, and encoding. Memory: ``estimate_memory``.
 
     References
     ----------
@@ -354,6 +354,8 @@ class IVF(IVFReading):
         vectors = Flat.estimate_memory(n, dim)["total"] if keep_vectors else 0
         out = {"codes": places * size, "list_ids": places * 8, "marks": places // 8, "vectors": vectors}
         out["codec"] = count * dim * 4 + 16 * dim * 4
+        # Centroids by bytes, and where the vector of each place lies: made by the first searches.
+        out["at_hand"] = count * (-(-dim // 64) * 64 + 8) + 16 * dim * 4 + (places * 8 if keep_vectors else 0)
         return {**out, "total": sum(out.values()), "building": n * dim * 8}
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from orthant.errors import InputError, message
 from orthant.kernels import bitmaps
-from orthant.kernels.clustering.list_scan import BLOCK, to_blocks, to_rows
+from orthant.kernels.clustering.list_blocks import BLOCK, to_blocks, to_rows
 from orthant.quantization.inverted import IVFCodec
 from orthant.types import BitmapArray, CodeArray, FloatArray, IdArray
 
@@ -14,6 +15,9 @@ __all__ = ["Lists"]
 
 _SLACK = 4
 """Lists that have grown get room for one in so many more."""
+
+_MOST_PLACES = 1 << 32
+"""Kernels number them by 32 bits."""
 
 _DEAD_SHARE = 5
 """Above one dead in so many, lists are laid out anew."""
@@ -51,6 +55,13 @@ class Lists:
         See above.
     words : ndarray of shape (blocks,), uint64
         Live places.
+    version : int
+        Rises with each change in place.
+
+    Raises
+    ------
+    InputError
+        More than 2**32 places.
     """
 
     def __init__(
@@ -67,6 +78,9 @@ class Lists:
         room = counts + (counts // _SLACK + 1 if slack else 0)
         self.begins = np.concatenate([[0], np.cumsum(-(-room // BLOCK))]).astype(np.int64)
         total = int(self.begins[-1]) * BLOCK
+        if total > _MOST_PLACES:
+            given = f"{total} places in lists"
+            raise InputError(message(given, f"at most {_MOST_PLACES}", "divide the vectors among several indexes"))
         order = np.argsort(labels, kind="stable")
         starts = np.cumsum(counts) - counts
         places = self.begins[labels[order]] * BLOCK + np.arange(len(labels)) - starts[labels[order]]
@@ -81,7 +95,7 @@ class Lists:
             self.bias[places] = bias[order]
         self.filled = counts
         self.words = bitmaps.from_mask(self.ids >= 0)
-        self.live = len(ids)
+        self.live, self.version = len(ids), 0
 
     @classmethod
     def of(cls, codec: IVFCodec, X: FloatArray, ids: IdArray) -> Lists:
@@ -121,7 +135,7 @@ class Lists:
         out = cls.__new__(cls)
         out.begins, out.filled, out.codes, out.ids, out.bias = begins, filled, codes, ids, bias
         out.words = bitmaps.from_mask(ids >= 0)
-        out.live = int((ids >= 0).sum())
+        out.live, out.version = int((ids >= 0).sum()), 0
         return out
 
     @property
@@ -235,7 +249,8 @@ class Lists:
         return self
 
     def _own(self) -> None:
-        """Copy what is mapped read-only, before it changes."""
+        """Copy what is mapped read-only, before it changes, and note that it does."""
+        self.version += 1
         for name in ("codes", "ids", "bias", "filled"):
             array = getattr(self, name)
             if array is not None and not array.flags.writeable:

@@ -15,9 +15,9 @@ from orthant.index.flat import Flat
 from orthant.index.ivf.drift import Drift, imbalance_of
 from orthant.index.ivf.files import write_ivf
 from orthant.index.ivf.lists import Lists
-from orthant.index.ivf.searching import Request, run
+from orthant.index.ivf.searching import Ready, Request, ready_for, run
 from orthant.index.vamana.calibration import KS, Calibration, measure
-from orthant.kernels.clustering.list_scan import GROUP
+from orthant.kernels.clustering.list_rank import GROUP
 from orthant.kernels.warmup import ensure_compiling, is_ready, wait
 from orthant.measures.neighbours import recall_at_k
 from orthant.quantization.inverted import IVFCodec
@@ -86,6 +86,7 @@ class IVFReading:
         self._flat: Flat | None = Flat(self._dim, self._metric)
         self._codec: IVFCodec | None = None
         self._lists: Lists | None = None
+        self._ready: Ready | None = None
         self._next_id = 0
         self._calibration: Calibration | None = None
         self._drift: Drift | None = None
@@ -193,7 +194,12 @@ class IVFReading:
                 if share * lists.live * each <= lists.live * probes / codec.lists + depth * each:
                     return self._scan(queries, wanted, rows, threads)
             request = Request(queries, wanted, probes, min(depth, max(1, lists.live)), words, threads)
-            return run(codec, lists, None if flat is None else flat._data, request, told=told)
+            return run(self._at_hand(codec, lists), None if flat is None else flat._data, request, told=told)
+
+    def _at_hand(self, codec: IVFCodec, lists: Lists) -> Ready:
+        """Return what kernels read; threads that meet here at once make the same."""
+        ready = self._ready = ready_for(codec, lists, self._ready)
+        return ready
 
     def _scan(self, queries: FloatArray, k: int, rows: Any, threads: int | None) -> Hits:
         flat = self._flat
@@ -281,10 +287,12 @@ class IVFReading:
         queries, more = given, int(len(own) > 0)
         truth = _others(flat.search(queries, most + 1, threads=threads).ids, own, most)
 
+        ready = self._at_hand(codec, lists)
+
         def search(k: int, effort: int) -> IdArray:
             depth = min(self._depth(k) + more, lists.live)
             request = Request(queries, k + more, min(effort, codec.lists), depth, None, threads)
-            return _others(run(codec, lists, flat._data, request, told={}).ids, own, k)
+            return _others(run(ready, flat._data, request, told={}).ids, own, k)
 
         source = "queries" if not len(own) else "held-out rows"
         return measure(search, truth, source=source, rows=lists.live, lists=codec.lists)
@@ -430,6 +438,8 @@ class IVFReading:
                 return replace(base, kind="IVF", details={**base.details, "plan": "scan"})
             codec_bytes = sum(array.nbytes for array in codec.parts()[0].values())
             parts = {**lists.memory(), "codec": codec_bytes, "vectors": base.memory_bytes if flat is not None else 0}
+            ready = self._ready
+            parts["at_hand"] = ready.nbytes if ready is not None and ready.lists is lists else 0
             total = sum(parts.values())
             details = {
                 "plan": "lists",

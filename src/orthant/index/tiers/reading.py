@@ -40,6 +40,7 @@ class TwoTierReading:
     _access: str
     _limit: int | None
     _way: str
+    _sure: float | None
 
     def __init__(self, dim: int, metric: Metric) -> None:
         self._dim = check_count(dim, name="dim")
@@ -91,8 +92,8 @@ class TwoTierReading:
         allowed : uint64 bitmap over ids, bool mask over ids, or array of ids, optional
             Restricts the answer before the search. Where no more than ``effort`` are allowed, those are all read.
         effort : int, optional
-            Vectors read from disk for each query: more finds more and reads more. Below k it counts as k. Left out, 100
-            or 2 k, whichever is more.
+            Vectors read from disk for each query at most: more finds more and reads more. Below k it counts as k. Left
+            out, 100 or 2 k, whichever is more.
         recall : float, optional
             Share of the true neighbours wanted, instead of ``effort``; 1 reads every vector. Kept by ``calibrate``,
             which runs by itself on held rows when it has not been called.
@@ -125,7 +126,10 @@ class TwoTierReading:
             self.calibrate()
         candidates = self._candidates(wanted, effort, recall)
         state = self._state
-        return answer(state, Asked(queries, wanted, candidates, self._metric, readers), state.select(rows))
+        return answer(state, self._asked(queries, wanted, candidates, readers), state.select(rows))
+
+    def _asked(self, queries: FloatArray, k: int, candidates: int | None, readers: int) -> Asked:
+        return Asked(queries, k, candidates, self._metric, readers, np.inf if self._sure is None else self._sure)
 
     def _candidates(self, k: int, effort: int | None, recall: float | None) -> int | None:
         if effort is not None:
@@ -178,7 +182,7 @@ class TwoTierReading:
         def search(k: int, effort: int | None) -> IdArray:
             more = 0 if own is None else 1
             width = None if effort is None else effort + more
-            found = answer(state, Asked(asked, k + more, width, self._metric, self._readers), rows).ids
+            found = answer(state, self._asked(asked, k + more, width, self._readers), rows).ids
             return found if own is None else _without(found, own)
 
         most = min(max(KS), len(state) - 1)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from orthant.errors import InputError, StoreCorruptedError, message
+from orthant.index.tiers.queued import read_queued
 from orthant.kernels.distances import TILE_BYTES, row_chunks
 from orthant.threads import map_waiting
 from orthant.types import FloatArray, IdArray
@@ -25,6 +26,7 @@ ACCESS = ("cached", "uncached", "direct")
 PAGE = 4096
 """Direct reads begin and end on multiples of this, and pages of the cache are dropped whole."""
 
+_QUEUED_BYTES = 4 << 20
 _DIRECT = getattr(os, "O_DIRECT", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
 _buffers = threading.local()
@@ -190,14 +192,19 @@ class RowFile:
             The file was cut while in use.
         """
         starts, stops, groups = self._groups(rows)
+        if (
+            self.access == "direct"
+            and len(starts) > 1
+            and self._read_queued(rows, out, (starts, stops, groups), readers)
+        ):
+            return Reads(len(starts), len(rows), int((stops - starts).sum()))
 
         def part(number: int) -> None:
             a, b = groups[number], groups[number + 1]
             start, stop = int(starts[number]), int(stops[number])
-            data = self._read(start, stop - start, self.offset + (int(rows[b - 1]) + 1) * self.stride - start)
-            for place in range(a, b):
-                begin = self.offset + int(rows[place]) * self.stride - start
-                out[place] = np.frombuffer(data, dtype="<f4", count=self.dim, offset=begin)
+            data, got = self._read(start, stop - start)
+            self._check_came(start, got, int(rows[b - 1]))
+            self._copy(data, start, rows, out, a, b)
 
         if self.access == "direct":
             map_waiting(part, range(len(starts)), workers=readers)
@@ -213,6 +220,38 @@ class RowFile:
                     self._advise(start, stop - start, "POSIX_FADV_DONTNEED")
         return Reads(len(starts), len(rows), int((stops - starts).sum()))
 
+    def _copy(self, data: Any, start: int, rows: IdArray, out: FloatArray, a: int, b: int) -> None:
+        """Take rows a to b out of bytes that begin at an offset of the file."""
+        for place in range(a, b):
+            begin = self.offset + int(rows[place]) * self.stride - start
+            out[place] = np.frombuffer(data, dtype="<f4", count=self.dim, offset=begin)
+
+    def _read_queued(
+        self, rows: IdArray, out: FloatArray, pieces: tuple[IdArray, IdArray, list[int]], readers: int
+    ) -> bool:
+        """Read by a queue of the system, some MiB at a time; False where there is none."""
+        starts, stops, groups = pieces
+        sizes = stops - starts
+        for first, last in row_chunks(len(starts), int(sizes.max()), _QUEUED_BYTES):
+            found = read_queued(self._fd, starts[first:last], sizes[first:last], readers=readers)
+            if found is None:
+                return False
+            data, places, got = found
+            for number in range(first, last):
+                a, b, start = groups[number], groups[number + 1], int(starts[number])
+                self._check_came(start, int(got[number - first]), int(rows[b - 1]))
+                self._copy(data, start - int(places[number - first]), rows, out, a, b)
+        return True
+
+    def _check_came(self, start: int, got: int, last: int) -> None:
+        needed = self.offset + (last + 1) * self.stride - start
+        if got < needed:
+            size = os.fstat(self._plain).st_size
+            expected = f"{start + needed}"
+            raise StoreCorruptedError(
+                message(f"{self.name} that ends after {size} bytes", expected, "restore the file")
+            )
+
     def _groups(self, rows: IdArray) -> tuple[IdArray, IdArray, list[int]]:
         """Return where each read begins and ends, and which rows it serves."""
         begin = self.offset + rows * self.stride
@@ -225,7 +264,7 @@ class RowFile:
         groups = [*first.tolist(), len(rows)]
         return begin[first], end[np.array(groups[1:]) - 1], groups
 
-    def _read(self, start: int, size: int, needed: int) -> Any:
+    def _read(self, start: int, size: int) -> tuple[Any, int]:
         if self.access == "direct":
             buffer = _aligned(size)
             got = os.preadv(self._fd, [memoryview(buffer)[:size]], start)
@@ -238,11 +277,7 @@ class RowFile:
                 os.lseek(self._fd, start, os.SEEK_SET)
                 data = os.read(self._fd, size)
             got = len(data)
-        if got < needed:
-            raise StoreCorruptedError(
-                message(f"{self.name} that ends after {start + got} bytes", f"{start + needed}", "restore the file")
-            )
-        return data
+        return data, got
 
 
 def _open_direct(path: str | Path) -> int:

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from orthant.index.blocks import ALIVE, Block, BlockSet, Selection
 from orthant.index.scan import scan
 from orthant.index.tiers.light import Light
+from orthant.index.tiers.ranking import ranked
 from orthant.index.tiers.row_files import Reads
-from orthant.kernels.distances import exact_scores, row_chunks
-from orthant.kernels.topk import merge_top_k, top_k, top_k_pairs
+from orthant.kernels.topk import merge_top_k, top_k
 from orthant.types import FloatArray, Hits, IdArray, Metric, SearchCost
 
 __all__ = ["Asked", "answer", "best_codes"]
@@ -41,6 +41,8 @@ class Asked:
         The score.
     readers : int
         Direct reads under way at a time.
+    sure : float
+        A candidate is not read when its code would have to be off by more standard deviations than this.
     """
 
     queries: FloatArray
@@ -48,6 +50,7 @@ class Asked:
     candidates: int | None
     metric: Metric
     readers: int
+    sure: float = np.inf
 
 
 @dataclass(frozen=True)
@@ -119,10 +122,12 @@ def _in_two_steps(state: Light, asked: Asked, rows: IdArray | None) -> tuple[Fou
     found, total = [], _Spent("codes" if state.graph is None else "graph")
     for start in range(0, len(asked.queries), step):
         queries = asked.queries[start : start + step]
-        near, spent = _candidates(state, queries, wanted, asked.metric, rows)
-        result, reads = _ranked(state, queries, near, asked)
+        near, told, spent = _candidates(state, queries, wanted, asked.metric, rows)
+        result, read, reads = ranked(
+            state, queries, near, told, k=asked.k, metric=asked.metric, readers=asked.readers, sure=asked.sure
+        )
         found.append(result)
-        scored = total.scored + spent.scored + int((near >= 0).sum())
+        scored = total.scored + spent.scored + read
         total = _Spent(spent.plan, scored, total.touched + spent.touched, total.reads + reads)
     if not found:
         found = [(np.zeros((0, asked.k), np.int64), np.zeros((0, asked.k), np.float32), np.zeros(0, np.int64))]
@@ -132,16 +137,16 @@ def _in_two_steps(state: Light, asked: Asked, rows: IdArray | None) -> tuple[Fou
 
 def _candidates(
     state: Light, queries: FloatArray, wanted: int, metric: Metric, rows: IdArray | None
-) -> tuple[IdArray, _Spent]:
-    """Return the rows to read for each query, by a walk where there is a graph, else by a scan of codes."""
+) -> tuple[IdArray, FloatArray, _Spent]:
+    """Return the rows to read for each query and what their codes score, by a walk where there is a graph."""
     if state.graph is None:
         compared = len(queries) * (len(state.ids) if rows is None else len(rows))
-        near = best_codes(state, queries, wanted, metric, rows)
-        return near, _Spent("codes", compared, compared * state.codes.shape[1])
+        near, told = _scored(state, queries, wanted, metric, rows)
+        return near, told, _Spent("codes", compared, compared * state.codes.shape[1])
     hits = state.graph.nearest(queries, wanted, rows)
     # Rows that were added since this snapshot was taken are none of it.
     near = np.where(hits.ids < len(state.ids), hits.ids, -1)
-    return near, _Spent(hits.cost.plan, hits.cost.distances, hits.cost.bytes_read)
+    return near, hits.scores, _Spent(hits.cost.plan, hits.cost.distances, hits.cost.bytes_read)
 
 
 def best_codes(state: Light, queries: FloatArray, wanted: int, metric: Metric, rows: IdArray | None) -> IdArray:
@@ -165,6 +170,12 @@ def best_codes(state: Light, queries: FloatArray, wanted: int, metric: Metric, r
     ndarray of shape (q, wanted), int64
         Row numbers, best first; -1 where there were fewer.
     """
+    return _scored(state, queries, wanted, metric, rows)[0]
+
+
+def _scored(
+    state: Light, queries: FloatArray, wanted: int, metric: Metric, rows: IdArray | None
+) -> tuple[IdArray, FloatArray]:
     count = len(state.ids) if rows is None else len(rows)
     best = None
     for start in range(0, count, _CODE_ROWS):
@@ -174,23 +185,6 @@ def best_codes(state: Light, queries: FloatArray, wanted: int, metric: Metric, r
         scores = state.quantizer.score(queries, codes, metric=metric)
         ids, values, _ = top_k(scores, min(wanted, len(part)), ids=part)
         best = (ids, values) if best is None else merge_top_k([best, (ids, values)], wanted)[:2]
-    return np.zeros((len(queries), 0), np.int64) if best is None else best[0]
-
-
-def _ranked(state: Light, queries: FloatArray, near: IdArray, asked: Asked) -> tuple[Found, Reads]:
-    """Read the candidates of some queries, each once, and order them by their vectors."""
-    rows = np.unique(near[near >= 0])
-    vectors, cost = state.rows.read(rows, readers=asked.readers)
-    names, numbers, scores = [], [], []
-    for i, own in enumerate(near):
-        own = own[own >= 0]
-        at = np.searchsorted(rows, own)
-        numbers.append(np.full(len(own), i, dtype=np.int64))
-        names.append(state.ids[own])
-        # In parts, so that float64 copies stay small.
-        scores += [
-            exact_scores(queries[i : i + 1], vectors[at[a:b]], asked.metric)[0]
-            for a, b in row_chunks(len(own), vectors.shape[1] * 16)
-        ]
-    pairs = (np.concatenate(numbers), np.concatenate(names), np.concatenate(scores))
-    return top_k_pairs(*pairs, count=len(queries), k=asked.k), cost
+    if best is None:
+        return np.zeros((len(queries), 0), np.int64), np.zeros((len(queries), 0), np.float32)
+    return best

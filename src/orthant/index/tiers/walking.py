@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -158,7 +158,8 @@ class CodeGraph:
         Returns
         -------
         Hits
-            Row numbers as ids, best first by their codes, -1 where fewer were found; without scores.
+            Row numbers as ids, best first by their codes, -1 where fewer were found. Scores are those of the codes, but
+            for what is the same for all rows of a query.
         """
         wait("graph")
         beam = max(_LEAST_BEAM, _BEAM * wanted)
@@ -171,7 +172,17 @@ class CodeGraph:
             request = Request(
                 queries, wanted, beam, beam, allowed, settings.margin, sketched, None, _NO_SKIPS, view, full=False
             )
-            return run(state, request)
+            hits = run(state, request)
+        return replace(hits, scores=hits.scores * self._unit(queries))
+
+    def _unit(self, queries: FloatArray) -> FloatArray:
+        """Return what a squared distance between codes is worth in scores, shape (q, 1)."""
+        space = self.state.space
+        if space.metric == "l2":
+            unit = np.full(len(queries), space.largest**2)
+        else:
+            unit = np.full(len(queries), 0.5) if space.metric == "cosine" else 0.5 * space.largest * norms(queries)
+        return unit.astype(np.float32)[:, None]
 
     @property
     def plan(self) -> Plan:

@@ -61,7 +61,8 @@ class Request:
     forced : {"graph", "graph-filtered", "scan-allowed"}, optional
         The plan, where it is not to be chosen; heeded under a filter only.
     full : bool, default True
-        Whether full vectors decide. False lists the k nearest by their codes, best first, without scores.
+        Whether full vectors decide. False lists the k nearest by their codes, best first, with minus the
+        squared distances of the codes as scores.
     """
 
     queries: FloatArray

@@ -1,377 +1,332 @@
-"""Scans of inverted lists: tables summed over blocks of 64 codes, the best kept in a heap, and their exact scores.
+"""One query among inverted lists: which lists, tables of what codes are worth, and the places of the best codes.
 
-A block holds byte j of 64 codes side by side, so that one table at a time is looked up for all of them: in the first
-cache for codes of 8 bits, in one register for codes of 4 bits (``kernels.binary.lookups``).
+Everything that a query needs is done by the kernels here, from its vector to the keys of its candidates
+(``list_choice``); ``list_search`` calls them for each query of a batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from orthant.kernels.addresses import load_f32, prefetch
-from orthant.kernels.binary.lookups import _block_scores, lookup_sums
+from orthant.kernels.addresses import prefetch
+from orthant.kernels.clustering.list_blocks import above_64, nibble_sums
+from orthant.kernels.clustering.list_choice import append_marked, keep_smallest, key_of, number_of, score_of
 from orthant.kernels.compiling import kernel
-from orthant.kernels.rows import plain
-from orthant.kernels.simd import dot_f32, l2_f32
-from orthant.threads import map_ranges
-from orthant.types import BitmapArray, CodeArray, FloatArray, IdArray, Metric
+from orthant.kernels.simd import dot_u8s8
 
-__all__ = ["BLOCK", "GROUP", "byte_tables", "exact_best", "scan_lists", "to_blocks", "to_rows"]
+__all__ = ["COSINE", "DOT", "L2", "choose_lists", "fill_tables", "keep_best", "prepare", "round_tables", "scan_list"]
 
-BLOCK = 64
-"""Codes of a block."""
-
-GROUP = "lists"
-"""The group of kernels that inverted lists need."""
+DOT, COSINE, L2 = 0, 1, 2
+"""Scores, as kernels are told of them."""
 
 _LARGEST = 127
-"""Of a table's bytes: two of them fit a byte, which halves the widening."""
-_TOGETHER = 2
-_PART_WORK = 1 << 16
-_COSINE, _L2 = 1, 2
-_MOST = float(np.finfo(np.float32).max)
-_MARGIN = 16
-"""Candidates that are scored in float64 beyond those wanted."""
-_EMPTY = np.zeros(0, np.float32)
-_ONES = np.ones(BLOCK, np.uint16)
+"""Of a table's bytes: the two that a byte of a code points at fit a byte together."""
 
-
-def to_blocks(codes: CodeArray) -> CodeArray:
-    """Lay codes out in blocks.
-
-    Parameters
-    ----------
-    codes : ndarray of shape (64 b, bytes), uint8
-        Rows, whole blocks.
-
-    Returns
-    -------
-    ndarray of shape (b, bytes, 64), uint8
-        A copy.
-    """
-    return np.ascontiguousarray(codes.reshape(-1, BLOCK, codes.shape[1]).transpose(0, 2, 1))
-
-
-def to_rows(blocks: CodeArray) -> CodeArray:
-    """Return blocks as rows again.
-
-    Parameters
-    ----------
-    blocks : ndarray of shape (b, bytes, 64), uint8
-        What ``to_blocks`` made.
-
-    Returns
-    -------
-    ndarray of shape (64 b, bytes), uint8
-        A copy.
-    """
-    return np.ascontiguousarray(blocks.transpose(0, 2, 1)).reshape(-1, blocks.shape[1])
-
-
-def byte_tables(tables: FloatArray) -> tuple[CodeArray, FloatArray, FloatArray]:
-    """Round tables of 4-bit books to bytes, by one step for all books of a query.
-
-    Parameters
-    ----------
-    tables : ndarray of shape (q, books, entries), float32
-        At most 16 entries for each book.
-
-    Returns
-    -------
-    small : ndarray of shape (q, ceil(books / 2), 32), uint8
-        Entries of books j and j + ceil(books / 2), which share byte j of a code.
-    steps, lowest : ndarray of shape (q,), float32
-        A sum of entries is about ``lowest + steps * (sum of bytes)``, off by at most half a step for each book.
-    """
-    queries, books, entries = tables.shape
-    half = (books + 1) // 2
-    low = tables.min(axis=2, keepdims=True)
-    span = (tables - low).max(axis=(1, 2))
-    steps = np.where(span > 0, span / _LARGEST, np.float32(1)).astype(np.float32)
-    wide = np.zeros((queries, 2 * half, 16), dtype=np.uint8)
-    wide[:, :books, :entries] = np.rint((tables - low) / steps[:, None, None])
-    small = np.concatenate([wide[:, :half], wide[:, half:]], axis=2)
-    return np.ascontiguousarray(small), steps, low.sum(axis=(1, 2)).astype(np.float32)
+_ENTRIES = 16
+"""Of a book of 4 bits."""
 
 
 @kernel
-def _offer(row: Any, word: Any, first: Any, scores: Any, places: Any) -> None:
-    """Let the scores of a block into a heap whose root is the least."""
-    count = scores.shape[0]
-    for j in range(64):
-        if row[j] <= scores[0] or not word >> np.uint64(j) & np.uint64(1):
-            continue
-        hole, value = 0, row[j]
-        while True:
-            child = 2 * hole + 1
-            if child >= count:
-                break
-            if child + 1 < count and scores[child + 1] < scores[child]:
-                child += 1
-            if scores[child] >= value:
-                break
-            scores[hole], places[hole] = scores[child], places[child]
-            hole = child
-        scores[hole], places[hole] = value, first + j
-
-
-def _arguments(*first: Any) -> tuple[Any, ...]:
-    line, flat = plain(np.zeros(1, np.float32)), plain(np.zeros((1, 1), np.float32))
-    probes, counts = plain(np.zeros((1, 1), np.int64)), plain(np.zeros(1, np.int64))
-    codes, words = plain(np.zeros((1, 1, 64), np.uint8)), plain(np.zeros(1, np.uint64))
-    out = (np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64))
-    return (*first, probes, counts, flat, counts, codes, line, words, 0, 1, *out)
-
-
-def _wide_examples() -> Iterator[tuple[Any, ...]]:
-    yield _arguments(plain(np.zeros((1, 1, 256), np.float32)))
-
-
-def _small_examples() -> Iterator[tuple[Any, ...]]:
-    line = plain(np.zeros(1, np.float32))
-    yield _arguments(plain(np.zeros((1, 1, 32), np.uint8)), line, line, plain(_ONES))
-
-
-def _exact_examples() -> Iterator[tuple[Any, ...]]:
-    out = (np.zeros((1, 1), np.int64), np.zeros((1, 1), np.float32))
-    numbers = plain(np.zeros((1, 1), np.int64))
-    yield plain(np.zeros((1, 1), np.float32)), numbers, numbers, plain(np.zeros((1, 1), np.float32)), 0, 0, 1, *out
-
-
-@kernel(group=GROUP, examples=_wide_examples)
-def _scan_wide(
-    tables: Any, probes: Any, counts: Any, constants: Any, begins: Any, codes: Any, bias: Any, words: Any,
-    start: Any, stop: Any, scores: Any, places: Any,
-) -> None:  # fmt: skip
-    row = np.empty(64, np.float32)
-    for q in range(start, stop):
-        table = tables[q]
-        for p in range(counts[q]):
-            for b in range(begins[probes[q, p]], begins[probes[q, p] + 1]):
-                if words[b] == np.uint64(0):
-                    continue
-                block = codes[b]
-                for j in range(64):
-                    row[j] = constants[q, p]
-                for i in range(block.shape[0]):
-                    for j in range(64):
-                        row[j] += table[i, block[i, j]]
-                for j in range(64 if bias.shape[0] else 0):
-                    row[j] -= bias[64 * b + j]
-                _offer(row, words[b], 64 * b, scores[q], places[q])
-
-
-@kernel(group=GROUP, examples=_small_examples)
-def _scan_small(
-    tables: Any, steps: Any, lowest: Any, ones: Any,
-    probes: Any, counts: Any, constants: Any, begins: Any, codes: Any, bias: Any, words: Any,
-    start: Any, stop: Any, scores: Any, places: Any,
-) -> None:  # fmt: skip
-    sums, row = np.empty(64, np.uint16), np.empty(64, np.float32)
-    into, out, unit = sums.ctypes.data, row.ctypes.data, ones.ctypes.data
-    for q in range(start, stop):
-        table, best = tables[q].ctypes.data, scores[q]
-        for p in range(counts[q]):
-            constant = constants[q, p] + lowest[q]
-            for b in range(begins[probes[q, p]], begins[probes[q, p] + 1]):
-                if words[b] == np.uint64(0):
-                    continue
-                lookup_sums(table, 0, codes[b].ctypes.data, codes.shape[1], _TOGETHER, into)
-                highest = _block_scores(into, unit, steps[q], constant, out)
-                if bias.shape[0] == 0 and highest <= best[0]:
-                    continue
-                for j in range(64 if bias.shape[0] else 0):
-                    row[j] -= bias[64 * b + j]
-                _offer(row, words[b], 64 * b, best, places[q])
-
-
-def scan_lists(
-    tables: FloatArray,
-    probes: IdArray,
-    counts: IdArray,
-    constants: FloatArray,
-    begins: IdArray,
-    codes: CodeArray,
-    bias: FloatArray | None,
-    words: BitmapArray,
-    *,
-    bits: int,
-    depth: int,
-    threads: int | None = None,
-) -> tuple[IdArray, FloatArray]:
-    """Return the places in the lists with the largest sums of table entries.
+def prepare(query: Any, turned: Any, kind: Any, asked: Any, parts: Any) -> None:
+    """Write a query as lists and as codebooks see it.
 
     Parameters
     ----------
-    tables : ndarray of shape (q, books, entries), float32
-        What each codeword is worth to each query.
-    probes : ndarray of shape (q, p), int64
-        Lists to look into, in this order.
-    counts : ndarray of shape (q,), int64
-        How many of them, for each query.
-    constants : ndarray of shape (q, p), float32
-        Added to the sums of a list.
-    begins : ndarray of shape (lists + 1,), int64
-        First block of each list, and the end.
-    codes : ndarray of shape (blocks, bytes, 64), uint8
-        From ``to_blocks``.
-    bias : ndarray of shape (blocks * 64,), float32, optional
-        Subtracted from the sum of each place.
-    words : ndarray of shape (blocks,), uint64
-        Bit j of word b is set where place 64 b + j may be an answer.
-    bits : {4, 8}
-        Bits of a code; 4 are summed by bytes (``byte_tables``), so their sums are rounded.
-    depth : int
-        Places wanted.
-    threads : int, optional
-        Threads for a batch; the answer is the same for any.
-
-    Returns
-    -------
-    places : ndarray of shape (q, depth), int64
-        In no order; -1 where there was none.
-    scores : ndarray of shape (q, depth), float32
-        Sums; -inf where there was none.
-
-    Notes
-    -----
-    Cost: bytes of the lists times books / bytes look-ups; those of 4 bits 64 at a time. Of equal sums at the end of the
-    depth, the earlier places stay.
+    query, turned : ndarray of shape (d,), float32
+        The query, and the same rotated as the codebooks are.
+    kind : int
+        ``COSINE`` brings it to length 1.
+    asked, parts : ndarray of shape (d,), float32
+        Written.
     """
-    count = len(tables)
-    places = np.full((count, depth), -1, dtype=np.int64)
-    scores = np.full((count, depth), -np.inf, dtype=np.float32)
-    lists: tuple[Any, ...] = (plain(probes), plain(counts), plain(constants), plain(begins), plain(codes))
-    lists += (plain(_EMPTY if bias is None else bias), plain(words))
-    if bits == 4:
-        small, steps, lowest = byte_tables(tables)
-        first: tuple[Any, ...] = (plain(small), plain(steps), plain(lowest), plain(_ONES))
-    else:
-        first = (plain(tables),)
-
-    def part(start: int, stop: int) -> None:
-        (_scan_small if bits == 4 else _scan_wide)(*first, *lists, start, stop, scores, places)
-
-    # What a query looks at is about its share of all blocks.
-    work = max(1, codes.size * probes.shape[1] // max(1, len(begins)))
-    map_ranges(part, count, threads=threads, minimum=max(1, _PART_WORK * BLOCK // work))
-    return places, scores
-
-
-@kernel(fastmath={"reassoc", "contract", "nsz"})
-def _in_double(address: Any, query: Any, kind: Any) -> Any:
-    """Return the score of a vector at an address, summed in float64 and rounded once."""
-    dots, own, other, gaps = 0.0, 0.0, 0.0, 0.0
+    factor = 1.0
+    if kind == COSINE:
+        total = 0.0
+        for i in range(query.shape[0]):
+            total += np.float64(query[i]) * np.float64(query[i])
+        factor = 1.0 / np.sqrt(total)
     for i in range(query.shape[0]):
-        x, q = np.float64(load_f32(address + 4 * i)), np.float64(query[i])
-        dots += x * q
-        own += x * x
-        other += q * q
-        gaps += (x - q) * (x - q)
-    value = dots
-    if kind == _COSINE:
-        value = dots / np.sqrt(own * other)
-    elif kind == _L2:
-        value = -gaps
-    return np.float32(min(max(value, -_MOST), _MOST))
+        asked[i] = np.float32(query[i] * factor)
+        parts[i] = np.float32(turned[i] * factor)
 
 
 @kernel
-def _place(value: Any, name: Any, scores: Any, names: Any) -> int:
-    """Return where a candidate belongs among the best, and make room for it there."""
-    k = scores.shape[0]
-    place = k
-    while place > 0 and (
-        scores[place - 1] < value or (scores[place - 1] == value and (names[place - 1] < 0 or names[place - 1] > name))
-    ):
-        place -= 1
-        if place + 1 < k:
-            scores[place + 1], names[place + 1] = scores[place], names[place]
-    if place < k:
-        scores[place], names[place] = value, name
-    return place
-
-
-@kernel(group=GROUP, examples=_exact_examples)
-def _exact_range(
-    queries: Any, addresses: Any, ids: Any, scale: Any, kind: Any, start: Any, stop: Any, names: Any, scores: Any
+def _rough_keys(
+    asked: Any, center: Any, kind: Any, small: Any, weights: Any, extra: Any, signed: Any, rough: Any, keys: Any
 ) -> None:
-    k, dim, count = scores.shape[1], queries.shape[1], addresses.shape[1]
-    kept = min(count, k + _MARGIN)
-    rough, columns = np.empty(kept, np.float32), np.empty(kept, np.int64)
-    for q in range(start, stop):
-        rough[:], columns[:] = -np.inf, -1
-        asked = queries[q].ctypes.data
-        for c in range(count):
-            if c + 1 < count and ids[q, c + 1] >= 0:
-                # Candidates lie anywhere: the next one is fetched while this one is summed.
-                for line in range(0, 4 * dim, 64):
-                    prefetch(addresses[q, c + 1] + line)
-            if ids[q, c] < 0:
-                continue
-            if kind == _L2:
-                value = -l2_f32(addresses[q, c], asked, dim)
-            else:
-                value = dot_f32(addresses[q, c], asked, dim) * scale[q, c]
-            _place(max(value, -_MOST), c, rough, columns)
-        for i in range(kept):
-            if columns[i] >= 0:
-                exact = _in_double(addresses[q, columns[i]], queries[q], kind)
-                _place(exact, ids[q, columns[i]], scores[q], names[q])
+    """Write what each list adds to scores, but for what is the same for all lists, and a key for its turn."""
+    dim, lists, largest = asked.shape[0], small.shape[0], np.float32(0)
+    for i in range(dim):
+        x = asked[i] - center[i] if kind == L2 else asked[i]
+        largest = max(largest, abs(x))
+    step = largest / np.float32(127) if largest > 0 else np.float32(1)
+    total = 0
+    for i in range(dim):
+        x = asked[i] - center[i] if kind == L2 else asked[i]
+        value = int(np.rint(x / step))
+        signed[i] = value
+        total += value
+    here, blocks = signed.ctypes.data, small.shape[1] // 64
+    for number in range(lists):
+        product = dot_u8s8(small[number].ctypes.data, here, blocks) - 128 * total
+        value = weights[number] * (step * np.float32(product))
+        # Under l2 what is extra is a part of the score; otherwise it only says which list goes first.
+        rough[number] = value + extra[number] if kind == L2 else value
+        keys[number] = key_of(value + extra[number], number)
 
 
-def exact_best(
-    queries: FloatArray,
-    addresses: IdArray,
-    ids: IdArray,
-    scale: FloatArray,
-    *,
-    metric: Metric,
-    k: int,
-    threads: int | None = None,
-) -> tuple[IdArray, FloatArray]:
-    """Score candidates by their full vectors and return the best.
+@kernel
+def choose_lists(
+    asked: Any, center: Any, kind: Any, small: Any, weights: Any, extra: Any, signed: Any,
+    held: Any, probes: Any, fewest: Any, rough: Any, keys: Any,
+) -> Any:  # fmt: skip
+    """Bring the keys of the lists to look into to the front, best first.
 
     Parameters
     ----------
-    queries : ndarray of shape (q, d), float32
-        Queries.
-    addresses : ndarray of shape (q, c), int64
-        Where the vectors of the candidates lie; kept alive by the caller.
-    ids : ndarray of shape (q, c), int64
-        Their ids; -1 where there is none.
-    scale : ndarray of shape (q, c), float32
-        Factors of the dot products under cosine.
-    metric : {"cosine", "dot", "l2"}
+    asked, center : ndarray of shape (d,), float32
+        The query, and the mean of the centroids (l2).
+    kind : int
         The score.
-    k : int
-        How many are wanted.
-    threads : int, optional
-        Threads for a batch.
+    small : ndarray of shape (lists, 64 b), uint8
+        Centroids as bytes.
+    weights, extra : ndarray of shape (lists,), float32
+        What a product with the bytes is multiplied by, and what is added.
+    signed : ndarray of shape (64 b,), int8
+        Room for the query as bytes; zero behind d.
+    held : ndarray of shape (lists,), int64
+        Places of each list that may be answers.
+    probes : int
+        Lists wanted.
+    fewest : int
+        Places that there must be in all; more lists are taken until there are.
+    rough : ndarray of shape (lists,), float32
+        Written: what each list adds to the scores of its codes, but for what is the same for all lists.
+    keys : ndarray of shape (lists,), uint64
+        Written.
 
     Returns
     -------
-    ids : ndarray of shape (q, k), int64
-        Best first, equal scores by the smaller id; -1 where there was none.
-    scores : ndarray of shape (q, k), float32
-        Of the ``k + 16`` best by float32 sums, summed again in float64; -inf where there was none.
-
-    Notes
-    -----
-    Cost: q c d products.
+    int64
+        How many lists to look into.
     """
-    names = np.full((len(queries), k), -1, dtype=np.int64)
-    scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
-    kind = {"dot": 0, "cosine": _COSINE, "l2": _L2}[metric]
-    held = (plain(queries), plain(addresses), plain(ids), plain(scale), kind)
-    work = max(1, addresses.shape[1] * queries.shape[1])
-    map_ranges(
-        lambda a, b: _exact_range(*held, a, b, names, scores),
-        len(queries),
-        threads=threads,
-        minimum=max(1, _PART_WORK // work),
-    )
-    return names, scores
+    _rough_keys(asked, center, kind, small, weights, extra, signed, rough, keys)
+    count = min(probes, keys.shape[0])
+    if count < keys.shape[0]:
+        keep_smallest(keys, keys.shape[0], count)
+    keys[:count].sort()
+    seen = 0
+    for i in range(count):
+        seen += held[number_of(keys[i])]
+    if seen < fewest and count < keys.shape[0]:
+        # A filter, or lists that are nearly empty: all in their order, as many as hold enough.
+        keys.sort()
+        while seen < fewest and count < keys.shape[0]:
+            seen += held[number_of(keys[count])]
+            count += 1
+    return count
+
+
+@kernel
+def fill_tables(parts: Any, books: Any, stride: Any, factor: Any, tables: Any) -> None:
+    """Write what each codeword is worth to a query.
+
+    Parameters
+    ----------
+    parts : ndarray of shape (d,), float32
+        The query.
+    books : ndarray of shape (m, size, entries), float32
+        Codewords, the entries of a book side by side.
+    stride : int
+        Where the part of the next book begins: its size, or 0 where all books are of whole vectors.
+    factor : float32
+        Of every entry.
+    tables : ndarray of shape (m, entries), float32
+        Written.
+    """
+    nibbles = tables.shape[1] == _ENTRIES
+    for j in range(books.shape[0]):
+        table = tables[j]
+        table[:] = 0
+        for i in range(books.shape[1]):
+            value, line = factor * parts[j * stride + i], books[j, i]
+            # A loop of a length that the compiler knows becomes one vector instruction.
+            if nibbles:
+                for e in range(_ENTRIES):
+                    table[e] += value * line[e]
+            else:
+                for e in range(line.shape[0]):
+                    table[e] += value * line[e]
+
+
+@kernel
+def round_tables(tables: Any, small: Any) -> Any:
+    """Round tables of 16 entries to bytes, by one step for all books.
+
+    Parameters
+    ----------
+    tables : ndarray of shape (m, 16), float32
+        The tables.
+    small : ndarray of shape (ceil(m / 2), 32), uint8
+        Written: the entries of books j and j + ceil(m / 2), which share byte j of a code.
+
+    Returns
+    -------
+    step, lowest : float32
+        A sum of entries is about ``lowest + step * (sum of bytes)``, off by at most half a step for each book.
+    most : int
+        The largest sum of bytes.
+    """
+    books, half = tables.shape[0], small.shape[0]
+    span, lowest = np.float32(0), np.float32(0)
+    lows, spans = np.empty(books, np.float32), np.empty(books, np.float32)
+    for j in range(books):
+        low, high = _ends(tables[j])
+        lows[j], spans[j] = low, high - low
+        span, lowest = max(span, high - low), lowest + low
+    step = span / np.float32(_LARGEST) if span > 0 else np.float32(1)
+    inverse, most = np.float32(1) / step, 0
+    for j in range(books):
+        table, low = tables[j], lows[j]
+        line = small[j, :16] if j < half else small[j - half, 16:]
+        for e in range(_ENTRIES):
+            line[e] = np.uint8(min((table[e] - low) * inverse + np.float32(0.5), np.float32(_LARGEST)))
+        most += int(min(spans[j] * inverse + np.float32(0.5), np.float32(_LARGEST)))
+    return step, lowest, most
+
+
+@kernel(fastmath={"nnan", "nsz"})
+def _ends(table: Any) -> Any:
+    """Return the smallest and the largest of 16 entries."""
+    low, high = table[0], table[0]
+    for e in range(1, _ENTRIES):
+        low, high = min(low, table[e]), max(high, table[e])
+    return low, high
+
+
+@kernel
+def keep_best(keys: Any, held: Any, depth: Any, threshold: Any) -> Any:
+    """Keep the best candidates so far.
+
+    Parameters
+    ----------
+    keys : ndarray of shape (n,), uint64
+        Candidates; changed in place.
+    held : int
+        How many.
+    depth : int
+        How many are kept at most.
+    threshold : float32
+        Of what was kept before.
+
+    Returns
+    -------
+    held : int
+        How many there are now.
+    threshold : float32
+        What a candidate must exceed from now on.
+    """
+    if held < depth:
+        return held, threshold
+    if held > depth:
+        keep_smallest(keys, held, depth)
+        return depth, score_of(keys[depth - 1])
+    worst = keys[0]
+    for i in range(1, held):
+        worst = max(worst, keys[i])
+    return depth, score_of(worst)
+
+
+@kernel
+def _wide_sums(tables: Any, block: Any, base: Any, row: Any) -> None:
+    for j in range(64):
+        row[j] = base
+    for i in range(block.shape[0]):
+        table, line = tables[i], block[i]
+        for j in range(64):
+            row[j] += table[line[j]]
+
+
+@kernel
+def scan_list(
+    codes: Any, bias: Any, words: Any, begin: Any, end: Any,
+    tables: Any, small: Any, step: Any, base: Any, most: Any,
+    sums: Any, row: Any, keys: Any, held: Any, depth: Any, threshold: Any,
+) -> Any:  # fmt: skip
+    """Take the places of a list whose scores exceed the threshold.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (blocks, bytes, 64), uint8
+        The codes.
+    bias : ndarray of shape (blocks * 64,) or (0,), float32
+        Subtracted from the score of each place.
+    words : ndarray of shape (blocks,), uint64
+        Places that may be answers.
+    begin, end : int
+        Blocks of the list.
+    tables : ndarray of shape (m, entries), float32
+        For codes of 8 bits.
+    small : ndarray of shape (ceil(m / 2), 32) or (0, 32), uint8
+        For codes of 4 bits, which there are where it is not empty.
+    step, base : float32
+        A score is ``base + step * (sum of bytes)``, or base and a sum of table entries.
+    most : int
+        The largest sum of bytes.
+    sums, row : ndarray of shape (64,), uint16 and float32
+        Room.
+    keys : ndarray of shape (n,), uint64
+        Candidates, with room for 64 more than are kept.
+    held, depth, threshold : int, int, float32
+        As for ``keep_best``.
+
+    Returns
+    -------
+    held : int
+        Candidates now.
+    threshold : float32
+        What a candidate must exceed now.
+    """
+    nibbles, biased, table, into = small.shape[0], bias.shape[0], small.ctypes.data, sums.ctypes.data
+    for b in range(begin, end):
+        if words[b] == np.uint64(0):
+            continue
+        if held + 64 > keys.shape[0]:
+            held, threshold = keep_best(keys, held, depth, threshold)
+        if nibbles and not biased:
+            least = int(min(max(np.floor((threshold - base) / step) + 1, 0.0), 1e6))
+            if least > most:
+                # Nothing in this list can exceed it, and the threshold only rises.
+                break
+            mask = nibble_sums(table, codes[b].ctypes.data, nibbles, least, into)
+            held = append_marked(sums, step, base, mask & words[b], 64 * b, keys, held)
+            continue
+        if nibbles:
+            nibble_sums(table, codes[b].ctypes.data, nibbles, 0, into)
+            for j in range(64):
+                row[j] = base + step * np.float32(sums[j])
+        else:
+            _wide_sums(tables, codes[b], base, row)
+        for j in range(64 if biased else 0):
+            row[j] -= bias[64 * b + j]
+        mask = above_64(row.ctypes.data, threshold)
+        held = append_marked(row, np.float32(1), np.float32(0), mask & words[b], 64 * b, keys, held)
+    return held, threshold
+
+
+@kernel
+def fetch_block(codes: Any, block: Any) -> None:
+    """Ask for a block ahead.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (blocks, bytes, 64), uint8
+        The codes.
+    block : int
+        Which; beyond the last does no harm.
+    """
+    first = codes.ctypes.data + block * codes.shape[1] * 64
+    for i in range(codes.shape[1]):
+        prefetch(first + 64 * i)

@@ -47,7 +47,7 @@ from orthant.kernels.simd import dot_f32, l2_f32
 __all__ = ["ANY", "COSINE", "DOT", "L2", "LISTED", "OVER", "PAST", "search_few", "search_graph", "search_slots"]
 
 DOT, COSINE, L2, LISTED = 0, 1, 2, 3
-"""Metrics of the final scores. ``LISTED`` looks at no full vector: ids in the order of codes, scores stay unset."""
+"""Metrics of the final scores. ``LISTED`` looks at no full vector: ids in the order of codes, and their scores."""
 
 ANY, PAST, OVER = 0, 1, 2
 """How a walk treats slots that are not allowed."""
@@ -152,13 +152,19 @@ def settle(view: Any, found: Any, count: Any, query: Any, metric: Any, k: Any, i
 
 
 @kernel
-def name_listed(view: Any, found: Any, count: Any, k: Any, ids: Any) -> Any:
-    """Write the ids of the first k listed slots, in the order of their codes."""
-    size = min(count, k)
+def name_listed(
+    view: Any, found: Any, count: Any, k: Any, query: Any, constants: Any, ids: Any, scores: Any
+) -> Any:  # fmt: skip
+    """Write ids and minus distances of the codes of the first k listed slots, in their order."""
+    size, width = min(count, k), view[WIDTH]
     for i in range(size):
-        ids[i] = load_i64(view[IDS] + 8 * np.int64(found[i]))
+        slot = np.int64(found[i])
+        ids[i] = load_i64(view[IDS] + 8 * slot)
+        sketch, code = view[SKETCHES] + 64 * slot, view[CODES] + width * slot
+        scores[i] = -code_distance(sketch, code, query, width >> 6, view[BITS], constants, view[DIMS])
     for i in range(size, k):
         ids[i] = -1
+        scores[i] = -np.float32(np.inf)
     return size
 
 
@@ -266,7 +272,7 @@ def search_graph(
             counts[i] = -1
             continue
         if metric == LISTED:
-            counts[i] = name_listed(view, found, count, k, ids[i])
+            counts[i] = name_listed(view, found, count, k, query, constants, ids[i], scores[i])
             continue
         spent[3] += count
         counts[i] = settle(view, found, count, queries[i].ctypes.data, metric, k, ids[i], scores[i])
@@ -325,7 +331,7 @@ def search_slots(
         spent[0] += total
         spent[2] += compared
         if metric == LISTED:
-            counts[i] = name_listed(view, found, size, k, ids[i])
+            counts[i] = name_listed(view, found, size, k, query, constants, ids[i], scores[i])
             continue
         spent[3] += size
         counts[i] = settle(view, found, size, queries[i].ctypes.data, metric, k, ids[i], scores[i])
