@@ -17,7 +17,8 @@ from orthant.types import Ragged
 DIM = 16
 SMALL = FixedDimensionalEncoding(repetitions=12, bits=2, inner_dim=8, normalize=True)
 METHODS = {
-    "fde": {"method": "fde", "encoding": SMALL},
+    "fde": {"method": "fde", "encoding": SMALL, "codes": "product"},
+    "fde-reduced": {"method": "fde", "codes": "reduced", "reduced_dim": 24},
     "fde-graph": {"method": "fde", "encoding": SMALL, "codes": "graph"},
     "pooled": {"method": "pooled"},
     "plaid": {"method": "plaid", "cells": 64},
