@@ -21,7 +21,6 @@ import numpy as np
 import orthant
 from orthant.evaluation.context import run_context
 from orthant.kernels.compile_cache import cache_base
-from orthant.kernels.warmup import wait
 
 RESULT = Path(__file__).parent / "results" / "compress.json"
 VECTORS = "newsgroups_chunks"
@@ -48,8 +47,6 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true", help="make the collection anew")
     parser.add_argument("--out", type=Path, default=RESULT)
     given = parser.parse_args()
-    for group in ("rows", "codes", "binary", "graph", "tables", "clustering"):
-        wait(group)
     place = cache_base() / "compress" / f"{VECTORS}-{given.vectors}.orthant"
     place.parent.mkdir(parents=True, exist_ok=True)
     if given.fresh:
@@ -63,11 +60,11 @@ def main() -> None:
             spent = {"report_s": time.perf_counter() - began, "cpu_s": time.process_time() - cpu}
             reports[name] = {**spent, **found.to_dict()}
             print(name, spent, found, sep="\n", flush=True)
-    record = {
-        "targets": TARGETS, "vectors": given.vectors, "data": VECTORS, "budget_bytes": BUDGET, "reports": reports,
-        "context": run_context(seed=0, packages=("numpy", "numba")),
-    }  # fmt: skip
-    given.out.write_text(json.dumps(record, indent=1, allow_nan=False, default=float) + "\n", encoding="utf-8")
+            record = {
+                "targets": TARGETS, "vectors": given.vectors, "data": VECTORS, "budget_bytes": BUDGET,
+                "reports": reports, "context": run_context(seed=0, packages=("numpy", "numba")),
+            }  # fmt: skip
+            given.out.write_text(json.dumps(record, indent=1, allow_nan=False, default=float) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
