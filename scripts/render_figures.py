@@ -305,13 +305,16 @@ def rivals_rows(record: dict[str, Any]) -> Iterator[Row]:
 
 def multivector_rows(record: dict[str, Any]) -> Iterator[Row]:
     arms, label = record["arms"], f"Sets of tokens, {record['documents']:,} documents, recall@10 of exact MaxSim"
-    exact, plaid = arms["exact"], arms["plaid"]
+    exact = arms["exact"]
+    # The quicker of the two that ran: learned from all sets of a sample, or from a quarter of them.
+    plaid = min((arms[name] for name in arms if name.startswith("plaid")), key=lambda arm: arm["p50_ms"])
     yield Row(f"{label}: exact", f"p50 {exact['p50_ms']:.2f} ms", "", "multivector.py")
     told_by = {
         "pooled": "means at unit length",
         "fde": "fixed dimensional encodings",
         "fde, product codes": "encodings as product codes",
         "plaid": "PLAID",
+        "plaid, 4096 sets": "PLAID, learned from 4,096 sets",
     }
     for name, told in told_by.items():
         if name not in arms:
