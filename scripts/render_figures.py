@@ -335,7 +335,8 @@ def compress_rows(record: dict[str, Any]) -> Iterator[Row]:
         best = rows[report["recommended"]]
         graph = rows.get("graph")
         shown = (
-            f"{found['report_s']:.0f} s ({found['cpu_s']:.0f} s of CPU time), {len(rows)} rows; at {record['budget_bytes']} bytes {best['name']}, "
+            f"{found['report_s']:.0f} s ({found['cpu_s']:.0f} s of CPU time), {len(rows)} rows; "
+            f"at {record['budget_bytes']} bytes {best['name']}, "
             f"recall@10 {best['recall']:.3f}, rescored {best['recall_rescored']:.3f}"
         )
         shown += f"; the graph, {graph['bytes_per_vector']} bytes, {graph['recall']:.3f}" if graph else ""
