@@ -1,34 +1,50 @@
 """What a sentence encoder loses in a tenth of its bytes.
 
-    python benchmarks/small_models.py [--steps 200] [--documents 1000] [--queries 200]
+    python benchmarks/small_models.py [--steps 200] [--documents 1000] [--queries 200] [--arms NAME ...]
 
 MiniLM whole, in int8, and as codes with and without low rank, with and without activations, at equal bytes of codes:
-nDCG@10 on four judged sets, cosine to the whole model, and bytes on disk. Texts of the training are of other sets. Run
-it alone on the machine.
+nDCG@10 on four judged sets, cosine to the whole model, and bytes on disk. Texts of the training are of other sets.
+"codes", which have the rank of the block, are vector quantization with one book for each weight. "product codes" have a
+book for each quarter of the columns: a book for each pair of columns, product quantization to the letter, would take
+more bytes than the codes. They get the same scales of rows, choice of codes for the outputs, and training. ``--arms``
+measures some arms and leaves the others of the result as they are.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch.nn.utils import parametrize
 
 from orthant.datasets import load, load_retrieval
 from orthant.encoders.transformer import TransformerEncoder, minilm_folder
+from orthant.encoders.transformer_folder import read_transformer_folder
 from orthant.evaluation.judged_vectors import shrink
 from orthant.index import Flat
+from orthant.kernels.clustering.nearest import nearest
 from orthant.learn.compression import LowRankVQ, compress_text_encoder
+from orthant.learn.compression.course import input_moments
+from orthant.learn.compression.imitation import Imitation, load_transformer, token_table
+from orthant.learn.compression.parametrisation import LowRankWeight
+from orthant.learn.compression.policy import chosen_layers
 from orthant.learn.compression.text import DEFAULT_POLICY
+from orthant.learn.export.report import compare_vectors
 from orthant.measures import ndcg as ndcg_of
+from orthant.quantization.lowrank_fitting import chosen_by_error, codewords
 
 SETS = ("cranfield", "npl", "cosqa", "medquad")
 RESULT = Path(__file__).parent / "results" / "small_models.json"
 RANK_SHARE = 0.5
+BOOKS, HELD = 4, 200
 
 
 def texts(count: int, seed: int) -> list[str]:
@@ -42,6 +58,65 @@ def low_rank() -> dict[str, LowRankVQ | None]:
     return {
         name: one and replace(one, rank=max(1, int(one.block * RANK_SHARE))) for name, one in DEFAULT_POLICY.items()
     }
+
+
+class ProductWeight(LowRankWeight):
+    """A weight in codes with books for groups of neighbouring columns; all else as for one book."""
+
+    def forward(self, narrow: Any) -> Any:
+        """The weight, as the layer uses it."""
+        if self.codebook is None:
+            return super().forward(narrow)
+        rows = torch.nn.functional.embedding(self.codes, self.codebook).reshape(self.shape[0], -1)
+        return (rows if self.scales is None else rows * self.scales[:, None]).reshape(self.shape)
+
+    @torch.no_grad()
+    def cluster(self, narrow: Any, *, moments: Any = None, iterations: int = 15, seed: int = 0) -> None:
+        """Codewords of each group of columns, and codes."""
+        blocks = np.ascontiguousarray(narrow.numpy()).reshape(self.shape[0], -1, self.setting.block)
+        group = np.arange(blocks.shape[1]) * BOOKS // blocks.shape[1]
+        parts = [np.ascontiguousarray(blocks[:, group == b].reshape(-1, blocks.shape[2])) for b in range(BOOKS)]
+        words = np.stack([codewords(part, self.setting.k, iterations=iterations, seed=seed) for part in parts])
+        if moments is None:
+            labels = np.empty(blocks.shape[:2], dtype=np.int64)
+            for b, part in enumerate(parts):
+                labels[:, group == b] = nearest(part, words[b]).reshape(len(blocks), -1)
+        else:
+            lift = np.eye(blocks.shape[2], dtype=np.float32)
+            labels = chosen_by_error(blocks.reshape(len(blocks), -1), words, lift, moments)
+        self.codebook = torch.nn.Parameter(torch.from_numpy(words.reshape(-1, blocks.shape[2])))
+        self.codes = torch.from_numpy((labels + group * self.setting.k).reshape(-1))
+
+
+def product_coded(out: Path, given: list[str], steps: int, codes_bytes: int) -> tuple[TransformerEncoder, int]:
+    """A copy of MiniLM in product codes, decoded, and the bytes that the codes take: those of one book and the rest."""
+    source = read_transformer_folder(minilm_folder())
+    model = load_transformer(source.path)
+    table = token_table(source.tokenizer, given[:-HELD], max_tokens=64)
+    teaching = Imitation(
+        model, table, steps=steps, batch_size=32, learning_rate=1e-3, observed=256, seed=0, threads=None, progress=True
+    )
+    chosen = chosen_layers(model, DEFAULT_POLICY)
+    weights = {name: ProductWeight(layer.weight, setting) for name, (layer, setting) in chosen.items()}
+    for name, (layer, _) in chosen.items():
+        parametrize.register_parametrization(layer, "weight", weights[name])
+    linear = [name for name, (layer, _) in chosen.items() if isinstance(layer, torch.nn.Linear)]
+    moments = input_moments(model, linear, teaching.observe)
+    more = 0
+    for name, weight in weights.items():
+        original = chosen[name][0].parametrizations.weight.original
+        weight.cluster(original, moments=moments.get(name))
+        original.requires_grad_(False)
+        more += 2 * (BOOKS - 1) * weight.setting.k * weight.setting.block
+    teaching.train(model)
+    for layer, _ in chosen.values():
+        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+    shutil.copytree(minilm_folder(), out)
+    with torch.no_grad():
+        # As small as codes are kept: float16.
+        half = {name: value.half().float().contiguous() for name, value in model.state_dict().items()}
+    save_file(half, out / source.path.relative_to(minilm_folder()) / "model.safetensors", metadata={"format": "pt"})
+    return TransformerEncoder.load(out, backend="numpy"), codes_bytes + more
 
 
 def ndcg(encoder: TransformerEncoder, name: str, documents: int, queries: int) -> float:
@@ -62,6 +137,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--documents", type=int, default=1_000)
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--arms", nargs="*", default=[])
     options = parser.parse_args()
     arms: dict[str, dict[str, Any]] = {
         "codes": {},
@@ -70,15 +146,29 @@ def main() -> None:
         "codes of half the rank": {"policy": low_rank()},
     }
     out: dict[str, Any] = {"steps": options.steps, "arms": {}}
+    if options.arms:
+        out = json.loads(RESULT.read_text())
+        if out["steps"] != options.steps:
+            raise SystemExit(f"the result is of {out['steps']} steps: pass --steps {out['steps']}")
+    wanted = options.arms or [*arms, "product codes", "whole", "int8"]
     given = texts(20_000, 0)
     with tempfile.TemporaryDirectory() as place:
         encoders = {"whole": TransformerEncoder.minilm(), "int8": TransformerEncoder.minilm(backend="onnx-int8")}
+        encoders = {name: one for name, one in encoders.items() if name in wanted}
         for name, settings in arms.items():
+            if name not in wanted:
+                continue
             report = compress_text_encoder(
                 minilm_folder(), Path(place, name), given, **{"steps": options.steps, "min_cosine": -1.0, **settings}
             )
             encoders[name] = TransformerEncoder.load(report.path)
             out["arms"][name] = {"bytes": report.nbytes, "cosine": report.kept.cosine_mean}
+        if "product codes" in wanted:
+            made, size = product_coded(Path(place, "product"), given, options.steps, out["arms"]["codes"]["bytes"])
+            held = given[-HELD:]
+            kept = compare_vectors(made.encode(held), TransformerEncoder.minilm().encode(held))
+            out["arms"]["product codes"] = {"bytes": size, "cosine": kept.cosine_mean}
+            encoders["product codes"] = made
         for name, encoder in encoders.items():
             scores = {one: ndcg(encoder, one, options.documents, options.queries) for one in SETS}
             out["arms"].setdefault(name, {})["ndcg@10"] = scores

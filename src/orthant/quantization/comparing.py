@@ -36,7 +36,7 @@ class Candidate:
     Attributes
     ----------
     name : str
-        Such as ``"lvq4"`` or ``"leanvec96+lvq8"``.
+        Such as ``"lvq4"`` or ``"leanvec96+lvq8"``; ``"graph"`` in a collection, for what searches read today.
     bytes_per_vector : int
         Size of a code, constants included. Rescoring needs the full vectors as well, in memory or on disk.
     recall : float
@@ -149,6 +149,7 @@ def report(
     rescoring: bool = True,
     rescored_rows: int = 50,
     candidates: Mapping[str, Choice] | Sequence[str] | None = None,
+    beside: Sequence[Candidate] = (),
     sample_rows: int = 20_000,
     sample_queries: int = 200,
     seed: int = 0,
@@ -178,6 +179,8 @@ def report(
         Left out: SQ8, LVQ with 8 and 4 bits, alone and after LeanVec to a half and a quarter of the dimension; RaBitQ
         and recurrent binary codes, but for l2; from 4,096 vectors on product codes with and without a learned rotation,
         and residual codes; and with ``budget_bytes`` the sizes that fill it.
+    beside : sequence of Candidate, default ()
+        What was measured elsewhere, such as the index in use, to stand in the table; never recommended.
     sample_rows : int, default 20,000
         Vectors measured at most; fewer are easier to search, so a large collection's recall is a little lower.
     sample_queries : int, default 200
@@ -229,8 +232,9 @@ def report(
     measured = [_uncompressed(task), *(_measured(name, choice, task) for name, choice in choices.items())]
     measured.sort(key=lambda c: (c.bytes_per_vector, -c.recall))
     name, rescore, reason = _recommendation(measured, budget_bytes, recall, rescoring)
+    rows = sorted([*measured, *beside], key=lambda c: (c.bytes_per_vector, -c.recall))
     counts = {"rows": len(base), "queries": len(probes), "dim": base.shape[1], "rescored_rows": task.depth}
-    return CompressionReport(tuple(measured), name, rescore, reason, k=k, metric=metric, notes=tuple(notes), **counts)
+    return CompressionReport(tuple(rows), name, rescore, reason, k=k, metric=metric, notes=tuple(notes), **counts)
 
 
 def _choices(

@@ -158,8 +158,8 @@ def chosen_by_error(
     ----------
     matrix : ndarray of shape (n, c), float32
         Rows.
-    words : ndarray of shape (k, d), float32
-        Codewords.
+    words : ndarray of shape (k, d) or (b, k, d), float32
+        Codewords; several books are for as many equal groups of neighbouring blocks.
     lift : ndarray of shape (m, d), float32
         L.
     moments : ndarray of shape (c, c), float64
@@ -185,10 +185,11 @@ def chosen_by_error(
     left = matrix.astype(np.float64)
     ridge = _RIDGE * np.trace(moments) / columns
     upper = np.linalg.cholesky(np.linalg.inv(moments + ridge * np.eye(columns))).T
-    whole = words @ lift.T
-    out = np.empty((len(matrix), columns // block), dtype=np.int64)
-    for j in range(columns // block):
-        here = slice(j * block, (j + 1) * block)
+    wholes = (words if words.ndim == 3 else words[None]) @ lift.T
+    count = columns // block
+    out = np.empty((len(matrix), count), dtype=np.int64)
+    for j in range(count):
+        here, whole = slice(j * block, (j + 1) * block), wholes[j * len(wholes) // count]
         out[:, j] = nearest(np.ascontiguousarray(left[:, here], dtype=np.float32), whole)
         error = np.linalg.solve(upper[here, here].T, (left[:, here] - whole[out[:, j]]).T).T
         left[:, here.stop :] -= error @ upper[here, here.stop :]

@@ -277,8 +277,11 @@ class ProductQuantizer(Estimator):
         indices = books.indices_of(self._checked(codes), len(self.codebooks_), self.bits)
         m, _, size = self.codebooks_.shape
         out = np.empty((len(indices), self.n_features_in_), dtype=np.float32)
-        for j in range(m):
-            out[:, j * size : (j + 1) * size] = self.codebooks_[j][indices[:, j]]
+        entries = self.codebooks_.reshape(-1, size)
+        first = np.arange(m, dtype=np.int64) * self.codebooks_.shape[1]
+        # All parts in one look-up: part by part, few rows would pay for m calls.
+        for start, stop in row_chunks(len(out), m * 8 + self.n_features_in_ * 4):
+            out[start:stop] = np.take(entries, first + indices[start:stop], axis=0).reshape(stop - start, -1)
         if self.rotation_ is not None:
             back = self.rotation_.T.astype(np.float64)
             for start, stop in row_chunks(len(out), self.n_features_in_ * 16):

@@ -72,6 +72,29 @@ def test_nothing_changes_without_consent(tmp_path):
         assert json.loads(json.dumps(found.to_dict()))["report"]["rows"] == found.report.rows
 
 
+def test_w71_the_graph_of_today_stands_beside_the_codes(tmp_path, monkeypatch):
+    monkeypatch.setattr(merging, "BREAK_EVEN", 2000)
+    X, Q = vectors(2500), vectors(60, seed=5)
+    with filled(tmp_path / "c", X) as collection:
+        collection.finish()
+        assert collection.stats().spaces["default"]["plan"] == "graph"
+        held = collection.compress(recall=0.9, candidates=["lvq4", "sq8"]).report
+        asked = collection.compress(recall=0.9, candidates=["lvq4", "sq8"], queries=Q).report
+        bytes_held = collection.stats().spaces["default"]["graph"]["bytes"]
+        for found in (held, asked):
+            assert sorted(c.name for c in found.candidates) == ["float32", "graph", "lvq4", "sq8"]
+            row = found["graph"]
+            assert row.bytes_per_vector == round(bytes_held / 2500) > 4 * DIM
+            assert row.recall == row.recall_rescored and row.latency_ms > 0
+            assert found.recommended != "graph" and any("what the space searches today" in n for n in found.notes)
+        # Rows do not find themselves: that alone would be a tenth of the recall, and hide what is lost.
+        assert asked["graph"].recall == pytest.approx(recall(collection, Q), abs=0.03)
+        assert held["graph"].recall == pytest.approx(asked["graph"].recall, abs=0.05)
+        assert "graph" in str(held)
+        collection.compress(candidates=["sq8"], apply=True)
+        assert all(c.name != "graph" for c in collection.compress(candidates=["sq8"]).report.candidates)
+
+
 def test_a_budget_is_kept_and_told(saved, copied):
     _, before, told = saved
     assert before["plan"] == "scan" and before["compression"] is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import tracemalloc
 
 import numpy as np
@@ -9,7 +11,10 @@ import pytest
 
 from orthant.errors import DimensionError, InputError, NonFiniteError, NotFoundError, StoreCorruptedError
 from orthant.index import MultiVector
+from orthant.index.array_files import _digest
 from orthant.index.multivector import scoring
+from orthant.index.multivector.reduced import ReducedEncoding
+from orthant.index.multivector.settings import choose_codes
 from orthant.kernels.warmup import wait
 from orthant.transforms import FixedDimensionalEncoding
 from orthant.types import Ragged
@@ -17,7 +22,8 @@ from orthant.types import Ragged
 DIM = 16
 SMALL = FixedDimensionalEncoding(repetitions=12, bits=2, inner_dim=8, normalize=True)
 METHODS = {
-    "fde": {"method": "fde", "encoding": SMALL},
+    "fde": {"method": "fde", "encoding": SMALL, "codes": "product"},
+    "fde-reduced": {"method": "fde", "codes": "reduced", "reduced_dim": 24},
     "fde-graph": {"method": "fde", "encoding": SMALL, "codes": "graph"},
     "pooled": {"method": "pooled"},
     "plaid": {"method": "plaid", "cells": 64},
@@ -247,6 +253,58 @@ def test_auto_takes_what_follows_maxsim():
         assert index.method == wanted
 
 
+def test_what_reduces_is_walked_and_what_does_not_is_scanned():
+    rng = np.random.default_rng(0)
+    words = np.random.default_rng(5).standard_normal((400, 64))
+    words /= np.linalg.norm(words, axis=1, keepdims=True)
+    unlike = [words[rng.choice(400, 20, replace=False)] for _ in range(500)]
+    # Topics of a plane of few dimensions.
+    centres = rng.standard_normal((500, 8)) @ rng.standard_normal((8, 64))
+    alike = [centre + 0.3 * rng.standard_normal((20, 64)) for centre in centres]
+    for sets, wanted in ((unlike, "product"), (alike, "reduced")):
+        tokens = Ragged(np.concatenate(sets).astype(np.float32), np.cumsum([0, *map(len, sets)], dtype=np.int64))
+        settings = MultiVector(64, "fde", reduced_dim=16)._settings
+        assert choose_codes(tokens, settings) == wanted
+
+
+def test_reduced_encodings_keep_the_products_of_whole_ones(sets, queries):
+    encoding = FixedDimensionalEncoding(repetitions=20, bits=1, inner_dim=8, normalize=True).fit(sets)
+    whole = encoding.transform_queries(queries) @ encoding.transform(sets).T
+    errors = []
+    for dim in (8, 32, 200):
+        side = ReducedEncoding.learned(sets, encoding, dim=dim)
+        assert side.dim == dim and side.transform(sets).shape == (len(sets), dim)
+        found = side.transform_queries(queries) @ side.transform(sets).T
+        errors.append(float(np.abs(found - whole).mean() / np.abs(whole).mean()))
+    assert errors[0] > 2 * errors[1] and errors[1] < 0.15 and errors[2] < 0.02
+    # No more directions than there are sets to span them.
+    few = Ragged(sets.values[: sets.offsets[5]], sets.offsets[:6])
+    assert ReducedEncoding.learned(few, encoding, dim=32).dim == 5
+
+
+def test_indexes_of_the_first_format_are_read(built, queries, tmp_path):
+    built["fde"].save(tmp_path)
+    header = tmp_path / "multivector.json"
+    body = json.loads(header.read_bytes())["body"]
+    del body["settings"]["reduced_dim"], body["reduced"]
+    body |= {"format": 1, "minimum_reader": 1}
+    header.write_text(json.dumps({"body": body, "sha256": _digest(body)}))
+    again = MultiVector.load(tmp_path)
+    np.testing.assert_array_equal(again.search(queries, 5).ids, built["fde"].search(queries, 5).ids)
+
+
+def test_a_reduction_of_other_encodings_is_noticed(sets, tmp_path):
+    for name, repetitions in (("a", 8), ("b", 9)):
+        encoding = FixedDimensionalEncoding(repetitions=repetitions, bits=1, inner_dim=8)
+        index = MultiVector(DIM, "fde", exact_below=0, codes="reduced", reduced_dim=16, encoding=encoding)
+        index.add([sets[i] for i in range(100)])
+        index.save(tmp_path / name)
+    shutil.rmtree(tmp_path / "a" / "reduced" / "reduction")
+    (tmp_path / "b" / "reduced" / "reduction").rename(tmp_path / "a" / "reduced" / "reduction")
+    with pytest.raises(StoreCorruptedError):
+        MultiVector.load(tmp_path / "a")
+
+
 def test_carving_changes_candidates_and_never_a_score(built, queries):
     whole, carved = (
         built["pooled"].search(queries, 5, effort=60),
@@ -308,6 +366,8 @@ def test_a_graph_of_other_sets_is_noticed(sets, tmp_path):
         {"method": "colbert"}, {"dim": 0}, {"exact_below": -1}, {"method": "exact", "cells": 8},
         {"method": "plaid", "encoding": SMALL}, {"method": "pooled", "codes": "graph"}, {"codes": "zip"},
         {"encoding": "fde"}, {"probes": 0}, {"prune": 2.0}, {"sample": 0}, {"method": "fde", "probes": 3},
+        {"method": "fde", "codes": "reduced", "block": 8}, {"method": "fde", "codes": "product", "reduced_dim": 9},
+        {"reduced_dim": 0}, {"method": "plaid", "reduced_dim": 8},
     ],
     ids=str,
 )  # fmt: skip

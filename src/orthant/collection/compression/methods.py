@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant.collection.compression.outcome import CompressionOutcome
+from orthant.collection.compression.searched import graph_candidate
 from orthant.collection.storage import merging
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.settings.compression import StoredCompression
@@ -20,6 +21,7 @@ from orthant.validate import as_vectors, check_count, check_fraction
 
 if TYPE_CHECKING:
     from orthant.collection.storage.store import Store
+    from orthant.quantization.comparing import Candidate
 
 __all__ = ["CompressionMethods"]
 
@@ -134,12 +136,14 @@ class CompressionMethods:
         from orthant.quantization.comparing import report as compare
 
         settings: dict[str, Any] = {"k": k, "metric": metric, "rescored_rows": rescored_rows, "seed": seed}
+        today = graph_candidate(state, asked, k=k, most=_SAMPLE_QUERIES, seed=seed)
         found = compare(
             X,
             asked,
             budget_bytes=budget_bytes,
             recall=recall,
             candidates=candidates,
+            beside=() if today is None else (today,),
             sample_rows=_SAMPLE_ROWS,
             sample_queries=_SAMPLE_QUERIES,
             **settings,
@@ -147,7 +151,7 @@ class CompressionMethods:
         if live > len(X):
             note = f"Measured on {found.rows} of the {live} vectors of the space; recall over all is a little lower."
             found = replace(found, notes=(*found.notes, note))
-        found = replace(found, notes=(*found.notes, *_beside_a_graph(state)))
+        found = replace(found, notes=(*found.notes, *_beside_a_graph(today)))
         outcome = CompressionOutcome(space, live, found, setting=_told(state.compression))
         return self._apply_compression(outcome, recall, asked, progress=progress) if apply else outcome
 
@@ -163,7 +167,7 @@ class CompressionMethods:
         self, outcome: CompressionOutcome, recall: float | None, queries: FloatArray | None, *, progress: bool
     ) -> CompressionOutcome:
         found = outcome.report
-        if found is None or found.recommended is None or found.recommended == "float32":
+        if found is None or found.recommended in (None, "float32"):
             reason = "" if found is None else found.reason
             raise InputError(message(f"nothing to apply ({reason})", "codes that meet the constraints", "relax one"))
         chosen = found[found.recommended]
@@ -240,13 +244,12 @@ def _sample(state: SpaceState, now: Generation, seed: int) -> FloatArray:
     return state.vectors_of(rows)[1]
 
 
-def _beside_a_graph(state: SpaceState) -> list[str]:
-    if state.graph is None or state.graph.codes is not None:
+def _beside_a_graph(today: Candidate | None) -> list[str]:
+    if today is None:
         return []
-    size = state.graph.bytes / max(1, state.graph.rows)
     return [
-        f"The space has a graph of {size:.0f} bytes a vector. Codes take its place: less memory, and every search "
-        "reads all of them."
+        f"The row 'graph' is what the space searches today, measured over all its rows: {today.bytes_per_vector} "
+        "bytes a vector. Codes take its place: less memory, and every search reads all of them."
     ]
 
 

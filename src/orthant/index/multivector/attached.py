@@ -127,8 +127,8 @@ class SetCodes(MultiVectorReading):
             An unknown method.
         """
         settings = check_settings(
-            method, exact_below=0, encoding=None, codes=None, block=None, cells=None, probes=None, prune=None,
-            sample=16_384, seed=seed,
+            method, exact_below=0, encoding=None, codes=None, reduced_dim=None, block=None, cells=None, probes=None,
+            prune=None, sample=16_384, seed=seed,
         )  # fmt: skip
         sets = _without(Sets.of(dim, [_block(*block) for block in blocks]), live)
         if method == "exact" or not len(sets):

@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from orthant.index.array_files import damaged, map_array, read_header, verify_file, write_arrays
 from orthant.index.graph import Graph
+from orthant.index.multivector.reduced import ReducedEncoding
 from orthant.index.multivector.residual import Residual
 from orthant.index.multivector.sets import Extras, Sets, make_block
-from orthant.index.multivector.settings import METHODS, Settings
+from orthant.index.multivector.settings import METHODS, REDUCED_DIM, Settings
 from orthant.index.multivector.stages import Coded, Linked, Pooling, Stage
 from orthant.quantization.product import ProductQuantizer
 from orthant.transforms.fixed_dimensional import FixedDimensionalEncoding
@@ -23,13 +24,13 @@ from orthant.types import FloatArray, IdArray, Ragged
 
 __all__ = ["FORMAT", "SavedCodes", "SavedSets", "read_codes", "read_sets", "write_sets"]
 
-FORMAT = 1
+FORMAT = 2
 _KIND = "index.multivector"
 _CODES_KIND = "index.multivector.codes"
 _HEADER = "multivector.json"
-_GRAPH, _ENCODING = "graph", "encoding"
+_GRAPH, _ENCODING, _REDUCED = "graph", "encoding", "reduced"
 _PART_ROWS = 1024
-_PLAIN = ("method", "exact_below", "codes", "block", "cells", "probes", "prune", "sample", "seed")
+_PLAIN = ("method", "exact_below", "codes", "reduced_dim", "block", "cells", "probes", "prune", "sample", "seed")
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,11 @@ def write_sets(
     arrays |= {name: [array] for name, array in learned.items()}
     body = {
         "dim": sets.dim, "count": len(rows), "tokens": int(offsets[-1]), "next_id": next_id, "using": method,
-        "settings": {name: getattr(settings, name) for name in _PLAIN}, "encoding": settings.encoding.get_params(),
+        "settings": {name: getattr(settings, name) for name in _PLAIN},
+        "encoding": None if settings.encoding is None else settings.encoding.get_params(),
         "measured": [list(pair) for pair in measured], "extras": extras,
         "learned": {name: list(array.shape) for name, array in learned.items()},
-        "graph": isinstance(stage, Linked),
+        "graph": isinstance(stage, Linked), "reduced": _reduced_of(stage) is not None,
     }  # fmt: skip
     folder = Path(path)
     if not folder.is_file():
@@ -162,6 +164,8 @@ def write_sets(
         shutil.rmtree(folder / _GRAPH, ignore_errors=True)
     if _encoding_of(stage) is None:
         shutil.rmtree(folder / _ENCODING, ignore_errors=True)
+    if _reduced_of(stage) is None:
+        shutil.rmtree(folder / _REDUCED, ignore_errors=True)
 
 
 def _in_parts(rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
@@ -180,12 +184,20 @@ def _encoding_of(stage: Stage | None) -> FixedDimensionalEncoding | None:
     return found if isinstance(found, FixedDimensionalEncoding) else None
 
 
+def _reduced_of(stage: Stage | None) -> ReducedEncoding | None:
+    found = getattr(stage, "encoding", None)
+    return found if isinstance(found, ReducedEncoding) else None
+
+
 def _write_beside(folder: Path, stage: Stage | None) -> None:
     if isinstance(stage, Linked):
         stage.graph.save(folder / _GRAPH)
     encoding = _encoding_of(stage)
     if encoding is not None:
         encoding.save(folder / _ENCODING)
+    reduced = _reduced_of(stage)
+    if reduced is not None:
+        reduced.save(folder / _REDUCED)
 
 
 def _learned(stage: Stage | None) -> dict[str, FloatArray]:
@@ -283,8 +295,9 @@ def _arrays(folder: Path, body: dict[str, Any], *, mmap: bool, tokens: bool) -> 
 
 
 def _settings(body: dict[str, Any]) -> Settings:
-    saved = body["settings"]
-    encoding = FixedDimensionalEncoding(**body["encoding"])
+    # The first format knew of no reduction.
+    saved = {"reduced_dim": REDUCED_DIM, **body["settings"]}
+    encoding = None if body["encoding"] is None else FixedDimensionalEncoding(**body["encoding"])
     return Settings(encoding=encoding, **{name: saved[name] for name in _PLAIN})
 
 
@@ -314,7 +327,13 @@ def _stage(
             raise ValueError("cells beyond the centroids")
         quantizer = ProductQuantizer.from_codebooks(read["codebooks"])
         return Residual(read["centroids"], quantizer, probes=settings.probes, prune=settings.prune)
-    encoding: Any = Pooling() if method == "pooled" else FixedDimensionalEncoding.load(folder / _ENCODING)
+    encoding: Any
+    if method == "pooled":
+        encoding = Pooling()
+    elif body.get("reduced", False):
+        encoding = ReducedEncoding.load(folder / _REDUCED)
+    else:
+        encoding = FixedDimensionalEncoding.load(folder / _ENCODING)
     if not body["graph"]:
         return Coded(encoding, ProductQuantizer.from_codebooks(read["codebooks"]))
     graph = Graph.load(folder / _GRAPH)

@@ -47,12 +47,17 @@ class MultiVector(MultiVectorReading):
     exact_below : int, default 4096
         Sets below which everything is compared, whatever the method; 0 never does.
     encoding : FixedDimensionalEncoding, optional
-        Settings of "fde"; left out, 20 repetitions of 16 cells of 16 columns.
-    codes : {"product", "graph"}, optional
-        Encodings of "fde" as product codes that are all scanned (the default), or whole in a graph, which takes 4 bytes
-        for each column and minutes to build above 2,000 columns.
+        Settings of "fde"; left out, 16 columns for a cell, and 40 repetitions of 2 cells for "reduced", 20 of 16
+        for other codes.
+    codes : {"auto", "reduced", "product", "graph"}, optional
+        What becomes of encodings of "fde". "reduced": their leading directions in a graph, quick to search. "product":
+        codes that are all scanned, smaller, and surer where tokens have little in common. "auto", the default:
+        "reduced" unless a sample loses too much by it. "graph": whole in a graph, which takes 4 bytes for each column
+        and minutes to build above 2,000 columns.
+    reduced_dim : int, optional
+        Directions kept by "reduced", at most; default 128. Fewer lose neighbours, more take 4 bytes each.
     block : int, optional
-        Columns of an encoding for each byte of code, near to which a divisor is taken; default 8.
+        Columns of an encoding for each byte of "product", near to which a divisor is taken; default 8.
     cells : int, optional
         Centroids of "plaid"; left out, about 8 times the square root of the number of tokens.
     probes : int, optional
@@ -100,6 +105,7 @@ class MultiVector(MultiVectorReading):
         exact_below: int = 4096,
         encoding: FixedDimensionalEncoding | None = None,
         codes: str | None = None,
+        reduced_dim: int | None = None,
         block: int | None = None,
         cells: int | None = None,
         probes: int | None = None,
@@ -108,8 +114,8 @@ class MultiVector(MultiVectorReading):
         seed: int = 0,
     ) -> None:
         settings = check_settings(
-            method, exact_below=exact_below, encoding=encoding, codes=codes, block=block, cells=cells, probes=probes,
-            prune=prune, sample=sample, seed=seed,
+            method, exact_below=exact_below, encoding=encoding, codes=codes, reduced_dim=reduced_dim, block=block,
+            cells=cells, probes=probes, prune=prune, sample=sample, seed=seed,
         )  # fmt: skip
         super().__init__(dim, settings)
 
@@ -326,7 +332,7 @@ class MultiVector(MultiVectorReading):
         tokens_per_set : float
             Mean number of tokens.
         method : {"exact", "fde", "pooled", "plaid"}, default "exact"
-            The method; "fde" with product codes.
+            The method; "fde" with product codes. Reduced encodings weigh as much as "pooled" with a ``dim`` of 128.
         columns, block : int, default 5120 and 8
             Columns of an encoding, and columns for each byte of code.
 

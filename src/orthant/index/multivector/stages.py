@@ -232,8 +232,8 @@ class Linked:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the graph."""
-        return self.graph.stats().memory_bytes
+        """Bytes of the graph, and of what was learned for the encoding."""
+        return self.graph.stats().memory_bytes + int(getattr(self.encoding, "nbytes", 0))
 
 
 class Coded(Beside):
