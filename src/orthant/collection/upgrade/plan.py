@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,12 @@ from orthant.collection.space_encoders import define_space, load
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage import merging, tables
 from orthant.collection.upgrade import cutover
-from orthant.collection.upgrade.maps import SpaceBridge, fit_bridge, load_map
+from orthant.collection.upgrade.maps import WORDED, SpaceBridge, fit_bridge, load_map
 from orthant.collection.upgrade.rehearsal import Rehearsal, Sample, choose_way, rehearse
 from orthant.collection.upgrade.returning import encode_for_former, newer_only
 from orthant.collection.upgrade.running import RunReport, checked, encode_rest, fill_mapped, remaining
 from orthant.collection.upgrade.state import UpgradeState
+from orthant.collection.upgrade.vocabulary import Words, encode_words, frequent_words, window_of
 from orthant.encoders.progress import progress_bar
 from orthant.errors import EncoderMismatchError, InputError, NotFoundError, message
 from orthant.kernels import bitmaps
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from orthant.collection.collection import Collection
 
 __all__ = ["UpgradePlan", "UpgradeStatus"]
+
+_TEXTS_READ, _TEXTS_AT_ONCE = 50_000, 2_048
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ class UpgradePlan:
         self._ways: dict[str, float] = {}
         self._sample: Sample | None = None
         self._bridge: SpaceBridge | None = None
+        self._words: Words | None = None
         self._closed = False
 
     @property
@@ -214,8 +218,27 @@ class UpgradePlan:
         kept, new = kept[good], new[good]
         _, old = space.vectors_of(kept)
         ids = tuple(found[row][0] for row in kept.tolist())
-        self._sample = Sample(ids, old, new, space.definition.metric)
+        kept_texts = tuple(str(found[row][1]) for row in kept.tolist())
+        words = self._encoded_words(kept_texts).of(kept_texts) if self._using in ("auto", *WORDED) else None
+        self._sample = Sample(ids, old, new, space.definition.metric, kept_texts, words)
         return self._sample
+
+    def _encoded_words(self, texts: Iterable[str]) -> Words:
+        """The words of some texts by the new encoder, each by itself; what is known is not encoded again."""
+        window = window_of(self._encoder)
+        known = None if self._words is None else self._words.known
+        self._words = encode_words(self._encoder, frequent_words(texts, window), window=window, known=known)
+        return self._words
+
+    def _some_texts(self) -> Iterator[str]:
+        """Texts whose words stand for those of all records."""
+        now = self._store.refreshed()
+        rows = np.random.default_rng(self._seed).permutation(bitmaps.to_rows(now.live))[:_TEXTS_READ]
+        for begin in range(0, len(rows), _TEXTS_AT_ONCE):
+            with self._store.database.reading() as connection:
+                part = rows[begin : begin + _TEXTS_AT_ONCE].tolist()
+                found = tables.fetch_records(connection, self._store.database, part)
+            yield from (str(record[1]) for record in found.values() if record[1])
 
     # ---- carrying out ---------------------------------------------------------------------------------------------
 
@@ -285,9 +308,10 @@ class UpgradePlan:
                 given = f"using={self._using!r} for a space scored by {old.metric!r}"
                 raise InputError(message(given, "a space scored by cosine", "use using='reencode'"))
             sample = self._sampled(progress=progress)
-            self._bridge = bridge = fit_bridge(
-                self._using, sample.old, sample.new, source=old.fingerprint, target=self._encoder.fingerprint
-            )
+            # Words of all records, not of the sample's alone: most records have some that the sample lacks.
+            words = self._encoded_words(self._some_texts()).of(sample.texts) if self._using in WORDED else None
+            ends = {"source": old.fingerprint, "target": self._encoder.fingerprint}
+            self._bridge = bridge = fit_bridge(self._using, sample.old, sample.new, words=words, **ends)
             # Before the commit that names it; a leftover of an attempt that died is written over.
             bridge.map.save(cutover.map_folder(self._store))
             dim = bridge.documents(sample.old[:1]).shape[1]
@@ -302,7 +326,7 @@ class UpgradePlan:
             return 0
         if self._bridge is None:
             fitted = load_map(state.using, cutover.map_folder(self._store))
-            self._bridge = SpaceBridge(fitted, state.weight, state.scales)
+            self._bridge = SpaceBridge(fitted, state.weight, state.scales, window_of(self._encoder))
         return fill_mapped(self._store, state, self._bridge)
 
     def _settle(self) -> None:
