@@ -184,6 +184,10 @@ class SpaceEncoders:
             A sparse encoder for a vector space, or the other way round.
         """
         space, sparse = self._space(name), is_sparse(encoder)
+        if name in self._store.generation.adapters:
+            from orthant.collection.adapting.items import wrapped
+
+            encoder = wrapped(encoder, name, self._store)
         if space is not None:
             if isinstance(space.definition, SparseDefinition) != sparse:
                 kinds = ("a vector space", "a space of weighted terms")
