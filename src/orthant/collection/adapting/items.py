@@ -1,4 +1,4 @@
-"""The item side of a correction: a generation of a space's vectors, made from those that are stored, and the way back."""
+"""The item side of a correction: a generation of a space's vectors, made from those stored, and the way back."""
 
 from __future__ import annotations
 
@@ -204,7 +204,11 @@ def take_back(collection: Any, space: str, fingerprint: str) -> None:
     fingerprint : str
         Of the corrected space.
     """
+    encoders = collection._encoders
+    held = encoders.given(space)
     _plan(collection, space, SimpleNamespace(fingerprint=fingerprint)).rollback()
+    if isinstance(held, AdaptedEncoder):
+        encoders.adopt(space, held.base, loadable=collection.spaces[space].encoder)
 
 
 def _plan(collection: Any, space: str, encoder: Any) -> UpgradePlan:

@@ -223,7 +223,7 @@ def _others(m: Material, space: str, rng: np.random.Generator) -> FloatArray | N
 
 
 def _moved(m: Material, space: str, adapter: ResidualAdapter) -> Flat:
-    """All records with the item side of a correction, in memory: they are not stored before it is shown to be better."""
+    """All records with the item side of a correction, in memory: nothing is stored before it is shown to be better."""
     state = m.now.spaces[space]
     rows = bitmaps.to_rows(m.now.live & bitmaps.resize(state.rows_bitmap(), len(m.now.live)))
     out = Flat(m.Q.shape[1], metric="cosine")

@@ -59,8 +59,8 @@ class StoredAdapter:
         Returns
         -------
         dict
-            Keys ``kind``, ``sides``, ``rank``, ``fingerprint``, ``in_use`` (False where the space has another encoder by now) and
-            those of ``about``.
+            Keys ``kind``, ``sides``, ``rank``, ``fingerprint``, ``in_use`` (False where the space has another
+            encoder by now) and those of ``about``.
         """
         return {
             "kind": self.adapter.kind,

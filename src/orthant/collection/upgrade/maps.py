@@ -233,6 +233,33 @@ def make_map(using: str, *, source: str | None = None, target: str | None = None
     return transforms.WordedMap(**ends) if using in WORDED else transforms.LowRankMap(**ends)
 
 
+def trained_drift(encoder: Any, former: str | None) -> Any | None:
+    """Return the map from an older encoder's vectors that an encoder brings from its training.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The new one; with ``follows`` where it was trained to succeed others.
+    former : str, optional
+        Fingerprint of the old one.
+
+    Returns
+    -------
+    DriftCompensator or None
+        From old vectors to new ones; None where the training knows nothing of the old encoder.
+    """
+    from orthant.transforms import DriftCompensator
+
+    moved = getattr(encoder, "follows", {}).get(former)
+    if moved is None:
+        return None
+    # A compensator takes its drift off; vectors of the old encoder have to move the way that the model went.
+    out = DriftCompensator(source=former, target=encoder.fingerprint)
+    out.drift_, out.explained_share_ = -np.asarray(moved, dtype=np.float32), None
+    out.n_features_in_ = out.n_features_out_ = len(out.drift_)
+    return out
+
+
 def load_map(using: str, folder: Path) -> Any:
     """Read the map of a way back.
 

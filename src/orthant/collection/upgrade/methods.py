@@ -49,7 +49,8 @@ class UpgradeMethods:
             20,000 of which the new encoder encodes each by itself (``"words"``), by either map and the old model's own
             scores (``"joint"`` and ``"joint-words"``, which ask both models at each search), or not at all
             (``"reencode"``: all are encoded before the cut-over). Default ``"auto"``: the one whose vectors find most
-            of the new model's neighbours on a sample.
+            of the new model's neighbours on a sample; ``"drift"``, by the movement that the training measured, for an
+            encoder of ``ContinualTrainer.encoder`` that follows the present one, without a sample.
         space : str, default "default"
             The space.
         pairs : int, default 5000

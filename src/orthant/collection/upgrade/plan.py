@@ -13,7 +13,7 @@ from orthant.collection.space_encoders import define_space, load
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage import merging, tables
 from orthant.collection.upgrade import cutover
-from orthant.collection.upgrade.maps import WORDED, SpaceBridge, fit_bridge, load_map
+from orthant.collection.upgrade.maps import WORDED, SpaceBridge, fit_bridge, load_map, trained_drift
 from orthant.collection.upgrade.rehearsal import Rehearsal, Sample, choose_way, rehearse
 from orthant.collection.upgrade.returning import encode_for_former, newer_only
 from orthant.collection.upgrade.running import RunReport, checked, encode_rest, fill_mapped, remaining
@@ -27,6 +27,7 @@ from orthant.validate import check_count, check_fraction
 
 if TYPE_CHECKING:
     from orthant.collection.collection import Collection
+    from orthant.transforms.alignment.drift import DriftCompensator
 
 __all__ = ["UpgradePlan", "UpgradeStatus"]
 
@@ -186,10 +187,18 @@ class UpgradePlan:
         )
         return replace(found, ways=self._ways)
 
-    def _choose(self, sample: Sample) -> None:
-        if self._using == "auto":
+    def _choose(self, sample: Sample | None) -> None:
+        if self._using == "auto" and self._trained() is not None:
+            self._using = "drift"
+        elif self._using == "auto" and sample is not None:
             both = self._collection._encoders.at_hand(self.space)
             self._using, self._ways = choose_way(sample, both=both, seed=self._seed)
+
+    def _trained(self) -> DriftCompensator | None:
+        """The map from the old vectors that the new encoder brings from its training."""
+        now = self._store.refreshed()
+        former = now.spaces[now.upgrade.former if now.upgrade else self.space].definition.fingerprint
+        return trained_drift(self._encoder, former)
 
     def _sampled(self, wanted: Sequence[str] = (), *, progress: bool = False) -> Sample:
         """Records with text and old vector, encoded by the new encoder; those asked for first, the rest at random."""
@@ -220,7 +229,7 @@ class UpgradePlan:
         ids = tuple(found[row][0] for row in kept.tolist())
         kept_texts = tuple(str(found[row][1]) for row in kept.tolist())
         words = self._encoded_words(kept_texts).of(kept_texts) if self._using in ("auto", *WORDED) else None
-        self._sample = Sample(ids, old, new, space.definition.metric, kept_texts, words)
+        self._sample = Sample(ids, old, new, space.definition.metric, kept_texts, words, self._trained())
         return self._sample
 
     def _encoded_words(self, texts: Iterable[str]) -> Words:
@@ -297,7 +306,7 @@ class UpgradePlan:
     def _begin(self, *, progress: bool) -> None:
         old = self._store.refreshed().spaces[self.space].definition
         if self._using == "auto":
-            self._choose(self._sampled(progress=progress))
+            self._choose(None if self._trained() is not None else self._sampled(progress=progress))
         fresh = define_space(f"{self.space}.next", self._encoder, dim=None, metric=old.metric, loadable=self._loadable)
         state = UpgradeState(
             self.space, self._using, self._loadable, self._encoder.fingerprint, filling=(fresh[0].name,)
@@ -307,19 +316,25 @@ class UpgradePlan:
             if old.metric != "cosine":
                 given = f"using={self._using!r} for a space scored by {old.metric!r}"
                 raise InputError(message(given, "a space scored by cosine", "use using='reencode'"))
-            sample = self._sampled(progress=progress)
-            # Words of all records, not of the sample's alone: most records have some that the sample lacks.
-            words = self._encoded_words(self._some_texts()).of(sample.texts) if self._using in WORDED else None
-            ends = {"source": old.fingerprint, "target": self._encoder.fingerprint}
-            self._bridge = bridge = fit_bridge(self._using, sample.old, sample.new, words=words, **ends)
+            self._bridge = bridge = self._fitted(old, progress=progress)
             # Before the commit that names it; a leftover of an attempt that died is written over.
             bridge.map.save(cutover.map_folder(self._store))
-            dim = bridge.documents(sample.old[:1]).shape[1]
+            dim = self._encoder.dim + (old.dim if bridge.weight else 0)
             mapped = SpaceDefinition(f"{self.space}.mapped", dim, "cosine").validated()
             spaces.append((mapped, np.zeros((0, dim), dtype=np.float32)))
             state = replace(state, weight=bridge.weight, scales=bridge.scales, filling=(*state.filling, mapped.name))
         cutover.begin(self._store, state, spaces)
         self._collection._encoders.adopt(state.fresh, self._encoder, loadable=self._loadable)
+
+    def _fitted(self, old: SpaceDefinition, *, progress: bool) -> SpaceBridge:
+        trained = self._trained() if self._using == "drift" else None
+        if trained is not None:
+            return SpaceBridge(trained)
+        sample = self._sampled(progress=progress)
+        # Words of all records, not of the sample's alone: most records have some that the sample lacks.
+        words = self._encoded_words(self._some_texts()).of(sample.texts) if self._using in WORDED else None
+        ends = {"source": old.fingerprint, "target": self._encoder.fingerprint}
+        return fit_bridge(self._using, sample.old, sample.new, words=words, **ends)
 
     def _fill_mapped(self, state: UpgradeState) -> int:
         if state.mapped is None:
@@ -561,7 +576,8 @@ class UpgradePlan:
         -------
         dict
             ``old``, ``new`` and ``dims``; ``overlap@10``: how much of the new model's ten nearest the old vectors, and
-            each way's mapped vectors, find; ``drift`` where both have the same dimension.
+            each way's mapped vectors, find; ``drift`` where both have the same dimension; ``trained``: what a new
+            encoder that was trained to follow the old one brings: ``length`` of the movement, and its ``report``.
         """
         from orthant.measures import drift_statistics
 
@@ -570,5 +586,9 @@ class UpgradePlan:
         dims = [sample.old.shape[1], sample.new.shape[1]]
         out: dict[str, Any] = {"new": self._encoder.fingerprint, "dims": dims, "overlap@10": overlaps}
         out["old"] = self.status().old
+        trained = self._trained()
+        if trained is not None:
+            told = getattr(self._encoder, "report", None)
+            out["trained"] = {"length": float(np.linalg.norm(trained.drift_)), "report": told}
         out["drift"] = asdict(drift_statistics(sample.new, sample.old)) if dims[0] == dims[1] else None
         return out

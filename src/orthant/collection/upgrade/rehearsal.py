@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orthant.collection.upgrade.calibration import blend
-from orthant.collection.upgrade.maps import JOINT_WEIGHT, MAPS, WORDED, fit_bridge, weighted_queries
+from orthant.collection.upgrade.maps import JOINT_WEIGHT, MAPS, WORDED, SpaceBridge, fit_bridge, weighted_queries
 from orthant.collection.upgrade.words import verdict
 from orthant.errors import InputError, message
 from orthant.kernels.distances import norms
@@ -19,6 +19,7 @@ from orthant.types import FloatArray
 if TYPE_CHECKING:
     from orthant.collection.upgrade.vocabulary import Words
     from orthant.measures.compatibility import GainRecovered
+    from orthant.transforms.alignment.drift import DriftCompensator
 
 __all__ = ["SHARES", "Rehearsal", "Sample", "choose_way", "rehearse"]
 
@@ -48,6 +49,8 @@ class Sample:
         Their texts.
     words : Words, optional
         The words of the texts by the new encoder, with their counts.
+    trained : DriftCompensator, optional
+        The map that the new encoder brings from its training.
     mapped : dict
         What was mapped before, by way and seed.
     """
@@ -58,6 +61,7 @@ class Sample:
     metric: str = "cosine"
     texts: tuple[str, ...] = ()
     words: Words | None = None
+    trained: DriftCompensator | None = None
     mapped: dict[tuple[str, int], list[Fold]] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -285,7 +289,10 @@ def _out_of_fold(sample: Sample, using: str, seed: int) -> list[Fold]:
         words = sample.words if base in WORDED else None
         for learned, judged in _folds(len(sample), seed):
             taught, asked = (None, None) if words is None else (words.rows(learned), words.rows(judged).counts)
-            bridge = fit_bridge(joint, sample.old[learned], sample.new[learned], words=taught)
+            if base == "drift" and sample.trained is not None:
+                bridge = SpaceBridge(sample.trained)
+            else:
+                bridge = fit_bridge(joint, sample.old[learned], sample.new[learned], words=taught)
             near = bridge.documents(sample.old[judged], counts=asked)[:, : sample.new.shape[1]]
             folds.append((judged, near, bridge.scales))
     return sample.mapped[base, seed]
