@@ -116,7 +116,7 @@ class AdaptMethods:
         share = check_fraction(held_out, name="held_out", low=0.01, high=0.9)
         level, seed = check_fraction(alpha, name="alpha"), check_count(seed, name="seed", minimum=0)
         self._require_adaptable(space, sides)
-        sided = check_choice(sides, ("query", "both"), name="sides")
+        sided: Any = check_choice(sides, ("query", "both"), name="sides")
         if apply:
             # Refused before the work, not after it.
             with self._store.writer():

@@ -80,7 +80,7 @@ def _scores(inquiry: Trying, plain: Query) -> dict[str, float]:
         return {}
     index = dense_index(inquiry.now, space)
     row = np.array([inquiry.row], dtype=np.int64)
-    scores = [float(index.score_ids(query.vector, row)[0]) for query in (inquiry.query, plain)]
+    scores = [float(index.score_ids(vector, row)[0]) for vector in (inquiry.query.vector, plain.vector)]
     return dict(zip(("score", "score_without"), scores, strict=True)) if np.isfinite(scores).all() else {}
 
 

@@ -102,7 +102,7 @@ class ProjectedEncoder:
         self.max_tokens = self.base.max_tokens
         self._fingerprint: str | None = None
         self.follows = {
-            older: np.asarray(as_vectors([moved], dim=self.dim, name="movements in follows")[0])
+            older: as_vectors(np.asarray(moved)[None], dim=self.dim, name="movements in follows")[0]
             for older, moved in (follows or {}).items()
         }
         self.report = None if report is None else dict(report)
@@ -202,7 +202,7 @@ class ProjectedEncoder:
         arrays: dict[str, npt.NDArray[Any]] = {}
         layers = describe_layers(self.network.layers, "", arrays)
         base = describe_base(self.base, self._base_name)
-        config = {"name": self.name, "layers": layers, "base": base}
+        config: dict[str, Any] = {"name": self.name, "layers": layers, "base": base}
         if self.follows or self.report:
             arrays |= {f"{_FOLLOWS}{i}": moved for i, moved in enumerate(self.follows.values())}
             config |= {"follows": list(self.follows), "report": self.report}
