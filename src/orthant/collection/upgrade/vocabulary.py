@@ -133,7 +133,7 @@ def encode_words(
         Distinct words.
     window : int, optional
         Kept for the counts.
-    known : mapping of str to ndarray, optional
+    known : mapping of str to ndarray of shape (d,), optional
         Vectors of words that need not be encoded again.
 
     Returns
