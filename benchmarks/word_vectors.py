@@ -1,6 +1,7 @@
 """Time skip-gram beside gensim at equal settings, and judge the vectors of both.
 
     python benchmarks/word_vectors.py [--peer-python PYTHON_WITH_GENSIM] [--threads 1 2] [--part 1.0]
+        [--engines orthant gensim]
 
 Both read the same lists of words from newsgroups20, with the same dimension, window, noise, thinning, rate and rounds.
 gensim lives in an environment of its own, which `--peer-python` names; without it the peer is missing. Seconds are
@@ -85,22 +86,30 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--part", type=float, default=1.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--engines", nargs="+", choices=("orthant", "gensim"), default=["orthant", "gensim"])
     given = parser.parse_args(arguments)
     rows = passages(given.part)
-    points, missing = [], [] if given.peer_python else ["gensim"]
+    arms = {"orthant": lambda t, s: ours(rows, t, s), "gensim": lambda t, s: peer(given.peer_python, rows, t, s)}
+    engines = [name for name in given.engines if name != "gensim" or given.peer_python]
     for threads in given.threads:
         for seed in given.seeds:
-            arms = {"orthant": lambda t, s: ours(rows, t, s)}
-            if given.peer_python:
-                arms["gensim"] = lambda t, s: peer(given.peer_python, rows, t, s)
-            for name, run in arms.items():
-                points.append({"engine": name, "threads": threads, "seed": seed, **run(threads, seed)})
-                print(json.dumps(points[-1]), file=sys.stderr)
-    record = {"settings": SETTINGS, "points": points, "missing": missing, "context": run_context(seed=given.seeds[0])}
-    if given.part == 1.0:
-        write_bytes_atomically(RESULT, (json.dumps(record, indent=2) + "\n").encode())
-    print(json.dumps(record))
+            for name in engines:
+                point = {"engine": name, "threads": threads, "seed": seed, **arms[name](threads, seed)}
+                print(json.dumps(point), file=sys.stderr)
+                if given.part == 1.0:
+                    store(point)
     return 0
+
+
+def store(point: dict) -> None:
+    """Put one point in place of the former one, so that the run can be divided."""
+    key = ("engine", "threads", "seed")
+    known = json.loads(RESULT.read_text())["points"] if RESULT.exists() else []
+    points = [one for one in known if [one[name] for name in key] != [point[name] for name in key]] + [point]
+    points.sort(key=lambda one: [one[name] for name in key])
+    missing = sorted({"orthant", "gensim"} - {one["engine"] for one in points})
+    record = {"settings": SETTINGS, "points": points, "missing": missing, "context": run_context(seed=0)}
+    write_bytes_atomically(RESULT, (json.dumps(record, indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ from orthant.transforms import (
     RelativeRepresentation,
     ResidualAdapter,
     SubspaceProjection,
+    WordedMap,
 )
 
 X = np.random.default_rng(0).standard_normal((100, 8)).astype(np.float32)
@@ -71,6 +72,7 @@ MADE = {
     "transform.reduction": lambda: Reduction(dim=3).fit(X),
     "transform.relative": lambda: RelativeRepresentation(space="target").fit(X, X[:, :3]),
     "transform.residual_adapter": lambda: ResidualAdapter(rank=2, epochs=1).fit(X, np.roll(X, 1, axis=1)),
+    "transform.worded_map": lambda: WordedMap().fit(X, X[:, :3], words=np.eye(len(X)), word_vectors=X[:, :3]),
     "transform.subspace": lambda: SubspaceProjection(rank=2).fit(X),
 }
 TEXTS = ["the bank of the river", "a loan from the bank", "water in the river", "money for a loan"] * 10

@@ -65,6 +65,7 @@ ARTIFACT_CLASSES = {
     "transform.relative": "orthant.transforms.alignment.relative.RelativeRepresentation",
     "transform.residual_adapter": "orthant.transforms.adaptation.adapter.ResidualAdapter",
     "transform.subspace": "orthant.transforms.subspace.SubspaceProjection",
+    "transform.worded_map": "orthant.transforms.alignment.worded.WordedMap",
 }
 """Which class loads which kind. Names, so that nothing is imported before it is asked for."""
 

@@ -221,6 +221,7 @@ for name, make_map in {
     "relative-target": lambda: RelativeRepresentation(space="target", selection="spread"),
 }.items():
     register_transform(name, lambda dim, make_map=make_map: make_map(), needs_targets=True, dims=FEW_DIMS)
+EXEMPT["WordedMap"] = "learns from words beside vectors; tested in tests/transforms/alignment"
 EXEMPT["ResidualAdapter"] = "learns from pairs of different items only; tested in tests/transforms/adaptation"
 register_quantizer("sq8", lambda dim: SQ8())
 register_quantizer("sq8-quantiles", lambda dim: SQ8(coverage=0.999), dims=(*range(1, 131, 9), 64, 65, 130))

@@ -216,6 +216,7 @@ class Calls:
         group_by: str | None = None,
         groups: int | None = None,
         per_group: int | None = None,
+        steer: Mapping[str, Any] | None = None,
     ) -> Call[Answer]:
         """Say why a search does not return a record; see ``Collection.why_not``.
 
@@ -225,7 +226,7 @@ class Calls:
             As in ``Collection.why_not``.
         weights, fusion, depth, recall, effort, threads, syntax, rerank, rerank_depth, diversity, group_by
             As in ``Collection.why_not``.
-        groups, per_group
+        groups, per_group, steer
             As in ``Collection.why_not``.
 
         Returns

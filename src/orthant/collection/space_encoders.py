@@ -184,6 +184,13 @@ class SpaceEncoders:
             A sparse encoder for a vector space, or the other way round.
         """
         space, sparse = self._space(name), is_sparse(encoder)
+        if name in self._store.generation.adapters:
+            from orthant.collection.adapting.items import wrapped
+
+            base, encoder = encoder, wrapped(encoder, name, self._store)
+            if encoder is not base and self._space(f"{name}.former") is not None:
+                # Later records get their vector before the correction as well, so that it can be taken back.
+                self.adopt(f"{name}.former", base, loadable=loadable)
         if space is not None:
             if isinstance(space.definition, SparseDefinition) != sparse:
                 kinds = ("a vector space", "a space of weighted terms")

@@ -32,6 +32,7 @@ _HOMES = {
     "SpaceMap": "orthant.transforms.alignment.spaces",
     "SubspaceProjection": "orthant.transforms.subspace",
     "TokenClusterer": "orthant.transforms.token_clustering",
+    "WordedMap": "orthant.transforms.alignment.worded",
     "attribute_directions": "orthant.transforms.subspace",
     "carve_balls": "orthant.transforms.fixed_dimensional",
     "check_label_metric": "orthant.transforms.geometry.distances",
@@ -67,6 +68,7 @@ __all__ = [
     "SpaceMap",
     "SubspaceProjection",
     "TokenClusterer",
+    "WordedMap",
     "attribute_directions",
     "carve_balls",
     "check_label_metric",
@@ -90,6 +92,7 @@ if TYPE_CHECKING:
     from orthant.transforms.alignment.procrustes import Procrustes
     from orthant.transforms.alignment.relative import RelativeRepresentation
     from orthant.transforms.alignment.spaces import AffineMap, SpaceMap
+    from orthant.transforms.alignment.worded import WordedMap
     from orthant.transforms.choosing import choose_dim
     from orthant.transforms.fixed_dimensional import FixedDimensionalEncoding, carve_balls
     from orthant.transforms.geometry.distances import (

@@ -181,7 +181,7 @@ def test_pairs_come_from_files_tables_mappings_and_vectors(collection, tmp_path)
         ([("  ", "d1")], {}, InputError, "empty query"),
         ([("question 1", 7)], {}, InputError, "id 7"),
         (["question 1"], {}, InputError, "tuples"),
-        (PAIRS, {"sides": "both"}, InputError, "transform_target"),
+        (PAIRS, {"sides": "items"}, InputError, "sides"),
         (PAIRS, {"apply": "always"}, InputError, "apply"),
         (PAIRS, {"held_out": 1.0}, InputError, "held_out"),
         (PAIRS, {"rank": DIM + 1}, InputError, "rank"),

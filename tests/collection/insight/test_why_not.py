@@ -238,3 +238,22 @@ def test_asking_changes_nothing(notes):
     before = notes.stats().to_dict()
     ask(notes, QUERY, "json", k=1)
     assert notes.stats().to_dict() == before
+
+
+def test_a_record_that_steering_moves_out_is_told_from_one_that_was_never_in(notes):
+    plain = ask(notes, QUERY, "csv", mode="dense", k=1)
+    assert plain.found
+    steer = {"toward": ["write json documents"], "strength": 2.0}
+    why = ask(notes, QUERY, "csv", mode="dense", k=1, steer=steer)
+    assert why.stage == "steer" and "without it, it is at rank 1" in why.sentence
+    step = next(step for step in why.steps if step.name == "steering")
+    assert not step.passed and step.details["score"] < step.details["score_without"]
+    index = [change.settings["steer"] for change in why.changes]
+    assert index[-1] is None and all(one is None or one["strength"] < 2.0 for one in index)
+    # Missing either way: what else dropped it is told.
+    other = ask(notes, QUERY, "sql", mode="dense", k=1, steer=steer)
+    assert other.stage == "page" and next(step for step in other.steps if step.name == "steering").passed
+    assert ask(notes, QUERY, "csv", mode="dense", k=5, steer=steer).found
+    vector = notes._encoders.require("default").encode(["write json documents"])[0]
+    by_vector = notes.why_not(QUERY, "csv", mode="dense", k=1, steer={"toward": vector, "strength": 2.0})
+    assert by_vector.stage == "steer" and json.dumps(by_vector.to_dict())

@@ -309,8 +309,8 @@ def test_a_rehearsal_changes_nothing_and_says_what_it_knows(opened):
     assert "not whether they are better" in found.reason
     assert list(found.shares) == ["0.00", "0.25", "0.50", "0.75", "1.00"]
     assert found.shares["1.00"].share == 1.0
-    assert found.using == "joint"
-    assert found.ways["low-rank"] > found.ways["old"]
+    assert found.using == "joint-words"
+    assert found.ways["words"] > found.ways["low-rank"] > found.ways["old"]
     assert opened._store.generation.number == generation
     assert plan.compatibility()["dims"] == [16, 24]
     with pytest.raises(InputError, match="at least 10"):

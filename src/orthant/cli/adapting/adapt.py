@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
         space: str = typer.Option("default", help="The vector space."),
         held_out: float = typer.Option(0.2, help="Share of the pairs that judge."),
         group_by: str = typer.Option(None, help="Field whose values are held out whole, such as a module."),
+        sides: str = typer.Option("query", help="query, or both: records are moved too, which --reset takes back."),
         kind: str = typer.Option("linear", help="linear or memory."),
         rank: int = typer.Option(None, help="Rank of the correction; default 32."),
         alpha: float = typer.Option(0.05, help="Chance of recommending a change where nothing is better."),
@@ -52,6 +53,7 @@ def register(app: typer.Typer) -> None:
             report = opened.adapt(
                 pairs,
                 space=space,
+                sides=sides,  # type: ignore[arg-type]
                 held_out=held_out,
                 group_by=group_by,
                 kind=kind,  # type: ignore[arg-type]
@@ -91,7 +93,8 @@ def _show(report: AdaptReport, *, asked: bool) -> None:
     left = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.left_out.items() if count)
     if left:
         rows.append(("left out", left))
-    print_pairs(rows, title=f"Correction of the queries of {report.space!r}")
+    what = "queries and records" if report.sides == "both" else "the queries"
+    print_pairs(rows, title=f"Correction of {what} of {report.space!r}")
     if report.applied:
         note("in use; take it back with --reset")
     elif report.recommended:

@@ -45,6 +45,10 @@ def register(app: typer.Typer) -> None:
         group_by: str = typer.Option(None, help="Field whose values gather hits."),
         groups: int = typer.Option(None, help="Groups wanted; default -k."),
         per_group: int = typer.Option(None, help="Hits of each group; default 3."),
+        toward: list[str] = typer.Option(None, help="Text that was added to the query's vector; repeatable."),
+        instead_of: list[str] = typer.Option(None, help="Text that --toward stood in place of; repeatable."),
+        away: list[str] = typer.Option(None, help="Text that was taken out of the query's vector; repeatable."),
+        strength: float = typer.Option(None, help="From 0 to 2: how far --toward and --away went; default 1."),
         encoder: str = typer.Option(None, help="Needed where the collection was made with an encoder from a folder."),
         sparse: str = typer.Option(None, help="Folder of the sparse model, for --mode sparse and --sparse-weight."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
@@ -53,6 +57,8 @@ def register(app: typer.Typer) -> None:
         from orthant.collection.opening import open
 
         condition = parse_json_object(where, name="--where")
+        wishes = {"toward": toward, "instead_of": instead_of, "away": away, "strength": strength}
+        steer = {name: value for name, value in wishes.items() if value or value == 0} or None
         with open(collection, encoder=encoder, read_only=True, spaces=sparse_space(sparse)) as opened:
             why = opened.why_not(
                 query,
@@ -71,6 +77,7 @@ def register(app: typer.Typer) -> None:
                 group_by=group_by,
                 groups=groups,
                 per_group=per_group,
+                steer=steer,
                 **fusion_settings(dense_weight, fusion, sparse_weight),
             )
         if json:

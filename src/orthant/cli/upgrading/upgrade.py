@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     def upgrade(
         collection: str = typer.Argument(help="The collection's folder."),
         encoder: str = typer.Argument(None, help="The new encoder; left out, the open upgrade is continued."),
-        using: str = typer.Option("auto", help="auto, joint, low-rank, procrustes, drift, relative or reencode."),
+        using: str = typer.Option("auto", help="A way, such as joint-words or reencode; see --decisions."),
         old: str = typer.Option(None, help="The stored encoder, where it was not given by name at its making."),
         rehearse: bool = typer.Option(False, "--rehearse", help="Measure on a sample; changes nothing."),
         queries: str = typer.Option(None, help="With --rehearse: JSONL with _id and text."),

@@ -12,6 +12,7 @@ from orthant.collection.adapting.report import AdaptReport
 from orthant.collection.dense import dense_index
 from orthant.collection.storage import tables
 from orthant.errors import InputError, message
+from orthant.index.flat import Flat
 from orthant.kernels import bitmaps
 from orthant.measures import paired_bootstrap, paired_randomisation, score_run
 from orthant.transforms.adaptation.training import split
@@ -29,6 +30,7 @@ LEAST_QUERIES = 20
 """Held-out queries below which nothing is decided."""
 METRIC = "ndcg@10"
 _OTHERS = 2000
+_BLOCK = 8192
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,9 @@ def judged(
         others=_others(m, space, rng),
     )
     left_out = {**m.left_out, "asked_in_both_parts": len(kept) - len(taught)}
-    values = [_values(m, space, asked, Q) for Q in (m.Q[asked], adapter.transform(m.Q[asked]))]
+    index = dense_index(m.now, space)
+    moved = _moved(m, space, adapter) if adapter.sides == "both" else index
+    values = [_values(m, asked, m.Q[asked], index), _values(m, asked, adapter.transform(m.Q[asked]), moved)]
     gain = values[1] - values[0]
     low, high = paired_bootstrap(*values, seed=seed)
     p_value = paired_randomisation(*values, seed=seed)[0]
@@ -197,6 +201,7 @@ def judged(
         losses=int((gain < 0).sum()),
         queries=len(asked),
         trained_pairs=len(taught),
+        sides=adapter.sides,
         split_by=split_by,
         best_epoch=adapter.best_epoch_,
         recommended=bool(gain.mean() > 0 and p_value < alpha),
@@ -217,9 +222,20 @@ def _others(m: Material, space: str, rng: np.random.Generator) -> FloatArray | N
     return X[X.any(axis=1)]
 
 
-def _values(m: Material, space: str, asked: IdArray, Q: FloatArray) -> npt.NDArray[np.float64]:
+def _moved(m: Material, space: str, adapter: ResidualAdapter) -> Flat:
+    """All records with the item side of a correction, in memory: nothing is stored before it is shown to be better."""
+    state = m.now.spaces[space]
+    rows = bitmaps.to_rows(m.now.live & bitmaps.resize(state.rows_bitmap(), len(m.now.live)))
+    out = Flat(m.Q.shape[1], metric="cosine")
+    for begin in range(0, len(rows), _BLOCK):
+        part = rows[begin : begin + _BLOCK]
+        out.add(adapter.transform_target(state.vectors_of(part)[1]), part)
+    return out
+
+
+def _values(m: Material, asked: IdArray, Q: FloatArray, index: Any) -> npt.NDArray[np.float64]:
     """The metric of each held-out query, over an exact search of all records."""
-    hits = dense_index(m.now, space).search(np.ascontiguousarray(Q), 10, recall=1.0)
+    hits = index.search(np.ascontiguousarray(Q), 10, recall=1.0)
     relevant: dict[int, list[int]] = {int(q): [] for q in asked}
     for q, row in zip(m.queries.tolist(), m.rows.tolist(), strict=True):
         if q in relevant:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from orthant.collection.adapting.state import StoredAdapter, write_adapters
+from orthant.collection.upgrade.state import ADAPTED
 from orthant.errors import EncoderMismatchError, InputError, NotFoundError, message
 from orthant.validate import as_vectors, check_choice, check_count, check_fraction
 
@@ -47,8 +48,8 @@ class AdaptMethods:
         """Learn from queries and the records they should have found how queries of a space are better asked.
 
         Use it with some hundreds of pairs from clicks, tickets or judgements, where the encoder cannot be trained.
-        Records keep their vectors, so nothing is encoded or indexed again. It changes searches only where queries that
-        it has not seen are better served.
+        Records keep their vectors unless ``sides="both"``, and nothing is encoded again. It changes searches only where
+        queries that it has not seen are better served.
 
         Parameters
         ----------
@@ -58,7 +59,10 @@ class AdaptMethods:
         space : str, default "default"
             The vector space; its metric is cosine.
         sides : {"query", "both"}, default "query"
-            Only ``"query"`` is possible here; see Raises.
+            ``"both"`` corrects records as well, which suits questions and answers of different kinds. If it is applied,
+            every stored vector is moved into a further generation of the space, which is indexed and takes the place of
+            the former one in one commit; that stays beside it until ``reset_adapter`` brings it back, to the byte, or
+            ``keep_adapter`` lets it go. Meanwhile the encoder cannot be replaced.
         held_out : float, default 0.2
             Share of the pairs that judge. Too few cannot show a gain, too many leave few to learn from.
         group_by : str, optional
@@ -85,8 +89,8 @@ class AdaptMethods:
         ------
         InputError
             Fewer than 20 pairs to learn from or 20 held-out queries, ids that no record has, a space that is not
-            searched by cosine or is being upgraded, a setting out of range. ``sides="both"``, which would need every
-            stored vector rewritten.
+            searched by cosine or is being upgraded, a setting out of range; for ``sides="both"``, a space without an
+            encoder, or whose records are corrected already.
         NotFoundError
             No such space.
         StoreReadOnlyError, StoreLockedError
@@ -112,18 +116,21 @@ class AdaptMethods:
         share = check_fraction(held_out, name="held_out", low=0.01, high=0.9)
         level, seed = check_fraction(alpha, name="alpha"), check_count(seed, name="seed", minimum=0)
         self._require_adaptable(space, sides)
+        sided: Any = check_choice(sides, ("query", "both"), name="sides")
         if apply:
             # Refused before the work, not after it.
             with self._store.writer():
                 pass
         found = check_pairs(pairs)
         dim = self._store.refreshed().spaces[space].definition.dim
+        # Records that are moved need an encoder for those that come later.
+        base = self._encoders.require(space) if sided == "both" else None
         raw = found.vectors
         if raw is None:
             raw = self._encoders.require(space).encode(found.texts, role="query")
         material = gathered(self._store, found, as_vectors(raw, dim=dim, name="query vectors"), space, group_by)
         print_ = material.now.spaces[space].definition.fingerprint
-        adapter = ResidualAdapter(kind=kind, rank=rank, seed=seed, source=print_, target=print_)
+        adapter = ResidualAdapter(sides=sided, kind=kind, rank=rank, seed=seed, source=print_, target=print_)
         report = judged(
             material, adapter, space=space, held_out=share, seed=seed, alpha=level, split_by=group_by or "record"
         )
@@ -131,11 +138,50 @@ class AdaptMethods:
             return report
         names = ("metric", "before", "after", "low", "high", "p_value", "queries", "trained_pairs", "split_by")
         about = {name: getattr(report, name) for name in names}
-        self._store_adapter(space, StoredAdapter(space, print_, adapter, about))
+        if base is None:
+            self._store_adapter(space, StoredAdapter(space, print_, adapter, about))
+        else:
+            self._move_records(space, base, adapter, about)
         return replace(report, applied=True)
 
+    def _move_records(self, space: str, base: Any, adapter: Any, about: dict[str, Any]) -> None:
+        from orthant.collection.adapting.items import AdaptedEncoder, make_generation
+
+        encoder = AdaptedEncoder(base, adapter)
+        plan = make_generation(self, space, encoder)
+        stored = StoredAdapter(space, encoder.fingerprint, adapter, about, base.fingerprint)
+        # Before the cut-over: until then its fingerprint is not the space's, and no query is moved by it.
+        self._write_adapters(space, stored)
+        plan.commit()
+
+    def keep_adapter(self, space: str = "default") -> bool:
+        """Let the vectors go that a space had before its records were corrected; there is no way back then.
+
+        Parameters
+        ----------
+        space : str, default "default"
+            The space.
+
+        Returns
+        -------
+        bool
+            Whether there were any.
+
+        Raises
+        ------
+        StoreReadOnlyError, StoreLockedError
+            Nothing can be written.
+        """
+        from orthant.collection.upgrade.cutover import drop_spaces
+
+        state = self._store.refreshed().upgrade
+        if state.using != ADAPTED or state.space != space or not state.committed:
+            return False
+        drop_spaces(self._store, [state.former])
+        return True
+
     def reset_adapter(self, space: str = "default") -> bool:
-        """Take a space's adapter away, so that queries are asked as the encoder gives them; durable on return.
+        """Take a space's adapter away, so that queries, and records, are as the encoder gives them; durable on return.
 
         Parameters
         ----------
@@ -149,25 +195,25 @@ class AdaptMethods:
 
         Raises
         ------
+        InputError
+            Records were corrected, and ``keep_adapter`` let their former vectors go.
         StoreReadOnlyError, StoreLockedError
             Nothing can be written.
         """
-        there = space in self._store.refreshed().adapters
-        if there:
+        now = self._store.refreshed()
+        stored = now.adapters.get(space)
+        if stored is not None and stored.base is not None and stored.fingerprint == _fingerprint(now, space):
+            if now.upgrade.using != ADAPTED or now.upgrade.space != space:
+                given = f"a way back for space {space!r}, whose former vectors were let go"
+                raise InputError(message(given, "vectors before the correction", "upgrade() it to another encoder"))
+            from orthant.collection.adapting.items import take_back
+
+            take_back(self, space, str(stored.fingerprint))
+        if stored is not None:
             self._store_adapter(space, None)
-        return there
+        return stored is not None
 
     def _require_adaptable(self, space: str, sides: str) -> None:
-        check_choice(sides, ("query", "both"), name="sides")
-        if sides == "both":
-            raise InputError(
-                message(
-                    "sides='both', under which every stored vector would have to be rewritten",
-                    "sides='query'",
-                    "fit transforms.ResidualAdapter(sides='both') on vectors, and write what transform_target gives "
-                    "to a space of its own",
-                )
-            )
         now = self._store.refreshed()
         if space not in now.spaces:
             raise NotFoundError(message(f"space {space!r}", "a vector space with records", "check the name"))
@@ -175,6 +221,16 @@ class AdaptMethods:
         if metric != "cosine":
             given = f"space {space!r}, which is searched by {metric!r}"
             raise InputError(message(given, "cosine, which the loss is of", "adapt a space with metric='cosine'"))
+        if sides == "both" and now.spaces[space].definition.fingerprint is None:
+            given = f"sides='both' for space {space!r}, whose vectors no encoder made"
+            raise InputError(message(given, "an encoder, for records that come later", "use sides='query'"))
+        held = now.adapters.get(space)
+        if held is not None and held.base is not None and held.fingerprint == _fingerprint(now, space):
+            given = f"space {space!r}, whose records are corrected already"
+            raise InputError(message(given, "records as the encoder gives them", "call reset_adapter() first"))
+        if now.upgrade.using == ADAPTED and not now.upgrade.committed:
+            # Left behind by a process that died; made anew.
+            return
         if now.upgrade and space in (now.upgrade.space, now.upgrade.fresh, now.upgrade.former, now.upgrade.mapped):
             given = f"space {space!r}, whose encoder is being replaced"
             raise InputError(message(given, "one encoder", "finish the upgrade or roll it back first"))
@@ -189,6 +245,10 @@ class AdaptMethods:
                         "adapt again",
                     )
                 )
+            self._write_adapters(space, stored)
+
+    def _write_adapters(self, space: str, stored: StoredAdapter | None) -> None:
+        with self._store.writer() as now:
             others = {name: held for name, held in now.adapters.items() if name != space}
             adapters = others if stored is None else {**others, space: stored}
             following = replace(now, number=now.number + 1, adapters=adapters)

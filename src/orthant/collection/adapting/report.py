@@ -31,6 +31,8 @@ class AdaptReport:
         Held-out queries.
     trained_pairs : int
         Pairs that taught.
+    sides : str
+        ``"query"``, or ``"both"`` where records are corrected too.
     split_by : str
         ``"record"``, or the field whose values were held out whole.
     best_epoch : int
@@ -56,6 +58,7 @@ class AdaptReport:
     losses: int
     queries: int
     trained_pairs: int
+    sides: str
     split_by: str
     best_epoch: int
     recommended: bool

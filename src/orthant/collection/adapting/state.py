@@ -37,12 +37,16 @@ class StoredAdapter:
         A fitted one.
     about : mapping of str to object
         What was measured when it was stored.
+    base : str, optional
+        Where items are corrected too, the fingerprint of the encoder itself; ``fingerprint`` is then that of the space
+        with corrected items.
     """
 
     space: str
     fingerprint: str | None
     adapter: ResidualAdapter
     about: Mapping[str, Any] = field(default_factory=dict)
+    base: str | None = None
 
     def to_dict(self, fingerprint: str | None) -> dict[str, Any]:
         """Return JSON-ready values.
@@ -55,11 +59,12 @@ class StoredAdapter:
         Returns
         -------
         dict
-            Keys ``kind``, ``rank``, ``fingerprint``, ``in_use`` (False where the space has another encoder by now) and
-            those of ``about``.
+            Keys ``kind``, ``sides``, ``rank``, ``fingerprint``, ``in_use`` (False where the space has another
+            encoder by now) and those of ``about``.
         """
         return {
             "kind": self.adapter.kind,
+            "sides": self.adapter.sides,
             "rank": len(self.adapter.up_),
             "fingerprint": self.fingerprint,
             "in_use": self.fingerprint == fingerprint,
@@ -74,10 +79,14 @@ class StoredAdapter:
         str
             For a row of the table of counters; about 11 bytes for each of 2 r d values.
         """
-        arrays = {name: _packed(getattr(self.adapter, f"{name}_")) for name in ("down", "up")}
+        arrays = {name: _packed(getattr(self.adapter, f"{name}_")) for name in _names(self.adapter)}
         learned = {"best_epoch": self.adapter.best_epoch_, "history": self.adapter.history_}
-        record = {"fingerprint": self.fingerprint, "parameters": self.adapter.get_params(deep=False)}
+        record = {"fingerprint": self.fingerprint, "base": self.base, "parameters": self.adapter.get_params(deep=False)}
         return json.dumps({**record, "about": dict(self.about), "arrays": arrays, "learned": learned}, sort_keys=True)
+
+
+def _names(adapter: ResidualAdapter) -> tuple[str, ...]:
+    return ("down", "up", "down_items", "up_items") if adapter.sides == "both" else ("down", "up")
 
 
 def _packed(matrix: np.ndarray) -> dict[str, Any]:
@@ -96,12 +105,14 @@ def _read(space: str, text: str) -> StoredAdapter:
 
     record = json.loads(text)
     adapter = ResidualAdapter(**record["parameters"])
-    adapter.down_, adapter.up_ = (_unpacked(record["arrays"][name]) for name in ("down", "up"))
+    found = {name: _unpacked(record["arrays"][name]) for name in _names(adapter)}
+    adapter.down_, adapter.up_ = found["down"], found["up"]
     d = adapter.up_.shape[1]
-    adapter.down_items_ = adapter.up_items_ = np.zeros((0, d), dtype=np.float32)
+    none = np.zeros((0, d), dtype=np.float32)
+    adapter.down_items_, adapter.up_items_ = found.get("down_items", none), found.get("up_items", none)
     adapter.n_features_in_ = adapter.n_features_out_ = d
     adapter.best_epoch_, adapter.history_ = record["learned"]["best_epoch"], record["learned"]["history"]
-    return StoredAdapter(space, record["fingerprint"], adapter, record["about"])
+    return StoredAdapter(space, record["fingerprint"], adapter, record["about"], record.get("base"))
 
 
 def read_adapters(connection: sqlite3.Connection, database: Database) -> dict[str, StoredAdapter]:

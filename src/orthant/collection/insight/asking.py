@@ -42,6 +42,7 @@ class Insight:
             k: int,
             stages: StageOptions | None = None,
             sparse: tuple[Any, str | None] = (None, None),
+            steer: Mapping[str, Any] | None = None,
             **settings: Any,
         ) -> tuple[list[Query], SearchOptions | None]: ...
 
@@ -72,6 +73,7 @@ class Insight:
         group_by: str | None = None,
         groups: int | None = None,
         per_group: int | None = None,
+        steer: Mapping[str, Any] | None = None,
     ) -> WhyNot:
         """Say why a search does not return a record, and what would bring it in.
 
@@ -85,7 +87,7 @@ class Insight:
             As in ``search``.
         weights, fusion, depth, recall, effort, threads, syntax
             As in ``search``.
-        rerank, rerank_depth, diversity, group_by, groups, per_group
+        rerank, rerank_depth, diversity, group_by, groups, per_group, steer
             As in ``search``, whose other arguments do not decide what is found.
 
         Returns
@@ -105,6 +107,7 @@ class Insight:
         With stages behind the ranking a search up to each of them; a reranker reads the same candidates once.
         """
         from orthant.collection.ingest import check_ids
+        from orthant.collection.insight.steering import Steered
         from orthant.collection.insight.why_not import explain
         from orthant.collection.stages.options import check_stages
 
@@ -119,30 +122,36 @@ class Insight:
             groups=groups,
             per_group=per_group,
         )
-        ready, options = self._prepared(
-            [query],
-            None if vector is None else [vector],
-            mode=mode,
-            space=space,
-            sparse=(None if sparse_vector is None else [sparse_vector], sparse_space),
-            k=k,
-            where=where,
-            offset=offset,
-            min_score=min_score,
-            weights=weights,
-            method=fusion,
-            depth=depth,
-            recall=recall,
-            effort=effort,
-            threads=threads,
-            explain=False,
-            include_text=False,
-            syntax=syntax,
-            stages=stages,
-        )
+
+        def ask(wishes: Mapping[str, Any] | None) -> tuple[list[Query], SearchOptions | None]:
+            return self._prepared(
+                [query],
+                None if vector is None else [vector],
+                mode=mode,
+                space=space,
+                sparse=(None if sparse_vector is None else [sparse_vector], sparse_space),
+                k=k,
+                where=where,
+                offset=offset,
+                min_score=min_score,
+                weights=weights,
+                method=fusion,
+                depth=depth,
+                recall=recall,
+                effort=effort,
+                threads=threads,
+                explain=False,
+                include_text=False,
+                syntax=syntax,
+                stages=stages,
+                steer=wishes,
+            )
+
+        ready, options = ask(steer)
         if options is None:
             raise InputError(message("no query", "a text or a vector", "pass query='...' or vector=[...]"))
-        return explain(self._store, ready[0], options, wanted)
+        steered = None if steer is None else Steered(steer, lambda wishes: ask(wishes)[0][0])
+        return explain(self._store, ready[0], options, wanted, steered=steered)
 
     def monitor(
         self,

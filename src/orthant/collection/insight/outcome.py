@@ -12,6 +12,7 @@ STAGES: Mapping[str, str] = {
     "found": "the record is in the result",
     "missing": "no record has the id",
     "filter": "a clause of `where` does not hold",
+    "steer": "the query was moved off it by `steer`",
     "condition": "a phrase, a required or an excluded word does not hold",
     "no-vector": "there is no vector to compare the query with",
     "no-query-vector": "the query itself has no vector",
@@ -77,8 +78,8 @@ class Step:
     Attributes
     ----------
     name : str
-        ``"record"``, ``"filter"``, ``"conditions"``, ``"dense"``, ``"lexical"``, ``"sparse"``, ``"ranking"``,
-        ``"rerank"``, ``"min_score"``, ``"diversity"`` or ``"group"``.
+        ``"record"``, ``"filter"``, ``"steering"``, ``"conditions"``, ``"dense"``, ``"lexical"``, ``"sparse"``,
+        ``"ranking"``, ``"rerank"``, ``"min_score"``, ``"diversity"`` or ``"group"``.
     passed : bool
         Whether the record came through.
     details : dict
@@ -97,7 +98,8 @@ class Change:
     Attributes
     ----------
     settings : dict of str to object
-        Arguments of ``search`` to add or replace. ``where`` of None means no filter.
+        Arguments of ``search`` to add or replace. ``where`` of None means no filter, ``steer`` of None
+        no steering.
     rank : int
         Where the record then stands.
     """

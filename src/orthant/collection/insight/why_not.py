@@ -19,6 +19,7 @@ from orthant.collection.insight.causes import (
     token_details,
 )
 from orthant.collection.insight.outcome import Step, WhyNot
+from orthant.collection.insight.steering import Steered, moved_out
 from orthant.collection.insight.trying import Pinned, Trying
 from orthant.collection.insight.wording import say
 from orthant.collection.results import Hit, SearchResult
@@ -33,7 +34,14 @@ __all__ = ["explain"]
 _WEIGHTS = 41
 
 
-def explain(store: Store, query: Query, options: SearchOptions, record_id: str) -> WhyNot:
+def explain(
+    store: Store,
+    query: Query,
+    options: SearchOptions,
+    record_id: str,
+    *,
+    steered: Steered | None = None,
+) -> WhyNot:
     """Find the stage of a search that drops a record.
 
     Parameters
@@ -46,6 +54,8 @@ def explain(store: Store, query: Query, options: SearchOptions, record_id: str) 
         The search's settings.
     record_id : str
         The record asked about.
+    steered : Steered, optional
+        How the query was moved, and the query otherwise.
 
     Returns
     -------
@@ -55,7 +65,7 @@ def explain(store: Store, query: Query, options: SearchOptions, record_id: str) 
 
     def run(connection: sqlite3.Connection, generation: Generation) -> WhyNot:
         pinned = Pinned(store.database, connection, generation)
-        return _Inquiry(pinned, query, replace(options, explain=False, include_text=False), record_id).run()
+        return _Inquiry(pinned, query, replace(options, explain=False, include_text=False), record_id).run(steered)
 
     return store.read(run)
 
@@ -63,7 +73,7 @@ def explain(store: Store, query: Query, options: SearchOptions, record_id: str) 
 class _Inquiry(Trying):
     # ---- stages ---------------------------------------------------------------------------------------------------
 
-    def run(self) -> WhyNot:
+    def run(self, steered: Steered | None) -> WhyNot:
         rows = self.store.read(lambda connection, _: tables.find_rows(connection, self.store.database, [self.id]))
         self.steps.append(Step("record", bool(len(rows)), {"records": self.now.count}))
         if not len(rows):
@@ -83,6 +93,8 @@ class _Inquiry(Trying):
                 kept = self.kept_filter()
                 self.attempt(where=None if kept is None or kept == And(()) else kept.to_json())
                 return self._end("filter", failed=failed)
+        if steered is not None and moved_out(self, steered):
+            return self._end("steer")
         if self.options.stages.ordered:
             behind = drop_behind(self)
             return self._unranked() if behind is None else self._end(*behind)

@@ -51,6 +51,14 @@ def _filter(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause])
     return f"does not pass the filter: {'; '.join(map(str, failed))}"
 
 
+def _steer(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) -> str:
+    step = _details(why, "steering")
+    moved = ""
+    if step.get("score") is not None:
+        moved = f", and by its vector the score fell from {step['score_without']:.4g} to {step['score']:.4g}"
+    return f"is moved out by steer: without it, it is at rank {step['rank_without']}{moved}"
+
+
 def _condition(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) -> str:
     return f"breaks a condition that the query states: {', '.join(_details(why, 'lexical')['failed'])}"
 
@@ -197,6 +205,7 @@ _REASONS = {
     "found": _found,
     "missing": _missing,
     "filter": _filter,
+    "steer": _steer,
     "condition": _condition,
     "no-vector": _no_vector,
     "no-query-vector": _no_query_vector,

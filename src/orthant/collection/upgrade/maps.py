@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -12,15 +12,24 @@ from orthant.errors import DimensionError, InputError, message
 from orthant.kernels.distances import norms
 from orthant.types import FloatArray
 
-__all__ = ["JOINT_WEIGHT", "MAPS", "SpaceBridge", "Using", "fit_bridge"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-Using = Literal["auto", "joint", "low-rank", "procrustes", "drift", "relative", "reencode"]
+    from orthant.collection.upgrade.vocabulary import Words
 
-MAPS = ("joint", "low-rank", "procrustes", "relative", "drift")
+__all__ = ["JOINT_WEIGHT", "MAPS", "WORDED", "SpaceBridge", "Using", "fit_bridge"]
+
+Using = Literal["auto", "joint-words", "words", "joint", "low-rank", "procrustes", "drift", "relative", "reencode"]
+
+MAPS = ("joint-words", "words", "joint", "low-rank", "procrustes", "relative", "drift")
 """Ways that encode no record again, the one that is tried first in front."""
 
 JOINT_WEIGHT = 0.5
-"""Share of the old model's own scores under ``"joint"``; chosen on sets that judge no figure of the documentation."""
+"""Share of the old model's own scores in joint ways; chosen for ``"joint"``, on sets that judge no figure of the
+documentation."""
+
+WORDED = ("joint-words", "words")
+"""Ways that read the words of stored texts."""
 
 _LEAST_PAIRS = 16
 
@@ -42,26 +51,42 @@ class SpaceBridge:
         Share of the old model's own scores, 0 for none.
     scales : tuple of float
         Spread of mapped and of old scores; the two are divided by it before they are added.
+    window : int, optional
+        How many words of a text the map looks at; None for all.
     """
 
     map: Any
     weight: float = 0.0
     scales: tuple[float, float] = (1.0, 1.0)
+    window: int | None = None
 
-    def documents(self, X: FloatArray) -> FloatArray:
+    @property
+    def reads_texts(self) -> bool:
+        """Whether the map looks at the words of texts."""
+        return hasattr(self.map, "vocabulary_")
+
+    def documents(self, X: FloatArray, texts: Sequence[str] | None = None, *, counts: Any = None) -> FloatArray:
         """Return old vectors as they are stored for the new encoder's queries.
 
         Parameters
         ----------
         X : ndarray of shape (n, d_old), float32
             Old vectors.
+        texts : sequence of str, length n, optional
+            Their texts, for a map that looks at them.
+        counts : sparse matrix of shape (n, V), optional
+            In place of texts: how often each has the words of the map.
 
         Returns
         -------
         ndarray of shape (n, d), float32
             d is that of the new space, and d_old more where the old model's scores take part.
         """
-        near = _unit(self.map.transform(X))
+        if texts is not None and self.reads_texts:
+            from orthant.collection.upgrade.vocabulary import count_words
+
+            counts = count_words(texts, self.map.vocabulary_, self.window)
+        near = _unit(self.map.transform(X, words=counts) if self.reads_texts else self.map.transform(X))
         return near if not self.weight else np.concatenate([near, _unit(X)], axis=1)
 
     def queries(self, fresh: FloatArray, former: FloatArray | None) -> FloatArray:
@@ -110,18 +135,26 @@ def weighted_queries(
 
 
 def fit_bridge(
-    using: str, old: FloatArray, new: FloatArray, *, source: str | None = None, target: str | None = None
+    using: str,
+    old: FloatArray,
+    new: FloatArray,
+    *,
+    words: Words | None = None,
+    source: str | None = None,
+    target: str | None = None,
 ) -> SpaceBridge:
     """Learn how old vectors lie in the new space, from texts encoded by both.
 
     Parameters
     ----------
-    using : {"joint", "low-rank", "procrustes", "relative", "drift"}
+    using : {"joint-words", "words", "joint", "low-rank", "procrustes", "relative", "drift"}
         The way.
     old : ndarray of shape (n, d_old), float32
         Old vectors of some records.
     new : ndarray of shape (n, d_new), float32
         The same records by the new encoder.
+    words : Words, optional
+        Words of the records with their counts; needed by ``"words"`` and ``"joint-words"``.
     source, target : str, optional
         Fingerprints of the encoders.
 
@@ -133,7 +166,7 @@ def fit_bridge(
     Raises
     ------
     InputError
-        Fewer than 16 pairs.
+        Fewer than 16 pairs, or no words where the way reads them.
     DimensionError
         ``"drift"`` between spaces of different width.
     """
@@ -153,15 +186,24 @@ def fit_bridge(
                 "use 'joint', 'low-rank' or 'procrustes'",
             )
         )
-    fitted = make_map(using, source=source, target=target).fit(old, new)
-    if using != "joint":
-        return SpaceBridge(fitted)
+    fitted = make_map(using, source=source, target=target)
+    if using not in WORDED:
+        bridge = SpaceBridge(fitted.fit(old, new))
+    elif words is None or not len(words.vocabulary):
+        given = f"using={using!r} where no word of the texts has a vector"
+        raise InputError(message(given, "texts of words", "use 'joint' or 'low-rank'"))
+    else:
+        taught = {"words": words.counts, "word_vectors": words.vectors, "vocabulary": words.vocabulary}
+        bridge = SpaceBridge(fitted.fit(old, new, **taught), window=words.window)
+    if not using.startswith("joint"):
+        return bridge
     # How far scores spread, by what pairs of different records score.
-    near, unit_new, unit_old = _unit(fitted.transform(old)), _unit(new), _unit(old)
+    near = bridge.documents(old, counts=None if words is None else words.counts)
+    unit_new, unit_old = _unit(new), _unit(old)
     shift = len(old) // 2
     mapped = np.einsum("ij,ij->i", unit_new, np.roll(near, shift, axis=0)).std()
     own = np.einsum("ij,ij->i", unit_old, np.roll(unit_old, shift, axis=0)).std()
-    return SpaceBridge(fitted, JOINT_WEIGHT, (max(float(mapped), 1e-6), max(float(own), 1e-6)))
+    return replace(bridge, weight=JOINT_WEIGHT, scales=(max(float(mapped), 1e-6), max(float(own), 1e-6)))
 
 
 def make_map(using: str, *, source: str | None = None, target: str | None = None) -> Any:
@@ -188,7 +230,34 @@ def make_map(using: str, *, source: str | None = None, target: str | None = None
         return transforms.DriftCompensator(**ends)
     if using == "relative":
         return transforms.RelativeRepresentation(space="target", center=True, **ends)
-    return transforms.LowRankMap(**ends)
+    return transforms.WordedMap(**ends) if using in WORDED else transforms.LowRankMap(**ends)
+
+
+def trained_drift(encoder: Any, former: str | None) -> Any | None:
+    """Return the map from an older encoder's vectors that an encoder brings from its training.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The new one; with ``follows`` where it was trained to succeed others.
+    former : str, optional
+        Fingerprint of the old one.
+
+    Returns
+    -------
+    DriftCompensator or None
+        From old vectors to new ones; None where the training knows nothing of the old encoder.
+    """
+    from orthant.transforms import DriftCompensator
+
+    moved = getattr(encoder, "follows", {}).get(former)
+    if moved is None:
+        return None
+    # A compensator takes its drift off; vectors of the old encoder have to move the way that the model went.
+    out = DriftCompensator(source=former, target=encoder.fingerprint)
+    out.drift_, out.explained_share_ = -np.asarray(moved, dtype=np.float32), None
+    out.n_features_in_ = out.n_features_out_ = len(out.drift_)
+    return out
 
 
 def load_map(using: str, folder: Path) -> Any:

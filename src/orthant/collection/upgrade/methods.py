@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UpgradeMethods"]
 
-_WAYS = ("auto", "joint", "low-rank", "procrustes", "drift", "relative", "reencode")
+_WAYS = ("auto", "joint-words", "words", "joint", "low-rank", "procrustes", "drift", "relative", "reencode")
 
 
 class UpgradeMethods:
@@ -43,11 +43,14 @@ class UpgradeMethods:
         ----------
         encoder : str, Encoder or sentence-transformers model, optional
             The new one. Left out, the upgrade that is open is continued, if its encoder was given by name.
-        using : {"auto", "joint", "low-rank", "procrustes", "drift", "relative", "reencode"}, default "auto"
+        using : {"auto", "joint-words", "words", "joint", "low-rank", "procrustes", "drift", "relative", "reencode"}
             How records are found that are not encoded again: by old vectors mapped to the new space (``"low-rank"``,
-            ``"procrustes"``, ``"drift"`` or ``"relative"``), by these and the old model's own scores (``"joint"``,
-            which asks both models at each search), or not at all (``"reencode"``: all are encoded before the cut-over).
-            ``"auto"`` takes the one whose vectors find most of the new model's neighbours on a sample.
+            ``"procrustes"``, ``"drift"`` or ``"relative"``), by old vectors and the words of the stored texts, at most
+            20,000 of which the new encoder encodes each by itself (``"words"``), by either map and the old model's own
+            scores (``"joint"`` and ``"joint-words"``, which ask both models at each search), or not at all
+            (``"reencode"``: all are encoded before the cut-over). Default ``"auto"``: the one whose vectors find most
+            of the new model's neighbours on a sample; ``"drift"``, by the movement that the training measured, for an
+            encoder of ``ContinualTrainer.encoder`` that follows the present one, without a sample.
         space : str, default "default"
             The space.
         pairs : int, default 5000

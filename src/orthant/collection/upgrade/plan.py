@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,12 @@ from orthant.collection.space_encoders import define_space, load
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage import merging, tables
 from orthant.collection.upgrade import cutover
-from orthant.collection.upgrade.maps import SpaceBridge, fit_bridge, load_map
+from orthant.collection.upgrade.maps import WORDED, SpaceBridge, fit_bridge, load_map, trained_drift
 from orthant.collection.upgrade.rehearsal import Rehearsal, Sample, choose_way, rehearse
 from orthant.collection.upgrade.returning import encode_for_former, newer_only
 from orthant.collection.upgrade.running import RunReport, checked, encode_rest, fill_mapped, remaining
 from orthant.collection.upgrade.state import UpgradeState
+from orthant.collection.upgrade.vocabulary import Words, encode_words, frequent_words, window_of
 from orthant.encoders.progress import progress_bar
 from orthant.errors import EncoderMismatchError, InputError, NotFoundError, message
 from orthant.kernels import bitmaps
@@ -26,8 +27,11 @@ from orthant.validate import check_count, check_fraction
 
 if TYPE_CHECKING:
     from orthant.collection.collection import Collection
+    from orthant.transforms.alignment.drift import DriftCompensator
 
 __all__ = ["UpgradePlan", "UpgradeStatus"]
+
+_TEXTS_READ, _TEXTS_AT_ONCE = 50_000, 2_048
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ class UpgradePlan:
         self._ways: dict[str, float] = {}
         self._sample: Sample | None = None
         self._bridge: SpaceBridge | None = None
+        self._words: Words | None = None
         self._closed = False
 
     @property
@@ -182,10 +187,18 @@ class UpgradePlan:
         )
         return replace(found, ways=self._ways)
 
-    def _choose(self, sample: Sample) -> None:
-        if self._using == "auto":
+    def _choose(self, sample: Sample | None) -> None:
+        if self._using == "auto" and self._trained() is not None:
+            self._using = "drift"
+        elif self._using == "auto" and sample is not None:
             both = self._collection._encoders.at_hand(self.space)
             self._using, self._ways = choose_way(sample, both=both, seed=self._seed)
+
+    def _trained(self) -> DriftCompensator | None:
+        """The map from the old vectors that the new encoder brings from its training."""
+        now = self._store.refreshed()
+        former = now.spaces[now.upgrade.former if now.upgrade else self.space].definition.fingerprint
+        return trained_drift(self._encoder, former)
 
     def _sampled(self, wanted: Sequence[str] = (), *, progress: bool = False) -> Sample:
         """Records with text and old vector, encoded by the new encoder; those asked for first, the rest at random."""
@@ -214,8 +227,27 @@ class UpgradePlan:
         kept, new = kept[good], new[good]
         _, old = space.vectors_of(kept)
         ids = tuple(found[row][0] for row in kept.tolist())
-        self._sample = Sample(ids, old, new, space.definition.metric)
+        kept_texts = tuple(str(found[row][1]) for row in kept.tolist())
+        words = self._encoded_words(kept_texts).of(kept_texts) if self._using in ("auto", *WORDED) else None
+        self._sample = Sample(ids, old, new, space.definition.metric, kept_texts, words, self._trained())
         return self._sample
+
+    def _encoded_words(self, texts: Iterable[str]) -> Words:
+        """The words of some texts by the new encoder, each by itself; what is known is not encoded again."""
+        window = window_of(self._encoder)
+        known = None if self._words is None else self._words.known
+        self._words = encode_words(self._encoder, frequent_words(texts, window), window=window, known=known)
+        return self._words
+
+    def _some_texts(self) -> Iterator[str]:
+        """Texts whose words stand for those of all records."""
+        now = self._store.refreshed()
+        rows = np.random.default_rng(self._seed).permutation(bitmaps.to_rows(now.live))[:_TEXTS_READ]
+        for begin in range(0, len(rows), _TEXTS_AT_ONCE):
+            with self._store.database.reading() as connection:
+                part = rows[begin : begin + _TEXTS_AT_ONCE].tolist()
+                found = tables.fetch_records(connection, self._store.database, part)
+            yield from (str(record[1]) for record in found.values() if record[1])
 
     # ---- carrying out ---------------------------------------------------------------------------------------------
 
@@ -274,7 +306,7 @@ class UpgradePlan:
     def _begin(self, *, progress: bool) -> None:
         old = self._store.refreshed().spaces[self.space].definition
         if self._using == "auto":
-            self._choose(self._sampled(progress=progress))
+            self._choose(None if self._trained() is not None else self._sampled(progress=progress))
         fresh = define_space(f"{self.space}.next", self._encoder, dim=None, metric=old.metric, loadable=self._loadable)
         state = UpgradeState(
             self.space, self._using, self._loadable, self._encoder.fingerprint, filling=(fresh[0].name,)
@@ -284,25 +316,32 @@ class UpgradePlan:
             if old.metric != "cosine":
                 given = f"using={self._using!r} for a space scored by {old.metric!r}"
                 raise InputError(message(given, "a space scored by cosine", "use using='reencode'"))
-            sample = self._sampled(progress=progress)
-            self._bridge = bridge = fit_bridge(
-                self._using, sample.old, sample.new, source=old.fingerprint, target=self._encoder.fingerprint
-            )
+            self._bridge = bridge = self._fitted(old, progress=progress)
             # Before the commit that names it; a leftover of an attempt that died is written over.
             bridge.map.save(cutover.map_folder(self._store))
-            dim = bridge.documents(sample.old[:1]).shape[1]
+            dim = self._encoder.dim + (old.dim if bridge.weight else 0)
             mapped = SpaceDefinition(f"{self.space}.mapped", dim, "cosine").validated()
             spaces.append((mapped, np.zeros((0, dim), dtype=np.float32)))
             state = replace(state, weight=bridge.weight, scales=bridge.scales, filling=(*state.filling, mapped.name))
         cutover.begin(self._store, state, spaces)
         self._collection._encoders.adopt(state.fresh, self._encoder, loadable=self._loadable)
 
+    def _fitted(self, old: SpaceDefinition, *, progress: bool) -> SpaceBridge:
+        trained = self._trained() if self._using == "drift" else None
+        if trained is not None:
+            return SpaceBridge(trained)
+        sample = self._sampled(progress=progress)
+        # Words of all records, not of the sample's alone: most records have some that the sample lacks.
+        words = self._encoded_words(self._some_texts()).of(sample.texts) if self._using in WORDED else None
+        ends = {"source": old.fingerprint, "target": self._encoder.fingerprint}
+        return fit_bridge(self._using, sample.old, sample.new, words=words, **ends)
+
     def _fill_mapped(self, state: UpgradeState) -> int:
         if state.mapped is None:
             return 0
         if self._bridge is None:
             fitted = load_map(state.using, cutover.map_folder(self._store))
-            self._bridge = SpaceBridge(fitted, state.weight, state.scales)
+            self._bridge = SpaceBridge(fitted, state.weight, state.scales, window_of(self._encoder))
         return fill_mapped(self._store, state, self._bridge)
 
     def _settle(self) -> None:
@@ -537,7 +576,8 @@ class UpgradePlan:
         -------
         dict
             ``old``, ``new`` and ``dims``; ``overlap@10``: how much of the new model's ten nearest the old vectors, and
-            each way's mapped vectors, find; ``drift`` where both have the same dimension.
+            each way's mapped vectors, find; ``drift`` where both have the same dimension; ``trained``: what a new
+            encoder that was trained to follow the old one brings: ``length`` of the movement, and its ``report``.
         """
         from orthant.measures import drift_statistics
 
@@ -546,5 +586,9 @@ class UpgradePlan:
         dims = [sample.old.shape[1], sample.new.shape[1]]
         out: dict[str, Any] = {"new": self._encoder.fingerprint, "dims": dims, "overlap@10": overlaps}
         out["old"] = self.status().old
+        trained = self._trained()
+        if trained is not None:
+            told = getattr(self._encoder, "report", None)
+            out["trained"] = {"length": float(np.linalg.norm(trained.drift_)), "report": told}
         out["drift"] = asdict(drift_statistics(sample.new, sample.old)) if dims[0] == dims[1] else None
         return out

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orthant.collection.upgrade.calibration import blend
-from orthant.collection.upgrade.maps import MAPS, SpaceBridge, fit_bridge
+from orthant.collection.upgrade.maps import JOINT_WEIGHT, MAPS, WORDED, SpaceBridge, fit_bridge, weighted_queries
 from orthant.collection.upgrade.words import verdict
 from orthant.errors import InputError, message
+from orthant.kernels.distances import norms
 from orthant.measures import gain_recovered, ndcg, run_from_arrays
 from orthant.types import FloatArray
 
 if TYPE_CHECKING:
+    from orthant.collection.upgrade.vocabulary import Words
     from orthant.measures.compatibility import GainRecovered
+    from orthant.transforms.alignment.drift import DriftCompensator
 
 __all__ = ["SHARES", "Rehearsal", "Sample", "choose_way", "rehearse"]
 
@@ -25,6 +28,9 @@ _K = 10
 _PSEUDO_QUERIES = 256
 _LEAST_QUERIES = 10
 _FOLDS = 5
+_TINY = 1e-30
+
+Fold = tuple[np.ndarray, FloatArray, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,24 @@ class Sample:
         Stored vectors, and those of the new encoder.
     metric : str
         Score of the spaces.
+    texts : tuple of str
+        Their texts.
+    words : Words, optional
+        The words of the texts by the new encoder, with their counts.
+    trained : DriftCompensator, optional
+        The map that the new encoder brings from its training.
+    mapped : dict
+        What was mapped before, by way and seed.
     """
 
     ids: tuple[str, ...]
     old: FloatArray
     new: FloatArray
     metric: str = "cosine"
+    texts: tuple[str, ...] = ()
+    words: Words | None = None
+    trained: DriftCompensator | None = None
+    mapped: dict[tuple[str, int], list[Fold]] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         """Return how many they are."""
@@ -130,9 +148,9 @@ def choose_way(sample: Sample, *, both: bool = True, seed: int = 0) -> tuple[str
     Returns
     -------
     way : str
-        ``"reencode"`` where no map finds more than the old vectors do. Else ``"joint"`` where both encoders can be
-        asked: the old scores cost some of the new model's neighbours, and bound the loss where the map is wrong about
-        what is relevant. Else the map that finds most.
+        ``"reencode"`` where no map finds more than the old vectors do. Else ``"joint"``, or ``"joint-words"`` where
+        words help most, if both encoders can be asked: the old scores cost some of the new model's neighbours, and
+        bound the loss where the map is wrong about what is relevant. Else the map that finds most.
     overlaps : dict of str to float
         By way; ``"old"`` is what the old vectors find.
     """
@@ -146,12 +164,14 @@ def choose_way(sample: Sample, *, both: bool = True, seed: int = 0) -> tuple[str
     for way in MAPS:
         if way == "drift" and sample.old.shape[1] != sample.new.shape[1]:
             continue
+        if way in WORDED and (sample.words is None or not len(sample.words.vocabulary)):
+            continue
         mapped = _mapped_scores(sample, way, sample.new[asked], sample.old[asked], seed=seed)
         found[way] = float(_overlap(_nearest(mapped, without=asked), truth).mean())
-    best = max((way for way in found if way != "joint"), key=lambda way: found[way])
+    best = max((way for way in found if not way.startswith("joint")), key=lambda way: found[way])
     if best == "old":
         return "reencode", found
-    return ("joint" if both else best), found
+    return (("joint-words" if best == "words" else "joint") if both else best), found
 
 
 def rehearse(
@@ -252,16 +272,35 @@ def _folds(count: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def _mapped_scores(sample: Sample, using: str, fresh: FloatArray, former: FloatArray, *, seed: int) -> FloatArray:
     """Scores with mapped old vectors; every record is mapped by a map that was learned without it."""
     out = np.empty((len(fresh), len(sample)), dtype=np.float32)
-    for learned, judged in _folds(len(sample), seed):
-        bridge: SpaceBridge = fit_bridge(using, sample.old[learned], sample.new[learned])
-        queries = bridge.queries(fresh, former)
-        out[:, judged] = _scores(queries, bridge.documents(sample.old[judged]), "cosine")
+    weight = JOINT_WEIGHT if using.startswith("joint") else 0.0
+    for judged, near, scales in _out_of_fold(sample, using, seed):
+        queries = weighted_queries(fresh, former, weight, scales)
+        older = (sample.old[judged] / np.maximum(norms(sample.old[judged]), _TINY)[:, None],) if weight else ()
+        out[:, judged] = _scores(queries, np.concatenate([near, *older], axis=1), "cosine")
     return out
+
+
+def _out_of_fold(sample: Sample, using: str, seed: int) -> list[Fold]:
+    """Rows, their mapped vectors, and the spread of both scores; learned once for a way and its joint form."""
+    base = {"joint": "low-rank", "joint-words": "words"}.get(using, using)
+    joint = {"low-rank": "joint", "words": "joint-words"}.get(base, base)
+    if (base, seed) not in sample.mapped:
+        sample.mapped[base, seed] = folds = []
+        words = sample.words if base in WORDED else None
+        for learned, judged in _folds(len(sample), seed):
+            taught, asked = (None, None) if words is None else (words.rows(learned), words.rows(judged).counts)
+            if base == "drift" and sample.trained is not None:
+                bridge = SpaceBridge(sample.trained)
+            else:
+                bridge = fit_bridge(joint, sample.old[learned], sample.new[learned], words=taught)
+            near = bridge.documents(sample.old[judged], counts=asked)[:, : sample.new.shape[1]]
+            folds.append((judged, near, bridge.scales))
+    return sample.mapped[base, seed]
 
 
 def _turned_scores(sample: Sample, using: str, fresh: FloatArray, *, seed: int) -> FloatArray:
     """Scores of new queries that are mapped to the old space."""
-    way = "low-rank" if using == "joint" else using
+    way = "low-rank" if using == "joint" or using in WORDED else using
     out = np.empty((len(fresh), len(sample)), dtype=np.float32)
     for learned, judged in _folds(len(sample), seed):
         turn = fit_bridge(way, sample.new[learned], sample.old[learned])

@@ -19,7 +19,7 @@ from orthant.errors import DimensionError, NonFiniteError, OrthantError, message
 from orthant.kernels import bitmaps
 from orthant.types import FloatArray, IdArray
 
-__all__ = ["RunReport", "encode_batch", "encode_rest", "fill_mapped", "remaining"]
+__all__ = ["RunReport", "attempts", "encode_batch", "encode_rest", "fill_mapped", "remaining"]
 
 _MAPPED_ROWS = 8192
 _PASSES = np.uint64(16)
@@ -110,7 +110,15 @@ def fill_mapped(store: Store, state: UpgradeState, bridge: SpaceBridge) -> int:
             if not len(rows):
                 return count
             _, X = older.vectors_of(rows)
-            count += fill(store, name, rows, bridge.documents(X))
+            texts = _texts(store, rows) if bridge.reads_texts else None
+            count += fill(store, name, rows, bridge.documents(X, texts))
+
+
+def _texts(store: Store, rows: IdArray) -> list[str]:
+    """The stored texts; empty where a record has none, which leaves its mapped vector to the old one alone."""
+    with store.database.reading() as connection:
+        found = tables.fetch_records(connection, store.database, rows.tolist())
+    return [found[row][1] or "" if row in found else "" for row in rows.tolist()]
 
 
 def encode_rest(
@@ -244,7 +252,7 @@ def encode_batch(
     bad = {found[row][0]: "it has no text" for row in rows[~with_text].tolist()}
     rows = rows[with_text]
     good, parts = [], []
-    for part, X, error in _attempts(encoder, rows, [found[row][1] for row in rows.tolist()], definition):
+    for part, X, error in attempts(encoder, rows, [found[row][1] for row in rows.tolist()], definition.dim):
         if error is not None:
             bad[found[int(part[0])][0]] = error
             continue
@@ -258,21 +266,43 @@ def encode_batch(
     return np.concatenate(good), np.concatenate(parts), bad
 
 
-def _attempts(
-    encoder: Any, rows: IdArray, texts: list[Any], definition: Any
+def attempts(
+    encoder: Any, rows: IdArray, texts: list[Any], dim: int
 ) -> Iterator[tuple[IdArray, FloatArray, str | None]]:
+    """Encode texts, by halves where that fails, so that one bad text costs only itself.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        What encodes.
+    rows : ndarray of shape (n,), int64
+        What the texts are called.
+    texts : list of str, length n
+        Texts.
+    dim : int
+        Values per vector.
+
+    Yields
+    ------
+    rows : ndarray of shape (m,), int64
+        Some of them.
+    X : ndarray of shape (m, dim), float32
+        Their vectors; none where they failed.
+    error : str or None
+        Why they failed.
+    """
     if not len(rows):
         return
     try:
-        yield rows, checked(encoder.encode(texts, role="document"), len(rows), definition.dim), None
+        yield rows, checked(encoder.encode(texts, role="document"), len(rows), dim), None
         return
     except (OrthantError, ValueError, RuntimeError, OSError) as error:
         if len(rows) == 1:
-            yield rows, np.zeros((0, definition.dim), np.float32), f"{type(error).__name__}: {error}"
+            yield rows, np.zeros((0, dim), np.float32), f"{type(error).__name__}: {error}"
             return
     middle = len(rows) // 2
-    yield from _attempts(encoder, rows[:middle], texts[:middle], definition)
-    yield from _attempts(encoder, rows[middle:], texts[middle:], definition)
+    yield from attempts(encoder, rows[:middle], texts[:middle], dim)
+    yield from attempts(encoder, rows[middle:], texts[middle:], dim)
 
 
 def checked(X: Any, count: int, dim: int) -> FloatArray:

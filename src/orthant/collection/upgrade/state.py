@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from orthant.collection.storage.generation import Generation
 
-__all__ = ["NO_UPGRADE", "UpgradeState", "changed_upgrade"]
+__all__ = ["ADAPTED", "NO_UPGRADE", "UpgradeState", "changed_upgrade"]
+
+ADAPTED = "adapted"
+"""The way of a space whose stored vectors are moved by the item side of a correction: nothing is encoded."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class UpgradeState:
     @property
     def mapped(self) -> str | None:
         """Name of the space with the old vectors brought to the new space; None where everything is encoded."""
-        return None if self.using == "reencode" else f"{self.space}.mapped"
+        return None if self.using in ("reencode", ADAPTED) else f"{self.space}.mapped"
 
     @property
     def unresolved(self) -> dict[str, str]:

@@ -12,11 +12,22 @@ __all__ = ["DECISIONS", "decision_table", "verdict"]
 DECISIONS = (
     (
         "the new model is another one, texts are stored, and both models can be asked",
-        "joint",
-        "old vectors mapped to the new space and the old model's own scores, half and half; re-encode later, or never",
+        "joint-words",
+        "old vectors and the words of the texts, each encoded once by itself, mapped to the new space, and the old "
+        "model's own scores, half and half; re-encode later, or never",
     ),
     (
-        "the same, but the old model will not be there any longer",
+        "the same, but no further words may be encoded, or the texts are in no words",
+        "joint",
+        "old vectors alone mapped to the new space, and the old model's own scores",
+    ),
+    (
+        "texts are stored, but the old model will not be there any longer",
+        "words",
+        "old vectors and words mapped to the new space, without the old model's scores",
+    ),
+    (
+        "neither texts nor the old model will be there any longer",
         "low-rank",
         "old vectors mapped to the new space by a regression on up to 5,000 texts that both encoded",
     ),

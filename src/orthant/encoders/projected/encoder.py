@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from orthant.encoders.projected.base import describe_base, load_base, read_head,
 from orthant.errors import DimensionError, InputError, message
 from orthant.transforms.network import Network, describe_layers
 from orthant.types import EncodeReport, FloatArray, Role
+from orthant.validate import as_vectors
 
 __all__ = ["ProjectedEncoder"]
 
 KIND = "encoder.projected"
+_FOLLOWS = "follows."
 
 
 class ProjectedEncoder:
@@ -35,6 +37,11 @@ class ProjectedEncoder:
         From vectors of the base to vectors of the aspect.
     name : str
         Of the aspect; stands in the fingerprint.
+    follows : mapping of str to array-like of shape (dim,), optional
+        By the fingerprint of an older encoder of the same history, how far vectors moved on the mean since; what
+        ``ContinualTrainer.encoder`` gives. ``Collection.upgrade`` reads it.
+    report : mapping, optional
+        What is known of how well it searches vectors of older encoders; kept with it, JSON-ready.
 
     Attributes
     ----------
@@ -68,7 +75,15 @@ class ProjectedEncoder:
     (1, 256)
     """
 
-    def __init__(self, base: Any, network: Network, *, name: str) -> None:
+    def __init__(
+        self,
+        base: Any,
+        network: Network,
+        *,
+        name: str,
+        follows: Mapping[str, npt.ArrayLike] | None = None,
+        report: Mapping[str, Any] | None = None,
+    ) -> None:
         self.base, self._base_name = load_base(base)
         self.network = network
         if not isinstance(network, Network) or network.takes_ids or network.dim is None:
@@ -86,6 +101,11 @@ class ProjectedEncoder:
         self.dim: int = network.dim
         self.max_tokens = self.base.max_tokens
         self._fingerprint: str | None = None
+        self.follows = {
+            older: as_vectors(np.asarray(moved)[None], dim=self.dim, name="movements in follows")[0]
+            for older, moved in (follows or {}).items()
+        }
+        self.report = None if report is None else dict(report)
 
     @property
     def fingerprint(self) -> str:
@@ -182,7 +202,11 @@ class ProjectedEncoder:
         arrays: dict[str, npt.NDArray[Any]] = {}
         layers = describe_layers(self.network.layers, "", arrays)
         base = describe_base(self.base, self._base_name)
-        write_artifact(path, kind=KIND, config={"name": self.name, "layers": layers, "base": base}, arrays=arrays)
+        config: dict[str, Any] = {"name": self.name, "layers": layers, "base": base}
+        if self.follows or self.report:
+            arrays |= {f"{_FOLLOWS}{i}": moved for i, moved in enumerate(self.follows.values())}
+            config |= {"follows": list(self.follows), "report": self.report}
+        write_artifact(path, kind=KIND, config=config, arrays=arrays)
 
     @classmethod
     def load(cls, path: str | Path, *, base: Any = None) -> ProjectedEncoder:
@@ -211,5 +235,11 @@ class ProjectedEncoder:
         StoreCorruptedError
             Damaged files.
         """
-        network, saved, name = read_head(path, kind=KIND, parts=lambda arrays, config: config["name"])
-        return cls(saved_base(saved, base, what="base", argument="base"), network, name=name)
+        network, saved, (name, follows, report) = read_head(path, kind=KIND, parts=_parts)
+        standing = saved_base(saved, base, what="base", argument="base")
+        return cls(standing, network, name=name, follows=follows, report=report)
+
+
+def _parts(arrays: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, dict[str, Any], Any]:
+    older = config.get("follows", [])
+    return config["name"], {key: arrays[f"{_FOLLOWS}{i}"] for i, key in enumerate(older)}, config.get("report")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable, Sequence
+from dataclasses import asdict
 from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from orthant.encoders.projected.encoder import ProjectedEncoder
 from orthant.errors import DimensionError, InputError, message
 from orthant.learn.continual.classifier import make_prototypes, served
 from orthant.learn.continual.generations import (
@@ -288,6 +290,51 @@ class ContinualTrainer:
             steps.append(step)
         ends = self.generations[-1].fingerprint, self.generations[gallery].fingerprint
         return DriftCompensator.between(steps, source=ends[0], target=ends[1])
+
+    def encoder(
+        self,
+        base: Any,
+        *,
+        generation: int = -1,
+        name: str = "continual",
+        report: CompatibilityReport | None = None,
+    ) -> ProjectedEncoder:
+        """Return a generation as an encoder of the items whose vectors it was trained on.
+
+        A collection that was made by the encoder of an older generation is upgraded to it by
+        ``collection.upgrade(encoder)``, which reads how far vectors have moved since and encodes nothing again.
+
+        Parameters
+        ----------
+        base : str, Path, Encoder or model object
+            What made the rows that ``learn`` got, as ``load_encoder`` takes.
+        generation : int, default -1
+            Number of the generation; the newest.
+        name : str, default "continual"
+            Of the model, the same for all generations; their number is added.
+        report : CompatibilityReport, optional
+            From :meth:`compatibility`; kept with the encoder.
+
+        Returns
+        -------
+        ProjectedEncoder
+            Of all items that the base takes; to be saved and loaded without torch.
+
+        Raises
+        ------
+        InputError
+            A number that no generation has, or a base of another width.
+        """
+        check_count(generation, name="generation", minimum=-len(self.generations), maximum=len(self.generations) - 1)
+        number = range(len(self.generations))[generation]
+        heads = [
+            ProjectedEncoder(base, one.network, name=f"{name}-{one.number}") for one in self.generations[: number + 1]
+        ]
+        steps = [np.asarray(one.drift, dtype=np.float32) for one in self.generations[1 : number + 1]]
+        follows = {head.fingerprint: np.sum(steps[i:], axis=0) for i, head in enumerate(heads[:-1])}
+        told = None if report is None else {**asdict(report), "matrix": np.nan_to_num(report.matrix).tolist()}
+        newest = self.generations[number]
+        return ProjectedEncoder(base, newest.network, name=f"{name}-{number}", follows=follows, report=told)
 
     def compatibility(
         self,

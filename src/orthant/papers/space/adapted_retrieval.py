@@ -20,6 +20,7 @@ _PAIRS, _JUDGED, _CHOOSING, _DOCUMENTS = 2_000, 400, 200, 3_000
 _STRENGTHS = (0.0, 0.1, 0.25, 0.5, 1.0)
 _WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
 _BY_WORDS = 200
+_SIDES = ("query", "both")
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,22 @@ def _adapter_gain(name: str, by: str, seed: int) -> Trial:
     choosing, judging = (_judge(found, rows, part.candidates) for rows in (part.choose, part.judge))
     pairs = (found.Q[found.queries[part.learn]], found.C[found.items[part.learn]])
     groups = (found.module if by == "module" else np.arange(len(found.C)))[found.items[part.learn]]
-    adapters = [_adapted(pairs, found, groups, sides, seed) for sides in ("query", "both")]
+    adapters = [_adapted(pairs, found, groups, sides, seed) for sides in _SIDES]
     plain = (found.Q, found.C)
     families = {name: make(pairs, found) for name, make in _ALTERNATIVES.items()}
     # The mechanism off: the same adapters, with a correction of rank 0.
-    twin = [_adapted(pairs, found, groups, sides, seed, off=True) for sides in ("query", "both")]
+    twin = [_adapted(pairs, found, groups, sides, seed, off=True) for sides in _SIDES]
     best, weight = _chosen(adapters, choosing)
     return Trial(
-        measured={**judging.value(best, weight), "words": weight, **_significance(judging, plain, best)},
+        measured={
+            **judging.value(best, weight),
+            "words": weight,
+            **_significance(judging, plain, best),
+            **{
+                f"dense_mrr_{sides}": judging.value(arm)["dense_mrr"]
+                for sides, arm in zip(_SIDES, adapters, strict=True)
+            },
+        },
         baseline=judging.value(plain),
         ablated=judging.value(*_chosen(twin, choosing)),
         alternatives={name: judging.value(*_chosen(arms, choosing)) for name, arms in families.items()},
@@ -266,8 +275,9 @@ PAPER = Paper(
         "Learns a small correction on top of frozen vectors, the identity plus a low-rank term, from pairs of a "
         "query and the item it should have found. For black-box encoders and a few hundred to a few thousand pairs, "
         "where the first one to five hits matter and both sides differ in kind, such as questions and code; with a "
-        "few dozen pairs expect little. Its place in Orthant: `collection.adapt(pairs)`, applied to the query side "
-        "so that nothing needs re-encoding."
+        "few dozen pairs expect little. Its place in Orthant: `collection.adapt(pairs)`, applied to the query side, so "
+        "that stored vectors stay, or to both, in a generation of the space that can be taken back; nothing is encoded "
+        "again."
     ),
     keywords=("domain adaptation", "low-rank residual adapter", "feedback", "black-box embeddings", "code search"),
     status="works",

@@ -67,6 +67,7 @@ class RankingBody(Body):
     group_by: str | None = None
     groups: int | None = Field(None, json_schema_extra=_ONE)
     per_group: int | None = Field(None, json_schema_extra=_ONE)
+    steer: dict[str, Any] | None = Field(None, description='Such as {"away": ["noise"], "strength": 0.5}.')
 
 
 class _ShownBody(RankingBody):
@@ -75,7 +76,6 @@ class _ShownBody(RankingBody):
     explain: bool = False
     include_text: bool = True
     facets: list[str] | dict[str, int] | None = None
-    steer: dict[str, Any] | None = Field(None, description='Such as {"away": ["noise"], "strength": 0.5}.')
 
 
 class SearchBody(_ShownBody):
