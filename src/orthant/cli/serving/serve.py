@@ -43,6 +43,9 @@ def register(app: typer.Typer) -> None:
             [], "--dimensions", help="NAME=64,128: widths for which a --model was made; default what its folder says."
         ),
         reranker: list[str] = typer.Option([], "--reranker", help="NAME=FOLDER for /v1/rerank; several times."),
+        upgrade_encoder: list[str] = typer.Option(
+            [], "--upgrade-encoder", help="NAME=ENCODER that a space may be changed to, instead of those shipped."
+        ),
         mcp_write: bool = typer.Option(False, "--mcp-write", help="Let agents add records under /mcp."),
         max_body_mb: int = typer.Option(32, help="Largest body of a request, in MiB."),
         max_k: int = typer.Option(1000, help="Most hits of a search."),
@@ -54,7 +57,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         _end_when_told()
         from orthant.cli.output import note
-        from orthant.cli.serving.models import named_models
+        from orthant.cli.serving.models import named_encoders, named_models
         from orthant.server.limits import Limits
         from orthant.server.running import serve as run
         from orthant.server.tracing import tracing_from_environment
@@ -81,7 +84,7 @@ def register(app: typer.Typer) -> None:
 
         run(
             openers, host=host, port=port, keys=held, limits=limits, models=models, mcp_write=mcp_write,
-            tls_certificate=tls_certificate, tls_key=tls_key,
+            upgrades=named_encoders(upgrade_encoder) or None, tls_certificate=tls_certificate, tls_key=tls_key,
             ready=ready,
         )  # fmt: skip
 

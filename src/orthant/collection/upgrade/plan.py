@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,10 @@ class UpgradeStatus:
             One key per attribute.
         """
         return asdict(self)
+
+
+class _Stopped(Exception):
+    """Ends the encoding of a sample between two batches."""
 
 
 class UpgradePlan:
@@ -187,7 +191,9 @@ class UpgradePlan:
             both = self._collection._encoders.at_hand(self.space)
             self._using, self._ways = choose_way(sample, both=both, seed=self._seed)
 
-    def _sampled(self, wanted: Sequence[str] = (), *, progress: bool = False) -> Sample:
+    def _sampled(
+        self, wanted: Sequence[str] = (), *, progress: bool = False, stop: Callable[[], bool] | None = None
+    ) -> Sample:
         """Records with text and old vector, encoded by the new encoder; those asked for first, the rest at random."""
         if self._sample is not None and set(wanted) <= set(self._sample.ids):
             return self._sample
@@ -205,6 +211,8 @@ class UpgradePlan:
         new = np.zeros((len(kept), self._encoder.dim), dtype=np.float32)
         with progress_bar(len(kept), shown=progress, label="encoding the sample") as advance:
             for begin in range(0, len(texts), 256):
+                if stop is not None and stop():
+                    raise _Stopped
                 part = texts[begin : begin + 256]
                 new[begin : begin + len(part)] = checked(
                     self._encoder.encode(part, role="document"), len(part), self._encoder.dim
@@ -220,7 +228,13 @@ class UpgradePlan:
     # ---- carrying out ---------------------------------------------------------------------------------------------
 
     def run(
-        self, share: float | None = None, *, batch_size: int = 256, pause_s: float = 0.0, progress: bool = False
+        self,
+        share: float | None = None,
+        *,
+        batch_size: int = 256,
+        pause_s: float = 0.0,
+        progress: bool = False,
+        stop: Callable[[], bool] | None = None,
     ) -> RunReport:
         """Make the new space, and encode a share of the records again; continues where an earlier call ended.
 
@@ -239,6 +253,9 @@ class UpgradePlan:
             Seconds of rest after each batch, to leave the machine to others.
         progress : bool, default False
             Show a bar.
+        stop : callable, optional
+            Asked after each batch; once it says True, the call ends and another one continues. While the sample is
+            encoded nothing has begun yet, and the upgrade stays planned.
 
         Returns
         -------
@@ -256,14 +273,24 @@ class UpgradePlan:
         check_count(batch_size, name="batch_size")
         check_fraction(pause_s, name="pause_s", high=3600.0)
         if not self._store.refreshed().upgrade:
-            self._begin(progress=progress)
+            try:
+                self._begin(progress=progress, stop=stop)
+            except _Stopped:
+                left = self._store.refreshed().count
+                return RunReport(0, 0, left, 0.0, {}, time.perf_counter() - began)
         state = self._open()
         share = (1.0 if state.using == "reencode" else 0.0) if share is None else check_fraction(share, name="share")
         mapped = self._fill_mapped(state)
         left = len(remaining(self._store.refreshed(), state))
         with progress_bar(max(left, 1), shown=progress, label="encoding again") as advance:
             encoded, failed = encode_rest(
-                self._store, self._encoder, share=share, batch_size=batch_size, pause_s=pause_s, advance=advance
+                self._store,
+                self._encoder,
+                share=share,
+                batch_size=batch_size,
+                pause_s=pause_s,
+                advance=advance,
+                stop=stop,
             )
         self._settle()
         now = self._store.refreshed()
@@ -271,10 +298,10 @@ class UpgradePlan:
         done = (now.count - open_rows) / now.count if now.count else 1.0
         return RunReport(encoded, mapped, open_rows, done, failed, time.perf_counter() - began)
 
-    def _begin(self, *, progress: bool) -> None:
+    def _begin(self, *, progress: bool, stop: Callable[[], bool] | None) -> None:
         old = self._store.refreshed().spaces[self.space].definition
         if self._using == "auto":
-            self._choose(self._sampled(progress=progress))
+            self._choose(self._sampled(progress=progress, stop=stop))
         fresh = define_space(f"{self.space}.next", self._encoder, dim=None, metric=old.metric, loadable=self._loadable)
         state = UpgradeState(
             self.space, self._using, self._loadable, self._encoder.fingerprint, filling=(fresh[0].name,)
@@ -284,7 +311,7 @@ class UpgradePlan:
             if old.metric != "cosine":
                 given = f"using={self._using!r} for a space scored by {old.metric!r}"
                 raise InputError(message(given, "a space scored by cosine", "use using='reencode'"))
-            sample = self._sampled(progress=progress)
+            sample = self._sampled(progress=progress, stop=stop)
             self._bridge = bridge = fit_bridge(
                 self._using, sample.old, sample.new, source=old.fingerprint, target=self._encoder.fingerprint
             )
