@@ -12,26 +12,11 @@ from collection.fakes import FakeEncoder
 from orthant.server import KeyFile, create_app
 from orthant.server.upgrading.runs import SHIPPED, Upgrades
 from server.serving import LOCAL
+from server.upgrading.slow import Slow
 
 TestClient = pytest.importorskip("fastapi.testclient", exc_type=ImportError).TestClient
 RECORDS = 120
 BASE = "/collections/books/upgrade"
-
-
-class Slow(FakeEncoder):
-    """An encoder whose every batch of stored texts waits until it is let go on."""
-
-    def __init__(self, seed, *, calls=10_000):
-        super().__init__(seed=seed)
-        self.free = threading.Semaphore(calls)
-        self.encoded = 0
-
-    def encode(self, items, *, role="document", **about):
-        # Not the canaries, nor what is written meanwhile.
-        if items[0].endswith(" text"):
-            assert self.free.acquire(timeout=20)
-            self.encoded += len(items)
-        return super().encode(items, role=role, **about)
 
 
 def texts(count=RECORDS):

@@ -21,6 +21,16 @@ class ShareAnswer(Answer):
     queries: int
 
 
+class SettingsAnswer(Answer):
+    """What was rehearsed; `run` takes the same."""
+
+    encoder: str
+    using: str
+    space: str
+    pairs: int
+    seed: int
+
+
 class RehearsalAnswer(Answer):
     """What an upgrade would come to."""
 
@@ -34,6 +44,7 @@ class RehearsalAnswer(Answer):
     action: Literal["do", "reencode", "don't"]
     reason: str
     ways: dict[str, float] = Field(description="Where the way was chosen: what each found of the new neighbours.")
+    settings: SettingsAnswer
 
 
 class RunAnswer(Answer):

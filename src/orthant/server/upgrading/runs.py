@@ -158,7 +158,9 @@ class Upgrades:
         """
 
         def run(held: _Held) -> dict[str, Any]:
-            return self._planned(held, settings).rehearse(queries, judgements).to_dict()
+            found = self._planned(held, settings).rehearse(queries, judgements)
+            # Whoever starts it asks for the same, so that the sample need not be encoded again.
+            return {**found.to_dict(), "settings": dict(settings)}
 
         held = await self._of(served)
         held.rehearsal = await self._alone(held, run)
