@@ -53,6 +53,7 @@ def register(app: typer.Typer) -> None:
         tls_certificate: str = typer.Option(None, help="PEM file, for https."),
         tls_key: str = typer.Option(None, help="PEM file of its key."),
         open_page: bool = typer.Option(False, "--open", help="Open the page in the browser of this machine."),
+        open_at: str = typer.Option("/", help="With --open: what to open, such as /feed/NAME."),
         log: bool = typer.Option(False, "--log", help="One line per request on stderr; never what clients wrote."),
     ) -> None:
         _end_when_told()
@@ -80,7 +81,7 @@ def register(app: typer.Typer) -> None:
                 import webbrowser
 
                 # Without a browser it says no, and the address stands above.
-                webbrowser.open(f"{url}/")
+                webbrowser.open(f"{url}/{open_at.lstrip('/')}")
 
         run(
             openers, host=host, port=port, keys=held, limits=limits, models=models, mcp_write=mcp_write,

@@ -32,6 +32,7 @@ class CollectionAnswer(Answer):
 
     name: str
     records: int
+    date_field: str | None = Field(description="Field by which it is a feed; null where none holds dates.")
     spaces: dict[str, SpaceDefinition]
     sparse_spaces: dict[str, SparseDefinition]
 

@@ -14,6 +14,7 @@ from orthant.collection.results import FinishReport
 from orthant.collection.snapshots.manifest import SnapshotInfo
 from orthant.collection.snapshots.restoring import RestoreReport
 from orthant.collection.statistics import CollectionStats
+from orthant.feed.entries import dated_by
 from orthant.server.answers.upkeep import (
     CheckAnswer,
     CollectionAnswer,
@@ -35,6 +36,7 @@ def _about(collection: Any, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "records": len(collection),
+        "date_field": dated_by(collection._store.refreshed()),
         "spaces": {one: asdict(definition) for one, definition in collection.spaces.items()},
         "sparse_spaces": {one: asdict(definition) for one, definition in collection.sparse_spaces.items()},
     }

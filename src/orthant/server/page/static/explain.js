@@ -77,7 +77,7 @@ export function card(hit, { actions = [], badge = null, open = false, level = "h
       hit.score === undefined ? null : el("span", { class: "score", title: "score" }, number(hit.score))),
     bar(hit), rest ? text : null, longer, metadata(hit),
     el("p", { class: "id muted" }, hit.id),
-    why.length || actions.length ? el("div", { class: "actions" }, actions) : null,
+    why.length || actions.length ? el("div", { class: "actions" }, actions.filter(Boolean)) : null,
     why.length ? el("details", { class: "why", open }, el("summary", {}, "Why it is here"), why) : null);
 }
 
