@@ -13,10 +13,12 @@ let context = null;
 let late = 0;
 let painted = "";
 let live = [];
+let ran = false;
 
 export async function show(given) {
   context = given;
   painted = "";
+  ran = false;
   await look();
 }
 
@@ -44,13 +46,12 @@ function draw(told) {
     live = [];
     fill($("upgraded"), open || going(told) ? opened(told) : planning(told));
     if (held) $("upgraded").querySelector("h2")?.focus();
-    if (STATES[told.run.state]) say(STATES[told.run.state]);
+    if (STATES[told.run.state] || ran) say(STATES[told.run.state] || "The run has ended.");
+    ran = going(told);
   }
   for (const change of live) change(told);
-  late = setTimeout(() => { if (!$("view-upgrade").hidden && document.visibilityState === "visible") look(); else again(); }, going(told) ? 700 : 4000);
+  late = setTimeout(() => { if (!$("view-upgrade").hidden) look(); }, going(told) ? 700 : 4000);
 }
-
-function again() { late = setTimeout(() => { if (!$("view-upgrade").hidden) look(); }, 4000); }
 
 function heading(text) { return el("h2", { tabindex: "-1" }, text); }
 
@@ -116,13 +117,13 @@ function actions(told) {
   if (going(told)) return el("p", {}, button("Pause", action(["pause"], () => undefined, "Pausing …"), { id: "upgrade-pause", disabled: run.state === "pausing" }), " Searches and writes go on meanwhile, and are answered as before.");
   const committed = upgrade.phase === "committed";
   const share = el("select", { id: "upgrade-share" }, SHARES.map(([value, label]) => el("option", { value, selected: value === (upgrade.using === "reencode" || committed ? "1" : String(run.share ?? 0)) }, label)));
-  const parts = [
-    el("p", { class: "bar" }, el("label", {}, "Records to encode again ", share), button(run.state === "paused" || run.state === "failed" ? "Resume" : "Go on", action(["run"], () => ({ share: Number(share.value) }), "Running."), { id: "upgrade-resume" })),
-  ];
+  const rest = upgrade.encoded >= upgrade.records ? null :
+    el("p", { class: "bar" }, el("label", {}, "Records to encode again ", share), button(run.state === "paused" || run.state === "failed" ? "Resume" : "Go on", action(["run"], () => ({ share: Number(share.value) }), "Running."), { id: "upgrade-resume" }));
+  const parts = [rest];
   if (!committed) parts.push(el("p", {}, button("Commit", action(["commit"], () => undefined, "The new encoder answers."), { id: "upgrade-commit", class: null }), " Searches use the new encoder from then on. It can be taken back."));
   parts.push(el("p", {}, button("Roll back", action(["rollback"], () => ({}), "As it was before."), { id: "upgrade-rollback" }), " Back to the old encoder and its vectors, to the byte; what the upgrade made is forgotten."));
   if (committed) parts.push(el("p", {}, button("Release", () => { if (confirm("Drop the old vectors? There is no way back then.")) action(["release"], () => undefined, "The upgrade is finished.")(); }, { id: "upgrade-release" }), " Drops the old vectors and ends the upgrade for good."));
-  return el("div", { id: "upgrade-actions" }, parts);
+  return el("div", { id: "upgrade-actions" }, parts.filter(Boolean));
 }
 
 // ---- before there is one ----
