@@ -101,6 +101,9 @@ def load_orthant(folder):
             collection.upsert(
                 ids, texts=held["texts"][part], metadata=held["metadata"][part], vectors=X[part]
             )
+
+
+def tune_orthant(folder):
     # It is asked for a recall, and chooses the effort by itself.
     return {kind: {"recall": RECALL} for kind in KINDS}
 
@@ -130,6 +133,16 @@ def load_chroma(folder):
         part = slice(begin, min(begin + 5_000, len(X)))
         ids = [str(i) for i in range(part.start, part.stop)]
         bench.upsert(ids=ids, embeddings=X[part], documents=held["texts"][part], metadatas=held["metadata"][part])
+    client.close()
+
+
+def tune_chroma(folder):
+    import chromadb
+    from chromadb.config import Settings
+
+    held, settings = read_inputs(folder), Settings(anonymized_telemetry=False)
+    client = chromadb.PersistentClient(str(folder / "chroma"), settings=settings)
+    bench = client.get_collection("bench", embedding_function=None)
 
     def search(vectors, groups, effort):
         nonlocal client, bench
@@ -184,6 +197,13 @@ def load_milvus(folder):
             ],
         )
     client.flush("bench")
+    client.load_collection("bench")
+    client.close()
+
+
+def tune_milvus(folder):
+    # In a process of its own: what a process has just written it scans, and does not walk.
+    held, client = read_inputs(folder), milvus(folder)
     client.load_collection("bench")
 
     def search(vectors, groups, effort):
@@ -292,7 +312,7 @@ def chroma_collection(port, base, effort):
         head = {"Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, head, method=method)
-        return json.loads(urllib.request.urlopen(request, timeout=60).read() or b"null")
+        return json.loads(urllib.request.urlopen(request, timeout=600).read() or b"null")
 
     key = ask(f"{base}/bench")["id"]
     ask(f"{base}/{key}", {"new_configuration": {"hnsw": {"ef_search": effort}}}, "PUT")
@@ -320,9 +340,11 @@ async def http_callers(name, kind, port, folder, effort, count):
 
 async def milvus_callers(name, kind, port, folder, effort, count):
     import grpc
+    from pymilvus import MilvusClient
     from pymilvus.client.prepare import Prepare
     from pymilvus.grpc_gen import milvus_pb2
 
+    MilvusClient(f"http://127.0.0.1:{port}").load_collection("bench")
     held = read_inputs(folder)
     X, groups = held["vectors"][TUNED:], held["groups"][TUNED:]
     parts = [X[i : i + 64] for i in batches(X)] if kind == "batch" else [x[None] for x in X]
@@ -401,6 +423,8 @@ def worker(options):
     folder = Path(folder)
     if what == "load":
         found = {"orthant": load_orthant, "chroma": load_chroma, "milvus-lite": load_milvus}[name](folder)
+    elif what == "tune":
+        found = {"orthant": tune_orthant, "chroma": tune_chroma, "milvus-lite": tune_milvus}[name](folder)
     else:
         kind, port, effort = more
         found = asyncio.run(measure(name, kind, int(port), folder, json.loads(effort), options))
@@ -439,7 +463,9 @@ def main():
         pythons = {name: sys.executable if name == "orthant" else python for name in names}
         for name in names:
             if not (folder / f"{name}.json").exists():
-                (folder / f"{name}.json").write_text(json.dumps(run(pythons[name], options, "load", name, str(folder))))
+                run(pythons[name], options, "load", name, str(folder))
+                efforts = run(pythons[name], options, "tune", name, str(folder))
+                (folder / f"{name}.json").write_text(json.dumps(efforts))
         if options.load_only:
             return
         results = {}

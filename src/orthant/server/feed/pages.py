@@ -408,7 +408,7 @@ STYLE: str = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 22%, transparent); --accent: #1456b8; }
 @media (prefers-color-scheme: dark) { :root { --accent: #8db8ff; } }
 * { box-sizing: border-box; }
-body { font: 1rem/1.55 system-ui, sans-serif; margin: 0; }
+body { font: 1rem/1.55 system-ui, sans-serif; margin: 0; background: Canvas; color: CanvasText; }
 main { max-width: 50rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
 a { color: var(--accent); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }

@@ -64,7 +64,7 @@ function metadata(record, most = 8) {
   }));
 }
 
-export function card(hit, { actions = [], badge = null, open = false, level = "h3" } = {}) {
+export function card(hit, { actions = [], badge = null, open = false, level = "h2" } = {}) {
   const [title, rest] = titled(hit);
   const words = hit.matched || [];
   const short = excerpt(rest, words);

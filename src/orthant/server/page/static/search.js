@@ -164,7 +164,7 @@ function results(found, offset) {
     Object.assign(last, { name: context.name, ids: [] });
   }
   for (const hit of found.hits) last.ids.push(hit.id);
-  if (offset && items.length) items[0].querySelector("h3").setAttribute("tabindex", "-1"), items[0].querySelector("h3").focus();
+  if (offset && items.length) items[0].querySelector("h2").setAttribute("tabindex", "-1"), items[0].querySelector("h2").focus();
   $("more").hidden = found.hits.length < state.k;
   $("more").onclick = () => run(offset + state.k).catch(complain);
 }
