@@ -1,7 +1,7 @@
 """The page in Chromium: when it can be used, how long a map takes, and what one frame of it costs.
 
-``python benchmarks/page.py`` serves ``--records`` chunks of newsgroup messages from this process and opens the page in a
-fresh browser ``--runs`` times: from the first byte asked for until the results of a search with its facets are there.
+``python benchmarks/page.py`` serves ``--records`` chunks of newsgroup messages from this process and opens the page in
+a fresh browser ``--runs`` times: from the first byte asked for until the results of a search with its facets are there.
 Then the map of 20,000 of them is asked for, and moved ``--frames`` times; what a frame costs is the script's part of
 it, and ``frame_interval_ms`` how far apart frames came, drawing by the browser's software included.
 """
@@ -54,7 +54,8 @@ def opened(browser, url):
     page.wait_for_selector(".hit .score")
     took = time.perf_counter() - began
     # Until then it is drawn, and its box can be typed into.
-    assert page.locator("#facets fieldset").count() and page.locator("#q").is_enabled()
+    if not page.locator("#facets fieldset").count() or not page.locator("#q").is_enabled():
+        raise SystemExit("the page has results and cannot be used")
     page.context.close()
     return 1e3 * took
 

@@ -38,7 +38,9 @@ def parse(arguments=None):
     parser.add_argument("--python", help="interpreter that has the rivals; default: this one")
     parser.add_argument("--records", type=int, default=100_000)
     parser.add_argument("--clients", type=int, default=32)
-    parser.add_argument("--seconds", type=float, default=8.0, help="of every measurement, after one that does not count")
+    parser.add_argument(
+        "--seconds", type=float, default=8.0, help="of every measurement, after one that does not count"
+    )
     parser.add_argument("--folder", help="where what was loaded is kept")
     parser.add_argument("--only", choices=SERVERS, help="ask this server alone")
     parser.add_argument("--load-only", action="store_true", help="load and tune, and measure nothing")
@@ -98,9 +100,7 @@ def load_orthant(folder):
         for begin in range(0, len(X), 10_000):
             part = slice(begin, min(begin + 10_000, len(X)))
             ids = [str(i) for i in range(part.start, part.stop)]
-            collection.upsert(
-                ids, texts=held["texts"][part], metadata=held["metadata"][part], vectors=X[part]
-            )
+            collection.upsert(ids, texts=held["texts"][part], metadata=held["metadata"][part], vectors=X[part])
 
 
 def tune_orthant(folder):
@@ -261,7 +261,7 @@ def served(name, folder, python):
         process.wait(30)
 
 
-# ---- clients: a process of their own ----------------------------------------------------------------------------------
+# ---- clients: a process of their own --------------------------------------------------------------------------------
 
 
 def http_requests(name, kind, port, folder, effort):
@@ -414,7 +414,7 @@ async def measure(name, kind, port, folder, effort, options):
     }
 
 
-# ---- all of it ----------------------------------------------------------------------------------------------------------
+# ---- all of it ------------------------------------------------------------------------------------------------------
 
 
 def worker(options):
@@ -442,7 +442,8 @@ def run(python, options, *arguments):
 
 
 def versions(python):
-    code = "import json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in ('chromadb', 'milvus-lite')}))"
+    names = "('chromadb', 'milvus-lite')"
+    code = f"import json, importlib.metadata as m; print(json.dumps({{n: m.version(n) for n in {names}}}))"
     return json.loads(subprocess.run([python, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 

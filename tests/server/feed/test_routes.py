@@ -46,7 +46,9 @@ def check_harmless(response):
         assert not [name for name in attributes if name.startswith("on") or name == "style"]
         for name in ("href", "src", "action"):
             value = attributes.get(name, "#")
-            assert value.startswith(("/feed", "/page/#/", "#", "data:,")) or (tag == "a" and value.startswith("https://")), value
+            assert value.startswith(("/feed", "/page/#/", "#", "data:,")) or (
+                tag == "a" and value.startswith("https://")
+            ), value
 
 
 @pytest.fixture(scope="module")
