@@ -464,7 +464,10 @@ def main():
         pythons = {name: sys.executable if name == "orthant" else python for name in names}
         for name in names:
             if not (folder / f"{name}.json").exists():
-                run(pythons[name], options, "load", name, str(folder))
+                loaded = folder / f"{name}.loaded"
+                if not loaded.exists():
+                    run(pythons[name], options, "load", name, str(folder))
+                    loaded.touch()
                 efforts = run(pythons[name], options, "tune", name, str(folder))
                 (folder / f"{name}.json").write_text(json.dumps(efforts))
         if options.load_only:

@@ -206,6 +206,8 @@ def test_a_run_that_is_told_to_stop_ends_at_its_batch_and_goes_on(opened):
     report = plan.run(stop=lambda: next(asked))
     assert (report.encoded, report.mapped, report.remaining) == (0, 0, COUNT)
     assert plan.status().phase == "planned" and list(asked) == []
+    with pytest.raises(InputError, match="was stopped"):
+        opened.upgrade(Newer()).rehearse(QUERIES, stop=lambda: True)
     plan = opened.upgrade(Newer(), using="reencode")
     report = plan.run(batch_size=8, stop=lambda: True)
     assert report.encoded == 8 and report.remaining == COUNT - 8

@@ -138,6 +138,7 @@ class UpgradePlan:
         judgements: Mapping[str, Mapping[str, int]] | None = None,
         *,
         progress: bool = False,
+        stop: Callable[[], bool] | None = None,
     ) -> Rehearsal:
         """Measure what the upgrade would bring, at 0, 25, 50, 75 and 100 % encoded again, and change nothing.
 
@@ -150,6 +151,8 @@ class UpgradePlan:
             much of the new model's own ten nearest is found, not whether those are better.
         progress : bool, default False
             Show a bar while the sample is encoded.
+        stop : callable, optional
+            Asked before each batch of the sample; once it says True, the call is refused.
 
         Returns
         -------
@@ -159,7 +162,7 @@ class UpgradePlan:
         Raises
         ------
         InputError
-            Fewer than ten usable queries, or an upgrade that is committed.
+            Fewer than ten usable queries, an upgrade that is committed, or ``stop`` said so.
 
         Notes
         -----
@@ -171,7 +174,10 @@ class UpgradePlan:
             raise InputError(message("a rehearsal of what is committed", "an open plan", "roll back, or release it"))
         named = dict(queries) if isinstance(queries, Mapping) else {text: text for text in queries}
         wanted = [] if judgements is None else [d for q in named for d, g in judgements.get(q, {}).items() if g > 0]
-        sample = self._sampled(wanted, progress=progress)
+        try:
+            sample = self._sampled(wanted, progress=progress, stop=stop)
+        except _Stopped:
+            raise InputError(message("a rehearsal that was stopped", "one that may end", "start it again")) from None
         self._choose(sample)
         texts = list(named.values())
         old = self._collection._encoders.require(self.space)

@@ -63,7 +63,7 @@ class _Held:
         self.settings: tuple[Any, ...] = ()
         self.progress = Progress()
         self.rehearsal: dict[str, Any] | None = None
-        self.stop = threading.Event()
+        self.stop, self.ending = threading.Event(), threading.Event()
         self.task: asyncio.Task[None] | None = None
 
 
@@ -158,7 +158,7 @@ class Upgrades:
         """
 
         def run(held: _Held) -> dict[str, Any]:
-            found = self._planned(held, settings).rehearse(queries, judgements)
+            found = self._planned(held, settings).rehearse(queries, judgements, stop=held.ending.is_set)
             # Whoever starts it asks for the same, so that the sample need not be encoded again.
             return {**found.to_dict(), "settings": dict(settings)}
 
@@ -247,9 +247,10 @@ class Upgrades:
         return found
 
     async def close(self) -> None:
-        """Let every run end after its present batch, and wait for that."""
+        """Let every run and rehearsal end after its present batch, and wait for that."""
         for held in self._held.values():
             held.stop.set()
+            held.ending.set()
         for held in self._held.values():
             if held.task is not None:
                 await asyncio.wait([held.task])
