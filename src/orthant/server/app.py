@@ -141,7 +141,8 @@ def _document(app: Any, service: Service) -> Callable[[], dict[str, Any]]:
     """Let the OpenAPI document tell the fields of answers, and that all but the public addresses need a key."""
     from orthant.server.answers.shapes import finished
 
-    plain, held = app.openapi, {}
+    plain = app.openapi
+    held: dict[str, Any] = {}
 
     def document() -> dict[str, Any]:
         if not held:
