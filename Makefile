@@ -21,7 +21,7 @@ OLDEST_TESTS := tests/cli/test_search.py tests/cli/test_main.py tests/cli/test_u
 .PHONY: help demo test slow setup lint bench oldest clean
 
 help:
-	@echo "make demo   install the core and run the main job on real documentation; SERVE=1 opens the page on it"
+	@echo "make demo   install the core and run the main job on real documentation; SERVE=1 opens the feed of the papers on it"
 	@echo "make test   install what the tests need and run them"
 	@echo "make slow   run the long tests as well"
 	@echo "make lint   linter, formatter check and type checker"
@@ -48,7 +48,7 @@ $(VENV)/.serve: pyproject.toml $(VENV)/.core
 
 demo: $(VENV)/.core $(if $(SERVE),$(VENV)/.serve)
 	$(BIN)/orthant demo
-	$(if $(SERVE),$(BIN)/orthant serve demo/papers.orthant demo/docs.orthant demo/passages.orthant --no-keys --open)
+	$(if $(SERVE),$(BIN)/orthant serve demo/papers.orthant demo/docs.orthant demo/passages.orthant --no-keys --open --open-at /feed/papers)
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest

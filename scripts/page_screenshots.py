@@ -19,6 +19,12 @@ from orthant.server import background
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "guide" / "images"
 MOST_BYTES = 150_000
+QUERIES = (
+    "faster vector search with compressed codes", "replace a model without re-indexing", "longer documents",
+    "pictures and texts in one space", "recommend items to users", "nodes of a graph as vectors", "weighted terms",
+    "many vectors per document", "smaller embedding tables", "hard negatives for training", "classes that shift",
+    "senses of a word", "sums of best matches", "codes of a few bits", "text in other alphabets", "drawings as code",
+)  # fmt: skip
 
 
 def build_posts(path: Path, count: int) -> bool:
@@ -100,24 +106,67 @@ def plane(page, url: str) -> Iterator[str]:
     yield "page-map"
 
 
+def feed(page, url: str) -> Iterator[str]:
+    """The feed of the papers, and one of them."""
+    for key, times in (("leanvec", 5), ("muvera", 3), ("crisp", 2), ("static-training", 1)):
+        for number in range(times):
+            # Who looks twice counts once.
+            page.set_extra_http_headers({"User-Agent": f"reader {number}"})
+            page.goto(f"{url}/feed/papers/item?id={key}")
+    page.goto(f"{url}/feed/papers?order=trending")
+    yield "feed-trending"
+    page.goto(f"{url}/feed/papers/item?id=leanvec")
+    # Down to the button.
+    page.set_viewport_size({"width": 900, "height": 1900})
+    yield "feed-paper"
+
+
+def upgrade(page, url: str) -> Iterator[str]:
+    """A rehearsal, and an upgrade that was paused."""
+    page.goto(f"{url}/page/#/papers/upgrade")
+    page.wait_for_selector("#rehearse-form")
+    page.fill("#rehearse-queries", "\n".join(QUERIES))
+    page.click("#rehearse-form button")
+    page.wait_for_selector("#start-form", state="attached", timeout=300_000)
+    page.evaluate("document.querySelector('#rehearsed').scrollIntoView()")
+    yield "page-rehearsal"
+    body = {"encoder": "minilm", "using": "reencode", "batch_size": 4, "pause_s": 1}
+    page.evaluate(
+        "body => import('./api.js').then(api => api.call(['collections', 'papers', 'upgrade', 'run'], body))", body
+    )
+    page.goto(f"{url}/page/#/papers/search")
+    page.goto(f"{url}/page/#/papers/upgrade")
+    while not page.evaluate("document.querySelector('#upgraded progress')?.value > 20"):
+        page.wait_for_timeout(200)
+    page.click("#upgrade-pause")
+    page.wait_for_selector("#upgrade-resume")
+    yield "page-upgrade"
+    page.click("#upgrade-rollback")
+    page.wait_for_selector("#rehearse-form")
+
+
+VIEWS = ((search, "light"), (steer, "dark"), (plane, "light"), (feed, "light"), (upgrade, "light"))
+
+
 def main() -> None:
     """Take them all."""
     from playwright.sync_api import sync_playwright
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--posts", type=int, default=20_000, help="records on the map")
+    parser.add_argument("--only", nargs="+", choices=[views.__name__ for views, _ in VIEWS])
     options = parser.parse_args()
     IMAGES.mkdir(exist_ok=True)
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with tempfile.TemporaryDirectory() as home:
         served = {"papers": Path(home) / "papers"}
         build_papers(served["papers"], Stages())
-        if build_posts(Path(home) / "posts", options.posts):
+        if "plane" in (options.only or ["plane"]) and build_posts(Path(home) / "posts", options.posts):
             served["posts"] = Path(home) / "posts"
         with background(served) as url, sync_playwright() as play:
             browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            for views, scheme in ((search, "light"), (steer, "dark"), (plane, "light")):
-                if views is plane and "posts" not in served:
+            for views, scheme in VIEWS:
+                if views.__name__ not in (options.only or views.__name__) or (views is plane and "posts" not in served):
                     continue
                 page = browser.new_page(viewport={"width": 1180, "height": 780}, color_scheme=scheme)
                 for name in views(page, url):

@@ -427,6 +427,49 @@ def server_rows(record: dict[str, Any]) -> Iterator[Row]:
     )
 
 
+def server_rival_rows(record: dict[str, Any]) -> Iterator[Row]:
+    label = f"Servers, {record['records']:,} records, recall@10"
+    names = {"dense": "single dense queries, 32 clients", "batch": "batches of 64", "filtered": "filtered, 32 clients"}
+    for kind, what in names.items():
+        for name, found in record["results"].items():
+            one = found[kind]
+            shown = f"{one['queries_per_s']:,.0f} queries/s, p50 {one['p50_ms']:.1f} ms, p99 {one['p99_ms']:.1f} ms"
+            yield Row(f"{label} {one['recall@10']:.3f}, {what}: {name}", shown, "", "server_rivals.py")
+
+
+def server_mixed_rows(record: dict[str, Any]) -> Iterator[Row]:
+    before, after = record["memory_before"], record["memory_after"]
+    grown = after["anonymous"] / before["anonymous"] - 1
+    lost = record["errors"] + record["lost"]
+    yield Row(
+        f"Server, {record['mixed_s'] / 60:.0f} minutes of 90/10 read/write, {record['records']:,} records",
+        f"{record['reads'] + record['writes']:,} requests, {record['errors']} errors, {record['lost']} acknowledged "
+        f"writes lost; own memory {before['anonymous'] / 2**20:,.0f} to {after['anonymous'] / 2**20:,.0f} MiB "
+        f"({grown:+.0%}), resident {before['resident'] / 2**20:,.0f} to {after['resident'] / 2**20:,.0f} MiB",
+        _target("nothing lost, own memory within 10 %", met=not lost and grown <= 0.1),
+        "server.py --mixed 600",
+    )
+
+
+def page_rows(record: dict[str, Any]) -> Iterator[Row]:
+    plane = record["map"]
+    yield Row(
+        f"The page in Chromium, {record['records']:,} records, until results with facets can be used",
+        f"{record['open_ms']:,} ms (slowest {record['slowest_open_ms']:,} ms; first of the server "
+        f"{record['first_open_ms']:,} ms)",
+        _target("1 s", met=record["open_ms"] <= 1000),
+        "page.py",
+    )
+    gaps = plane["frame_interval_ms"]
+    yield Row(
+        f"Its map of {plane['points']:,} points, being dragged",
+        f"{plane['script_ms_per_frame']:.1f} ms of script per frame; a frame every {gaps['p50']:.0f} ms, 95 % within "
+        f"{gaps['p95']:.0f} ms, drawn without a graphics card",
+        "",
+        "page.py",
+    )
+
+
 def upgrade_rows(record: dict[str, Any]) -> Iterator[Row]:
     found = record["results"]
     for name, one in found.items():
@@ -490,6 +533,9 @@ SOURCES = {
     "upgrade": upgrade_rows,
     "word_vectors": word_rows,
     "server": server_rows,
+    "server_rivals": server_rival_rows,
+    "server_mixed": server_mixed_rows,
+    "page": page_rows,
 }
 
 

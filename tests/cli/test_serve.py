@@ -70,3 +70,26 @@ def test_models_have_names_and_widths(tmp_path):
             named_models(models, widths, rerankers)
     with pytest.raises(NotFoundError):
         named_models([], [], ["judge=/nowhere"])
+
+
+def test_what_is_opened_and_what_may_be_changed_to(tmp_path, capsys, monkeypatch):
+    import webbrowser
+
+    from orthant.server import running
+
+    opened, given = [], {}
+
+    def serve(openers, **settings):
+        given.update(settings)
+        settings["ready"]("http://127.0.0.1:1")
+
+    monkeypatch.setattr(running, "serve", serve)
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    here = ["serve", "--create", "--no-keys", str(tmp_path / "books")]
+    assert run(capsys, *here)[0] == 0 and given["upgrades"] is None and opened == []
+    allowed = ["--upgrade-encoder", "house=./model", "--upgrade-encoder", "static"]
+    run(capsys, *here, "--open", "--open-at", "/feed/books", *allowed)
+    run(capsys, *here, "--open")
+    assert opened == ["http://127.0.0.1:1/feed/books", "http://127.0.0.1:1/"]
+    run(capsys, *here, *allowed)
+    assert given["upgrades"] == {"house": "./model", "static": "static"}

@@ -24,7 +24,7 @@ from orthant.kernels import bitmaps
 from orthant.types import IdArray
 from orthant.validate import check_choice, check_count
 
-__all__ = ["Entry", "Feed", "Page", "title_of"]
+__all__ = ["Entry", "Feed", "Page", "dated_by", "title_of"]
 
 TITLE_FIELDS = ("title", "headline", "subject", "name")
 _EXAMPLES = 256
@@ -327,8 +327,7 @@ class Feed:
         rows = bitmaps.to_rows(now.live)
         name = self._named[0] or (self.database.setting("date_field") if self.database is not None else None)
         if name is None:
-            examples = rows[:: max(1, len(rows) // _EXAMPLES)]
-            name = date_field_of({one: _values(now, one, examples) for one in DATE_FIELDS})
+            name = dated_by(now)
         dates = np.full(len(rows), math.nan)
         for i, value in enumerate([] if name is None else _values(now, name, rows)):
             dates[i] = parse_date(value)
@@ -436,6 +435,28 @@ def _at(metadata: Mapping[str, Any], path: str) -> Any:
     for part in path.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
+
+
+def dated_by(now: Generation) -> str | None:
+    """Return the field by which a collection is a feed.
+
+    Parameters
+    ----------
+    now : Generation
+        What a reader sees.
+
+    Returns
+    -------
+    str or None
+        As :func:`~orthant.feed.dates.date_field_of` finds it in some records; None where no field holds dates.
+
+    Notes
+    -----
+    Cost: some hundreds of values are read, whatever the number of records.
+    """
+    rows = bitmaps.to_rows(now.live)
+    examples = rows[:: max(1, len(rows) // _EXAMPLES)]
+    return date_field_of({one: _values(now, one, examples) for one in DATE_FIELDS})
 
 
 def _values(now: Generation, name: str, rows: IdArray) -> list[Any]:

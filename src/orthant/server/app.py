@@ -30,6 +30,7 @@ _OWN = (
     "orthant.server.routes.bulk",
     "orthant.server.routes.upkeep",
     "orthant.server.routes.health",
+    "orthant.server.upgrading.routes",
     "orthant.server.documentation",
 )
 # Pieces that bring a function `routes(service) -> APIRouter` of their own; each may be left out of a build.
@@ -43,6 +44,7 @@ def create_app(
     limits: Limits | None = None,
     models: Mapping[str, Any] | None = None,
     mcp_write: bool = False,
+    upgrades: Mapping[str, Any] | Sequence[str] | None = None,
     routes: Sequence[Routes] = (),
 ) -> Any:
     """Return an ASGI application that serves collections.
@@ -63,6 +65,9 @@ def create_app(
         ``load_encoder`` takes, rerankers, or :class:`orthant.server.openai.models.ServedModel`.
     mcp_write : bool, default False
         Let programs that use the tools under ``/mcp`` add records, where their key may write.
+    upgrades : mapping of str to encoder, or sequence of str, optional
+        Encoders that a key with the scope admin may change a space to: what ``load_encoder`` takes, by the names that
+        requests use. Default those that are shipped.
     routes : sequence of callable, default ()
         Functions of the :class:`Service` that return further ``APIRouter`` objects.
 
@@ -100,6 +105,7 @@ def create_app(
         limits=limits,
         models=models,
         agents_write=mcp_write,
+        upgrades=upgrades,
     )
 
     @asynccontextmanager
@@ -119,9 +125,8 @@ def create_app(
         responses={"default": ERROR_SCHEMA},
         **_untraced(FastAPI),
     )
-    if service.keys is not None:
-        # FastAPI's own way to change the document.
-        app.openapi = _with_keys(app, service)  # type: ignore[method-assign]
+    # FastAPI's own way to change the document.
+    app.openapi = _document(app, service)  # type: ignore[method-assign]
     app.state.service = service
     install(app, service.hide)
     for name in (*_OWN, *filter(_exists, _PIECES)):
@@ -132,12 +137,19 @@ def create_app(
     return app
 
 
-def _with_keys(app: Any, service: Service) -> Callable[[], dict[str, Any]]:
-    """Let the OpenAPI document say that all but the public addresses need a key."""
+def _document(app: Any, service: Service) -> Callable[[], dict[str, Any]]:
+    """Let the OpenAPI document tell the fields of answers, and that all but the public addresses need a key."""
+    from orthant.server.answers.shapes import finished
+
     plain = app.openapi
+    held: dict[str, Any] = {}
 
     def document() -> dict[str, Any]:
-        told: dict[str, Any] = plain()
+        if not held:
+            held.update(finished(plain()))
+        told: dict[str, Any] = held
+        if service.keys is None:
+            return told
         schemes = told.setdefault("components", {}).setdefault("securitySchemes", {})
         schemes["key"] = {"type": "http", "scheme": "bearer", "description": "Made by `orthant keys add`."}
         for path, methods in told["paths"].items():

@@ -18,6 +18,7 @@ __all__ = ["page", "routes"]
 _POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _STYLE = """
 :root { color-scheme: light dark; }
+body { background: Canvas; color: CanvasText; }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }
 code, pre { font-family: ui-monospace, monospace; font-size: .9em; }
 pre { overflow: auto; padding: .5rem; border: 1px solid color-mix(in srgb, currentColor 25%, transparent); }
@@ -85,6 +86,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield f'<main><h1>{title}</h1><p>Generated from <a href="openapi.json">the OpenAPI document</a>.'
     yield "With keys, send <code>Authorization: Bearer KEY</code>."
     yield "Every error is <code>{&quot;error&quot;: {&quot;type&quot;, &quot;message&quot;}}</code>.</p>"
+    schemas = document.get("components", {}).get("schemas", {})
     by_tag: dict[str, list[tuple[str, str, Mapping[str, Any]]]] = {}
     for path, methods in document["paths"].items():
         for method, told in methods.items():
@@ -92,25 +94,40 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     for tag, calls in by_tag.items():
         yield f"<h2>{escape(tag.capitalize())}</h2>"
         for method, path, told in calls:
-            yield from _call(method, path, told)
+            yield from _call(method, path, told, schemas)
     yield "</main></body></html>"
 
 
-def _call(method: str, path: str, told: Mapping[str, Any]) -> Iterator[str]:
+def _call(method: str, path: str, told: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[str]:
     yield f"<details><summary><b>{escape(method)}</b> <code>{escape(path)}</code></summary>"
     yield f"<p>{escape(told.get('description') or told.get('summary', ''))}</p>"
     for kind, content in told.get("requestBody", {}).get("content", {}).items():
         yield f"<p>Body: <code>{escape(kind)}</code></p>"
-        properties = content.get("schema", {}).get("properties", {})
-        required = set(content.get("schema", {}).get("required", ()))
-        if properties:
-            yield "<table><thead><tr><th>name</th><th>type</th><th>default</th><th></th></tr></thead><tbody>"
-            for name, schema in properties.items():
-                default = "required" if name in required else json.dumps(schema.get("default"))
-                cells = (name, _type(schema), default, schema.get("description", ""))
-                yield "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>"
-            yield "</tbody></table>"
+        schema = content.get("schema", {})
+        required = set(schema.get("required", ()))
+        properties = schema.get("properties", {})
+        notes = {
+            name: "required" if name in required else json.dumps(one.get("default")) for name, one in properties.items()
+        }
+        yield from _table(properties, "default", notes)
+    for kind, content in told.get("responses", {}).get("200", {}).get("content", {}).items():
+        schema = content.get("schema", {})
+        held = schemas.get(str(schema.get("$ref", "")).rpartition("/")[2], schema)
+        yield f"<p>Answer: <code>{escape(kind)}</code> {escape(held.get('description', ''))}</p>"
+        always = set(held.get("required", ()))
+        notes = {name: "always" if name in always else "where there is one" for name in held.get("properties", {})}
+        yield from _table(held.get("properties", {}), "there", notes)
     yield "</details>"
+
+
+def _table(properties: Mapping[str, Any], head: str, notes: Mapping[str, str]) -> Iterator[str]:
+    if not properties:
+        return
+    yield f"<table><thead><tr><th>name</th><th>type</th><th>{head}</th><th>meaning</th></tr></thead><tbody>"
+    for name, schema in properties.items():
+        cells = (name, _type(schema), notes[name], schema.get("description", ""))
+        yield "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>"
+    yield "</tbody></table>"
 
 
 def _type(schema: Mapping[str, Any]) -> str:
@@ -120,4 +137,8 @@ def _type(schema: Mapping[str, Any]) -> str:
         return " | ".join(_type(one) for one in schema["anyOf"])
     if schema.get("type") == "array" and schema.get("items"):
         return f"array of {_type(schema['items'])}"
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    if isinstance(schema.get("additionalProperties"), dict):
+        return f"object of {_type(schema['additionalProperties'])}"
     return str(schema.get("type", "any"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ def serve(
     limits: Limits | None = None,
     models: Mapping[str, Any] | None = None,
     mcp_write: bool = False,
+    upgrades: Mapping[str, Any] | Sequence[str] | None = None,
     tls_certificate: str | Path | None = None,
     tls_key: str | Path | None = None,
     ready: Callable[[str], None] | None = None,
@@ -44,7 +45,7 @@ def serve(
 
     Parameters
     ----------
-    collections, limits, models, mcp_write
+    collections, limits, models, mcp_write, upgrades
         As in :func:`create_app`.
     host : str, default "127.0.0.1"
         Where to listen. Anything beyond loopback needs ``keys``.
@@ -80,6 +81,7 @@ def serve(
         limits=limits,
         models=models,
         mcp_write=mcp_write,
+        upgrades=upgrades,
         tls=(tls_certificate, tls_key),
         ready=ready,
     )
@@ -94,12 +96,13 @@ def background(
     limits: Limits | None = None,
     models: Mapping[str, Any] | None = None,
     mcp_write: bool = False,
+    upgrades: Mapping[str, Any] | Sequence[str] | None = None,
 ) -> Iterator[str]:
     """Serve collections on a free port of this machine from a thread; for notebooks and tests.
 
     Parameters
     ----------
-    collections, keys, limits, models, mcp_write
+    collections, keys, limits, models, mcp_write, upgrades
         As in :func:`create_app`.
 
     Yields
@@ -129,6 +132,7 @@ def background(
         limits=limits,
         models=models,
         mcp_write=mcp_write,
+        upgrades=upgrades,
         tls=(None, None),
         ready=told.append,
     )
@@ -161,6 +165,7 @@ def _server(
     limits: Limits | None,
     models: Mapping[str, Any] | None,
     mcp_write: bool,
+    upgrades: Mapping[str, Any] | Sequence[str] | None,
     tls: tuple[str | Path | None, str | Path | None],
     ready: Callable[[str], None] | None,
 ) -> Any:
@@ -183,7 +188,7 @@ def _server(
         raise InputError(message("one of tls_certificate and tls_key", "both or neither", "pass both files"))
     check_count(port, name="port", minimum=0, maximum=65_535)
     limits = Limits() if limits is None else limits
-    app = create_app(collections, keys=held, limits=limits, models=models, mcp_write=mcp_write)
+    app = create_app(collections, keys=held, limits=limits, models=models, mcp_write=mcp_write, upgrades=upgrades)
     config = uvicorn.Config(
         app,
         host=host,

@@ -20,6 +20,7 @@ from orthant.server.limits import Limits
 from orthant.server.metrics import Metrics
 from orthant.server.openai.models import Models
 from orthant.server.tracing import Tracing
+from orthant.server.upgrading.runs import Upgrades
 from orthant.server.wire import result_values, to_json
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ class Service:
         Where requests are told.
     agents_write : bool, default False
         Let programs that speak the Model Context Protocol add records, where their key may write.
+    upgrades : mapping of str to encoder, or sequence of str, optional
+        Encoders that spaces may be changed to, as in :func:`create_app`.
 
     Attributes
     ----------
@@ -160,6 +163,8 @@ class Service:
         Figures.
     models : Models
         Models that are served beside the encoders of the collections.
+    upgrades : Upgrades
+        Replacements of encoders, one per collection.
     public : set of str
         Addresses that need no key; those that end in ``/`` stand for everything below, but for ``/``.
     """
@@ -173,6 +178,7 @@ class Service:
         models: Mapping[str, Any] | None = None,
         tracing: Tracing | None = None,
         agents_write: bool = False,
+        upgrades: Mapping[str, Any] | Sequence[str] | None = None,
     ) -> None:
         self.keys = keys
         self.limits = Limits() if limits is None else limits
@@ -188,6 +194,7 @@ class Service:
             given = f"a model and a collection called {both[0]!r}"
             raise InputError(message(given, "a name for each", "choose another name for the model"))
         self.models = Models({check_served_name(name): model for name, model in (models or {}).items()})
+        self.upgrades = Upgrades(upgrades, self.hide)
         self._served: dict[str, Served] = {}
         self._paths: dict[str, str] = {}
 
@@ -210,6 +217,8 @@ class Service:
             path = await served.calls.read(lambda collection: collection.path)
             self._paths |= {str(path): name, str(path.resolve()): name}
             self._served[name] = served
+        # Left before the collections are closed.
+        stack.push_async_callback(self.upgrades.close)
         await self.models.run(stack, self.limits)
         self.ready = True
         stack.callback(self._stop)

@@ -199,6 +199,23 @@ def test_failing_records_are_listed_tried_again_and_block_the_commit(opened):
     assert plan.status().encoded == COUNT + 2
 
 
+def test_a_run_that_is_told_to_stop_ends_at_its_batch_and_goes_on(opened):
+    # While the sample is encoded nothing has begun.
+    plan = opened.upgrade(Newer(), using="low-rank")
+    asked = iter([False, True])
+    report = plan.run(stop=lambda: next(asked))
+    assert (report.encoded, report.mapped, report.remaining) == (0, 0, COUNT)
+    assert plan.status().phase == "planned" and list(asked) == []
+    with pytest.raises(InputError, match="was stopped"):
+        opened.upgrade(Newer()).rehearse(QUERIES, stop=lambda: True)
+    plan = opened.upgrade(Newer(), using="reencode")
+    report = plan.run(batch_size=8, stop=lambda: True)
+    assert report.encoded == 8 and report.remaining == COUNT - 8
+    assert plan.run(stop=lambda: False).remaining == 0
+    with pytest.raises(InputError, match="seed"):
+        opened.upgrade(Newer(), seed=-1)
+
+
 def test_writes_and_deletes_go_on_during_and_after_the_upgrade(opened):
     plan = opened.upgrade(Newer(), using="low-rank", pairs=100)
     plan.run(0.3)

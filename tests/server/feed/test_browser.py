@@ -68,6 +68,40 @@ def test_read_search_save_and_subscribe(site, browser):
     page.close()
 
 
+def test_from_the_feed_to_the_page_and_back(site, browser):
+    page = browser.new_page()
+    page.goto(f"{site}/feed/notes")
+    page.click("text=A lighthouse keeper")
+    entry = page.url
+    for label, place in (("Search page", "#q"), ("Map", "#map"), ("On the map", "#map"), ("Steer from here", "#steer")):
+        page.goto(entry)
+        page.click(f"a:text-is('{label}')")
+        page.wait_for_selector(f"{place}:not([hidden])")
+    # The record that was steered from is the example.
+    assert "A lighthouse keeper" in page.inner_text("#steer")
+    page.wait_for_selector("#hits .hit")
+    found = page.get_attribute("#hits .hit >> nth=0", "data-id")
+    page.click("a:text-is('In the feed') >> nth=0")
+    page.wait_for_selector("h1")
+    assert page.url == f"{site}/feed/notes/item?id={found}"
+    page.go_back()
+    page.wait_for_selector("#feed-link:not([hidden])")
+    page.click("#feed-link")
+    assert page.url == f"{site}/feed/notes"
+    page.close()
+
+
+def test_without_dates_the_page_has_no_way_to_the_feed(browser, tmp_path):
+    with orthant.open(tmp_path / "plain") as plain:
+        plain.upsert(["a"], texts=["a red kite"], metadata=[{"colour": "red"}])
+    with background({"plain": tmp_path / "plain"}) as url:
+        page = browser.new_page()
+        page.goto(f"{url}/page/#/plain/search?q=kite&mode=lexical")
+        page.wait_for_selector("#hits .hit")
+        assert page.locator("#feed-link").is_hidden() and page.locator("text=In the feed").count() == 0
+        page.close()
+
+
 def test_by_keyboard_alone_and_on_a_narrow_screen(site, browser):
     page = browser.new_page(viewport={"width": 360, "height": 640}, color_scheme="dark")
     page.goto(f"{site}/feed/notes")

@@ -120,7 +120,7 @@ def test_facets_filter_and_stay_in_the_address(page, url):
 
 def test_what_records_hold_is_shown_and_never_run(page, url):
     _search(page, url, "volcano")
-    assert page.inner_text(".hit h3").startswith("<img src=x") and page.inner_text(".hit .id").endswith("</script>")
+    assert page.inner_text(".hit h2").startswith("<img src=x") and page.inner_text(".hit .id").endswith("</script>")
     assert page.locator(".hit img, .hit script").count() == 0
     page.locator(".hit").first.get_by_text("On the map").click()
     page.wait_for_selector("#map-panel .hit")

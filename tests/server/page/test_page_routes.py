@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import orthant
-from collection.fakes import FakeEncoder
 from orthant.server import KeyFile, create_app
 from orthant.server.page.files import POLICY
 from orthant.server.page.maps import colours
@@ -83,7 +82,6 @@ def test_the_page_needs_no_key_and_its_data_do(tmp_path):
         raw = {**reader, "Content-Type": "application/octet-stream"}
         answer = client.post("/collections/books/documents?file=a.txt", content=b"x", headers=raw)
         assert answer.status_code == 403
-        assert client.get("/collections/books/upgrade", headers=reader).json() == {"upgrade": None}
 
 
 def test_a_map_holds_every_record_and_is_computed_once(client, monkeypatch):
@@ -162,39 +160,6 @@ def test_names_of_files_are_only_names(client, name):
     with pytest.raises(orthant.errors.InputError):
         check_file_name(name)
     assert _send(client, name, b"x").status_code == 400
-
-
-def test_an_open_upgrade_shows_how_far_it_is(tmp_path):
-    path = tmp_path / "books"
-    with orthant.open(path, encoder=FakeEncoder()) as collection:
-        collection.upsert([f"r{i}" for i in range(30)], texts=[f"text {i} {'e' * i}" for i in range(30)])
-        plan = collection.upgrade(FakeEncoder(seed=1), using="reencode")
-        plan.run()
-        with TestClient(create_app({"books": collection}), base_url=LOCAL) as client:
-            told = client.get("/collections/books/upgrade").json()["upgrade"]
-    assert told["phase"] == "running" and told["encoded"] == told["records"] == 30 and told["using"] == "reencode"
-
-
-REHEARSAL = {"encoder": "static", "queries": [f"word{i} word{i % 3}" for i in range(20)], "pairs": 50}
-
-
-@pytest.mark.slow
-def test_a_rehearsal_says_what_another_encoder_would_bring_and_changes_nothing(tmp_path):
-    with orthant.open(tmp_path / "books", encoder=FakeEncoder()) as collection:
-        collection.upsert([f"r{i}" for i in range(60)], texts=[f"word{i} word{i % 7} word{i % 5}" for i in range(60)])
-        with TestClient(create_app({"books": collection}), base_url=LOCAL) as client:
-            found = client.post("/collections/books/upgrade/rehearse", json=REHEARSAL).json()
-            assert found["action"] in ("do", "reencode", "don't")
-            assert found["arms"]["new/new"] > found["arms"]["old/old"]
-            assert client.get("/collections/books/upgrade").json() == {"upgrade": None}
-
-
-def test_a_rehearsal_takes_encoders_by_their_shipped_names_only(client):
-    for strange in ("/etc", "some/model", "minilm-other"):
-        answer = client.post("/collections/books/upgrade/rehearse", json={**REHEARSAL, "encoder": strange})
-        assert answer.status_code == 400 and "encoder" in answer.json()["error"]["message"]
-    answer = client.post("/collections/books/upgrade/rehearse", json={**REHEARSAL, "pairs": 10**6})
-    assert answer.status_code == 400
 
 
 def test_a_map_that_fails_is_told_and_tried_anew(client, monkeypatch):

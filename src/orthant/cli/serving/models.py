@@ -7,7 +7,33 @@ from typing import Any
 
 from orthant.errors import InputError, message
 
-__all__ = ["named_models"]
+__all__ = ["named_encoders", "named_models"]
+
+
+def named_encoders(given: Sequence[str]) -> dict[str, str]:
+    """Return the encoders that a server may change spaces to.
+
+    Parameters
+    ----------
+    given : sequence of str
+        ``NAME=ENCODER``, or the name of an encoder alone.
+
+    Returns
+    -------
+    dict of str to str
+        What ``load_encoder`` takes, by name; none is loaded.
+
+    Raises
+    ------
+    InputError
+        Two of one name, or another form.
+
+    Examples
+    --------
+    >>> named_encoders(["minilm", "house=./model"])
+    {'minilm': 'minilm', 'house': './model'}
+    """
+    return _pairs(given, bare=True)
 
 
 def named_models(models: Sequence[str], dimensions: Sequence[str], rerankers: Sequence[str]) -> dict[str, Any]:

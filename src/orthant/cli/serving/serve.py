@@ -43,6 +43,9 @@ def register(app: typer.Typer) -> None:
             [], "--dimensions", help="NAME=64,128: widths for which a --model was made; default what its folder says."
         ),
         reranker: list[str] = typer.Option([], "--reranker", help="NAME=FOLDER for /v1/rerank; several times."),
+        upgrade_encoder: list[str] = typer.Option(
+            [], "--upgrade-encoder", help="NAME=ENCODER that a space may be changed to, instead of those shipped."
+        ),
         mcp_write: bool = typer.Option(False, "--mcp-write", help="Let agents add records under /mcp."),
         max_body_mb: int = typer.Option(32, help="Largest body of a request, in MiB."),
         max_k: int = typer.Option(1000, help="Most hits of a search."),
@@ -50,11 +53,12 @@ def register(app: typer.Typer) -> None:
         tls_certificate: str = typer.Option(None, help="PEM file, for https."),
         tls_key: str = typer.Option(None, help="PEM file of its key."),
         open_page: bool = typer.Option(False, "--open", help="Open the page in the browser of this machine."),
+        open_at: str = typer.Option("/", help="With --open: what to open, such as /feed/NAME."),
         log: bool = typer.Option(False, "--log", help="One line per request on stderr; never what clients wrote."),
     ) -> None:
         _end_when_told()
         from orthant.cli.output import note
-        from orthant.cli.serving.models import named_models
+        from orthant.cli.serving.models import named_encoders, named_models
         from orthant.server.limits import Limits
         from orthant.server.running import serve as run
         from orthant.server.tracing import tracing_from_environment
@@ -77,11 +81,11 @@ def register(app: typer.Typer) -> None:
                 import webbrowser
 
                 # Without a browser it says no, and the address stands above.
-                webbrowser.open(f"{url}/")
+                webbrowser.open(f"{url}/{open_at.lstrip('/')}")
 
         run(
             openers, host=host, port=port, keys=held, limits=limits, models=models, mcp_write=mcp_write,
-            tls_certificate=tls_certificate, tls_key=tls_key,
+            upgrades=named_encoders(upgrade_encoder) or None, tls_certificate=tls_certificate, tls_key=tls_key,
             ready=ready,
         )  # fmt: skip
 

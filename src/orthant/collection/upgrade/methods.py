@@ -74,6 +74,7 @@ class UpgradeMethods:
 
         check_choice(using, _WAYS, name="using")
         check_count(pairs, name="pairs", minimum=1)
+        check_count(seed, name="seed", minimum=0)
         now = self._store.refreshed()
         state = now.upgrade
         if encoder is None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from orthant.collection.upgrade.rehearsal import Rehearsal, Sample, choose_way, 
 from orthant.collection.upgrade.returning import encode_for_former, newer_only
 from orthant.collection.upgrade.running import RunReport, checked, encode_rest, fill_mapped, remaining
 from orthant.collection.upgrade.state import UpgradeState
+from orthant.collection.upgrade.status import UpgradeStatus
 from orthant.collection.upgrade.vocabulary import Words, encode_words, frequent_words, window_of
 from orthant.encoders.progress import progress_bar
 from orthant.errors import EncoderMismatchError, InputError, NotFoundError, message
@@ -34,44 +35,8 @@ __all__ = ["UpgradePlan", "UpgradeStatus"]
 _TEXTS_READ, _TEXTS_AT_ONCE = 50_000, 2_048
 
 
-@dataclass(frozen=True)
-class UpgradeStatus:
-    """Where an upgrade stands.
-
-    Attributes
-    ----------
-    space, using, old, new : str
-        The space, the way, and the fingerprints of its encoders.
-    phase : str
-        ``"planned"``, ``"running"``, ``"committed"`` or ``"closed"``.
-    records, encoded, mapped : int
-        Records, those with a vector of the new encoder, those with a mapped one.
-    failed : dict of str to str
-        Records that could not be encoded and were not accepted, with the reason.
-    newer_only : int
-        Records written since the commit that only the new encoder has encoded; a rollback needs the old one for them.
-    """
-
-    space: str
-    using: str
-    old: str | None
-    new: str
-    phase: str
-    records: int
-    encoded: int
-    mapped: int
-    failed: dict[str, str]
-    newer_only: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain, JSON-ready values.
-
-        Returns
-        -------
-        dict
-            One key per attribute.
-        """
-        return asdict(self)
+class _Stopped(Exception):
+    """Ends the encoding of a sample between two batches."""
 
 
 class UpgradePlan:
@@ -139,6 +104,7 @@ class UpgradePlan:
         judgements: Mapping[str, Mapping[str, int]] | None = None,
         *,
         progress: bool = False,
+        stop: Callable[[], bool] | None = None,
     ) -> Rehearsal:
         """Measure what the upgrade would bring, at 0, 25, 50, 75 and 100 % encoded again, and change nothing.
 
@@ -151,6 +117,8 @@ class UpgradePlan:
             much of the new model's own ten nearest is found, not whether those are better.
         progress : bool, default False
             Show a bar while the sample is encoded.
+        stop : callable, optional
+            Asked before each batch of the sample; once it says True, the call is refused.
 
         Returns
         -------
@@ -160,7 +128,7 @@ class UpgradePlan:
         Raises
         ------
         InputError
-            Fewer than ten usable queries, or an upgrade that is committed.
+            Fewer than ten usable queries, an upgrade that is committed, or ``stop`` said so.
 
         Notes
         -----
@@ -172,7 +140,10 @@ class UpgradePlan:
             raise InputError(message("a rehearsal of what is committed", "an open plan", "roll back, or release it"))
         named = dict(queries) if isinstance(queries, Mapping) else {text: text for text in queries}
         wanted = [] if judgements is None else [d for q in named for d, g in judgements.get(q, {}).items() if g > 0]
-        sample = self._sampled(wanted, progress=progress)
+        try:
+            sample = self._sampled(wanted, progress=progress, stop=stop)
+        except _Stopped:
+            raise InputError(message("a rehearsal that was stopped", "one that may end", "start it again")) from None
         self._choose(sample)
         texts = list(named.values())
         old = self._collection._encoders.require(self.space)
@@ -200,7 +171,9 @@ class UpgradePlan:
         former = now.spaces[now.upgrade.former if now.upgrade else self.space].definition.fingerprint
         return trained_drift(self._encoder, former)
 
-    def _sampled(self, wanted: Sequence[str] = (), *, progress: bool = False) -> Sample:
+    def _sampled(
+        self, wanted: Sequence[str] = (), *, progress: bool = False, stop: Callable[[], bool] | None = None
+    ) -> Sample:
         """Records with text and old vector, encoded by the new encoder; those asked for first, the rest at random."""
         if self._sample is not None and set(wanted) <= set(self._sample.ids):
             return self._sample
@@ -218,6 +191,8 @@ class UpgradePlan:
         new = np.zeros((len(kept), self._encoder.dim), dtype=np.float32)
         with progress_bar(len(kept), shown=progress, label="encoding the sample") as advance:
             for begin in range(0, len(texts), 256):
+                if stop is not None and stop():
+                    raise _Stopped
                 part = texts[begin : begin + 256]
                 new[begin : begin + len(part)] = checked(
                     self._encoder.encode(part, role="document"), len(part), self._encoder.dim
@@ -252,7 +227,13 @@ class UpgradePlan:
     # ---- carrying out ---------------------------------------------------------------------------------------------
 
     def run(
-        self, share: float | None = None, *, batch_size: int = 256, pause_s: float = 0.0, progress: bool = False
+        self,
+        share: float | None = None,
+        *,
+        batch_size: int = 256,
+        pause_s: float = 0.0,
+        progress: bool = False,
+        stop: Callable[[], bool] | None = None,
     ) -> RunReport:
         """Make the new space, and encode a share of the records again; continues where an earlier call ended.
 
@@ -271,6 +252,9 @@ class UpgradePlan:
             Seconds of rest after each batch, to leave the machine to others.
         progress : bool, default False
             Show a bar.
+        stop : callable, optional
+            Asked after each batch; once it says True, the call ends and another one continues. While the sample is
+            encoded nothing has begun yet, and the upgrade stays planned.
 
         Returns
         -------
@@ -288,14 +272,24 @@ class UpgradePlan:
         check_count(batch_size, name="batch_size")
         check_fraction(pause_s, name="pause_s", high=3600.0)
         if not self._store.refreshed().upgrade:
-            self._begin(progress=progress)
+            try:
+                self._begin(progress=progress, stop=stop)
+            except _Stopped:
+                left = self._store.refreshed().count
+                return RunReport(0, 0, left, 0.0, {}, time.perf_counter() - began)
         state = self._open()
         share = (1.0 if state.using == "reencode" else 0.0) if share is None else check_fraction(share, name="share")
         mapped = self._fill_mapped(state)
         left = len(remaining(self._store.refreshed(), state))
         with progress_bar(max(left, 1), shown=progress, label="encoding again") as advance:
             encoded, failed = encode_rest(
-                self._store, self._encoder, share=share, batch_size=batch_size, pause_s=pause_s, advance=advance
+                self._store,
+                self._encoder,
+                share=share,
+                batch_size=batch_size,
+                pause_s=pause_s,
+                advance=advance,
+                stop=stop,
             )
         self._settle()
         now = self._store.refreshed()
@@ -303,10 +297,10 @@ class UpgradePlan:
         done = (now.count - open_rows) / now.count if now.count else 1.0
         return RunReport(encoded, mapped, open_rows, done, failed, time.perf_counter() - began)
 
-    def _begin(self, *, progress: bool) -> None:
+    def _begin(self, *, progress: bool, stop: Callable[[], bool] | None) -> None:
         old = self._store.refreshed().spaces[self.space].definition
         if self._using == "auto":
-            self._choose(None if self._trained() is not None else self._sampled(progress=progress))
+            self._choose(None if self._trained() is not None else self._sampled(progress=progress, stop=stop))
         fresh = define_space(f"{self.space}.next", self._encoder, dim=None, metric=old.metric, loadable=self._loadable)
         state = UpgradeState(
             self.space, self._using, self._loadable, self._encoder.fingerprint, filling=(fresh[0].name,)
@@ -316,7 +310,7 @@ class UpgradePlan:
             if old.metric != "cosine":
                 given = f"using={self._using!r} for a space scored by {old.metric!r}"
                 raise InputError(message(given, "a space scored by cosine", "use using='reencode'"))
-            self._bridge = bridge = self._fitted(old, progress=progress)
+            self._bridge = bridge = self._fitted(old, progress=progress, stop=stop)
             # Before the commit that names it; a leftover of an attempt that died is written over.
             bridge.map.save(cutover.map_folder(self._store))
             dim = self._encoder.dim + (old.dim if bridge.weight else 0)
@@ -326,11 +320,11 @@ class UpgradePlan:
         cutover.begin(self._store, state, spaces)
         self._collection._encoders.adopt(state.fresh, self._encoder, loadable=self._loadable)
 
-    def _fitted(self, old: SpaceDefinition, *, progress: bool) -> SpaceBridge:
+    def _fitted(self, old: SpaceDefinition, *, progress: bool, stop: Callable[[], bool] | None = None) -> SpaceBridge:
         trained = self._trained() if self._using == "drift" else None
         if trained is not None:
             return SpaceBridge(trained)
-        sample = self._sampled(progress=progress)
+        sample = self._sampled(progress=progress, stop=stop)
         # Words of all records, not of the sample's alone: most records have some that the sample lacks.
         words = self._encoded_words(self._some_texts()).of(sample.texts) if self._using in WORDED else None
         ends = {"source": old.fingerprint, "target": self._encoder.fingerprint}

@@ -129,6 +129,7 @@ def encode_rest(
     batch_size: int,
     pause_s: float,
     advance: Callable[[float], None],
+    stop: Callable[[], bool] | None = None,
 ) -> tuple[int, dict[str, str]]:
     """Encode records until a share of all has a vector of the new encoder.
 
@@ -146,6 +147,8 @@ def encode_rest(
         Seconds of rest after each.
     advance : callable of float
         Told how many further records are done.
+    stop : callable, optional
+        Asked after each batch; True ends the call.
 
     Returns
     -------
@@ -171,6 +174,8 @@ def encode_rest(
         failed |= _losing(store, now, state, bad)
         encoded += fill(store, state.fresh, good, X)
         advance(len(rows))
+        if stop is not None and stop():
+            break
         if pause_s:
             time.sleep(pause_s)
     with store.writer() as now:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -50,6 +51,26 @@ def address(name: str, part: str = "", **query: str | int | None) -> str:
     """
     asked = urlencode({key: value for key, value in query.items() if value not in (None, "")})
     return f"/feed/{quote(name, safe='')}{part}" + (f"?{asked}" if asked else "")
+
+
+def on_page(name: str, view: str, **query: str) -> str:
+    """Return the address of a view of the page, which shows the same collection.
+
+    Parameters
+    ----------
+    name : str
+        The collection.
+    view : str
+        Such as ``"map"``.
+    **query : str
+        What the view is to show.
+
+    Returns
+    -------
+    str
+        A path with a fragment.
+    """
+    return f"/page/#/{quote(name, safe='')}/{view}" + (f"?{urlencode(query)}" if query else "")
 
 
 def overview_page(names: Sequence[str], *, shut: bool) -> Markup:
@@ -178,6 +199,8 @@ def item_page(
                 element("a", "E-mail me more like this", href=address(name, "/subscribe", q=one_line(entry.title)))
                 if keeps
                 else None,
+                element("a", "On the map", href=on_page(name, "map", id=entry.id)),
+                element("a", "Steer from here", href=on_page(name, "search", plus=json.dumps([entry.id]))),
                 class_="actions",
             ),
             *(element("p", part) for part in entry.text.split("\n") if part.strip()),
@@ -321,7 +344,14 @@ def _top(name: str, *, order: str, query: str, mode: str, keeps: bool) -> Markup
     modes = [element("option", label, value=key, selected=key == mode) for key, label in MODES.items()]
     return element(
         "header",
-        element("p", element("a", "Feeds", href="/feed"), " / ", element("a", name, href=address(name))),
+        element(
+            "nav",
+            element("span", element("a", "Feeds", href="/feed"), " / ", element("a", name, href=address(name))),
+            element("a", "Search page", href=on_page(name, "search")),
+            element("a", "Map", href=on_page(name, "map")),
+            class_="where",
+            aria_label="Places",
+        ),
         element("nav", *tabs, class_="tabs", aria_label="Orders"),
         element(
             "form",
@@ -378,14 +408,15 @@ STYLE: str = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 22%, transparent); --accent: #1456b8; }
 @media (prefers-color-scheme: dark) { :root { --accent: #8db8ff; } }
 * { box-sizing: border-box; }
-body { font: 1rem/1.55 system-ui, sans-serif; margin: 0; }
+body { font: 1rem/1.55 system-ui, sans-serif; margin: 0; background: Canvas; color: CanvasText; }
 main { max-width: 50rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
 a { color: var(--accent); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .skip { position: absolute; left: -99rem; }
 .skip:focus { left: 1rem; top: .5rem; }
 header { border-bottom: 1px solid var(--line); padding-bottom: .8rem; }
-header p { margin: 0 0 .5rem; }
+.where { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; margin: 0 0 .5rem; }
+.where span { flex: 1 1 auto; }
 header form, .actions { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; }
 header input[type=search] { flex: 1 1 14rem; }
 .tabs { display: flex; gap: 1rem; margin-bottom: .8rem; }

@@ -78,7 +78,7 @@ def paper_panel(row: Paper, name: str, job: Job | None, *, may_run: bool) -> Mar
         None if found is None else element("p", element("small", _measured_on(found.measured_on, old))),
         element("h2", "Reproduce"),
         element("p", "In a shell: ", element("code", f"orthant reproduce {row.key}")),
-        _button(row, name, job) if may_run and row.claims else None,
+        _button(row, name, job) if may_run else None,
         None if job is None else _outcome(job),
         id="claims",
     )
@@ -133,10 +133,11 @@ def _figures(result: Mapping[str, Any]) -> Markup:
 
 def _button(row: Paper, name: str, job: Job | None) -> Markup:
     running = job is not None and job.running
+    label = "Running…" if running else "Reproduce now, with one fresh seed"
     return element(
         "form",
         element("input", type="hidden", name="id", value=row.key),
-        element("button", "Running…" if running else "Reproduce now, with one fresh seed", disabled=running),
+        element("button", label if row.claims else "Nothing to reproduce yet", disabled=running or not row.claims),
         method="post",
         action=f"/feed/{quote(name, safe='')}/reproduce",
     )

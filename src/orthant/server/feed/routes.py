@@ -17,6 +17,7 @@ from orthant.feed.entries import Entry, Feed, Page
 from orthant.feed.links import Purpose
 from orthant.feed.markup import Markup
 from orthant.feed.subscriptions import EVERY, Subscription, Subscriptions
+from orthant.server.answers.feed import FeedAnswer
 from orthant.server.failures import Refusal, status_of
 from orthant.server.feed import pages
 from orthant.server.feed.jobs import Jobs
@@ -304,7 +305,7 @@ def _add_links(router: APIRouter, state: FeedState, purpose: Purpose, title: str
 
 
 def _add_json(router: APIRouter, state: FeedState) -> None:
-    @router.get("/collections/{name}/feed", tags=["feed"])
+    @router.get("/collections/{name}/feed", tags=["feed"], response_model=FeedAnswer)
     async def feed_json(
         name: str,
         request: Request,

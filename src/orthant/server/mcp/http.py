@@ -45,16 +45,30 @@ _MESSAGE: dict[str, Any] = {
         },
     }
 }
-_REPLY: dict[str, Any] = {"type": "object", "required": ["jsonrpc"], "properties": {"jsonrpc": _JSONRPC}}
+_ID: dict[str, Any] = {"type": ["string", "integer", "null"], "description": "That of the request."}
+_REPLY: dict[str, Any] = {
+    "type": "object",
+    "required": ["jsonrpc", "id", "result"],
+    "properties": {
+        "jsonrpc": _JSONRPC,
+        "id": _ID,
+        "result": {"type": "object", "description": "As the protocol has it for the method."},
+    },
+}
 _PROBLEM: dict[str, Any] = {
-    **_REPLY,
+    "type": "object",
     "required": ["jsonrpc", "error"],
     "properties": {
         "jsonrpc": _JSONRPC,
+        "id": _ID,
         "error": {
             "type": "object",
             "required": ["code", "message"],
-            "properties": {"code": {"type": "integer"}, "message": {"type": "string"}},
+            "properties": {
+                "code": {"type": "integer"},
+                "message": {"type": "string"},
+                "data": {"description": "Further figures, where there are any."},
+            },
         },
     },
 }
@@ -67,7 +81,10 @@ _REFUSED: dict[str, Any] = {
     },
 }
 _REPLIES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The reply to a request.", "content": {"application/json": {"schema": _REPLY}}},
+    200: {
+        "description": "The reply to a request; older versions of the protocol answer errors so, too.",
+        "content": {"application/json": {"schema": {"anyOf": [_REPLY, _PROBLEM]}}},
+    },
     202: {"description": "A notification was taken; there is no body."},
     400: _REFUSED,
     404: _REFUSED,

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from orthant.collection.collection import Collection
 from orthant.errors import InputError, message
+from orthant.server.answers.models import EmbeddingsAnswer, ModelAnswer, ModelsAnswer, RankingAnswer
 from orthant.server.failures import Refusal
 from orthant.server.openai.bodies import EmbeddingsBody, RerankBody
 from orthant.server.openai.embeddings import check_texts, count_tokens, embed
@@ -49,7 +50,7 @@ def routes(service: Service) -> APIRouter:
     """
     router = APIRouter(tags=["models"])
 
-    @router.post("/v1/embeddings", openapi_extra=described(EmbeddingsBody))
+    @router.post("/v1/embeddings", response_model=EmbeddingsAnswer, openapi_extra=described(EmbeddingsBody))
     async def embeddings(request: Request) -> Response:
         """Return a vector per text, in the shape of OpenAI."""
         body = await read_body(request, EmbeddingsBody)
@@ -70,18 +71,23 @@ def routes(service: Service) -> APIRouter:
             return json_answer(await target.run(lambda model: _ranking(model, texts, body)))
 
     for path in ("/v1/rerank", "/v2/rerank"):
-        router.post(path, openapi_extra=described(RerankBody), operation_id=f"rerank_{path[1:3]}")(rerank)
+        router.post(
+            path,
+            response_model=RankingAnswer,
+            openapi_extra=described(RerankBody),
+            operation_id=f"rerank_{path[1:3]}",
+        )(rerank)
     _listing(router, service)
     return router
 
 
 def _listing(router: APIRouter, service: Service) -> None:
-    @router.get("/v1/models")
+    @router.get("/v1/models", response_model=ModelsAnswer)
     async def models(request: Request) -> Response:
         """List the models that the sender's key may use."""
         return json_answer({"object": "list", "data": await _listed(service, request)})
 
-    @router.get("/v1/models/{model:path}")
+    @router.get("/v1/models/{model:path}", response_model=ModelAnswer)
     async def model(request: Request, model: str) -> Response:
         """Tell about one model."""
         found = [one for one in await _listed(service, request) if one["id"] == model]

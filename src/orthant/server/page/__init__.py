@@ -26,7 +26,7 @@ def routes(service: Service) -> APIRouter:
     Returns
     -------
     APIRouter
-        ``/``, ``/page/``, and below a collection ``map``, ``map/values``, ``documents`` and ``upgrade``.
+        ``/``, ``/page/``, and below a collection ``map``, ``map/values`` and ``documents``.
     """
     router = APIRouter()
     for part in (files, maps, tools):

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from orthant.collection.layout.points import Layout, field_of_rows, lay_out, records_of_rows
 from orthant.errors import InputError, message
+from orthant.server.answers.page import ColoursAnswer, MapAnswer, WorkingAnswer
 from orthant.server.failures import Refusal
 from orthant.server.routes.requests import Body, described, json_answer, read_body
 from orthant.server.service import Served, Service
@@ -27,22 +28,6 @@ _KEPT = 8
 _NAMED = 8
 _SHADES = 255
 _LONGEST_LABEL = 80
-_WORKING: dict[str, Any] = {
-    "description": "It is being computed; ask again.",
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["state", "stage", "share"],
-                "properties": {
-                    "state": {"const": "working"},
-                    "stage": {"type": "string"},
-                    "share": {"type": "number", "minimum": 0, "maximum": 1},
-                },
-            }
-        }
-    },
-}
 
 
 class MapBody(Body):
@@ -123,7 +108,12 @@ def routes(service: Service) -> APIRouter:
     router = APIRouter(tags=["page"])
     maps = _Maps()
 
-    @router.post("/collections/{name}/map", openapi_extra=described(MapBody), responses={202: _WORKING})
+    @router.post(
+        "/collections/{name}/map",
+        response_model=MapAnswer,
+        responses={202: {"model": WorkingAnswer, "description": "It is being computed; ask again."}},
+        openapi_extra=described(MapBody),
+    )
     async def map_of(name: str, request: Request) -> Response:
         """Return places of up to 20,000 records on a plane; status 202 with the progress until they are there.
 
@@ -144,7 +134,7 @@ def routes(service: Service) -> APIRouter:
             return json_answer({"state": "working", "stage": job.stage, "share": round(job.share, 3)}, status=202)
         return json_answer(await served.read(lambda c: to_json(_values(c, layout, now))))
 
-    @router.post("/collections/{name}/map/values", openapi_extra=described(ValuesBody))
+    @router.post("/collections/{name}/map/values", response_model=ColoursAnswer, openapi_extra=described(ValuesBody))
     async def values(name: str, request: Request) -> Response:
         """Return a metadata field of the records on a map, as a few named values or as shades between two numbers."""
         served = service.collection(request, name)

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orthant.errors import InputError, OrthantError, message
+from orthant.server.answers.records import BulkAnswer
 from orthant.server.failures import Refusal, status_of
 from orthant.server.routes.requests import Body, json_answer, require_type
 from orthant.server.service import Served, Service
@@ -50,7 +51,7 @@ def routes(service: Service) -> APIRouter:
     router = APIRouter(tags=["records"])
     lines = {"content": {NDJSON: {"schema": RecordLine.model_json_schema()}}, "required": True}
 
-    @router.post("/collections/{name}/bulk", openapi_extra={"requestBody": lines})
+    @router.post("/collections/{name}/bulk", response_model=BulkAnswer, openapi_extra={"requestBody": lines})
     async def bulk(name: str, request: Request) -> Response:
         """Upsert records, one JSON object per line, of any number.
 

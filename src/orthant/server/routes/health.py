@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from orthant.errors import message
+from orthant.server.answers.shapes import StateAnswer
 from orthant.server.failures import Refusal
 from orthant.server.routes.requests import json_answer
 from orthant.server.service import Service
@@ -29,12 +30,12 @@ def routes(service: Service) -> APIRouter:
     """
     router = APIRouter(tags=["server"])
 
-    @router.get("/healthz")
+    @router.get("/healthz", response_model=StateAnswer)
     async def healthz() -> Response:
         """Answer as long as the process does."""
         return json_answer({"status": "alive"})
 
-    @router.get("/readyz")
+    @router.get("/readyz", response_model=StateAnswer)
     async def readyz() -> Response:
         """Answer 200 while the collections are open, and 503 before and after."""
         if not service.ready:

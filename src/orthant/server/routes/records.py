@@ -10,7 +10,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from orthant.collection.ingest import UpsertReport
 from orthant.errors import InputError, MissingExtraError, message
+from orthant.server.answers.records import DeleteAnswer, FindAnswer, GetAnswer, IdsAnswer
 from orthant.server.routes.bodies import DeleteBody, FindBody, GetBody, UpsertBody
 from orthant.server.routes.requests import described, json_answer, read_body, require_type
 from orthant.server.service import Service
@@ -37,7 +39,7 @@ def routes(service: Service) -> APIRouter:
     router = APIRouter(tags=["records"])
     _writing(router, service)
 
-    @router.post("/collections/{name}/get", openapi_extra=described(GetBody))
+    @router.post("/collections/{name}/get", response_model=GetAnswer, openapi_extra=described(GetBody))
     async def get(name: str, request: Request) -> Response:
         """Return records by id; null stands where one is absent."""
         served = service.collection(request, name)
@@ -50,7 +52,7 @@ def routes(service: Service) -> APIRouter:
 
         return json_answer(await served.read(run))
 
-    @router.post("/collections/{name}/find", openapi_extra=described(FindBody))
+    @router.post("/collections/{name}/find", response_model=FindAnswer, openapi_extra=described(FindBody))
     async def find(name: str, request: Request) -> Response:
         """Return records by filter alone, in insertion order."""
         served = service.collection(request, name)
@@ -63,7 +65,7 @@ def routes(service: Service) -> APIRouter:
 
         return json_answer(await served.read(run))
 
-    @router.get("/collections/{name}/ids")
+    @router.get("/collections/{name}/ids", response_model=IdsAnswer)
     async def ids(name: str, request: Request) -> Response:
         """Return every record's id in insertion order."""
         served = service.collection(request, name)
@@ -76,7 +78,7 @@ def _writing(router: APIRouter, service: Service) -> None:
     body_of = described(UpsertBody)
     body_of["requestBody"]["content"][ARROW] = {"schema": {"type": "string", "format": "binary"}}
 
-    @router.post("/collections/{name}/upsert", openapi_extra=body_of)
+    @router.post("/collections/{name}/upsert", response_model=UpsertReport, openapi_extra=body_of)
     async def upsert(name: str, request: Request) -> Response:
         """Write records, replacing those whose id exists; durable when answered, all of them or none.
 
@@ -95,7 +97,7 @@ def _writing(router: APIRouter, service: Service) -> None:
         )
         return json_answer(asdict(report))
 
-    @router.post("/collections/{name}/delete", openapi_extra=described(DeleteBody))
+    @router.post("/collections/{name}/delete", response_model=DeleteAnswer, openapi_extra=described(DeleteBody))
     async def delete(name: str, request: Request) -> Response:
         """Remove records by id or by filter; durable when answered."""
         served = service.collection(request, name, "write")

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orthant.errors import InputError, message
+from orthant.server.answers.searching import SearchAnswer, SearchManyAnswer, WhyNotAnswer
 from orthant.server.limits import Limits
 from orthant.server.routes.bodies import RankingBody, SearchBody, SearchManyBody, SimilarBody, WhyNotBody
 from orthant.server.routes.requests import described, json_answer, read_body
@@ -83,7 +84,7 @@ def routes(service: Service) -> APIRouter:
     """
     router = APIRouter(tags=["search"])
 
-    @router.post("/collections/{name}/search", openapi_extra=described(SearchBody))
+    @router.post("/collections/{name}/search", response_model=SearchAnswer, openapi_extra=described(SearchBody))
     async def search(name: str, request: Request) -> Response:
         """Find the records closest to a query; equal searches of several clients share one pass."""
         served = service.collection(request, name)
@@ -99,7 +100,9 @@ def routes(service: Service) -> APIRouter:
             await served.read(lambda c: to_json(result_values(c.search(decode_query(body.query), **given, **settings))))
         )
 
-    @router.post("/collections/{name}/search_many", openapi_extra=described(SearchManyBody))
+    @router.post(
+        "/collections/{name}/search_many", response_model=SearchManyAnswer, openapi_extra=described(SearchManyBody)
+    )
     async def search_many(name: str, request: Request) -> Response:
         """Run several queries of equal settings at once."""
         served = service.collection(request, name)
@@ -122,7 +125,7 @@ def routes(service: Service) -> APIRouter:
 
 
 def _by_example(router: APIRouter, service: Service) -> None:
-    @router.post("/collections/{name}/similar", openapi_extra=described(SimilarBody))
+    @router.post("/collections/{name}/similar", response_model=SearchAnswer, openapi_extra=described(SimilarBody))
     async def similar(name: str, request: Request) -> Response:
         """Find records like some examples and unlike others."""
         served = service.collection(request, name)
@@ -136,7 +139,7 @@ def _by_example(router: APIRouter, service: Service) -> None:
             await served.read(lambda c: to_json(result_values(c.similar(positive, negative, **settings))))
         )
 
-    @router.post("/collections/{name}/why_not", openapi_extra=described(WhyNotBody))
+    @router.post("/collections/{name}/why_not", response_model=WhyNotAnswer, openapi_extra=described(WhyNotBody))
     async def why_not(name: str, request: Request) -> Response:
         """Say why a search does not return a record, and what would bring it in."""
         served = service.collection(request, name)

@@ -11,6 +11,13 @@ export class Failure extends Error {
 
 export function address(...parts) { return new URL(parts.map(encodeURIComponent).join("/"), ROOT); }
 
+// The same record in the feed, whose pages need no script.
+export function feedOf(collection, id) {
+  const url = address("feed", collection, "item");
+  url.searchParams.set("id", id);
+  return url;
+}
+
 async function failure(answer) {
   try {
     const told = (await answer.json()).error;

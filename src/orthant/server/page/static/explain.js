@@ -64,7 +64,7 @@ function metadata(record, most = 8) {
   }));
 }
 
-export function card(hit, { actions = [], badge = null, open = false, level = "h3" } = {}) {
+export function card(hit, { actions = [], badge = null, open = false, level = "h2" } = {}) {
   const [title, rest] = titled(hit);
   const words = hit.matched || [];
   const short = excerpt(rest, words);
@@ -77,7 +77,7 @@ export function card(hit, { actions = [], badge = null, open = false, level = "h
       hit.score === undefined ? null : el("span", { class: "score", title: "score" }, number(hit.score))),
     bar(hit), rest ? text : null, longer, metadata(hit),
     el("p", { class: "id muted" }, hit.id),
-    why.length || actions.length ? el("div", { class: "actions" }, actions) : null,
+    why.length || actions.length ? el("div", { class: "actions" }, actions.filter(Boolean)) : null,
     why.length ? el("details", { class: "why", open }, el("summary", {}, "Why it is here"), why) : null);
 }
 

@@ -1,6 +1,6 @@
 // Which collection and which view: all of it stands in the address, so that it can be kept, sent and gone back from.
 
-import { askForKey, call } from "./api.js";
+import { address, askForKey, call } from "./api.js";
 import { $, complain, options, say } from "./dom.js";
 import * as add from "./add.js";
 import * as compare from "./compare.js";
@@ -10,7 +10,7 @@ import * as search from "./search.js";
 import * as upgrade from "./upgrade.js";
 
 const VIEWS = { search, map, compare, diagnose, add, upgrade };
-const held = { names: [], about: new Map() };
+const held = { names: [], about: new Map(), dated: new Set() };
 
 export function parse(hash) {
   const [path, query = ""] = hash.replace(/^#\//, "").split("?");
@@ -39,7 +39,9 @@ async function show() {
   complain(null);
   try {
     if (!held.names.length) {
-      held.names = (await call(["collections"])).collections.map((one) => one.name);
+      const { collections } = await call(["collections"]);
+      held.names = collections.map((one) => one.name);
+      held.dated = new Set(collections.filter((one) => one.date_field).map((one) => one.name));
       options($("collection"), held.names.map((name) => [name, name]), asked.collection);
     }
     if (!held.names.length) { say("No collection is served, or none that this key may read."); return; }
@@ -52,15 +54,18 @@ async function show() {
     const stats = await about(asked.collection, false);
     if (now !== turn) return;
     $("collection").value = asked.collection;
-    for (const anchor of document.querySelectorAll("nav a")) {
+    for (const anchor of document.querySelectorAll("nav a[data-view]")) {
       anchor.href = link(asked.collection, anchor.dataset.view);
       if (anchor.dataset.view === asked.view) anchor.setAttribute("aria-current", "page");
       else anchor.removeAttribute("aria-current");
     }
+    const feed = held.dated.has(asked.collection);
+    $("feed-link").hidden = !feed;
+    if (feed) $("feed-link").href = address("feed", asked.collection);
     for (const view of Object.keys(VIEWS)) $(`view-${view}`).hidden = view !== asked.view;
     document.title = `${asked.collection} · Orthant`;
     const context = {
-      name: asked.collection, stats, params: asked.params,
+      name: asked.collection, stats, params: asked.params, feed,
       go: (view, params) => { location.hash = link(asked.collection, view, params); },
       refreshed: () => about(asked.collection, true),
     };

@@ -1,6 +1,6 @@
 // The collection on a plane: 20,000 points on a canvas, moved and zoomed at every frame, colours by a field, a lasso.
 
-import { call } from "./api.js";
+import { call, feedOf } from "./api.js";
 import { $, brief, button, complain, el, fill, number, options, say } from "./dom.js";
 import { card } from "./explain.js";
 import { colourFields } from "./fields.js";
@@ -284,7 +284,8 @@ async function point(i, centre, id = points.ids[i]) {
   if (!record) { fill($("map-panel"), el("p", { class: "warning" }, "This record was removed since the map was made.")); return; }
   const like = button("More like this", () => context.go("search", { plus: JSON.stringify([id]), space: points.space === "default" ? "" : points.space }));
   const why = button("Why is it not in my results?", () => { if (!whyNot(context, id)) complain(new Error("Search first: the question is about a search.")); });
-  fill($("map-panel"), i < 0 ? el("p", { class: "muted" }, "This record is not among those on the map.") : null, card(record, { actions: [like, why], level: "h2" }));
+  const entry = context.feed ? el("a", { class: "quiet", href: feedOf(context.name, id) }, "In the feed") : null;
+  fill($("map-panel"), i < 0 ? el("p", { class: "muted" }, "This record is not among those on the map.") : null, card(record, { actions: [like, why, entry], level: "h2" }));
 }
 
 let late = 0;

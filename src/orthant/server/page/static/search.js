@@ -1,6 +1,6 @@
 // Searching: by words and meaning, by filters, by examples; every hit explained.
 
-import { call } from "./api.js";
+import { call, feedOf } from "./api.js";
 import { $, brief, button, complain, el, fill, number, options, say, shown } from "./dom.js";
 import { card, planned } from "./explain.js";
 import { facetFields, whereOf } from "./fields.js";
@@ -164,7 +164,7 @@ function results(found, offset) {
     Object.assign(last, { name: context.name, ids: [] });
   }
   for (const hit of found.hits) last.ids.push(hit.id);
-  if (offset && items.length) items[0].querySelector("h3").setAttribute("tabindex", "-1"), items[0].querySelector("h3").focus();
+  if (offset && items.length) items[0].querySelector("h2").setAttribute("tabindex", "-1"), items[0].querySelector("h2").focus();
   $("more").hidden = found.hits.length < state.k;
   $("more").onclick = () => run(offset + state.k).catch(complain);
 }
@@ -175,7 +175,8 @@ function actions(record) {
     return button(label, () => example(kind, record.id), { "aria-pressed": String(pressed), "aria-label": `${says}: ${brief(record)}`, title: says });
   };
   return [mark("plus", "+ More like this", "More like this"), mark("minus", "− Less", "Less like this"),
-    button("On the map", () => context.go("map", { id: record.id, space: state.space }), { "aria-label": `Show on the map: ${brief(record)}` })];
+    button("On the map", () => context.go("map", { id: record.id, space: state.space }), { "aria-label": `Show on the map: ${brief(record)}` }),
+    context.feed ? el("a", { class: "quiet", href: feedOf(context.name, record.id), "aria-label": `In the feed: ${brief(record)}` }, "In the feed") : null];
 }
 
 function example(kind, id) {
