@@ -143,7 +143,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
         Above the table.
     columns : sequence of str
         Headings; one ending in ``#`` is aligned right, one ending in ``!`` is cut
-        rather than wrapped. The mark is not shown.
+        rather than wrapped, and one ending in ``=`` is neither, up to 40 characters. The mark is not shown.
     rows : iterable of sequences
         One cell per column.
     caption : str, optional
@@ -156,13 +156,14 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     for i, name in enumerate(columns):
-        right = name.endswith("#")
+        right, whole = name.endswith("#"), name.endswith("=")
+        widest = max(len(text) for text in [name[:-1], *(row[i] for row in cells)])
         table.add_column(
-            name.rstrip("#!"),
+            name.rstrip("#!="),
             justify="right" if right else "left",
-            no_wrap=right or name.endswith("!"),
-            # Half a number is worse than none: a narrow screen takes its space from the other columns.
-            min_width=max(len(text) for text in [name[:-1], *(row[i] for row in cells)]) if right else None,
+            no_wrap=right or name.endswith("!") or (whole and widest <= 40),
+            # Half a number or id is worse than none: a narrow screen takes its space from the other columns.
+            min_width=widest if right else min(widest, 40) if whole else None,
             overflow="ellipsis" if right or name.endswith("!") else "fold",
         )
     for row in cells:
