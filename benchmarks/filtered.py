@@ -30,6 +30,7 @@ RECALL = 0.95
 SELECTIVITIES = (0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 # The stores hold columns for each of them.
 RIVALS_SELECTIVITIES = (0.001, 0.01, 0.1, 0.5)
+STUDY_RELATIONS = ("drawn", "own")
 PARTS = ("cells", "rivals", "study")
 
 
@@ -91,7 +92,7 @@ def run_studies(given: argparse.Namespace) -> dict[str, Any]:
             rivals_python=given.rivals_python,
             report=say,
         )
-        for relation in ("drawn", "own")
+        for relation in given.study_relation or STUDY_RELATIONS
     }
 
 
@@ -102,10 +103,11 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, action="append", help="one part, may be repeated")
     parser.add_argument("--selectivities", type=float, nargs="+", default=SELECTIVITIES, help="of the cells")
     parser.add_argument("--cell-budget-s", type=float, default=1.0)
-    parser.add_argument("--rivals-rows", type=int, default=200_000, help="rows of the part with the slow rivals")
+    parser.add_argument("--rivals-rows", type=int, default=100_000, help="rows of the part with the slow rivals")
     parser.add_argument("--rivals-python", help="interpreter that has LanceDB and milvus-lite; default: this one")
     parser.add_argument("--relation", choices=RELATIONS, action="append", help="of the rivals part, may be repeated")
     parser.add_argument("--study-queries", type=int, default=60, help="queries per kind of filter on real attributes")
+    parser.add_argument("--study-relation", choices=STUDY_RELATIONS, action="append", help="of the study")
     given = parser.parse_args()
     parts = given.only or PARTS
     real = given.limit is None and given.data == "token_vectors"
@@ -118,7 +120,7 @@ def main() -> None:
     if "rivals" in parts and given.limit is None:
         record["rivals"] = run_rivals(given, record.get("rivals", {}))
     if "study" in parts and given.limit is None:
-        record["study"] = run_studies(given)
+        record["study"] = record.get("study", {}) | run_studies(given)
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     if real:
         RESULT.write_text(text, encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -163,13 +164,8 @@ def make_others(
         if name in made.missing:
             continue
         if name not in STORES:
-            begin, cpu = time.perf_counter(), time.process_time()
-            file = folder / name / f"{inputs.data_sha256[:16]}.bin"
-            kept = file.is_file()
-            made.arms.append(_Hnswlib(HnswlibFilter(inputs.base, inputs.metric, threads, file)))
-            spent = {"build_s": time.perf_counter() - begin, "build_cpu_s": time.process_time() - cpu}
-            about: dict[str, Any] = {"versions": versions(["hnswlib"]), "note": _HNSWLIB_NOTE}
-            made.about[name] = about | ({} if kept else {key: round(seconds, 1) for key, seconds in spent.items()})
+            arm, made.about[name] = _hnswlib(inputs, folder / name, threads)
+            made.arms.append(arm)
             continue
         try:
             table = _table(name, inputs, ranks, wanted, folder, python)
@@ -180,6 +176,18 @@ def make_others(
         made.arms.append(_Store(table))
         made.about[name] = table.about
     return made
+
+
+def _hnswlib(inputs: AnnInputs, folder: Path, threads: int) -> tuple[_Hnswlib, dict[str, Any]]:
+    file = folder / f"{inputs.data_sha256[:16]}.bin"
+    told = file.with_suffix(".json")
+    begin, cpu = time.perf_counter(), time.process_time()
+    arm = _Hnswlib(HnswlibFilter(inputs.base, inputs.metric, threads, file))
+    if not told.is_file():
+        spent = {"build_s": time.perf_counter() - begin, "build_cpu_s": time.process_time() - cpu}
+        about = {"versions": {"hnswlib": versions(["hnswlib"])["hnswlib"]}, "note": _HNSWLIB_NOTE}
+        told.write_text(json.dumps(about | {key: round(value, 1) for key, value in spent.items()}), encoding="utf-8")
+    return arm, json.loads(told.read_text(encoding="utf-8"))
 
 
 def _table(
