@@ -24,7 +24,7 @@ from orthant.evaluation.filtered.peers import PeerTable, write_columns
 from orthant.evaluation.filtered.rivals import NOT_HERE, STORES, HnswlibFilter, why_missing
 from orthant.types import FloatArray, IdArray
 
-__all__ = ["OTHERS", "Others", "column_name", "make_others"]
+__all__ = ["OTHERS", "Others", "check_others", "column_name", "make_others"]
 
 OTHERS = ("hnswlib-filter", *STORES)
 """Arms that are asked for by name, since their builds and answers take long."""
@@ -110,6 +110,24 @@ def column_name(relation: str, i: int) -> str:
     return f"{relation.replace('-', '_')}_{i}"
 
 
+def check_others(names: Sequence[str]) -> None:
+    """Refuse names of no rival, before anything is built.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of ``OTHERS``.
+
+    Raises
+    ------
+    InputError
+        Another one.
+    """
+    unknown = [name for name in names if name not in OTHERS]
+    if unknown:
+        raise InputError(message(f"rivals {unknown}", f"some of {', '.join(OTHERS)}", "check the spelling"))
+
+
 def make_others(
     names: Sequence[str],
     inputs: AnnInputs,
@@ -152,9 +170,7 @@ def make_others(
     InputError
         Unknown names.
     """
-    unknown = [name for name in names if name not in OTHERS]
-    if unknown:
-        raise InputError(message(f"rivals {unknown}", f"of {', '.join(OTHERS)}", "check the spelling"))
+    check_others(names)
     made = Others(missing={name: reason for name in names if (reason := why_missing(name, python)) is not None})
     if names:
         made.missing |= NOT_HERE

@@ -28,7 +28,7 @@ from orthant.evaluation.filtered.cells import (
     make_groups,
     wordings,
 )
-from orthant.evaluation.filtered.others import column_name, make_others
+from orthant.evaluation.filtered.others import check_others, column_name, make_others
 from orthant.index.flat import Flat
 from orthant.kernels.bitmaps import from_mask
 from orthant.validate import check_count, check_fraction
@@ -137,6 +137,7 @@ def run_filtered(
     for share in (*selectivities, *asked):
         check_fraction(share, name="selectivity or recall")
     check_count(asked_queries, name="asked_queries")
+    check_others(rivals)
     say = report or (lambda text: None)
     cpus = usable_cpus()
     cache = None
