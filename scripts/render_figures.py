@@ -276,11 +276,13 @@ def _filtered_rivals(record: dict[str, Any] | None, recall: float) -> Iterator[R
             continue
         arms = [(cell["arms"]["orthant"], cell["arms"][name]) for cell in cells]
         reach = [(mine, its) for mine, its in arms if its["recall"] >= recall]
-        ratios = sorted(its["p50_ms"] / mine["p50_ms"] for mine, its in reach)
+        # A cell in which ours falls short is no win, however quick.
+        ratios = sorted(its["p50_ms"] / mine["p50_ms"] for mine, its in reach if mine["recall"] >= recall)
         shown = f"recall {recall} reached in {len(reach)} of {len(cells)} cells"
         if ratios:
             times = sorted(its["p50_ms"] for _, its in reach)
-            shown += f", there p50 {times[0]:.2f} to {times[-1]:.2f} ms, {ratios[0]:.1f} to {ratios[-1]:.0f} x ours"
+            shown += f", there p50 {times[0]:.2f} to {times[-1]:.2f} ms; {ratios[0]:.1f} to {ratios[-1]:.0f} x ours"
+            shown += f" where both do ({len(ratios)} cells)"
         yield Row(
             f"Filtered, {data['name']}, {data['vectors']:,} rows, {name}",
             shown,

@@ -171,8 +171,8 @@ def test_rivals_and_real_attributes_are_rendered_under_filters(tmp_path):
     }  # fmt: skip
     (tmp_path / "filtered.json").write_text(json.dumps(record))
     table = figures.figures(tmp_path)
-    shown = "lancedb | recall 0.95 reached in 2 of 3 cells, there p50 3.00 to 5.00 ms, 1.5 to 5 x ours | never quicker"
-    assert f"{shown} at that recall: met" in table
+    shown = "lancedb | recall 0.95 reached in 2 of 3 cells, there p50 3.00 to 5.00 ms; 1.5 to 5 x ours"
+    assert f"{shown} where both do (2 cells) | never quicker at that recall: met" in table
     shown = "drawn, 2 cells | the planner is the quickest with recall 0.95 in 1; 0.50 x scan (range, 0-1) at least"
     assert f"{shown} | never slower: **missed**" in table
 
