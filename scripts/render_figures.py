@@ -261,6 +261,56 @@ def filtered_rows(record: dict[str, Any]) -> Iterator[Row]:
         _target("all", met=alike == len(record["equivalent"])),
         "filtered.py",
     )
+    yield from _filtered_rivals(record.get("rivals"), targets["recall"])
+    yield from _filtered_study(record.get("study", {}), targets["recall"])
+
+
+def _filtered_rivals(record: dict[str, Any] | None, recall: float) -> Iterator[Row]:
+    """One row per library that was asked for by name: how its quickest and slowest cells compare."""
+    if record is None:
+        return
+    data, cells = record["context"]["data"], record["cells"]
+    for name in record["context"].get("rivals", {}):
+        if name == "numpy-table":
+            # No library, but what the harness itself costs.
+            continue
+        arms = [(cell["arms"]["orthant"], cell["arms"][name]) for cell in cells]
+        reach = [(mine, its) for mine, its in arms if its["recall"] >= recall]
+        # A cell in which ours falls short is no win, however quick.
+        ratios = sorted(its["p50_ms"] / mine["p50_ms"] for mine, its in reach if mine["recall"] >= recall)
+        shown = f"recall {recall} reached in {len(reach)} of {len(cells)} cells"
+        if ratios:
+            times = sorted(its["p50_ms"] for _, its in reach)
+            shown += f", there p50 {times[0]:.2f} to {times[-1]:.2f} ms; {ratios[0]:.1f} to {ratios[-1]:.0f} x ours"
+            shown += f" where both do ({len(ratios)} cells)"
+        yield Row(
+            f"Filtered, {data['name']}, {data['vectors']:,} rows, {name}",
+            shown,
+            _target("never quicker at that recall", met=not ratios or ratios[0] >= 1.0),
+            "filtered.py",
+        )
+
+
+def _filtered_study(record: dict[str, Any], recall: float) -> Iterator[Row]:
+    """One row per relation: where the planner is the quickest of all methods that reach the recall."""
+    from orthant.evaluation.filtered.study import cheapest
+
+    for relation, found in record.items():
+        data, ratios = found["context"]["data"], []
+        for entry in found["kinds"]:
+            for bucket, speeds in cheapest(entry, recall, by="qps").items():
+                others = {arm: qps for arm, qps in speeds.items() if arm != "planner" and qps is not None}
+                best = max(others, key=lambda arm: others[arm], default=None)
+                if best is not None:
+                    ratios.append(((speeds["planner"] or 0.0) / others[best], f"{best} ({entry['kind']}, {bucket})"))
+        first = sum(ratio >= 1.0 for ratio, _ in ratios)
+        least, where = min(ratios)
+        yield Row(
+            f"Filtered, {data['name']}, {data['vectors']:,} rows, real attributes {relation}, {len(ratios)} cells",
+            f"the planner is the quickest with recall {recall} in {first}; {least:.2f} x {where} at least",
+            _target("never slower", met=first == len(ratios)),
+            "filtered.py",
+        )
 
 
 def training_rows(record: dict[str, Any]) -> Iterator[Row]:

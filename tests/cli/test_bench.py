@@ -79,3 +79,73 @@ def test_study_of_filters_runs_over_a_folder(run, tmp_path):
     assert {"planner", "navigating-graph"} <= {arm["arm"] for arm in found[0]["arms"]}
     refused = run("bench", "filtered", "--study", tmp_path, "--data", "mnist")
     assert refused.code == 2 and "--study" in refused.err
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A small folder with every file that the published study ships, truth by a plain scan."""
+    from orthant.datasets.vector_files import write_vectors
+
+    rng = np.random.default_rng(1)
+    X, Q = rng.standard_normal((200, 6)).astype(np.float32), rng.standard_normal((9, 6)).astype(np.float32)
+    write_vectors(tmp_path / "database_vectors.fvecs", X)
+    write_vectors(tmp_path / "query_vectors.fvecs", Q)
+    counts, dates = rng.integers(1, 4, 200).tolist(), rng.integers(14_000, 20_000, 200).tolist()
+    tags = [[str(one) for one in rng.choice(["cs", "math", "stat"], rng.integers(1, 3), replace=False)] for _ in X]
+    rows = [
+        {"number_of_sub_categories": count, "update_date": date, "main_categories": some, "has_comment": True}
+        for count, date, some in zip(counts, dates, tags, strict=True)
+    ]
+    asked = {
+        "em": ([{"label": 1 + i % 3} for i in range(9)], lambda row, q: row["number_of_sub_categories"] == q["label"]),
+        # The last range holds fewer rows than neighbours are wanted, so that its truth is shorter.
+        "r": (
+            [{"range_start": 14_000 + 300 * i, "range_end": 17_000} for i in range(8)]
+            + [{"range_start": min(dates), "range_end": min(dates)}],
+            lambda row, q: q["range_start"] <= row["update_date"] <= q["range_end"],
+        ),
+        "emis": ([{"label": "stat" if i % 2 else "cs"} for i in range(9)],
+                 lambda row, q: q["label"] in row["main_categories"]),
+    }  # fmt: skip
+    for part, (queries, fits) in asked.items():
+        words = []
+        for q, wanted in zip(Q, queries, strict=True):
+            order = [i for i in np.argsort(np.square(X - q).sum(axis=1)).tolist() if fits(rows[i], wanted)][:10]
+            words += [len(order), *order]
+        np.array(words, "<i4").tofile(tmp_path / f"ground_truth_{part}.ivecs")
+        text = "".join(json.dumps(one) + "\n" for one in queries)
+        (tmp_path / f"{part}_query_attributes.jsonl").write_text(text, encoding="utf-8")
+    np.array([1, 0] * 9, "<i4").tofile(tmp_path / "ground_truth.ivecs")
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "database_attributes.jsonl").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def test_the_files_of_the_published_study_are_read_as_they_are(run, refused, published):
+    study = ("bench", "filtered", "--study", published)
+    done = run(*study, "--k", 10, "--count", 9, "--json")
+    assert done.code == 0, done.err
+    assert [(one["kind"], one["truth_agreement"]) for one in done.json["kinds"]] == [
+        ("equality", 1.0), ("range", 1.0), ("set", 1.0),
+    ]  # fmt: skip
+    with (published / "r_query_attributes.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write("not json\n")
+    assert run(*study, "--count", 3, "--json").code == 0
+    (published / "em_query_attributes.jsonl").write_text('{"label": 1}\n{"lable": 2}\n', encoding="utf-8")
+    refused(*study, says=["em_query_attributes.jsonl", "line 2", "label"])
+    (published / "em_query_attributes.jsonl").unlink()
+    data = (published / "database_vectors.fvecs").read_bytes()
+    (published / "database_vectors.fvecs").write_bytes(data[:-9])
+    refused(*study, says=["database_vectors.fvecs"])
+    (published / "database_vectors.fvecs").write_bytes(data[: 28 * 150])
+    refused(*study, says=["database_attributes.jsonl", "150"])
+
+
+def test_rivals_under_filters_are_asked_for_by_name(run, refused, files, tmp_path):
+    chosen = ("bench", "filtered", *files, "--selectivity", 0.1, "--cell-budget-s", 0.01)
+    ran = run(*chosen, "--rival", "numpy-table", "--json")
+    assert ran.code == 0, ran.err
+    assert all(cell["arms"]["numpy-table"]["recall"] == 1.0 for cell in ran.json["cells"])
+    shown = run(*chosen, "--rival", "lancedb", "--rivals-python", tmp_path / "absent")
+    assert shown.code == 0 and "lancedb is missing" in shown.out
+    refused(*chosen, "--rival", "magic", says=["magic", "lancedb"])

@@ -52,6 +52,8 @@ def test_plots_by_their_ending(run, made, tmp_path):
         (("--budget-bytes", "10", "--codes", "lvq4"), "at least 16"),
         (("--recall", "2"), "recall"),
         (("--codes", "lvq5"), "lvq5"),
+        (("--k", "5000"), "fewer than the 1100 vectors"),
+        (("--k", "60"), "rescored_rows=50 for k=60"),
         (("--plot", "x.gif"), "ends in"),
         (("--undo", "--recall", "0.9"), "undo"),
         (("--undo", "--plot", "x.html"), "--plot"),

@@ -85,3 +85,21 @@ def test_mistakes_are_refused(refused, copied, tmp_path):
     refused("dedup", copied, "--labelled", bad, says=["UTF-8"])
     refused("dedup", copied, "--labelled", tmp_path / "absent.tsv", says=["absent.tsv"])
     assert marks(copied) == {}
+
+
+def test_what_cannot_be_marked_is_refused_before_the_work(refused, copied, monkeypatch):
+    monkeypatch.setattr("orthant.collection.collection.Collection.duplicates", lambda *_, **__: pytest.fail("compared"))
+    refused("dedup", copied, "--mark", says=["--mark without a threshold", "--labelled"])
+    refused("dedup", copied, "--delete", says=["histogram"])
+
+
+def test_large_groups_are_cut_ids_are_not_and_an_empty_comparison_is_told(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    ids = [f"a-rather-long-identifier-{i:02}" for i in range(9)]
+    with orthant.open(tmp_path / "c") as made:
+        made.upsert(ids, texts=["one and the same text that goes on for more than a line of sixty characters"] * 9)
+    ran = run("dedup", tmp_path / "c", "--by", "text", "--threshold", "0.9")
+    assert ran.out.count("a-rather-long-identifier-") == 6 and "3 copies more" in ran.out
+    assert all(one in ran.out for one in ids[:6])
+    ran = run("dedup", tmp_path / "c", "--by", "text", "--threshold", "0.9", "--where", '{"absent": 1}')
+    assert ran.code == 0 and "no record was compared" in ran.err

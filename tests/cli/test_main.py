@@ -88,6 +88,20 @@ def test_warnings_are_one_line_on_stderr(run, monkeypatch, notes):
     assert run("stats", notes).err == "orthant: warning: look out\n"
 
 
+def test_warnings_that_differ_in_figures_are_counted(run, monkeypatch, notes):
+    def show(found):
+        for count in (93, 103, 91):
+            warnings.warn(f"{count} of 256 texts were cut", stacklevel=1)
+        warnings.warn("another", stacklevel=1)
+
+    monkeypatch.setattr(stats, "_show", show)
+    assert run("stats", notes).err.splitlines() == [
+        "orthant: warning: 93 of 256 texts were cut",
+        "orthant: warning: another",
+        "orthant: warning: 2 more like: # of # texts were cut ...",
+    ]
+
+
 def _raises(error):
     def stop(*_):
         raise error

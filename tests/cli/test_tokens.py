@@ -93,3 +93,8 @@ def test_candidates_are_chosen_measured_and_stored(run, refused, models, tmp_pat
     assert run("tokens", path, "--method", "exact", "--json").json["plan"] == "scan"
     refused("tokens", path, "--apply", says=["--queries"])
     refused("tokens", tmp_path / "absent", says=["no folder"])
+
+
+def test_a_collection_without_token_spaces_is_told_how_to_get_one(refused, notes):
+    refused("tokens", notes, says=["orthant add --tokens"])
+    refused("tokens", notes, "--space", "default", says=["'default' as a space of tokens", "orthant add --tokens"])

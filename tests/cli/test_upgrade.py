@@ -48,6 +48,9 @@ def test_mistakes_are_one_paragraph(refused, named, tmp_path):
     refused("upgrade", named, says=["no open upgrade"])
     refused("upgrade", named, "today", "--run", "--commit", says=["one of them"])
     refused("upgrade", named, "today", "--rehearse", says=["--queries"])
+    # Refused before anything is encoded, or it would leave an open upgrade behind.
+    refused("upgrade", named, "today", "--run", "--share", "7", says=["share=7.0"])
+    refused("upgrade", named, "--commit", says=["no open upgrade"])
     refused("upgrade", named, "yesterday", "--run", says=["the encoder that the space has"])
 
 

@@ -149,6 +149,34 @@ def test_filtered_benchmarks_render_the_worst_cell(tmp_path, recall, speedup, wo
     assert "identical answers in 1 of 2 cells | all: **missed**" in table
 
 
+def test_rivals_and_real_attributes_are_rendered_under_filters(tmp_path):
+    def arms(mine, its):
+        return {"orthant": {"recall": 1.0, "p50_ms": mine}, "lancedb": {"recall": its[0], "p50_ms": its[1]}}
+
+    about = {"data": {"name": "tokens", "vectors": 1_000}, "rivals": {"lancedb": {}}}
+    cells = [{"arms": arms(1.0, (0.96, 5.0))}, {"arms": arms(2.0, (0.99, 3.0))}, {"arms": arms(1.0, (0.5, 0.1))}]
+
+    def points(**qps):
+        figures = {"bucket": "0-1", "recall": 0.97, "compared": None}
+        return [{"arm": arm, "points": [{"by_bucket": [figures | {"qps": value}]}]} for arm, value in qps.items()]
+
+    kinds = [{"kind": "set", "arms": points(planner=300.0, scan=100.0, other=200.0)},
+             {"kind": "range", "arms": points(planner=50.0, scan=100.0)}]  # fmt: skip
+    cell = {"relation": "x", "predicate": "set", "selectivity": 0.1, "best_rival": "scan", "speedup": 1.0}
+    record = {
+        "context": about, "targets": {"recall": 0.95, "speedup": 1.0, "kept_below_asked": 0.01}, "equivalent": [],
+        "kept": [{"relation": "x", "selectivity": 0.1, "asked": 0.9, "measured": 0.95, "lower_95": 0.93}],
+        "cells": [cell | {"arms": arms(1.0, (0.96, 2.0))}], "rivals": {"context": about, "cells": cells},
+        "study": {"drawn": {"kinds": kinds, "context": {"data": {"name": "texts", "vectors": 70}}}},
+    }  # fmt: skip
+    (tmp_path / "filtered.json").write_text(json.dumps(record))
+    table = figures.figures(tmp_path)
+    shown = "lancedb | recall 0.95 reached in 2 of 3 cells, there p50 3.00 to 5.00 ms; 1.5 to 5 x ours"
+    assert f"{shown} where both do (2 cells) | never quicker at that recall: met" in table
+    shown = "drawn, 2 cells | the planner is the quickest with recall 0.95 in 1; 0.50 x scan (range, 0-1) at least"
+    assert f"{shown} | never slower: **missed**" in table
+
+
 def test_the_reference_is_up_to_date():
     assert reference.PAGE.read_text(encoding="utf-8") == reference.page(), "run `python scripts/render_reference.py`"
 

@@ -95,3 +95,9 @@ def test_w71_twenty_thousand_vectors_take_less_than_a_minute(data_root):
     found = report(real(data_root, 20_000), real_queries(data_root), recall=0.95)
     assert time.perf_counter() - begun < 60
     assert found[found.recommended].bytes_per_vector <= 200
+
+
+def test_each_candidate_tells_its_share_of_the_work():
+    told = []
+    report(data(), candidates=["sq8", "lvq4"], advance=told.append)
+    assert told == [0.5, 0.5]

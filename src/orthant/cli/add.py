@@ -150,7 +150,7 @@ def _write(
         reports = _add_all(opened, sources, scans, settings, vectors)
         count, notes = len(opened), _notes(opened)
         # All sources' vectors go into the graph at once, when the two blocks above this one end.
-        bars.enter_context(progress_bar("building the graph", None))
+        bars.enter_context(progress_bar("finishing the indexes", None))
         began = time.perf_counter()
     _tell(collection, reports, count, time.perf_counter() - began, notes, json=json)
 
@@ -173,7 +173,7 @@ def _tell(
         return
     _show(reports)
     if finish_s > _WORTH_TELLING_S:
-        print(f"Building the graph and closing took {finish_s:.1f} s.")
+        print(f"Finishing the indexes and closing took {finish_s:.1f} s.")
     print(f"{collection} holds {count:,} records.")
     for text in notes:
         note(text)

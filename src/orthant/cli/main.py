@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -81,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     code = 0
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        with warnings.catch_warnings(), guard_output():
-            warnings.showwarning = _show_warning  # type: ignore[assignment]
+        with warnings.catch_warnings(), guard_output(), _warnings_told() as show:
+            warnings.showwarning = show
             code = _invoke(given)
     except OrthantError as error:
         code = _refuse("orthant", str(error))
@@ -118,8 +121,24 @@ def _refuse(where: str, text: str) -> int:
     return 2
 
 
-def _show_warning(text: Warning | str, category: type[Warning], *about: Any) -> None:
-    print(f"orthant: warning: {' '.join(str(text).split())}", file=sys.stderr)
+@contextmanager
+def _warnings_told() -> Iterator[Callable[..., None]]:
+    """Show a warning once where later ones differ in figures alone, such as one per batch; then say how many came."""
+    seen: Counter[str] = Counter()
+
+    def show(text: Warning | str, *about: Any) -> None:
+        words = " ".join(str(text).split())
+        kind = re.sub("[0-9]+", "#", words)
+        seen[kind] += 1
+        if seen[kind] == 1:
+            print(f"orthant: warning: {words}", file=sys.stderr)
+
+    try:
+        yield show
+    finally:
+        for kind, times in seen.items():
+            if times > 1:
+                print(f"orthant: warning: {times - 1:,} more like: {kind[:80]} ...", file=sys.stderr)
 
 
 def _mishaps() -> tuple[type[Exception], ...]:

@@ -28,6 +28,7 @@ __all__ = [
     "print_table",
     "progress_bar",
     "readable_bytes",
+    "short_fingerprint",
 ]
 
 _PIPED_WIDTH = 120
@@ -143,7 +144,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
         Above the table.
     columns : sequence of str
         Headings; one ending in ``#`` is aligned right, one ending in ``!`` is cut
-        rather than wrapped. The mark is not shown.
+        rather than wrapped, and one ending in ``=`` is neither, up to 40 characters. The mark is not shown.
     rows : iterable of sequences
         One cell per column.
     caption : str, optional
@@ -156,13 +157,14 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     for i, name in enumerate(columns):
-        right = name.endswith("#")
+        right, whole = name.endswith("#"), name.endswith("=")
+        widest = max(len(text) for text in [name[:-1], *(row[i] for row in cells)])
         table.add_column(
-            name.rstrip("#!"),
+            name.rstrip("#!="),
             justify="right" if right else "left",
-            no_wrap=right or name.endswith("!"),
-            # Half a number is worse than none: a narrow screen takes its space from the other columns.
-            min_width=max(len(text) for text in [name[:-1], *(row[i] for row in cells)]) if right else None,
+            no_wrap=right or name.endswith("!") or (whole and widest <= 40),
+            # Half a number or id is worse than none: a narrow screen takes its space from the other columns.
+            min_width=widest if right else min(widest, 40) if whole else None,
             overflow="ellipsis" if right or name.endswith("!") else "fold",
         )
     for row in cells:
@@ -380,3 +382,24 @@ def _with_sparse(weights: Mapping[str, float] | None, sparse_weight: float) -> d
         given = f"--dense-weight {weights['dense']} and --sparse-weight {share}"
         raise InputError(message(given, "at most 1 together", "lower one of them"))
     return {"dense": weights["dense"], "lexical": round(1.0 - weights["dense"] - share, 12), "sparse": share}
+
+
+def short_fingerprint(fingerprint: str) -> str:
+    """Return the two ends of a fingerprint, where its name and its hash stand.
+
+    Parameters
+    ----------
+    fingerprint : str
+        Of an encoder.
+
+    Returns
+    -------
+    str
+        At most 22 characters.
+
+    Examples
+    --------
+    >>> short_fingerprint("name=static-minilm|dim=512|#ec85f82a92")
+    'name=static…ec85f82a92'
+    """
+    return fingerprint if len(fingerprint) <= 22 else f"{fingerprint[:11]}…{fingerprint[-10:]}"

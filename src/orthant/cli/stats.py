@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _show(found: CollectionStats) -> None:
-    from orthant.cli.output import note, print_pairs, print_table, readable_bytes
+    from orthant.cli.output import note, print_pairs, print_table, readable_bytes, short_fingerprint
 
     sizes = ", ".join(f"{name} {readable_bytes(count)}" for name, count in found.bytes.items() if name != "total")
     words = found.lexical
@@ -63,7 +63,7 @@ def _show(found: CollectionStats) -> None:
     print_pairs(pairs, title=f"Collection {found.path}")
     spaces = [
         (name, s["dim"], s["metric"], f"{s['vectors']:,}", f"{s['without_vector']:,}", readable_bytes(s["bytes"]),
-         f"{s['dead_share']:.0%}", _digest(s["fingerprint"] or "none: vectors given"))
+         f"{s['dead_share']:.0%}", short_fingerprint(s["fingerprint"] or "none: vectors given"))
         for name, s in found.spaces.items()
     ]  # fmt: skip
     columns = ("space", "dim#", "metric!", "vectors#", "without#", "bytes#", "dead#", "encoder")
@@ -92,11 +92,11 @@ def _show(found: CollectionStats) -> None:
 
 
 def _show_sparse(found: CollectionStats) -> None:
-    from orthant.cli.output import note, print_table, readable_bytes
+    from orthant.cli.output import note, print_table, readable_bytes, short_fingerprint
 
     weighted = [
         (name, f"{s['dim']:,}", f"{s['vectors']:,}", f"{s['without_vector']:,}", f"{s['weights']:,}",
-         readable_bytes(s["bytes"]), _digest(s["fingerprint"] or "none: weights given"))
+         readable_bytes(s["bytes"]), short_fingerprint(s["fingerprint"] or "none: weights given"))
         for name, s in found.sparse.items()
     ]  # fmt: skip
     if weighted:
@@ -115,11 +115,6 @@ def _calibration(measured: Any) -> str:
         return "not measured"
     chosen = points if len(points) <= 4 else [points[i * (len(points) - 1) // 3] for i in range(4)]
     return ", ".join(f"{effort:,}: {recall:.3f}" for effort, recall, _ in chosen)
-
-
-def _digest(fingerprint: str) -> str:
-    """Name and hash stand at the two ends of a fingerprint."""
-    return fingerprint if len(fingerprint) <= 22 else f"{fingerprint[:11]}…{fingerprint[-10:]}"
 
 
 def _bound(value: Any) -> str:

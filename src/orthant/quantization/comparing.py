@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -153,6 +153,7 @@ def report(
     sample_rows: int = 20_000,
     sample_queries: int = 200,
     seed: int = 0,
+    advance: Callable[[float], None] | None = None,
 ) -> CompressionReport:
     """Measure how much accuracy each kind of compression loses on your vectors, and recommend one.
 
@@ -187,6 +188,8 @@ def report(
         Queries measured at most.
     seed : int, default 0
         Of the samples.
+    advance : callable of float, optional
+        Told after each candidate which share of the work that was; the shares sum to 1.
 
     Returns
     -------
@@ -229,7 +232,11 @@ def report(
             wait(group)
     task = _task(base, probes, metric, k, min(rescored_rows, len(base)))
     choices = _choices(candidates, base, metric, budget_bytes, notes)
-    measured = [_uncompressed(task), *(_measured(name, choice, task) for name, choice in choices.items())]
+    measured = [_uncompressed(task)]
+    for one, choice in choices.items():
+        measured.append(_measured(one, choice, task))
+        if advance is not None:
+            advance(1 / len(choices))
     measured.sort(key=lambda c: (c.bytes_per_vector, -c.recall))
     name, rescore, reason = _recommendation(measured, budget_bytes, recall, rescoring)
     rows = sorted([*measured, *beside], key=lambda c: (c.bytes_per_vector, -c.recall))

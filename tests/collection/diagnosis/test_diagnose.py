@@ -159,5 +159,20 @@ def test_the_page_is_whole_and_needs_nothing_else(sphere, tmp_path, capsys):
     assert "extrapolation" in text and "95 % interval" in text
 
 
+def test_a_person_reads_counts_and_a_page_that_cannot_be_written_is_refused_first(
+    sphere, tmp_path, capsys, monkeypatch
+):
+    def ran(*options):
+        with pytest.raises(SystemExit) as stop:
+            main(["diagnose", str(sphere.path), "--no-order", "--sample", "100", *options])
+        return stop.value.code, capsys.readouterr()
+
+    code, shown = ran()
+    assert code == 0 and "1,500" in shown.out and "e+03" not in shown.out and "`compress`" in shown.out
+    monkeypatch.setattr("orthant.collection.collection.Collection.diagnose", lambda *_, **__: pytest.fail("measured"))
+    code, shown = ran("--html", str(tmp_path / "absent" / "page.html"))
+    assert code == 2 and "folder that exists" in shown.err
+
+
 def test_estimates_print_their_interval():
     assert str(Estimate(0.5, 0.25, 0.75, 10)) == "0.5 (0.25 to 0.75)"

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -210,6 +211,22 @@ def test_cut_texts_are_told(build):
             encoder.encode_tokens(["a"], **wrong)
     with pytest.raises(InputError):
         encoder.encode_tokens("one text")
+
+
+@pytest.mark.parametrize("prompts", [None, {"document": "d: "}])
+def test_chunkers_are_told_what_fits_the_window(build, prompts):
+    folder, _ = build(document_length=20, prompts=prompts)
+    encoder = LateInteractionEncoder.load(folder, backend="numpy")
+    words = ["a", "cat", "lighthouse", "ran", "mat."]
+    each = encoder.token_counts(words)
+    assert encoder.token_counts([" ".join(words * 40)]).tolist() == [40 * each.sum()] and 40 * each.sum() > 20
+    assert each[0] == 1
+    fits = " ".join(["a"] * encoder.document_tokens)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encoder.encode_tokens([fits])
+    with pytest.warns(UserWarning, match="cut there"):
+        encoder.encode_tokens([f"{fits} a"])
 
 
 def test_names_and_folders(build, tmp_path):

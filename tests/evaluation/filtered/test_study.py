@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 
 import numpy as np
@@ -97,16 +96,22 @@ def test_truth_that_came_along_is_compared_and_bad_calls_are_refused(data):
             run_study(data, **wrong_call)
 
 
-@pytest.mark.parametrize("name", sorted(rivals.RIVALS))
+@pytest.mark.parametrize("name", sorted({*rivals.RIVALS, *rivals.STORES}))
 def test_rivals_keep_to_the_filter(data, name):
-    if importlib.util.find_spec(rivals.RIVALS[name]) is None:
+    if rivals.why_missing(name) is not None:
         assert "not installed" in rivals.why_missing(name)
-        pytest.skip(f"{rivals.RIVALS[name]} is not installed")
+        pytest.skip(f"{name} is not installed")
     for kind, filters in data.filters.items():
         arm = rivals.make_rival(name, data.base, filters, "cosine", threads=1)
         for i, asked in enumerate(ask_all(filters, range(3))):
-            ids, _ = arm.ask(data.queries[i : i + 1], 5, asked, 128)
+            ids, _ = arm.ask(data.queries[i : i + 1], 5, asked, arm.settings()[-1])
             assert asked.mask[ids[ids >= 0]].all() and len(ids) == 5, kind
+            if name == "numpy-table":
+                truth = exact_answers(data.base, data.queries[i : i + 1], [asked], 5, "cosine")
+                np.testing.assert_array_equal(ids, truth.ids[0])
+                assert 0 < arm.took_s < 5
+        if name in rivals.STORES:
+            arm.close()
 
 
 def test_pgvector_is_named_as_not_run(data):

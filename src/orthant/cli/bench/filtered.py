@@ -37,6 +37,10 @@ def register(bench: typer.Typer) -> None:
             None, help="Sweep every method over real filters instead: a folder like arxiv-for-fanns, or short_texts."
         ),
         count: int = typer.Option(200, help="Queries per kind of filter; for --study."),
+        rival: list[str] = typer.Option(
+            None, help="Further arms: hnswlib-filter, lancedb or milvus-lite; may be repeated. --study takes all."
+        ),
+        rivals_python: str = typer.Option(None, help="Interpreter that has LanceDB and milvus-lite; else this one."),
         out: Path = typer.Option(None, help="Folder for filtered.json."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
@@ -49,7 +53,7 @@ def register(bench: typer.Typer) -> None:
         if study is not None:
             if data is not None or vectors is not None or queries is not None:
                 raise InputError(message("--study with other data", "one of the two", "leave --data and --vectors out"))
-            result = _study(study, k, count, limit)
+            result = _study(study, k, count, limit, rivals_python)
             if out is not None:
                 write_result(result, out, "filtered_study.json")
             print_json(result) if json else _show_study(result, recall)
@@ -57,7 +61,14 @@ def register(bench: typer.Typer) -> None:
         name = "token_vectors" if data is None and vectors is None and queries is None else data
         with open_inputs(name, vectors, queries, metric, limit) as inputs:
             result = run_filtered(
-                inputs, k=k, recall=recall, selectivities=selectivity, cell_budget_s=cell_budget_s, report=note
+                inputs,
+                k=k,
+                recall=recall,
+                selectivities=selectivity,
+                cell_budget_s=cell_budget_s,
+                rivals=rival or (),
+                rivals_python=rivals_python,
+                report=note,
             )
         result["context"]["data"]["files_sha256"] = None if name is None else data_files_hash(name)
         if out is not None:
@@ -68,13 +79,13 @@ def register(bench: typer.Typer) -> None:
             _show(result)
 
 
-def _study(name: str, k: int, count: int, limit: int | None) -> dict[str, Any]:
+def _study(name: str, k: int, count: int, limit: int | None, python: str | None) -> dict[str, Any]:
     from orthant.cli.output import note
     from orthant.datasets.readers.filtered import read_fanns, short_text_filters
     from orthant.evaluation.filtered.study import run_study
 
     data = short_text_filters() if name == "short_texts" else read_fanns(name)
-    return run_study(data, k=k, queries=count, limit=limit, report=note)
+    return run_study(data, k=k, queries=count, limit=limit, rivals_python=python, report=note)
 
 
 def _show_study(result: Mapping[str, Any], recall: float) -> None:

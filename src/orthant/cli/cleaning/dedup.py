@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     import typer
 
     from orthant.collection.collection import Collection
-    from orthant.collection.duplicates.report import DuplicateReport
+    from orthant.collection.duplicates.report import DuplicateGroup, DuplicateReport
 
 __all__ = ["register"]
 
+_COPIES_SHOWN = 5
 _JUDGEMENTS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
@@ -61,6 +62,7 @@ def register(app: typer.Typer) -> None:
             "order_field": order_field,
         }
         _require_folder(collection)
+        _require_threshold(action, threshold, labelled)
         with open(collection, read_only=action is None) as opened:
             if action == "unmark":
                 _unmarked(opened, options, field=field, json=json)
@@ -80,6 +82,15 @@ def _require_folder(collection: str) -> None:
     # A writable open would make an empty collection of a misspelt name.
     if not Path(collection).is_dir():
         raise InputError(message(f"{collection!r}, which is no folder", "a collection", "check the path"))
+
+
+def _require_threshold(action: str | None, threshold: float | None, labelled: str | None) -> None:
+    from orthant.errors import InputError, message
+
+    # Said before everything is compared, not after it.
+    if action in ("mark", "delete") and threshold is None and labelled is None:
+        given = f"--{action} without a threshold"
+        raise InputError(message(given, "--threshold or --labelled", "look at the histogram first, then choose"))
 
 
 def _action(**given: bool) -> str | None:
@@ -169,21 +180,23 @@ def _show(opened: Collection, report: DuplicateReport, count: int) -> None:
         _show_histogram(report)
         return
     shown = report.groups[:count]
-    rows = [
-        (role, key, " ".join((record.text or "").split())[:120])
-        for group in shown
-        for role, key, record in zip(
-            ["keep", *["copy"] * len(group.duplicates)],
-            (group.kept, *group.duplicates),
-            opened.get([group.kept, *group.duplicates]),
-            strict=True,
-        )
-        if record is not None
-    ]
+    rows = [row for group in shown for row in _group_rows(opened, group)]
     more = len(report.groups) - len(shown)
     print_table(
-        "Groups" if rows else "", ("", "id", "text!"), rows, caption=f"{more:,} groups more" if more > 0 else ""
+        "Groups" if rows else "", ("=", "id=", "text!"), rows, caption=f"{more:,} groups more" if more > 0 else ""
     )
+
+
+def _group_rows(opened: Collection, group: DuplicateGroup) -> list[tuple[str, str, str]]:
+    ids = [group.kept, *group.duplicates[:_COPIES_SHOWN]]
+    roles = ["keep", *["copy"] * (len(ids) - 1)]
+    rows = [
+        (role, key, " ".join((record.text or "").split())[:400])
+        for role, key, record in zip(roles, ids, opened.get(ids), strict=True)
+        if record is not None
+    ]
+    left = len(group.duplicates) - _COPIES_SHOWN
+    return [*rows, ("", f"{left:,} copies more", "")] if left > 0 else rows
 
 
 def _show_histogram(report: DuplicateReport) -> None:
@@ -198,7 +211,8 @@ def _show_histogram(report: DuplicateReport) -> None:
         for low, high, count in zip(histogram.edges, histogram.edges[1:], histogram.counts, strict=False)
         if count
     ]
-    print_table("Similarity to the nearest other record", ("from#", "to#", "records#", ""), rows)
+    sampled = f", of a sample of {histogram.records:,}" if histogram.records < report.records else ""
+    print_table(f"Similarity to the nearest other record{sampled}", ("from#", "to#", "records#", ""), rows)
     if histogram.valley is None:
         note("no valley below the near-copies: judge some pairs and pass them with --labelled")
     else:
@@ -208,6 +222,8 @@ def _show_histogram(report: DuplicateReport) -> None:
 def _conclude(report: DuplicateReport, action: str | None, done: int, field: str) -> None:
     from orthant.cli.output import note
 
+    if not report.records:
+        note("no record was compared: look at --where and at the space")
     if report.chained:
         note(f"{report.chained:,} chains of records were split: their ends are less similar than the threshold")
     if action == "mark":

@@ -39,8 +39,12 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         from orthant.cli.output import print_json, progress_bar
         from orthant.collection.opening import open
+        from orthant.errors import NotFoundError, message
         from orthant.evaluation.trec import read_queries
 
+        # Before the work, not after it.
+        if html is not None and not Path(html).absolute().parent.is_dir():
+            raise NotFoundError(message(f"--html {html}", "a file in a folder that exists", "make the folder"))
         texts = None if queries is None else list(read_queries(queries).values())
         with open(collection, encoder=encoder, read_only=True) as opened, progress_bar("measuring", _PARTS) as advance:
             found = opened.diagnose(
@@ -59,7 +63,8 @@ def _show(found: Diagnosis, html: str | None) -> None:
 
     title = f"{found.path}, space {found.space}: {found.vectors:,} vectors of {found.dim} dimensions ({found.metric})"
     rows = [
-        (name.replace("_", " "), f"{e.value:.4g}", f"{e.low:.4g} to {e.high:.4g}") for name, e in found.figures.items()
+        (name.replace("_", " "), _figure(e.value), f"{_figure(e.low)} to {_figure(e.high)}")
+        for name, e in found.figures.items()
     ]
     rows += [(name, "not measured", why) for name, why in found.missing.items()]
     caption = [f"{found.sample['rows']:,} records sampled; queries: {found.sample['queries']}"]
@@ -68,3 +73,8 @@ def _show(found: Diagnosis, html: str | None) -> None:
     print_table(title, ("figure", "value#", "95 % interval"), rows, caption="\n".join(caption))
     for line in found.advice or ["Nothing stands out."]:
         print(f"- {line}")
+
+
+def _figure(value: float) -> str:
+    """Four digits, without an exponent where a reader would count thousands."""
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ def register(app: typer.Typer) -> None:
                 apply=apply,
                 undo=undo,
                 seed=seed,
-                progress=not json,
+                progress=sys.stderr.isatty(),
             )
         if plot and outcome.report is not None:
             write_plot(outcome.report, plot)

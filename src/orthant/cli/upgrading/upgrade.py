@@ -96,6 +96,8 @@ def _rehearsed(plan: UpgradePlan, queries: str | None, qrels: str | None) -> Any
 
 
 def _tell(action: str | None, found: Any) -> None:
+    from orthant.cli.output import short_fingerprint
+
     if action == "run":
         print(
             f"Encoded {found.encoded:,} records and mapped {found.mapped:,} vectors in {found.seconds:.1f} s; "
@@ -104,7 +106,8 @@ def _tell(action: str | None, found: Any) -> None:
         for key, why in list(found.failed.items())[:10]:
             print(f"  failed: {key}: {why}")
         return
-    print(f"{found.space}: {found.old} to {found.new} by {found.using}: {found.phase}.")
+    old = "vectors given" if found.old is None else short_fingerprint(found.old)
+    print(f"{found.space}: {old} to {short_fingerprint(found.new)} by {found.using}: {found.phase}.")
     if found.phase != "closed":
         print(f"{found.encoded:,} of {found.records:,} records encoded again, {found.mapped:,} mapped.")
     if found.newer_only:

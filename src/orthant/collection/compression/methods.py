@@ -14,6 +14,7 @@ from orthant.collection.compression.searched import graph_candidate
 from orthant.collection.storage import merging
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.settings.compression import StoredCompression
+from orthant.encoders.progress import progress_bar
 from orthant.errors import InputError, NotFoundError, message
 from orthant.kernels.bitmaps import contains_rows
 from orthant.types import FloatArray, Metric
@@ -82,7 +83,7 @@ class CompressionMethods:
         seed : int, default 0
             Of the samples.
         progress : bool, default False
-            Show the encoding.
+            Show the measuring and the encoding.
 
         Returns
         -------
@@ -137,17 +138,19 @@ class CompressionMethods:
 
         settings: dict[str, Any] = {"k": k, "metric": metric, "rescored_rows": rescored_rows, "seed": seed}
         today = graph_candidate(state, asked, k=k, most=_SAMPLE_QUERIES, seed=seed)
-        found = compare(
-            X,
-            asked,
-            budget_bytes=budget_bytes,
-            recall=recall,
-            candidates=candidates,
-            beside=() if today is None else (today,),
-            sample_rows=_SAMPLE_ROWS,
-            sample_queries=_SAMPLE_QUERIES,
-            **settings,
-        )
+        with progress_bar(1, shown=progress, label="measuring codes") as advance:
+            found = compare(
+                X,
+                asked,
+                budget_bytes=budget_bytes,
+                recall=recall,
+                candidates=candidates,
+                beside=() if today is None else (today,),
+                sample_rows=_SAMPLE_ROWS,
+                sample_queries=_SAMPLE_QUERIES,
+                advance=advance,
+                **settings,
+            )
         if live > len(X):
             note = f"Measured on {found.rows} of the {live} vectors of the space; recall over all is a little lower."
             found = replace(found, notes=(*found.notes, note))
@@ -216,7 +219,10 @@ def _check(
 ) -> None:
     from orthant.quantization.choices import default_candidates, size_of
 
-    check_count(rescored_rows, name="rescored_rows", minimum=check_count(k, name="k"))
+    if check_count(k, name="k") >= live:
+        raise InputError(message(f"k={k}", f"fewer than the {live} vectors of the space", "ask for fewer neighbours"))
+    if check_count(rescored_rows, name="rescored_rows") < k:
+        raise InputError(message(f"rescored_rows={rescored_rows} for k={k}", "at least k", "rescore more, or lower k"))
     if recall is not None:
         check_fraction(recall, name="recall")
     if isinstance(candidates, str) or (candidates is not None and not len(candidates)):

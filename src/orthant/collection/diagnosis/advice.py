@@ -102,8 +102,8 @@ def _shape(figures: Mapping[str, Estimate], facts: Mapping[str, Any], dim: int) 
     effective = figures.get("effective_dimension")
     if effective is not None and effective.high < _REDUCIBLE * dim:
         out.append(
-            f"The variance fills about {effective.value:.0f} of {dim} dimensions: try codes and a reduction "
-            "(quantization.report, transforms.Reduction) before buying memory."
+            f"The variance fills about {effective.value:.0f} of {dim} dimensions: try codes (`compress`) "
+            "and a reduction (transforms.Reduction) before buying memory."
         )
     if facts["length"]["relative_spread"] > _SPREAD:
         out.append(

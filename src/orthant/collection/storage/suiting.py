@@ -55,7 +55,7 @@ def suit_queries(store: Store, name: str, queries: FloatArray, *, progress: bool
                 message(
                     f"a space {name!r} of {lacks.live} vectors",
                     f"more than {merging.BREAK_EVEN}, from which on there is a graph",
-                    "nothing: a scan compares everything, whatever the queries are like",
+                    "there is nothing to tune: a scan compares everything, whatever the queries are like",
                 )
             )
         merging.finish(store)

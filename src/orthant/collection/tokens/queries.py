@@ -68,7 +68,7 @@ def token_space(name: str | None, spaces: Mapping[str, SpaceDefinition]) -> str:
     held = [key for key, definition in spaces.items() if definition.kind == "tokens"]
     if name is not None and name in held:
         return name
-    way = "add one with add_space(name, encoder=..., kind='tokens')"
+    way = "add one with add_space(name, encoder=..., kind='tokens'), or with `orthant add --tokens MODEL`"
     if name is not None:
         known = f"one of: {', '.join(held)}" if held else "a space of tokens"
         raise NotFoundError(message(f"{name!r} as a space of tokens", known, way))

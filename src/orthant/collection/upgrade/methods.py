@@ -79,7 +79,9 @@ class UpgradeMethods:
         state = now.upgrade
         if encoder is None:
             if not state:
-                raise NotFoundError(message("no encoder, and no open upgrade", "either", "pass the new encoder"))
+                raise NotFoundError(
+                    message("no encoder, and no open upgrade", "either", "pass the new encoder to begin one")
+                )
             if state.encoder is None:
                 given = f"an open upgrade to {state.fingerprint}, which has no name"
                 raise InputError(message(given, "the encoder itself", "pass it to upgrade()"))

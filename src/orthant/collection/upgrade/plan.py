@@ -271,6 +271,8 @@ class UpgradePlan:
         began = time.perf_counter()
         check_count(batch_size, name="batch_size")
         check_fraction(pause_s, name="pause_s", high=3600.0)
+        if share is not None:
+            share = check_fraction(share, name="share")
         if not self._store.refreshed().upgrade:
             try:
                 self._begin(progress=progress, stop=stop)
@@ -278,7 +280,8 @@ class UpgradePlan:
                 left = self._store.refreshed().count
                 return RunReport(0, 0, left, 0.0, {}, time.perf_counter() - began)
         state = self._open()
-        share = (1.0 if state.using == "reencode" else 0.0) if share is None else check_fraction(share, name="share")
+        if share is None:
+            share = 1.0 if state.using == "reencode" else 0.0
         mapped = self._fill_mapped(state)
         left = len(remaining(self._store.refreshed(), state))
         with progress_bar(max(left, 1), shown=progress, label="encoding again") as advance:

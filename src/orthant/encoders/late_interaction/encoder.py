@@ -339,6 +339,33 @@ class LateInteractionEncoder:
             [settings.tokenizer.id_to_token(int(i)) for i in ids[self._counting(ids, role)].tolist()] for ids, _ in rows
         ]
 
+    def token_counts(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return how many content tokens each text has, without a limit; what a chunker sizes chunks by.
+
+        Parameters
+        ----------
+        texts : sequence of str, length n
+            Texts or single words.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            Tokens, special ones left out.
+        """
+        given = as_texts(texts, name="texts")
+        lower = self._folder.backbone.lowercase
+        tokenizer = self._roles["document"].tokenizer
+        found = tokenizer.encode_batch([text.lower() for text in given] if lower else given, add_special_tokens=False)
+        # What overflows the window comes as further windows.
+        return np.array([len(one) + sum(len(more) for more in one.overflowing) for one in found], dtype=np.int64)
+
+    @property
+    def document_tokens(self) -> int:
+        """Most content tokens of a document that fit the window, its prompt, prefix and special tokens taken off."""
+        settings = self._roles["document"]
+        taken = settings.tokenizer.num_special_tokens_to_add(False) + (settings.prefix is not None)
+        return max(1, settings.window - taken - int(self.token_counts([settings.prompt])[0]))
+
     def _token_ids(self, texts: list[str], settings: _RoleSettings) -> list[tuple[npt.NDArray[np.int64], int]]:
         """Ids of each text, expansion included, and how many of them are its own."""
         lower = self._folder.backbone.lowercase

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from orthant.kernels.bitmaps import from_mask
 from orthant.types import BitmapArray, FloatArray, IdArray
 from orthant.validate import check_choice, check_count
 
-__all__ = ["PREDICATES", "RELATIONS", "Cell", "Group", "allowed_mask", "make_groups", "wordings"]
+__all__ = ["PREDICATES", "RELATIONS", "Cell", "Group", "Wanted", "allowed_mask", "make_groups", "wordings"]
 
 PREDICATES = ("equality", "range", "set")
 RELATIONS = ("uncorrelated", "correlated", "anti-correlated")
@@ -44,6 +45,70 @@ class Group:
     judge: FloatArray
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """A filter as a store is told it: by the values of columns that are there before any query.
+
+    Attributes
+    ----------
+    column : str
+        Name of the attribute; columns derived from it add a suffix.
+    predicate : {"equality", "range", "set"}
+        How the rows are named.
+    selectivity : float
+        Share of the rows.
+    far : bool
+        The highest ranks instead of the lowest.
+    """
+
+    column: str
+    predicate: str
+    selectivity: float
+    far: bool
+
+    def columns(self, rank: IdArray) -> dict[str, IdArray]:
+        """Return the column that the filter names.
+
+        Parameters
+        ----------
+        rank : ndarray of shape (n,), int64
+            The attribute.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (n,), int64
+            One column by its name.
+        """
+        width = min(_width(len(rank), self.selectivity), len(rank))
+        value = len(rank) - 1 - rank if self.far else rank
+        step = {"equality": width, "range": 1, "set": max(1, width // _SET_VALUES)}[self.predicate]
+        return {self._name(width): value // step}
+
+    def where(self, n: int) -> dict[str, Any]:
+        """Return the condition.
+
+        Parameters
+        ----------
+        n : int
+            Rows.
+
+        Returns
+        -------
+        dict
+            ``column``, ``op`` and ``value``, as other stores' tables take it.
+        """
+        width = min(_width(n, self.selectivity), n)
+        name = self._name(width)
+        if self.predicate == "equality":
+            return {"column": name, "op": "eq", "value": 0}
+        if self.predicate == "range":
+            return {"column": name, "op": "between", "value": [0, width - 1]}
+        return {"column": name, "op": "in", "value": list(range(-(-width // max(1, width // _SET_VALUES))))}
+
+    def _name(self, width: int) -> str:
+        return self.column if self.predicate == "range" else f"{self.column}_{self.predicate}_{width}"
+
+
 @dataclass(frozen=True, eq=False)
 class Cell:
     """One filter with its queries, in every form an arm may want.
@@ -58,6 +123,8 @@ class Cell:
         The same.
     tune, judge : ndarray of shape (q, d), float32
         Queries.
+    wanted : Wanted, optional
+        The same in words, for stores that take no rows.
     """
 
     mask: Mask
@@ -65,9 +132,10 @@ class Cell:
     bitmap: BitmapArray
     tune: FloatArray
     judge: FloatArray
+    wanted: Wanted | None = None
 
     @classmethod
-    def of(cls, mask: Mask, group: Group) -> Cell:
+    def of(cls, mask: Mask, group: Group, wanted: Wanted | None = None) -> Cell:
         """Return the cell of a mask.
 
         Parameters
@@ -76,13 +144,15 @@ class Cell:
             Rows allowed.
         group : Group
             The queries.
+        wanted : Wanted, optional
+            The filter in words.
 
         Returns
         -------
         Cell
             With all three forms.
         """
-        return cls(mask, np.flatnonzero(mask).astype(np.int64), from_mask(mask), group.tune, group.judge)
+        return cls(mask, np.flatnonzero(mask).astype(np.int64), from_mask(mask), group.tune, group.judge, wanted)
 
 
 def make_groups(

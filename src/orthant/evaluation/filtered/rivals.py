@@ -12,9 +12,11 @@ import numpy as np
 
 from orthant.datasets.readers.filtered import Filters
 from orthant.evaluation.filtered.asking import Asked
+from orthant.evaluation.filtered.cells import Cell
+from orthant.evaluation.filtered.peers import PeerTable, why_not, write_columns
 from orthant.types import FloatArray, IdArray, Metric
 
-__all__ = ["NOT_HERE", "RIVALS", "make_rival", "why_missing"]
+__all__ = ["NOT_HERE", "RIVALS", "STORES", "HnswlibFilter", "make_rival", "why_missing"]
 
 Found = tuple[IdArray, int | None]
 
@@ -26,21 +28,27 @@ RIVALS = {
 }
 """Arms by the module that each one needs."""
 
+STORES = ("lancedb", "milvus-lite", "numpy-table")
+"""Those that run in a process of their own; the last is none, and shows what such a process costs."""
+
 NOT_HERE = {"pgvector": "needs a PostgreSQL server, which this harness does not start"}
 """Engines that are never run, with the reason."""
 
+_NOTHING = float(np.finfo(np.float64).min)
 _EFFORTS = (16, 32, 64, 128, 256, 512)
 _DEGREE, _BUILD_EFFORT = 16, 200
 _SPACES: dict[Metric, str] = {"cosine": "cosine", "dot": "ip", "l2": "l2"}
 
 
-def why_missing(name: str) -> str | None:
+def why_missing(name: str, python: str | None = None) -> str | None:
     """Return why a rival cannot run here, None where it can.
 
     Parameters
     ----------
     name : str
-        One of ``RIVALS`` or ``NOT_HERE``.
+        One of ``RIVALS``, ``STORES`` or ``NOT_HERE``.
+    python : str, optional
+        Interpreter that has LanceDB and milvus-lite; left out, this one.
 
     Returns
     -------
@@ -49,7 +57,10 @@ def why_missing(name: str) -> str | None:
     """
     if name in NOT_HERE:
         return NOT_HERE[name]
-    return None if importlib.util.find_spec(RIVALS[name]) is not None else f"{RIVALS[name]} is not installed"
+    if python is not None and name in STORES:
+        return why_not(name, python)
+    module = RIVALS.get(name, "numpy")
+    return None if importlib.util.find_spec(module) is not None else f"{module} is not installed"
 
 
 class _Rival:
@@ -60,18 +71,42 @@ class _Rival:
         return list(_EFFORTS)
 
 
-class _Hnswlib(_Rival):
-    """A function that is called for every row that the walk meets."""
+class HnswlibFilter(_Rival):
+    """hnswlib with its own filter: a function that is called for every row that the walk meets."""
 
     name = "hnswlib-filter"
 
-    def __init__(self, X: FloatArray, metric: Metric, threads: int) -> None:
+    def __init__(self, X: FloatArray, metric: Metric, threads: int, file: Path | None = None) -> None:
         hnswlib: Any = importlib.import_module("hnswlib")
         self._index = hnswlib.Index(space=_SPACES[metric], dim=X.shape[1])
+        if file is not None and file.is_file():
+            self._index.load_index(str(file), max_elements=len(X))
+            return
         self._index.init_index(max_elements=len(X), M=_DEGREE, ef_construction=_BUILD_EFFORT, random_seed=0)
         self._index.add_items(X, np.arange(len(X)), num_threads=threads)
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._index.save_index(str(file))
 
-    def ask(self, q: FloatArray, k: int, asked: Asked, setting: Any) -> Found:
+    def ask(self, q: FloatArray, k: int, asked: Asked | Cell, setting: Any) -> Found:
+        """Search with the function; which rows fit is looked up in a mask.
+
+        Parameters
+        ----------
+        q : ndarray of shape (1, d), float32
+            Query.
+        k : int
+            Neighbours.
+        asked : Asked or Cell
+            With the mask and the rows.
+        setting : int
+            Beam.
+
+        Returns
+        -------
+        (ndarray of shape (k,), int64, None)
+            Rows padded with -1; none at all where the walk met fewer than there are. It does not tell what it compared.
+        """
         self._index.set_ef(max(setting, k))
         wanted = min(k, len(asked.rows))
         try:
@@ -107,99 +142,58 @@ class _Faiss(_Rival):
         return self._index.search(q, k, params=given)[1][0].astype(np.int64), None
 
 
-class _Table(_Rival):
-    """A store with the attribute as a column, asked by an expression."""
+class _Store:
+    """A store with the attribute as a column, in a process of its own, asked by a condition."""
 
-    def __init__(self, filters: Filters) -> None:
-        self._filters = filters
+    links = 0
+
+    def __init__(self, name: str, X: FloatArray, filters: Filters, metric: Metric, python: str | None) -> None:
+        self.name, self._kind = name, filters.kind
         self._folder = TemporaryDirectory()
-        self._path = Path(self._folder.name)
-
-    def _rows(self, X: FloatArray) -> list[dict[str, Any]]:
-        empty: dict[str, Any] = {"set": [], "range": -1.0, "equality": ""}
-        default = empty[self._filters.kind]
-        values = [default if value is None else value for value in self._filters.values]
-        if self._filters.kind == "set":
-            values = [[str(one) for one in value] for value in values]
-        elif self._filters.kind == "equality":
-            values = [str(value) for value in values]
-        return [
-            {"id": i, "vector": x.tolist(), "value": value} for i, (x, value) in enumerate(zip(X, values, strict=True))
-        ]
-
-
-class _Lance(_Table):
-    """LanceDB: inverted lists with refinement, filtered first."""
-
-    name = "lancedb"
-
-    def __init__(self, X: FloatArray, filters: Filters, metric: Metric) -> None:
-        super().__init__(filters)
-        lancedb: Any = importlib.import_module("lancedb")
-        self._table = lancedb.connect(str(self._path)).create_table("rows", self._rows(X))
-        self._metric = metric
-        if len(X) > 5_000:
-            self._table.create_index(
-                metric=metric, num_partitions=max(2, int(np.sqrt(len(X)))), num_sub_vectors=max(1, X.shape[1] // 8)
-            )
-        scalar = "LABEL_LIST" if filters.kind == "set" else "BTREE"
-        self._table.create_scalar_index("value", index_type=scalar)
-
-    def ask(self, q: FloatArray, k: int, asked: Asked, setting: Any) -> Found:
-        query = self._table.search(q[0]).distance_type(self._metric).where(self._where(asked.value), prefilter=True)
-        rows = query.nprobes(setting).refine_factor(4).select(["id"]).limit(k).to_arrow()["id"].to_numpy()
-        return np.pad(rows.astype(np.int64), (0, k - len(rows)), constant_values=-1), None
-
-    def _where(self, value: Any) -> str:
-        if self._filters.kind == "range":
-            return f"value >= {value[0]} AND value <= {value[1]}"
-        text = str(value).replace("'", "''")
-        return f"array_has(value, '{text}')" if self._filters.kind == "set" else f"value = '{text}'"
-
-
-class _Milvus(_Table):
-    """milvus-lite, whose index is what its embedded form supports."""
-
-    name = "milvus-lite"
-
-    def __init__(self, X: FloatArray, filters: Filters, metric: Metric) -> None:
-        super().__init__(filters)
-        pymilvus: Any = importlib.import_module("pymilvus")
-        self._client = pymilvus.MilvusClient(str(self._path / "rows.db"))
-        schema = self._client.create_schema(auto_id=False)
-        kinds = pymilvus.DataType
-        schema.add_field("id", kinds.INT64, is_primary=True)
-        schema.add_field("vector", kinds.FLOAT_VECTOR, dim=X.shape[1])
-        if filters.kind == "set":
-            schema.add_field("value", kinds.ARRAY, element_type=kinds.VARCHAR, max_capacity=256, max_length=256)
-        elif filters.kind == "range":
-            schema.add_field("value", kinds.DOUBLE)
-        else:
-            schema.add_field("value", kinds.VARCHAR, max_length=256)
-        params = self._client.prepare_index_params()
-        wanted = {"cosine": "COSINE", "dot": "IP", "l2": "L2"}[metric]
-        params.add_index("vector", index_type="IVF_FLAT", metric_type=wanted, params={"nlist": int(np.sqrt(len(X)))})
-        self._client.create_collection("rows", schema=schema, index_params=params)
-        rows = self._rows(X)
-        for start in range(0, len(rows), 2_000):
-            self._client.insert("rows", rows[start : start + 2_000])
-
-    def ask(self, q: FloatArray, k: int, asked: Asked, setting: Any) -> Found:
-        hits = self._client.search(
-            "rows", data=[q[0].tolist()], limit=k, filter=self._where(asked.value),
-            search_params={"params": {"nprobe": setting}}, output_fields=["id"],
+        folder = Path(self._folder.name)
+        np.save(folder / "base.npy", X, allow_pickle=False)
+        write_columns(folder / "columns", {"value": _column(filters)})
+        self._table = PeerTable(
+            name, folder=folder / "table", base=folder / "base.npy", columns=folder / "columns", metric=metric,
+            python=python,
         )  # fmt: skip
-        ids = np.array([hit["id"] for hit in hits[0]], dtype=np.int64)
-        return np.pad(ids, (0, k - len(ids)), constant_values=-1), None
 
-    def _where(self, value: Any) -> str:
-        if self._filters.kind == "range":
-            return f"value >= {value[0]} and value <= {value[1]}"
-        text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-        return f'array_contains(value, "{text}")' if self._filters.kind == "set" else f'value == "{text}"'
+    @property
+    def took_s(self) -> float:
+        return self._table.took_s
+
+    def settings(self) -> list[Any]:
+        return self._table.efforts()
+
+    def ask(self, q: FloatArray, k: int, asked: Asked, setting: Any) -> Found:
+        value, op = asked.value, {"equality": "eq", "range": "between", "set": "has"}[self._kind]
+        # Texts, as the column holds them; numbers stay numbers.
+        wanted = [float(one) for one in value] if self._kind == "range" else str(value)
+        return self._table.ask(q, k, {"column": "value", "op": op, "value": wanted}, setting), None
+
+    def close(self) -> None:
+        self._table.close()
+        self._folder.cleanup()
 
 
-def make_rival(name: str, X: FloatArray, filters: Filters, metric: Metric, *, threads: int) -> Any:
+def _column(filters: Filters) -> Any:
+    """The attribute as stores hold it; a row without a value gets one that no query asks for."""
+    if filters.kind == "range":
+        return np.array([_NOTHING if value is None else value for value in filters.values], dtype=np.float64)
+    if filters.kind == "set":
+        return [[] if value is None else [str(one) for one in value] for value in filters.values]
+    return ["" if value is None else str(value) for value in filters.values]
+
+
+def make_rival(
+    name: str,
+    X: FloatArray,
+    filters: Filters,
+    metric: Metric,
+    *,
+    threads: int,
+    python: str | None = None,
+) -> Any:
     """Build a rival.
 
     Parameters
@@ -214,14 +208,14 @@ def make_rival(name: str, X: FloatArray, filters: Filters, metric: Metric, *, th
         Score.
     threads : int
         Threads for building, where the library takes a number.
+    python : str, optional
+        Interpreter that has LanceDB and milvus-lite; left out, this one.
 
     Returns
     -------
     StudyArm
-        Ready to be asked.
+        Ready to be asked. One that has ``close`` holds a process until it is called.
     """
-    if name == "lancedb":
-        return _Lance(X, filters, metric)
-    if name == "milvus-lite":
-        return _Milvus(X, filters, metric)
-    return (_Hnswlib if name == "hnswlib-filter" else _Faiss)(X, metric, threads)
+    if name in STORES:
+        return _Store(name, X, filters, metric, python)
+    return (HnswlibFilter if name == "hnswlib-filter" else _Faiss)(X, metric, threads)

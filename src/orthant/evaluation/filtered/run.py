@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,17 @@ from orthant.evaluation.ann.measuring import pin, usable_cpus
 from orthant.evaluation.ann.truth import Truth, ground_truth
 from orthant.evaluation.context import hash_data, run_context, versions
 from orthant.evaluation.filtered.arms import Arm, make_arms
-from orthant.evaluation.filtered.cells import PREDICATES, RELATIONS, Cell, Group, allowed_mask, make_groups, wordings
+from orthant.evaluation.filtered.cells import (
+    PREDICATES,
+    RELATIONS,
+    Cell,
+    Group,
+    Wanted,
+    allowed_mask,
+    make_groups,
+    wordings,
+)
+from orthant.evaluation.filtered.others import check_others, column_name, make_others
 from orthant.index.flat import Flat
 from orthant.kernels.bitmaps import from_mask
 from orthant.validate import check_count, check_fraction
@@ -57,6 +68,9 @@ def run_filtered(
     cell_budget_s: float = 1.0,
     asked: Sequence[float] = (0.9, 0.95, 0.99),
     asked_queries: int = 400,
+    pivots: int = 4,
+    rivals: Sequence[str] = (),
+    rivals_python: str | None = None,
     build_threads: int | None = None,
     index_folder: Path | None = None,
     report: Callable[[str], None] | None = None,
@@ -90,10 +104,17 @@ def run_filtered(
         Recalls that the planner is asked for in every relation and selectivity, to see whether they are kept.
     asked_queries : int, default 400
         Judging queries for that; fewer make the lower bound loose.
+    pivots : int, default 4
+        Filters per cell whose attribute follows the vectors; a store holds a column for each.
+    rivals : sequence of str, default none
+        Further arms, of ``"hnswlib-filter"``, ``"lancedb"`` and ``"milvus-lite"``. A store is told the filter in its
+        own words and timed in its own process.
+    rivals_python : str, optional
+        Interpreter of an environment that has LanceDB and milvus-lite; left out, this one is looked at.
     build_threads : int, optional
         Threads of builds; left out, every usable CPU.
     index_folder : Path, optional
-        Where FAISS's graph is kept for later runs.
+        Where FAISS's graph and the rivals are kept for later runs.
     report : callable of str, optional
         Told what happens next.
 
@@ -116,45 +137,75 @@ def run_filtered(
     for share in (*selectivities, *asked):
         check_fraction(share, name="selectivity or recall")
     check_count(asked_queries, name="asked_queries")
+    check_others(rivals)
     say = report or (lambda text: None)
     cpus = usable_cpus()
     cache = None
     if index_folder is not None:
         cache = index_folder / hash_data(inputs.data_sha256, "filtered", versions(["faiss-cpu"]))[:16]
     say("building the arms")
-    calibration = inputs.queries[plan.kind].tune
-    arms, missing = make_arms(
-        inputs, recall=recall, calibration=calibration, k=k, cache=cache, threads=build_threads or len(cpus)
-    )
-    pin(cpus[-1:])
-    try:
+    # A rival's table has the columns of every relation, so that it serves runs of some.
+    all_of = RELATIONS if rivals else relations
+    groups = {one: make_groups(inputs, one, kind=plan.kind, tune=tune, judge=judge, pivots=pivots) for one in all_of}
+    threads = build_threads or len(cpus)
+    with ExitStack() as held:
+        others = make_others(
+            rivals, inputs, groups, _all_wanted(groups, selectivities, predicates),
+            python=rivals_python, cache=cache, threads=threads, held=held,
+        )  # fmt: skip
+        calibration = inputs.queries[plan.kind].tune
+        arms, missing = make_arms(inputs, recall=recall, calibration=calibration, k=k, cache=cache, threads=threads)
+        arms, missing = arms + others.arms, missing | others.missing
+        pin(cpus[-1:])
+        held.callback(pin, cpus)
         cells, equivalent, kept = [], [], []
         for relation in relations:
-            groups = make_groups(inputs, relation, kind=plan.kind, tune=tune, judge=judge)
-            many = make_groups(inputs, relation, kind=plan.kind, tune=1, judge=asked_queries)
+            many = make_groups(inputs, relation, kind=plan.kind, tune=1, judge=asked_queries, pivots=pivots)
             for share in selectivities:
                 say(f"{relation}, {share:.1%}")
                 far = relation == "anti-correlated"
-                equivalent.append(_equivalent(arms[0], groups[0], plan, share, far) | {"relation": relation})
+                equivalent.append(_equivalent(arms[0], groups[relation][0], plan, share, far) | {"relation": relation})
                 about = {"relation": relation, "selectivity": share}
                 kept += [about | one for one in _kept(arms[0], many, asked, plan, share, far)]
                 truths = None
                 for predicate in predicates:
-                    masks = [allowed_mask(g.rank, predicate, selectivity=share, far=far) for g in groups]
-                    made = [Cell.of(mask, group) for mask, group in zip(masks, groups, strict=True)]
+                    made = _cells(groups[relation], relation, predicate, share)
                     # All predicates name the same rows, so their exact neighbours are found once.
                     truths = truths or [(_truth(c, c.tune, plan), _truth(c, c.judge, plan)) for c in made]
                     about = {"predicate": predicate, "selectivity": share, "relation": relation}
                     cells.append(about | _measure(arms, made, truths, plan))
-    finally:
-        pin(cpus)
     return {
         "cells": cells,
         "equivalent": equivalent,
         "kept": kept,
         "missing": [{"arm": name, "reason": reason} for name, reason in missing.items()],
-        "context": _context(plan),
+        "context": _context(plan) | ({"rivals": others.about} if rivals else {}),
     }
+
+
+def _wanted(relation: str, i: int, predicate: str, share: float) -> Wanted:
+    return Wanted(column_name(relation, i), predicate, share, relation == "anti-correlated")
+
+
+def _all_wanted(
+    groups: Mapping[str, Sequence[Group]], selectivities: Sequence[float], predicates: Sequence[str]
+) -> list[Wanted]:
+    return [
+        _wanted(relation, i, predicate, share)
+        for relation, some in groups.items()
+        for i in range(len(some))
+        for share in selectivities
+        for predicate in predicates
+    ]
+
+
+def _cells(groups: Sequence[Group], relation: str, predicate: str, share: float) -> list[Cell]:
+    far = relation == "anti-correlated"
+    masks = [allowed_mask(group.rank, predicate, selectivity=share, far=far) for group in groups]
+    return [
+        Cell.of(mask, group, _wanted(relation, i, predicate, share))
+        for i, (mask, group) in enumerate(zip(masks, groups, strict=True))
+    ]
 
 
 def _checked(plan: _Plan) -> _Plan:
@@ -250,7 +301,8 @@ def _timed(
                 return np.concatenate(found), times, labels
             start = time.perf_counter()
             ids, label = arm.search(q[None], plan.k, cell, setting)
-            times.append(time.perf_counter() - start)
+            # A store in a process of its own says what it took there.
+            times.append(getattr(arm, "took_s", time.perf_counter() - start))
             labels.add(label)
             if turn == 0:
                 found.append(ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -17,7 +18,7 @@ from orthant.evaluation.ann.measuring import usable_cpus
 from orthant.evaluation.ann.truth import Truth
 from orthant.evaluation.context import hash_data, run_context
 from orthant.evaluation.filtered.asking import Asked, ask_all, exact_answers
-from orthant.evaluation.filtered.rivals import NOT_HERE, RIVALS, make_rival, why_missing
+from orthant.evaluation.filtered.rivals import NOT_HERE, RIVALS, STORES, make_rival, why_missing
 from orthant.evaluation.filtered.specialists import ARMS, StudyArm, make_arm
 from orthant.types import FloatArray
 from orthant.validate import as_vectors, check_count
@@ -53,6 +54,7 @@ def run_study(
     enough: float = 0.995,
     seed: int = 0,
     threads: int | None = None,
+    rivals_python: str | None = None,
     report: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Sweep every method over filtered queries: recall, queries per second and vectors compared, by selectivity.
@@ -79,6 +81,8 @@ def run_study(
         Of the draws and builds.
     threads : int, optional
         Threads for building; left out, every usable CPU. Queries are asked one at a time on one.
+    rivals_python : str, optional
+        Interpreter of an environment that has LanceDB and milvus-lite; left out, this one is looked at.
     report : callable of str, optional
         Told what happens next.
 
@@ -104,7 +108,7 @@ def run_study(
     check_count(k, name="k")
     check_count(queries, name="queries")
     edges = _check_buckets(buckets)
-    names, missing = _check_arms(arms)
+    names, missing = _check_arms(arms, rivals_python)
     say = report or (lambda text: None)
     rng = np.random.default_rng(seed)
     rows = None
@@ -130,11 +134,12 @@ def run_study(
                 continue
             say(f"{kind}: {name}")
             begin = time.perf_counter()
-            arm = _make(name, X, filters, data.metric, shared, threads, seed)
-            built = time.perf_counter() - begin
-            entry["arms"].append(
-                {"arm": name, "build_s": round(built, 2), "links": arm.links, "points": _sweep(arm, task, enough)}
-            )
+            with ExitStack() as held:
+                arm = _make(name, X, filters, data.metric, shared, _Building(threads, seed, rivals_python, held))
+                built = time.perf_counter() - begin
+                entry["arms"].append(
+                    {"arm": name, "build_s": round(built, 2), "links": arm.links, "points": _sweep(arm, task, enough)}
+                )
         found.append(entry)
     context = run_context(seed=seed, data_hash=hash_data(X[:1000], data.name, len(X)), packages=_packages())
     about = {"name": data.name, "vectors": len(X), "dim": X.shape[1], "metric": data.metric}
@@ -177,15 +182,29 @@ def cheapest(entry: dict[str, Any], recall: float, *, by: str = "compared") -> d
     return out
 
 
-def _make(name: str, X: FloatArray, filters: Any, metric: Any, shared: Any, threads: int | None, seed: int) -> StudyArm:
+@dataclass(frozen=True)
+class _Building:
+    """How arms are built, and who ends the processes that they hold."""
+
+    threads: int | None
+    seed: int
+    python: str | None
+    held: ExitStack
+
+
+def _make(name: str, X: FloatArray, filters: Any, metric: Any, shared: Any, how: _Building) -> StudyArm:
     if name in ARMS:
-        return make_arm(name, X, filters, metric, shared=shared, threads=threads, seed=seed)
-    # A rival's index over all rows serves every kind; stores with a column of their own are made anew.
-    if name in ("hnswlib-filter", "faiss-hnsw-idselector"):
-        if name not in shared:
-            shared[name] = make_rival(name, X, filters, metric, threads=threads or len(usable_cpus()))
-        return shared[name]  # type: ignore[no-any-return]
-    return make_rival(name, X, filters, metric, threads=threads or len(usable_cpus()))  # type: ignore[no-any-return]
+        return make_arm(name, X, filters, metric, shared=shared, threads=how.threads, seed=how.seed)
+    threads = how.threads or len(usable_cpus())
+    if name in STORES:
+        # A store holds the attribute itself, so it is made anew for each kind.
+        store = make_rival(name, X, filters, metric, threads=threads, python=how.python)
+        how.held.callback(store.close)
+        return store  # type: ignore[no-any-return]
+    # A rival's index over all rows serves every kind.
+    if name not in shared:
+        shared[name] = make_rival(name, X, filters, metric, threads=threads)
+    return shared[name]  # type: ignore[no-any-return]
 
 
 def _about(filters: Any, task: _Task, chosen: npt.NDArray[Any], *, whole: bool) -> dict[str, Any]:
@@ -218,7 +237,8 @@ def _sweep(arm: StudyArm, task: _Task, enough: float) -> list[dict[str, Any]]:
         for i, asked in enumerate(task.asked):
             begin = time.perf_counter()
             ids[i], spent = arm.ask(task.Q[i : i + 1], task.k, asked, setting)
-            seconds[i] = time.perf_counter() - begin
+            # A store in a process of its own says what it took there.
+            seconds[i] = getattr(arm, "took_s", time.perf_counter() - begin)
             compared[i] = np.nan if spent is None else spent
         recalls = task.truth.recall(ids, task.Q, task.X, task.metric)
         points.append({"setting": setting, **_figures(recalls, seconds, compared)})
@@ -268,13 +288,13 @@ def _check_kinds(data: FilteredVectors, kinds: Sequence[FilterKind] | None) -> l
     return list(kinds) if kinds is not None else list(data.filters)  # type: ignore[arg-type]
 
 
-def _check_arms(arms: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
+def _check_arms(arms: Sequence[str] | None, python: str | None) -> tuple[list[str], dict[str, str]]:
     known = [*ARMS, *RIVALS]
     unknown = [name for name in arms or () if name not in known]
     if unknown:
         raise InputError(message(f"arms {unknown}", f"of {', '.join(known)}", "leave arms out for all"))
     wanted = list(arms) if arms is not None else known
-    missing = {name: reason for name in wanted if name in RIVALS and (reason := why_missing(name)) is not None}
+    missing = {name: reason for name in wanted if name in RIVALS and (reason := why_missing(name, python)) is not None}
     return [name for name in wanted if name not in missing], missing | (NOT_HERE if arms is None else {})
 
 

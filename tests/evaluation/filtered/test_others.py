@@ -1,0 +1,114 @@
+"""Other stores beside the arms: told the filter in words, timed in their own process, missing where they are not."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+
+from orthant.errors import InputError
+from orthant.evaluation.ann.inputs import prepare_inputs
+from orthant.evaluation.ann.process import EngineFailedError
+from orthant.evaluation.filtered import others, peers
+from orthant.evaluation.filtered.cells import PREDICATES, Wanted, allowed_mask
+from orthant.evaluation.filtered.run import run_filtered
+from orthant.evaluation.filtered.tables import LanceTable, MilvusTable, Worker
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((10, 12))
+    X = centres[rng.integers(0, 10, 603)] + 0.6 * rng.standard_normal((603, 12))
+    Q = centres[rng.integers(0, 10, 30)] + 0.6 * rng.standard_normal((30, 12))
+    return prepare_inputs("x", X, {"in": Q}, metric="cosine", folder=tmp_path_factory.mktemp("x"), tune=10, judge=20)
+
+
+@pytest.mark.parametrize("predicate", PREDICATES)
+@pytest.mark.parametrize("selectivity", [0.001, 0.1, 1.0])
+@pytest.mark.parametrize("far", [False, True])
+def test_words_name_the_rows_of_the_mask(predicate, selectivity, far):
+    rank = np.random.default_rng(2).permutation(1_203)
+    wanted = Wanted("a", predicate, selectivity, far)
+    ((name, values),) = wanted.columns(rank).items()
+    where = wanted.where(1_203)
+    assert where["column"] == name and name.isidentifier()
+    if where["op"] == "between":
+        found = (values >= where["value"][0]) & (values <= where["value"][1])
+    else:
+        found = np.isin(values, where["value"])
+    np.testing.assert_array_equal(found, allowed_mask(rank, predicate, selectivity=selectivity, far=far))
+
+
+def test_filters_are_put_into_each_stores_words():
+    text = {"column": "v", "op": "eq", "value": 'o\'x "y" \\'}
+    assert LanceTable.where(text) == "v = 'o''x \"y\" \\'"
+    assert MilvusTable.where(text) == 'v == "o\'x \\"y\\" \\\\"'
+    some = {"column": "v", "op": "in", "value": [1, 2]}
+    assert (LanceTable.where(some), MilvusTable.where(some)) == ("v IN (1, 2)", "v in [1, 2]")
+    ends = {"column": "v", "op": "between", "value": [1, 2.5]}
+    assert (LanceTable.where(ends), MilvusTable.where(ends)) == ("v >= 1 AND v <= 2.5", "v >= 1 and v <= 2.5")
+    tag = {"column": "v", "op": "has", "value": "a"}
+    assert (LanceTable.where(tag), MilvusTable.where(tag)) == ("array_has(v, 'a')", 'array_contains(v, "a")')
+
+
+def test_a_run_has_the_arms_that_were_asked_for(inputs, tmp_path):
+    def run(names, relations=("anti-correlated",)):
+        return run_filtered(
+            inputs, k=5, selectivities=(0.05,), predicates=PREDICATES, relations=relations, tune=3, judge=6, pivots=2,
+            cell_budget_s=0.05, asked=(0.9,), asked_queries=8, rivals=names, index_folder=tmp_path,
+        )  # fmt: skip
+
+    names = ["numpy-table", "lancedb"]
+    names += ["hnswlib-filter"] if importlib.util.find_spec("hnswlib") else []
+    result = run(names)
+    json.dumps(result, allow_nan=False)
+    missing = {one["arm"]: one["reason"] for one in result["missing"]}
+    assert "PostgreSQL" in missing["pgvector"]
+    if importlib.util.find_spec("lancedb") is None:
+        assert missing["lancedb"] == "lancedb is not installed"
+    for cell in result["cells"]:
+        table = cell["arms"]["numpy-table"]
+        assert table["recall"] == 1.0 and table["p50_ms"] > 0
+        if "hnswlib-filter" in names:
+            assert cell["arms"]["hnswlib-filter"]["recall"] > 0.5
+    about = result["context"]["rivals"]
+    assert about["numpy-table"]["build_s"] >= 0 and "lancedb" not in about
+    # What was built is used again, and without rivals nothing of them appears.
+    assert run(["numpy-table"])["context"]["rivals"]["numpy-table"] == about["numpy-table"]
+    plain = run([])
+    assert "numpy-table" not in plain["cells"][0]["arms"] and "rivals" not in plain["context"]
+    with pytest.raises(InputError, match="magic"):
+        run(["magic"])
+
+
+def test_the_time_is_that_of_the_process(inputs, tmp_path):
+    peers.write_columns(tmp_path / "c", {"n": np.arange(603), "t": ["x"] * 603, "s": [["a"], []] * 301 + [["b"]]})
+    table = peers.PeerTable(
+        "numpy-table", folder=tmp_path / "t", base=inputs.base_path, columns=tmp_path / "c", metric="cosine"
+    )
+    q = inputs.queries["in"].judge[:1]
+    try:
+        ids = table.ask(q, 4, {"column": "s", "op": "has", "value": "a"}, table.efforts()[0])
+        assert (ids % 2 == 0).all() and 0 < table.took_s < 5
+        assert table.ask(q, 4, {"column": "t", "op": "eq", "value": "nobody"}, {}).tolist() == [-1] * 4
+        with pytest.raises(EngineFailedError, match="KeyError"):
+            table.ask(q, 4, {"column": "missing", "op": "eq", "value": 1}, {})
+    finally:
+        table.close()
+    spec = {"store": "numpy-table", "folder": str(tmp_path / "t"), "metric": "cosine", "one_cpu": False}
+    worker = Worker(spec)
+    worker.open()
+    where = {"column": "n", "op": "between", "value": [3, 4]}
+    assert sorted(worker.ask(q[0].tolist(), 5, where, {})["ids"]) == [3, 4]
+
+
+def test_an_interpreter_without_a_store_is_named(inputs, tmp_path):
+    with ExitStack() as held:
+        made = others.make_others(
+            ["lancedb"], inputs, {}, [], python=str(tmp_path / "nothing"), cache=tmp_path, threads=1, held=held
+        )
+    assert made.arms == [] and "nothing" in made.missing["lancedb"]
