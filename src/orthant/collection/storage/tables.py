@@ -321,8 +321,8 @@ def fetch_records(
         part = json.dumps([int(row) for row in rows[begin : begin + _CHUNK]])
         query = "SELECT row, id, text, metadata, crc FROM records WHERE row IN (SELECT value FROM json_each(?))"
         for found in connection.execute(query, (part,)):
-            row, *record = decode(connection, database, found)
-            out[row] = (record[0], record[1], record[2])
+            row, name, text, metadata = decode(connection, database, found)
+            out[row] = (name, text, metadata)
     return out
 
 
