@@ -15,6 +15,7 @@ import mmap
 import os
 import sys
 import weakref
+from collections import deque
 from collections.abc import Iterable
 from threading import Lock
 from typing import Any
@@ -37,6 +38,8 @@ the place in the file of the map's first byte."""
 
 _lock = Lock()
 _known: dict[int, tuple[int, int, int]] = {}
+_gone: deque[tuple[int, int]] = deque()
+"""Maps that ended. The collector may end one in the middle of anything, also of what holds the lock."""
 
 
 @functools.cache
@@ -67,21 +70,30 @@ def register(array: np.memmap, path: str | os.PathLike[str]) -> None:
         return
     begin = array.ctypes.data
     with _lock:
+        _forget_gone()
         _known[begin] = (begin + array.nbytes, handle, array.offset)
-    weakref.finalize(held, _forget, begin, handle)
+    weakref.finalize(held, _end, begin, handle)
 
 
-def _forget(begin: int, handle: int) -> None:
-    with _lock:
+def _end(begin: int, handle: int) -> None:
+    # Without the lock, which this very thread may hold.
+    _gone.append((begin, handle))
+    os.close(handle)
+
+
+def _forget_gone() -> None:
+    """Forget the maps that ended; called with the lock held, before anything is looked up."""
+    while _gone:
+        begin, handle = _gone.popleft()
         if _known.get(begin, (0, -1, 0))[1] == handle:
             del _known[begin]
-    os.close(handle)
 
 
 def _line(array: np.ndarray) -> tuple[int, int, int, int] | None:
     """Return the line of a table for the file in whose map an array lies."""
     at = array.ctypes.data
     with _lock:
+        _forget_gone()
         for begin, (end, handle, offset) in _known.items():
             if begin <= at < end:
                 return begin, end, handle, offset
