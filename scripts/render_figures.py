@@ -372,8 +372,14 @@ def multivector_rows(record: dict[str, Any]) -> Iterator[Row]:
         arm, times = arms[name], record["times_below_exact"][name]
         shown = f"{arm['recall']:.3f}, p50 {arm['p50_ms']:.2f} ms, {times:.1f} x below exact"
         bar = record["targets"]["times_below_exact"]
-        met = times >= bar and arm["p50_ms"] <= plaid["p50_ms"]
-        goal = _target(f"{bar:g} x, and below PLAID", met=met) if name == "fde" else ""
+        goal = ""
+        if name == "fde":
+            goal = _target(f"{bar:g} x", met=times >= bar) + "; "
+            quicker = arm["p50_ms"] <= plaid["p50_ms"]
+            # Beating a PLAID that learned from a quarter says nothing of one that learned from all.
+            goal += (
+                _target("below PLAID", met=quicker) if "plaid" in arms else "below PLAID at its defaults: not measured"
+            )
         yield Row(f"{label}: {told}", shown, goal, "multivector.py")
 
 
