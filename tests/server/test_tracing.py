@@ -65,13 +65,14 @@ def test_spans_of_requests_and_calls(traced):
     client.post("/collections/books/search", json={"query": secret, "where": {secret: 1}}, headers=parent)
     client.post("/collections/books/search", json={"query": f'"{secret}', "vector": [1.0]})
     client.post("/collections/books/upsert", json={"ids": [secret], "texts": [secret]})
+    client.get("/collections/books/stats")
     client.get(f"/{secret}?{secret}")
     client.request("BREW", f"/collections/{secret}")
     named = [span.name for span in spans]
     assert named[0] == "POST /collections/{name}/search"
     assert spans[0].parent == int("ab" * 16, 16)
     assert spans[0].attributes["http.response.status_code"] == 200
-    assert {"orthant.read", "orthant.write", "GET none"} <= set(named)
+    assert {"orthant.search_together", "orthant.pass", "orthant.read", "orthant.write", "GET none"} <= set(named)
     assert named[-1].startswith("other ")
     assert next(span for span in spans if span.name == "orthant.write").attributes == {"orthant.collection": "books"}
     for span in spans:
