@@ -264,7 +264,7 @@ def _scan_range(
     pairs, stride = blocks.shape[1], 32 * blocks.shape[1]
     chunk = max(1, _CHUNK_BYTES // (pairs * 64))
     sums, row = np.empty(256, np.uint16), np.empty(64, np.float32)
-    into, out = sums.ctypes.data, row.ctypes.data
+    out = row.ctypes.data
     for begin in range(first, last, chunk):
         end = min(begin + chunk, last)
         q = 0
@@ -274,11 +274,11 @@ def _scan_range(
             for b in range(begin, end):
                 block, factors = blocks[b].ctypes.data, weights[64 * b :].ctypes.data
                 if count == 4:
-                    lookup_sums_4(table, stride, block, pairs, together, into)
+                    lookup_sums_4(table, stride, block, pairs, together, sums.ctypes.data)
                 else:
-                    lookup_sums(table, stride, block, pairs, together, into)
+                    lookup_sums(table, stride, block, pairs, together, sums.ctypes.data)
                 for i in range(count):
-                    best = _block_scores(into + 128 * i, factors, steps[q + i], offsets[q + i], out)
+                    best = _block_scores(sums.ctypes.data + 128 * i, factors, steps[q + i], offsets[q + i], out)
                     if best > scores[q + i, scores.shape[1] - 1]:
                         _enter(row, bitmap[b], b * 64, ids[q + i], scores[q + i])
             q += count

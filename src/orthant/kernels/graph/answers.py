@@ -122,7 +122,6 @@ def settle(view: Any, found: Any, count: Any, query: Any, metric: Any, k: Any, i
     # What is read from a file is not to be asked for ahead: its address has no memory yet.
     row_bytes = 4 * view[FULL_DIM] if view[FILES] == 0 else 0
     buffer = np.empty(view[FULL_DIM], np.float32)
-    room = buffer.ctypes.data
     for i in range(min(count, 4)):
         row = load_i64(view[ADDRESSES] + 8 * np.int64(found[i]))
         for j in range(0, row_bytes, 64):
@@ -134,7 +133,9 @@ def settle(view: Any, found: Any, count: Any, query: Any, metric: Any, k: Any, i
             for j in range(0, row_bytes, 64):
                 prefetch(row + j)
         slot = np.int64(found[i])
-        score, number = exact_score(view, slot, query, metric, room), load_i64(view[IDS] + 8 * slot)
+        # The address is asked for each time: an array that is named no more is freed, whoever has its address.
+        score = exact_score(view, slot, query, metric, buffer.ctypes.data)
+        number = load_i64(view[IDS] + 8 * slot)
         if size == k and (score < scores[k - 1] or (score == scores[k - 1] and number > ids[k - 1])):
             continue
         place = min(size, k - 1)
