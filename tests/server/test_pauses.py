@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import weakref
 
 import pytest
 
@@ -32,3 +33,22 @@ def test_short_collections_leave_everything_as_it_is(before, monkeypatch):
         gc.collect(0)
         gc.collect()
         assert gc.get_freeze_count() == before[0]
+
+
+def test_cycles_that_died_while_set_aside_are_freed_in_time(before, monkeypatch):
+    class Held:
+        pass
+
+    monkeypatch.setattr(pauses, "_LONG_S", 0.0)
+    monkeypatch.setattr(pauses, "_THAW_S", 0.0)
+    held = Held()
+    held.itself = held
+    seen = weakref.ref(held)
+    with pauses.short_pauses():
+        gc.collect()
+        assert gc.get_freeze_count() > before[0]
+        del held
+        gc.collect()
+        assert seen() is not None
+        gc.collect()
+        assert seen() is None
