@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from orthant.evaluation.ann.curves import lower_bound, qps_at, spread_points
 from orthant.evaluation.ann.engine import Engine, load_engine
 from orthant.evaluation.ann.measuring import anonymous_bytes, pin, usable_cpus
 from orthant.evaluation.ann.truth import Truth, ground_truth
+from orthant.evaluation.serving import serve
 
 _WARM_ROWS = 2_000
 _ENOUGH = 0.999
@@ -228,26 +227,5 @@ class Worker:
         return {"kept": kept, "index": type(engine.index).__name__}
 
 
-def main() -> None:
-    """Serve until standard input ends."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    # What libraries print goes to standard error from here on.
-    os.dup2(2, 1)
-    worker: Worker | None = None
-    for line in sys.stdin:
-        request = json.loads(line)
-        verb = request.pop("do")
-        try:
-            if verb == "start":
-                worker = Worker(request)
-                answer: dict[str, Any] = {}
-            else:
-                answer = getattr(worker, verb)(**request)
-        except Exception as error:  # noqa: BLE001 - whatever a library raises makes this engine missing, with its words.
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
 if __name__ == "__main__":
-    main()
+    serve(Worker)

@@ -11,13 +11,14 @@ import importlib.metadata
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from orthant.evaluation.serving import serve
 
 __all__ = ["STORES", "read_columns"]
 
@@ -288,26 +289,5 @@ class Worker:
         return {"ids": [int(one) for one in ids], "seconds": seconds}
 
 
-def main() -> None:
-    """Serve until standard input ends."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    # What libraries print goes to standard error from here on.
-    os.dup2(2, 1)
-    worker: Worker | None = None
-    for line in sys.stdin:
-        request = json.loads(line)
-        verb = request.pop("do")
-        try:
-            if verb == "start":
-                worker = Worker(request)
-                answer: dict[str, Any] = {}
-            else:
-                answer = getattr(worker, verb)(**request)
-        except Exception as error:  # noqa: BLE001 - whatever a library raises makes this arm missing, with its words.
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
 if __name__ == "__main__":
-    main()
+    serve(Worker)

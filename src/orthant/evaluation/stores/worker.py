@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from orthant.evaluation.ann.measuring import anonymous_bytes
+from orthant.evaluation.serving import serve
 from orthant.evaluation.stores.inputs import read_queries, read_rows
 from orthant.evaluation.stores.store import Effort, Query, load_store
 
@@ -187,26 +186,5 @@ class Worker:
         return {"asked": len(numbers), "there": there, "in_flight_there": begun, "hits": len(hits)}
 
 
-def main() -> None:
-    """Serve until standard input ends."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    # What libraries print goes to standard error from here on.
-    os.dup2(2, 1)
-    worker: Worker | None = None
-    for line in sys.stdin:
-        request = json.loads(line)
-        verb = request.pop("do")
-        try:
-            if verb == "start":
-                worker = Worker(request)
-                answer: dict[str, Any] = {}
-            else:
-                answer = getattr(worker, verb)(**request)
-        except Exception as error:  # noqa: BLE001 - whatever a library raises makes this figure missing, with its words.
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
 if __name__ == "__main__":
-    main()
+    serve(Worker)
