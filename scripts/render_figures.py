@@ -9,23 +9,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from figure_row import Row, target, times
+from figure_wings import (
+    binary_rows,
+    compress_rows,
+    ivf_rows,
+    multivector_rows,
+    page_rows,
+    server_mixed_rows,
+    server_rival_rows,
+    server_rows,
+    small_models_rows,
+    two_tier_rows,
+    upgrade_rows,
+    word_rows,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One figure: what was measured, what came out, what was aimed at (empty: nothing), and by which script."""
-
-    what: str
-    measured: str
-    target: str
-    script: str
 
 
 P50_TARGETS = {"lexical": 5, "dense": 3, "hybrid": 10}
@@ -43,10 +48,6 @@ def _read(name: str, results: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def _target(text: str, *, met: bool) -> str:
-    return f"{text}: {'met' if met else '**missed**'}"
-
-
 def collection_rows(record: dict[str, Any]) -> Iterator[Row]:
     script = "collection_speed.py"
     count, words = record["records"], record["mean_words"]
@@ -55,7 +56,7 @@ def collection_rows(record: dict[str, Any]) -> Iterator[Row]:
         f"Ingest of {count:,} texts of {words:.0f} words, encoded, durable and searchable",
         f"{record['ingest_records_per_s_median']:,.0f} records/s (median of {len(rates)} runs, "
         f"{min(rates):,.0f} to {max(rates):,.0f})",
-        _target("8,000 records/s", met=record["ingest_records_per_s_median"] >= 8000),
+        target("8,000 records/s", met=record["ingest_records_per_s_median"] >= 8000),
         script,
     )
     for way, how in (("ingest", "batch by batch"), ("ingest_bulk", "in one `bulk` block")):
@@ -65,23 +66,23 @@ def collection_rows(record: dict[str, Any]) -> Iterator[Row]:
             yield Row(
                 f"The same until the graph holds all of them, {how}",
                 f"{median:,.0f} records/s ({finished[0]:,.0f} to {finished[-1]:,.0f})",
-                _target("3,000 records/s", met=median >= 3000),
+                target("3,000 records/s", met=median >= 3000),
                 script,
             )
     for name, spent in record["search"].items():
         yield Row(
             f"Search, {name.replace('_', ' ')}, {count:,} records, k=10",
             f"p50 {spent['p50_ms']:.2f} ms, p99 {spent['p99_ms']:.2f} ms",
-            _target(f"p50 {P50_TARGETS[name]} ms", met=spent["p50_ms"] <= P50_TARGETS[name])
+            target(f"p50 {P50_TARGETS[name]} ms", met=spent["p50_ms"] <= P50_TARGETS[name])
             if name in P50_TARGETS
             else "",
             script,
         )
     seconds = sorted(record["process_start_to_first_hit_s"])
     median = seconds[len(seconds) // 2]
-    yield Row("New process to first hit", f"{median:.2f} s", _target("1.5 s", met=median <= 1.5), script)
+    yield Row("New process to first hit", f"{median:.2f} s", target("1.5 s", met=median <= 1.5), script)
     added = record["import"]["numpy_and_orthant_s"] - record["import"]["numpy_s"]
-    yield Row("`import orthant` over `import numpy`", f"{added:.3f} s", _target("0.15 s", met=added < 0.15), script)
+    yield Row("`import orthant` over `import numpy`", f"{added:.3f} s", target("0.15 s", met=added < 0.15), script)
 
 
 def where_rows(record: dict[str, Any]) -> Iterator[Row]:
@@ -91,7 +92,7 @@ def where_rows(record: dict[str, Any]) -> Iterator[Row]:
         f"Filter to bitmap, {record['rows']:,} records, {len(found)} expressions",
         f"{fastest['median_ms']:.2f} ms ({fastest['expression']}) to {slowest['median_ms']:.2f} ms "
         f"({slowest['expression']})",
-        _target(f"{budget:.0f} ms each", met=slowest["median_ms"] <= budget),
+        target(f"{budget:.0f} ms each", met=slowest["median_ms"] <= budget),
         "where_bitmap.py",
     )
 
@@ -102,12 +103,12 @@ def _encoder_target(figure: str, arms: dict[str, Any]) -> str:
         return ""
     share, aim = ENCODER_TARGETS[figure]
     if "spearman" in figure:
-        return f"{_target(f'{share}', met=mine >= share)}; {_target(f'aim {aim}', met=mine >= aim)}"
+        return f"{target(f'{share}', met=mine >= share)}; {target(f'aim {aim}', met=mine >= aim)}"
     teacher = arms.get("minilm", {}).get(figure)
     if teacher is None:
         return ""
     got = mine / teacher
-    return f"{_target(f'{share:.0%} of minilm', met=got >= share)}; {_target(f'aim {aim:.0%}', met=got >= aim)}"
+    return f"{target(f'{share:.0%} of minilm', met=got >= share)}; {target(f'aim {aim:.0%}', met=got >= aim)}"
 
 
 def encoder_rows(record: dict[str, Any]) -> Iterator[Row]:
@@ -132,7 +133,7 @@ def hybrid_rows(record: dict[str, Any]) -> Iterator[Row]:
         yield Row(
             f"{name}, {metric}: BM25, dense ({record['encoder']}), hybrid",
             f"{one['lexical']:.3f}, {one['dense']:.3f}, {one['hybrid']:.3f} (p {one['p_value']:.3f})",
-            _target("hybrid above BM25", met=one["hybrid_above_lexical"]),
+            target("hybrid above BM25", met=one["hybrid_above_lexical"]),
             script,
         )
 
@@ -142,10 +143,6 @@ def retrieval_rows(record: dict[str, Any]) -> Iterator[Row]:
     for name, arms in record["sets"].items():
         shown = ", ".join(f"{arm} {value:.3f}" for arm, value in arms.items() if isinstance(value, (int, float)))
         yield Row(f"`orthant eval --data {name}`, {metric}, default settings", shown, "", "retrieval.py")
-
-
-def _times(value: float | None) -> str:
-    return "not reached" if value is None else f"{value:.2f} x"
 
 
 def ann_rows(record: dict[str, Any]) -> Iterator[Row]:
@@ -166,8 +163,8 @@ def ann_rows(record: dict[str, Any]) -> Iterator[Row]:
             yield Row(
                 f"{label}, {one['queries']} queries, recall@10 {level}, one thread"
                 + ("" if engine == "orthant" else ", suited to other such queries"),
-                f"{speed}, {_times(one['ratio'])} {one['best_peer']}{spread}",
-                "" if wanted is None else _target(f"{wanted} x", met=(one["ratio"] or 0.0) >= wanted),
+                f"{speed}, {times(one['ratio'])} {one['best_peer']}{spread}",
+                "" if wanted is None else target(f"{wanted} x", met=(one["ratio"] or 0.0) >= wanted),
                 "ann.py",
             )
         yield from _ann_costs(label, found, targets)
@@ -182,15 +179,15 @@ def _ann_costs(label: str, found: dict[str, Any], targets: dict[str, Any]) -> It
         limits = targets["build_cpu_ratio"], targets["memory_ratio"]
         yield Row(
             f"{label}, build, CPU time",
-            f"{_times(build)} {first['best_peer']}",
-            _target(f"at most {limits[0]:.0f} x", met=build <= limits[0]),
+            f"{times(build)} {first['best_peer']}",
+            target(f"at most {limits[0]:.0f} x", met=build <= limits[0]),
             "ann.py",
         )
         if memory is not None:
             yield Row(
                 f"{label}, anonymous memory and codes",
-                f"{_times(memory)} {first['best_peer']}",
-                _target(f"at most {limits[1]} x", met=memory <= limits[1]),
+                f"{times(memory)} {first['best_peer']}",
+                target(f"at most {limits[1]} x", met=memory <= limits[1]),
                 "ann.py",
             )
     if found["kept"]:
@@ -200,7 +197,7 @@ def _ann_costs(label: str, found: dict[str, Any], targets: dict[str, Any]) -> It
             f"{label}, recall kept, {len(found['kept'])} cases, the worst",
             f"asked {worst['asked']:.2f} ({worst['queries']}): {worst['measured']:.3f}, "
             f"at least {worst['lower_95']:.3f} (95 %)",
-            _target(f"at least {least:.2f}", met=worst["lower_95"] >= least),
+            target(f"at least {least:.2f}", met=worst["lower_95"] >= least),
             "ann.py",
         )
 
@@ -211,8 +208,8 @@ def _ann_variants(record: dict[str, Any], targets: dict[str, Any]) -> Iterator[R
         worst_ratio = min(without["ratios"], key=lambda one: one["ratio"] or 0.0)
         yield Row(
             f"{without['context']['data']['name']}, both without AVX-512, the worst of {len(without['ratios'])}",
-            f"{_times(worst_ratio['ratio'])} {worst_ratio['best_peer']} at {worst_ratio['recall']:.2f}",
-            _target(f"{targets['without_avx512']:.0f} x", met=(worst_ratio["ratio"] or 0.0) >= 1.0),
+            f"{times(worst_ratio['ratio'])} {worst_ratio['best_peer']} at {worst_ratio['recall']:.2f}",
+            target(f"{targets['without_avx512']:.0f} x", met=(worst_ratio["ratio"] or 0.0) >= 1.0),
             "ann.py",
         )
 
@@ -225,7 +222,7 @@ def two_threads_rows(record: dict[str, Any]) -> Iterator[Row]:
             f"{record['context']['data']}, two threads against one, {name}",
             f"{one['ratio']:.2f} x ({one['ratio_low']:.2f} to {one['ratio_high']:.2f})"
             + (f"; two processes {one['two_processes']:.2f} x" if "two_processes" in one else ""),
-            _target(f"{wanted} x", met=one["ratio"] >= wanted),
+            target(f"{wanted} x", met=one["ratio"] >= wanted),
             "two_threads.py",
         )
 
@@ -241,8 +238,8 @@ def filtered_rows(record: dict[str, Any]) -> Iterator[Row]:
         yield Row(
             f"Filtered, {data['name']}, {data['vectors']:,} rows, {share:.1%} allowed, {len(cells)} cells",
             f"recall@10 {recall:.3f} at least, p50 {speeds[0]:.2f} to {speeds[-1]:.2f} ms, "
-            f"{_times(slow['speedup'])} {slow['best_rival']} at least ({slow['relation']}, {slow['predicate']})",
-            _target(f"recall {targets['recall']} and never slower", met=met),
+            f"{times(slow['speedup'])} {slow['best_rival']} at least ({slow['relation']}, {slow['predicate']})",
+            target(f"recall {targets['recall']} and never slower", met=met),
             "filtered.py",
         )
     worst = min(record["kept"], key=lambda one: one["lower_95"] - one["asked"])
@@ -251,14 +248,14 @@ def filtered_rows(record: dict[str, Any]) -> Iterator[Row]:
         f"Filtered, {data['name']}, recall kept, {len(record['kept'])} cases, the worst",
         f"asked {worst['asked']:.2f} ({worst['relation']}, {worst['selectivity']:.1%}): {worst['measured']:.3f}, "
         f"at least {worst['lower_95']:.3f} (95 %)",
-        _target(f"at least {least:.2f}", met=worst["lower_95"] >= least),
+        target(f"at least {least:.2f}", met=worst["lower_95"] >= least),
         "filtered.py",
     )
     alike = sum(one["identical"] for one in record["equivalent"])
     yield Row(
         f"Filtered, {data['name']}, equivalent predicates",
         f"identical answers in {alike} of {len(record['equivalent'])} cells",
-        _target("all", met=alike == len(record["equivalent"])),
+        target("all", met=alike == len(record["equivalent"])),
         "filtered.py",
     )
     yield from _filtered_rivals(record.get("rivals"), targets["recall"])
@@ -286,7 +283,7 @@ def _filtered_rivals(record: dict[str, Any] | None, recall: float) -> Iterator[R
         yield Row(
             f"Filtered, {data['name']}, {data['vectors']:,} rows, {name}",
             shown,
-            _target("never quicker at that recall", met=not ratios or ratios[0] >= 1.0),
+            target("never quicker at that recall", met=not ratios or ratios[0] >= 1.0),
             "filtered.py",
         )
 
@@ -308,7 +305,7 @@ def _filtered_study(record: dict[str, Any], recall: float) -> Iterator[Row]:
         yield Row(
             f"Filtered, {data['name']}, {data['vectors']:,} rows, real attributes {relation}, {len(ratios)} cells",
             f"the planner is the quickest with recall {recall} in {first}; {least:.2f} x {where} at least",
-            _target("never slower", met=first == len(ratios)),
+            target("never slower", met=first == len(ratios)),
             "filtered.py",
         )
 
@@ -327,7 +324,7 @@ def training_rows(record: dict[str, Any]) -> Iterator[Row]:
                 f"{count['documents']:,} documents",
                 f"base {scores['base']:.3f}, trained {scores['trained']:.3f} ({low:+.3f} to {high:+.3f}), "
                 f"int8 without torch {scores['exported']:.3f}",
-                _target(f"int8 loses at most {most}", met=lost <= most),
+                target(f"int8 loses at most {most}", met=lost <= most),
                 "training.py",
             )
         for data, one in run["collection"].items():
@@ -350,223 +347,7 @@ def rivals_rows(record: dict[str, Any]) -> Iterator[Row]:
     for title, *figures, place in lines:
         shown = ", ".join(f"{name} {figure}" for name, figure in zip(names, figures, strict=True))
         met = bool(place) and int(place.split()[0]) <= record["targets"]["place"]
-        yield Row(f"{label}: {title}", shown, _target(f"first or second, is {place}", met=met), "collection_rivals.py")
-
-
-def multivector_rows(record: dict[str, Any]) -> Iterator[Row]:
-    arms, label = record["arms"], f"Sets of tokens, {record['documents']:,} documents, recall@10 of exact MaxSim"
-    exact = arms["exact"]
-    # The quicker of the two that ran: learned from all sets of a sample, or from a quarter of them.
-    plaid = min((arms[name] for name in arms if name.startswith("plaid")), key=lambda arm: arm["p50_ms"])
-    yield Row(f"{label}: exact", f"p50 {exact['p50_ms']:.2f} ms", "", "multivector.py")
-    told_by = {
-        "pooled": "means at unit length",
-        "fde": "fixed dimensional encodings",
-        "fde, product codes": "encodings as product codes",
-        "plaid": "PLAID",
-        "plaid, 4096 sets": "PLAID, learned from 4,096 sets",
-    }
-    for name, told in told_by.items():
-        if name not in arms:
-            continue
-        arm, times = arms[name], record["times_below_exact"][name]
-        shown = f"{arm['recall']:.3f}, p50 {arm['p50_ms']:.2f} ms, {times:.1f} x below exact"
-        bar = record["targets"]["times_below_exact"]
-        goal = ""
-        if name == "fde":
-            goal = _target(f"{bar:g} x", met=times >= bar) + "; "
-            quicker = arm["p50_ms"] <= plaid["p50_ms"]
-            # Beating a PLAID that learned from a quarter says nothing of one that learned from all.
-            goal += (
-                _target("below PLAID", met=quicker) if "plaid" in arms else "below PLAID at its defaults: not measured"
-            )
-        yield Row(f"{label}: {told}", shown, goal, "multivector.py")
-
-
-def compress_rows(record: dict[str, Any]) -> Iterator[Row]:
-    bar = record["targets"]["report_s"]
-    for name, found in record["reports"].items():
-        report = found["report"]
-        rows = {one["name"]: one for one in report["candidates"]}
-        best = rows[report["recommended"]]
-        graph = rows.get("graph")
-        shown = (
-            f"{found['report_s']:.0f} s ({found['cpu_s']:.0f} s of CPU time), {len(rows)} rows; "
-            f"at {record['budget_bytes']} bytes {best['name']}, "
-            f"recall@10 {best['recall']:.3f}, rescored {best['recall_rescored']:.3f}"
-        )
-        shown += f"; the graph, {graph['bytes_per_vector']} bytes, {graph['recall']:.3f}" if graph else ""
-        goal = _target(f"{bar:g} s", met=found["report_s"] <= bar)
-        yield Row(f"`orthant compress`, {record['vectors']:,} x {report['dim']}, {name}", shown, goal, "compress.py")
-
-
-def small_models_rows(record: dict[str, Any]) -> Iterator[Row]:
-    for name, arm in record["arms"].items():
-        mean = sum(arm["ndcg@10"].values()) / len(arm["ndcg@10"])
-        size = f"{arm['bytes'] / 1e6:.2f} MB, " if "bytes" in arm else ""
-        shown = f"{size}nDCG@10 {mean:.3f} over {len(arm['ndcg@10'])} sets"
-        goal = _target("8 MB at most", met=arm["bytes"] <= 8e6) if name == "codes" else ""
-        yield Row(f"MiniLM in a tenth of its bytes: {name}", shown, goal, "small_models.py")
-
-
-def binary_rows(record: dict[str, Any]) -> Iterator[Row]:
-    for size, rates in record.get("rows_per_second", {}).items():
-        if "faiss-binary-flat" not in rates:
-            continue
-        ours = max(rates[f"scan-{bits}bit-codes"] for bits in (1, 2, 4))
-        hamming, fast = ours / rates["faiss-binary-flat"], ours / rates["faiss-pq-fast-scan"]
-        shown = f"{ours / 1e6:,.0f} million codes/s, {hamming:.2f} x IndexBinaryFlat, {fast:.2f} x PQ fast scan"
-        goal = _target("1 x and 0.8 x", met=hamming >= 1 and fast >= 0.8)
-        yield Row(f"Binary codes of {size} bytes against codes, scanned by one thread", shown, goal, "binary.py")
-    for place, sizes in record.get("recall", {}).items():
-        for size, arms in sizes.items():
-            ours = max(arms[name]["floats"] for name in arms if name.startswith("recurrent"))
-            rivals = {name: arm["floats"] for name, arm in arms.items() if not name.startswith("recurrent")}
-            best = max(rivals, key=lambda name: rivals[name])
-            shown = f"{ours:.3f}, {best} {rivals[best]:.3f}"
-            goal = _target("above all", met=ours > rivals[best])
-            yield Row(f"Recurrent binary codes, {size} bytes, {place}: recall@10", shown, goal, "binary.py")
-
-
-def ivf_rows(record: dict[str, Any]) -> Iterator[Row]:
-    """The faster kind of codes of each library at a recall, one query at a time and all at once."""
-    for kind in ("in", "out"):
-        for level in ("0.9", "0.95"):
-            best: dict[str, dict[str, Any]] = {}
-            for name, arm in record["arms"].items():
-                found, library = arm[kind]["reranked"].get(level), name.split()[0]
-                if found and found["qps_single"] > best.get(library, {"qps_single": 0})["qps_single"]:
-                    best[library] = found
-            if len(best) < 2:
-                continue
-            mine, peer = best["orthant"], best["faiss"]
-            single, batch = (mine[way] / peer[way] for way in ("qps_single", "qps_batch"))
-            label = f"Inverted lists, {record['vectors']:,} x 384, {kind} queries"
-            yield Row(
-                f"{label}, recall@10 {float(level):.2f}, one thread",
-                f"{mine['qps_single']:,.0f} queries/s one by one, {single:.2f} x FAISS fast scan re-ranked; "
-                f"{mine['qps_batch']:,.0f} at once, {batch:.2f} x",
-                _target("1 x one by one", met=single >= 1) + "; " + _target("1 x at once", met=batch >= 1),
-                "ivf.py",
-            )
-
-
-def two_tier_rows(record: dict[str, Any]) -> Iterator[Row]:
-    effort = record["indexes"]["graph"]["effort_for_recall"]
-    for access in ("direct", "uncached"):
-        name = f"graph, {access}, {effort} candidates"
-        arm, against = record["arms"][name], record["against_memory"][name]
-        yield Row(
-            f"Vectors on disk, {record['vectors']:,} x 384, memory a quarter of them, {access} reads",
-            f"recall@10 {arm['recall@10']:.3f}, {against['recall_ratio']:.3f} of in memory; "
-            f"p50 {arm['p50_ms']:.2f} ms, {against['p50_ratio']:.2f} x in memory; {arm['reads_per_query']:.0f} reads",
-            _target("0.97 of the recall", met=against["recall_ratio"] >= 0.97)
-            + "; "
-            + _target("5 x the time", met=against["p50_ratio"] <= 5),
-            "two_tier.py",
-        )
-
-
-def server_rows(record: dict[str, Any]) -> Iterator[Row]:
-    label, served = f"Server, {record['records']:,} records, 32 clients", record["served"]
-    dense, hybrid, share = served["dense"], served["hybrid"], record["batch_share_of_in_process"]
-    shown = f"{dense['requests_per_s']:,.0f} requests/s, p50 {dense['p50_ms']:.1f} ms, p99 {dense['p99_ms']:.1f} ms"
-    yield Row(f"{label}, dense", shown, _target("1,000/s", met=dense["requests_per_s"] >= 1000), "server.py")
-    yield Row(
-        f"{label}, hybrid",
-        f"{hybrid['requests_per_s']:,.0f} requests/s, p99 {hybrid['p99_ms']:.1f} ms",
-        _target("p99 50 ms", met=hybrid["p99_ms"] < 50),
-        "server.py",
-    )
-    yield Row(
-        "Server, batches of 64 over those in process", f"{share:.2f}", _target("0.6", met=share >= 0.6), "server.py"
-    )
-
-
-def server_rival_rows(record: dict[str, Any]) -> Iterator[Row]:
-    label = f"Servers, {record['records']:,} records, recall@10"
-    names = {"dense": "single dense queries, 32 clients", "batch": "batches of 64", "filtered": "filtered, 32 clients"}
-    for kind, what in names.items():
-        for name, found in record["results"].items():
-            one = found[kind]
-            shown = f"{one['queries_per_s']:,.0f} queries/s, p50 {one['p50_ms']:.1f} ms, p99 {one['p99_ms']:.1f} ms"
-            yield Row(f"{label} {one['recall@10']:.3f}, {what}: {name}", shown, "", "server_rivals.py")
-
-
-def server_mixed_rows(record: dict[str, Any]) -> Iterator[Row]:
-    before, after = record["memory_before"], record["memory_after"]
-    grown = after["anonymous"] / before["anonymous"] - 1
-    lost = record["errors"] + record["lost"]
-    yield Row(
-        f"Server, {record['mixed_s'] / 60:.0f} minutes of 90/10 read/write, {record['records']:,} records",
-        f"{record['reads'] + record['writes']:,} requests, {record['errors']} errors, {record['lost']} acknowledged "
-        f"writes lost; own memory {before['anonymous'] / 2**20:,.0f} to {after['anonymous'] / 2**20:,.0f} MiB "
-        f"({grown:+.0%}), resident {before['resident'] / 2**20:,.0f} to {after['resident'] / 2**20:,.0f} MiB",
-        _target("nothing lost, own memory within 10 %", met=not lost and grown <= 0.1),
-        "server.py --mixed 600",
-    )
-
-
-def page_rows(record: dict[str, Any]) -> Iterator[Row]:
-    plane = record["map"]
-    yield Row(
-        f"The page in Chromium, {record['records']:,} records, until results with facets can be used",
-        f"{record['open_ms']:,} ms (slowest {record['slowest_open_ms']:,} ms; first of the server "
-        f"{record['first_open_ms']:,} ms)",
-        _target("1 s", met=record["open_ms"] <= 1000),
-        "page.py",
-    )
-    gaps = plane["frame_interval_ms"]
-    yield Row(
-        f"Its map of {plane['points']:,} points, being dragged",
-        f"{plane['script_ms_per_frame']:.1f} ms of script per frame; a frame every {gaps['p50']:.0f} ms, 95 % within "
-        f"{gaps['p95']:.0f} ms, drawn without a graphics card",
-        "",
-        "page.py",
-    )
-
-
-def upgrade_rows(record: dict[str, Any]) -> Iterator[Row]:
-    found = record["results"]
-    for name, one in found.items():
-        way = "joint-words" if f"{name.rsplit(', ', 1)[0]}, joint-words" in found else "joint"
-        if not name.endswith(f", {way}"):
-            continue
-        real, unseen = one["migration"]["0.00"]["gain_recovered"], one["rehearsal"]["0.00"]
-        low, high = unseen["interval"]
-        shown = (
-            f"{real:.2f}; rehearsed by maps that saw none of the records they map {unseen['gain_recovered']:.2f} "
-            f"({low:.2f} to {high:.2f}), the tool says {one['action']!r}"
-        )
-        worth = one["gain_interval"][0] > 0
-        met = min(real, unseen["gain_recovered"]) >= 0.5
-        goal = _target("0.5, both", met=met) if worth else "no gain to recover"
-        ends = f"nDCG@10 {one['old']:.3f} to {one['new']:.3f}"
-        yield Row(
-            f"Upgrade at once, {name.removesuffix(f', {way}')} ({ends}): gain recovered", shown, goal, "upgrade.py"
-        )
-
-
-def word_rows(record: dict[str, Any]) -> Iterator[Row]:
-    points = record["points"]
-    for threads in sorted({one["threads"] for one in points}):
-        spent, quality = {}, {}
-        for engine in ("orthant", "gensim"):
-            own = [one for one in points if (one["engine"], one["threads"]) == (engine, threads)]
-            if not own:
-                return
-            spent[engine] = sum(one["seconds"] for one in own) / len(own)
-            told = [sum(one["quality"].values()) / len(one["quality"]) for one in own]
-            quality[engine] = sum(told) / len(told)
-        ratio = spent["gensim"] / spent["orthant"]
-        met = ratio >= 0.6 and quality["orthant"] >= quality["gensim"] - 0.01
-        yield Row(
-            f"Skip-gram on newsgroups20, {threads} thread{'s' * (threads > 1)}, times gensim's speed",
-            f"{ratio:.2f} ({spent['orthant']:.0f} s against {spent['gensim']:.0f} s); mean rank correlation with "
-            f"similarity {quality['orthant']:.3f} against {quality['gensim']:.3f}",
-            _target("0.6 at equal quality", met=met),
-            "word_vectors.py",
-        )
+        yield Row(f"{label}: {title}", shown, target(f"first or second, is {place}", met=met), "collection_rivals.py")
 
 
 SOURCES = {

@@ -22,6 +22,7 @@ def _script(name):
     return module
 
 
+sys.path.insert(0, str(ROOT / "scripts"))
 figures = _script("render_figures")
 reference = _script("render_reference")
 
