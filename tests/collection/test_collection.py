@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -571,3 +573,20 @@ def test_w48_segment_folder_names_are_relative(filled):
     database = (filled.path / "store.sqlite").read_bytes()
     assert str(filled.path).encode() not in database and folder.path(0).is_relative_to(filled.path)
     assert folder.dim == DIM
+
+
+@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
+def test_a_state_that_nobody_reads_is_freed_at_once(tmp_path, mode):
+    # With everything it maps: waiting for the collector of cycles, a server under writes held gigabytes of them.
+    with orthant.open(tmp_path / "books.orthant", encoder="static") as books:
+        books.upsert(["a", "b"], texts=["a captain hunts a whale", "a journey to a lighthouse"])
+        books.search("whale", mode=mode)
+        seen = weakref.ref(books._store.refreshed())
+        gc.collect()
+        gc.disable()
+        try:
+            books.upsert(["c"], texts=["a submarine"])
+            books.search("whale", mode=mode)
+            assert seen() is None
+        finally:
+            gc.enable()

@@ -7,6 +7,7 @@ file is damaged does without it until the writer has made it anew; both are scan
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -67,10 +68,12 @@ def _bridged(generation: Generation, name: str) -> Any:
 
 
 def _plain(generation: Generation, name: str) -> DenseIndex:
-    space = generation.spaces[name]
+    space, live, whose = generation.spaces[name], generation.live, weakref.ref(generation)
 
     def flat() -> Flat:
-        return generation.index(name)
+        # The generation keeps this index: by holding it in turn, old states would wait for the collector of cycles.
+        alive = whose()
+        return space.flat(live) if alive is None else alive.index(name)
 
     graph = space.attached_graph()
     if graph is None or space.graph is None:
