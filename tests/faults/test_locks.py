@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import subprocess
@@ -16,7 +17,8 @@ import orthant
 from collection.fakes import FakeEncoder
 from faults import child
 from orthant.collection.collection import Collection
-from orthant.collection.storage import maintenance
+from orthant.collection.storage import maintenance, segments
+from orthant.collection.storage.segments import SegmentFolder
 from orthant.errors import StoreCorruptedError, StoreError, StoreLockedError, StoreReadOnlyError
 
 _PATH = os.pathsep.join([str(Path(orthant.__file__).parents[1]), str(Path(child.__file__).parents[1])])
@@ -242,6 +244,35 @@ def test_a_reader_keeps_its_answers_while_segments_are_compacted_away(path, monk
             fresh.search("ember late", mode="dense")
         fresh.close()
         reader.close()
+
+
+@posix
+def test_a_segment_is_mapped_as_it_was_checked_whatever_becomes_of_its_name(path, monkeypatch):
+    check = SegmentFolder._check_header
+
+    def vanish(self, file, header):
+        check(self, file, header)
+        file.unlink()
+
+    with Collection(path, encoder=FakeEncoder(), read_only=True) as reader:
+        with monkeypatch.context() as patch:
+            patch.setattr(SegmentFolder, "_check_header", vanish)
+            hits = reader.search("amber delta", mode="dense", k=1)
+        assert hits.ids == ["a"] and not list((path / "vectors").rglob("*.seg"))
+        assert reader.search("amber delta", mode="dense", k=1).ids == ["a"]
+
+
+def test_a_process_without_room_for_another_file_is_told_so(path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with Collection(path, encoder=FakeEncoder(), read_only=True) as reader:
+        with monkeypatch.context() as patch:
+            patch.setattr(segments, "map_rows", refuse)
+            with pytest.raises(StoreError, match=r"Too many open files at map of .*ulimit") as caught:
+                reader.search("amber delta", mode="dense", k=1)
+            assert not isinstance(caught.value, StoreCorruptedError)
+        assert reader.search("amber delta", mode="dense", k=1).ids == ["a"]
 
 
 @posix

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import os
 import re
 import sys
+import weakref
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import pytest
@@ -30,9 +31,12 @@ def make(tmp_path):
     X = np.random.default_rng(1).standard_normal((3000, 24)).astype(np.float32)
     path = tmp_path / "rows"
     path.write_bytes(b"h" * HEADER + X.tobytes())
-    matrix = np.memmap(path, np.float32, "r", HEADER, X.shape)
-    files.register(matrix, path)
-    return X, matrix, path
+    return X, mapped_rows(path, X.shape), path
+
+
+def mapped_rows(path, shape):
+    with open(path, "rb") as file:
+        return files.map_rows(file, np.float32, HEADER, shape)
 
 
 @pytest.fixture
@@ -70,10 +74,9 @@ def test_a_search_of_a_graph_maps_no_vectors(tmp_path, compiled):
     X = rng.standard_normal((6000, 256)).astype(np.float32)
     path = tmp_path / "rows"
     path.write_bytes(b"h" * HEADER + X.tobytes())
-    matrix = np.memmap(path, np.float32, "r", HEADER, X.shape)
+    matrix = mapped_rows(path, X.shape)
     settings = {"degree": 24, "beam": 48, "scan_below": 0}
     plain = Graph.over([(np.array(X), np.arange(6000))], dim=256, metric="l2", **settings)
-    files.register(matrix, path)
     graph = Graph.over([(matrix, np.arange(6000))], dim=256, metric="l2", **settings)
     # Building looks at every vector.
     files.release(matrix)
@@ -99,9 +102,9 @@ def test_a_file_that_was_cut_leaves_the_map_in_charge(mapped, compiled):
     X, matrix, _ = mapped
     rows = np.arange(5)
     np.testing.assert_array_equal(files.gather(matrix, rows), X[:5])
-    (line,) = [key for key in files._known if key == matrix.ctypes.data]
-    end, handle, offset = files._known[line]
-    files._known[line] = end, handle, offset + 10**9
+    held = files._map_of(matrix)
+    begin, end, handle, offset = held.line
+    held.line = begin, end, handle, offset + 10**9
     np.testing.assert_array_equal(files.gather(matrix, rows), X[:5])
 
 
@@ -109,37 +112,39 @@ def test_a_file_that_was_cut_leaves_the_map_in_charge(mapped, compiled):
 def test_a_removed_file_is_read_on_and_closed_with_its_map(tmp_path, compiled):
     X, matrix, path = make(tmp_path)
     path.unlink()
-    handle = files._known[matrix.ctypes.data][1]
-    begin, view = matrix.ctypes.data, matrix[100:]
+    handle, view = files._map_of(matrix).line[2], matrix[100:]
     np.testing.assert_array_equal(files.gather(view, np.arange(9)), X[100:109])
     assert os.fstat(handle).st_size > 0
     del matrix, view
     gc.collect()
     with pytest.raises(OSError):
         os.fstat(handle)
-    files.table_of([X])
-    assert begin not in files._known
 
 
-def test_a_map_may_end_while_the_lock_is_held(tmp_path):
-    # The collector ends maps wherever memory is asked for, also in the middle of a look-up by the same thread.
-    np.save(tmp_path / "x.npy", np.zeros((8, 4), np.float32))
-    array = np.load(tmp_path / "x.npy", mmap_mode="r")
-    files.register(array, tmp_path / "x.npy")
-    begin = array.ctypes.data
+@reads
+def test_a_map_that_ends_leaves_its_addresses_to_the_next(tmp_path, compiled):
+    X, matrix, _ = make(tmp_path)
+    begin, end = matrix.ctypes.data, matrix.ctypes.data + matrix.nbytes
+    other, Y, met = tmp_path / "other", -X[:1000], []
+    other.write_bytes(b"h" * HEADER + Y.tobytes())
 
-    def end():
-        nonlocal array
-        with files._lock:
-            array = None
-            gc.collect()
+    def follow(_):
+        # Runs when the memory is free and before anything else hears of it, as another thread may.
+        rows = np.arange(0, 1000, 7)
+        for _ in range(9):
+            again = mapped_rows(other, Y.shape)
+            inside = begin <= again.ctypes.data < end
+            met.append((inside, np.array_equal(files.gather(again, rows), Y[rows]), again))
+            plain = np.frombuffer(mmap.mmap(-1, Y.nbytes), np.float32).reshape(Y.shape)
+            met.append((begin <= plain.ctypes.data < end, files.table_of([plain]) is None, plain))
 
-    ended = Thread(target=end, daemon=True)
-    ended.start()
-    ended.join(20)
-    assert not ended.is_alive()
-    assert files.table_of([np.zeros((2, 2), np.float32)]) is None
-    assert begin not in files._known
+    watch = weakref.ref(files._map_of(matrix), follow)
+    del matrix
+    gc.collect()
+    assert watch() is None and len(met) == 18
+    assert all(right for _, right, _ in met)
+    if sys.platform.startswith("linux"):
+        assert any(inside for inside, *_ in met)
 
 
 def test_without_pread_everything_is_looked_at(mapped, monkeypatch):

@@ -14,9 +14,13 @@ from pathlib import Path
 
 from orthant.errors import StoreError, StoreReadOnlyError, message
 
-__all__ = ["FileLayer", "storage_error"]
+__all__ = ["SHORTAGES", "FileLayer", "storage_error"]
 
 _PART = 1 << 20
+
+
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What a process runs out of while its files are sound."""
 
 
 def storage_error(error: OSError, path: Path, action: str) -> StoreError:
@@ -46,6 +50,14 @@ def storage_error(error: OSError, path: Path, action: str) -> StoreError:
                 f"a full disk at {action} of {path}",
                 "free space; everything acknowledged before is kept and this call changed nothing",
                 "free some space and repeat the call",
+            )
+        )
+    if error.errno in SHORTAGES:
+        return StoreError(
+            message(
+                f"{error.strerror} at {action} of {path}",
+                "room for one more open file; nothing of the collection is damaged",
+                "raise the limit (ulimit -n) or close what is not in use, and repeat the call",
             )
         )
     return StoreError(message(f"{error.strerror or error} at {action} of {path}", "a working file", "check the disk"))

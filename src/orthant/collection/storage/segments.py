@@ -7,6 +7,7 @@ writer. Checksums live in the database too, so a file and its checksum cannot be
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -15,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from orthant.collection.storage.files import FileLayer
+from orthant.collection.storage.files import SHORTAGES, FileLayer, storage_error
 from orthant.errors import StoreCorruptedError, StoreVersionError, message
-from orthant.kernels.files.rows import register, release
+from orthant.kernels.files.rows import map_rows, release
 from orthant.types import FloatArray, IdArray
 
 __all__ = [
@@ -328,23 +329,25 @@ class SegmentFolder:
         ------
         StoreCorruptedError
             Missing, short, or not such a file.
+        StoreError
+            The process may open no more files, or has no memory left.
         """
         path = self.path(state.number)
         needed = HEADER_BYTES + state.slots * self.stride
         try:
-            size = path.stat().st_size
-            with open(path, "rb") as handle:
-                header = handle.read(_HEADER.size + 4)
+            # Opened once: what is checked is what is mapped, also when a compaction removes the name meanwhile.
+            with open(path, "rb") as file:
+                size, header = os.fstat(file.fileno()).st_size, file.read(_HEADER.size + 4)
+                if size < needed:
+                    raise self._corrupted(path, f"{size} bytes where {needed} were committed")
+                self._check_header(path, header)
+                return map_rows(file, self._stored, HEADER_BYTES, (state.slots, self.dim))
         except FileNotFoundError as error:
             raise SegmentMissingError(str(self._corrupted(path, "missing"))) from error
         except OSError as error:
+            if error.errno in SHORTAGES:
+                raise storage_error(error, path, "map") from error
             raise self._corrupted(path, f"unreadable: {error.strerror}") from error
-        if size < needed:
-            raise self._corrupted(path, f"{size} bytes where {needed} were committed")
-        self._check_header(path, header)
-        matrix = np.memmap(path, dtype=self._stored, mode="r", offset=HEADER_BYTES, shape=(state.slots, self.dim))
-        register(matrix, path)
-        return matrix
 
     def _check_header(self, path: Path, header: bytes) -> None:
         fields = header[: _HEADER.size]

@@ -15,10 +15,8 @@ import mmap
 import os
 import sys
 import weakref
-from collections import deque
 from collections.abc import Iterable
-from threading import Lock
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +25,7 @@ from orthant.kernels.addresses import load_i64
 from orthant.kernels.compiling import intrinsic, kernel
 from orthant.kernels.warmup import is_ready
 
-__all__ = ["Files", "gather", "register", "release", "row_at", "table_of"]
+__all__ = ["Files", "gather", "map_rows", "release", "row_at", "table_of"]
 
 GROUP = "graph"
 
@@ -36,10 +34,14 @@ Files = npt.NDArray[np.int64]
 """How many files and the address of ``pread``; then for each file where its map begins and ends, its descriptor, and
 the place in the file of the map's first byte."""
 
-_lock = Lock()
-_known: dict[int, tuple[int, int, int]] = {}
-_gone: deque[tuple[int, int]] = deque()
-"""Maps that ended. The collector may end one in the middle of anything, also of what holds the lock."""
+
+class _FileMap(mmap.mmap):
+    """A map that holds its file open, so whoever holds the map may read the file instead of looking at it.
+
+    The file belongs to the map and not to its addresses: another map may get these as soon as this one has ended.
+    """
+
+    line: tuple[int, int, int, int] | None = None
 
 
 @functools.cache
@@ -51,53 +53,53 @@ def _reader() -> int:
     return 0 if function is None else ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
-def register(array: np.memmap, path: str | os.PathLike[str]) -> None:
-    """Note which file lies behind a map, which stays open as long as the map does.
+def map_rows(file: BinaryIO, dtype: npt.DTypeLike, offset: int, shape: tuple[int, int]) -> np.ndarray:
+    """Map the rows of an opened file, which stays open on its own account as long as the map does.
 
     Parameters
     ----------
-    array : memmap of shape (n, d)
-        Just made; the caller has checked that it is of this file.
-    path : path
-        The file. Nothing happens where the system cannot read at a place, or the file went away meanwhile.
+    file : binary file
+        Open for reading; may be closed afterwards.
+    dtype : dtype
+        Of a value.
+    offset : int
+        Bytes before the first row.
+    shape : (int, int)
+        Rows and values in each.
+
+    Returns
+    -------
+    ndarray of shape ``shape``
+        Read-only.
+
+    Raises
+    ------
+    OSError
+        The system cannot map it, or has no descriptor left.
     """
-    held = array._mmap  # type: ignore[attr-defined]
-    if held is None or not hasattr(os, "pread"):
-        return
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError:
-        return
-    begin = array.ctypes.data
-    with _lock:
-        _forget_gone()
-        _known[begin] = (begin + array.nbytes, handle, array.offset)
-    weakref.finalize(held, _end, begin, handle)
+    kind = np.dtype(dtype)
+    held = _FileMap(file.fileno(), offset + shape[0] * shape[1] * kind.itemsize, access=mmap.ACCESS_READ)
+    matrix: np.ndarray = np.ndarray(shape, kind, buffer=held, offset=offset)
+    if hasattr(os, "pread"):
+        handle = os.dup(file.fileno())
+        weakref.finalize(held, os.close, handle).atexit = False
+        begin = matrix.ctypes.data - offset
+        held.line = (begin, begin + len(held), handle, 0)
+    return matrix
 
 
-def _end(begin: int, handle: int) -> None:
-    # Without the lock, which this very thread may hold.
-    _gone.append((begin, handle))
-    os.close(handle)
-
-
-def _forget_gone() -> None:
-    """Forget the maps that ended; called with the lock held, before anything is looked up."""
-    while _gone:
-        begin, handle = _gone.popleft()
-        if _known.get(begin, (0, -1, 0))[1] == handle:
-            del _known[begin]
+def _map_of(array: np.ndarray) -> mmap.mmap | None:
+    """Return the map that an array is a part of."""
+    base: Any = array
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    return base if isinstance(base, mmap.mmap) else None
 
 
 def _line(array: np.ndarray) -> tuple[int, int, int, int] | None:
     """Return the line of a table for the file in whose map an array lies."""
-    at = array.ctypes.data
-    with _lock:
-        _forget_gone()
-        for begin, (end, handle, offset) in _known.items():
-            if begin <= at < end:
-                return begin, end, handle, offset
-    return None
+    held = _map_of(array)
+    return held.line if isinstance(held, _FileMap) else None
 
 
 def table_of(arrays: Iterable[np.ndarray]) -> Files | None:
@@ -106,7 +108,7 @@ def table_of(arrays: Iterable[np.ndarray]) -> Files | None:
     Parameters
     ----------
     arrays : iterable of ndarray of shape (n, d)
-        Any; those that are not a registered map, or a part of one, are passed over.
+        Any; those that are not from `map_rows`, or a part of one, are passed over.
 
     Returns
     -------
@@ -237,10 +239,8 @@ def release(matrix: np.ndarray) -> None:
     matrix : ndarray of shape (n, d)
         A map, or a part of one; anything else is left alone.
     """
-    base: Any = matrix
-    while isinstance(base, np.ndarray | memoryview):
-        base = base.base if isinstance(base, np.ndarray) else base.obj
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+    held = _map_of(matrix)
+    if held is not None and hasattr(mmap, "MADV_DONTNEED"):
         # Nothing of a read-only map can be lost by this.
         with contextlib.suppress(OSError, ValueError):
-            base.madvise(mmap.MADV_DONTNEED)
+            held.madvise(mmap.MADV_DONTNEED)
