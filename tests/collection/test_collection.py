@@ -20,6 +20,7 @@ import orthant
 from collection.fake_graph import FakeGraph
 from collection.fakes import DIM, WORDS, FakeEncoder, naive_scores, text_of
 from orthant.collection.collection import Collection
+from orthant.collection.lexical.packed import PackedDocuments
 from orthant.collection.storage import graphs, maintenance, merging, segments, store
 from orthant.collection.storage.segments import SegmentFolder
 from orthant.errors import EncoderMismatchError, InputError, NotFoundError
@@ -590,3 +591,17 @@ def test_a_state_that_nobody_reads_is_freed_at_once(tmp_path, mode):
             assert seen() is None
         finally:
             gc.enable()
+
+
+def test_postings_that_were_saved_do_not_stay_in_memory(tmp_path):
+    with Collection(tmp_path / "c", encoder=FakeEncoder()) as collection:
+        collection.upsert([f"r{i}" for i in range(300)], texts=[f"amber w{i % 9} kelp" for i in range(300)])
+        before = collection.search("w3", mode="lexical", k=40)
+        collection._store.save_derived()
+        chunks = collection._store.generation.lexical.chunks
+        assert [type(chunk.documents) for chunk in chunks] == [PackedDocuments]
+        after = collection.search("w3", mode="lexical", k=40)
+        assert [(hit.id, hit.score) for hit in after] == [(hit.id, hit.score) for hit in before]
+        collection.upsert(["late"], texts=["amber w3"])
+        collection.delete(["r3"])
+        assert set(collection.search("w3", mode="lexical", k=40).ids) == {*before.ids, "late"} - {"r3"}

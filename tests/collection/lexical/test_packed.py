@@ -14,6 +14,7 @@ from orthant.collection.lexical.file import read_arrays, write_arrays
 from orthant.collection.lexical.index import Lexical
 from orthant.collection.lexical.packed import PackedDocuments, pack_documents
 from orthant.collection.lexical.vocabulary import Vocabulary, from_streams
+from orthant.errors import InputError
 from orthant.kernels.bitmaps import from_mask
 
 WORDS = [f"{a}{b}" for a in ("amber", "birch", "cedar", "delta") for b in range(60)]
@@ -162,3 +163,20 @@ def test_words_with_equal_checksums_are_kept_apart(monkeypatch):
     first.encode(["aa", "bb", "cc", "ddd"])
     stored = Vocabulary.stored(Analyzer(), lambda: from_streams(first.to_streams(), packed=True))
     assert [stored.word_number(word) for word in ("aa", "bb", "cc", "ddd", "ee")] == [1, 2, 3, 4, -1]
+
+
+def test_what_was_saved_is_mapped_and_goes_on(tmp_path):
+    texts = [f"amber w{i % 40} grove w{i % 7} w{i}" for i in range(3000)]
+    built = Lexical.empty().with_batch(np.arange(3000), texts).compacted()
+    built.save(tmp_path / "lexical")
+    mapped = built.on_file(tmp_path / "lexical")
+    assert mapped._vocabulary is built._vocabulary
+    assert isinstance(mapped.chunks[0].documents, PackedDocuments)
+    more = np.arange(3000, 3100)
+    left, right = (one.with_batch(more, texts[:100]) for one in (built, mapped))
+    for query in ("w3 grove", '"amber w5"', "w2999", "-amber w1"):
+        for a, b in ((built, mapped), (left, right)):
+            for x, y in zip(a.search(query, k=50), b.search(query, k=50), strict=True):
+                np.testing.assert_array_equal(x, y)
+    with pytest.raises(InputError, match="analyzer"):
+        Lexical.empty(analyzer=Analyzer(stem=None)).on_file(tmp_path / "lexical")

@@ -517,6 +517,22 @@ class Lexical(BatchSearch):
         vocabulary = Vocabulary.stored(analyzer, lambda: from_streams(stored, packed=packed))
         return cls(analyzer, settings["k1"], settings["b"], vocabulary, tuple(chunks))
 
+    def on_file(self, path: str | Path) -> Lexical:
+        """Return the index with its documents mapped from the file that it was just saved to.
+
+        Parameters
+        ----------
+        path : str or Path
+            What ``save`` of this very value wrote.
+
+        Returns
+        -------
+        Lexical
+            The same answers; the words stay in memory, for whoever goes on adding.
+        """
+        chunks = Lexical.load(path, analyzer=self.analyzer)._chunks
+        return Lexical(self.analyzer, self.k1, self.b, self._vocabulary, chunks)
+
     def check(self) -> None:
         """Read every array, so that a damaged file is found now rather than by a search.
 

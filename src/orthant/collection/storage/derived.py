@@ -14,6 +14,7 @@ import shutil
 import struct
 import zlib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -153,7 +154,7 @@ def _damaged(path: Path) -> StoreCorruptedError:
     )
 
 
-def save(path: Path, generation: Generation, files: FileLayer) -> None:
+def save(path: Path, generation: Generation, files: FileLayer) -> Generation:
     """Save a generation's columns, postings and live rows.
 
     Parameters
@@ -164,6 +165,11 @@ def save(path: Path, generation: Generation, files: FileLayer) -> None:
         Compacted.
     files : FileLayer
         How the final rename is done.
+
+    Returns
+    -------
+    Generation
+        The same, with its postings mapped from what was written: those in memory need not stay there.
     """
     root = _root(path)
     files.make_folder(root)
@@ -191,6 +197,7 @@ def save(path: Path, generation: Generation, files: FileLayer) -> None:
     files.sync_folder(fresh)
     files.replace(fresh, target)
     files.sync_folder(root)
+    return replace(generation, lexical=generation.lexical.on_file(target / "lexical"))
 
 
 def _files_in(folder: Path) -> list[Path]:

@@ -556,7 +556,7 @@ class Store:
             sparse = sparse_state.compacted(now.sparse, now.live)
             compact = replace(now, columns=columns, lexical=lexical, sparse=sparse)
             try:
-                derived.save(self.path, compact, self.files)
+                compact = derived.save(self.path, compact, self.files)
             except OSError as error:
                 raise storage_error(error, self.path, "write") from error
             with self._publish:
