@@ -178,5 +178,5 @@ def test_what_was_saved_is_mapped_and_goes_on(tmp_path):
         for a, b in ((built, mapped), (left, right)):
             for x, y in zip(a.search(query, k=50), b.search(query, k=50), strict=True):
                 np.testing.assert_array_equal(x, y)
-    with pytest.raises(InputError, match="analyzer"):
+    with pytest.raises(InputError, match="use its rules"):
         Lexical.empty(analyzer=Analyzer(stem=None)).on_file(tmp_path / "lexical")
