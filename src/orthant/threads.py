@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import itertools
 import os
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
-from threading import Condition, Lock, current_thread
+from threading import Condition, Lock, RLock, current_thread, get_ident
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from orthant.errors import InputError
 from orthant.validate import check_count
 
 __all__ = [
     "ReadersWriterLock",
+    "Turn",
     "default_threads",
     "map_ranges",
     "map_tasks",
@@ -31,6 +34,7 @@ __all__ = [
 
 T = TypeVar("T")
 R = TypeVar("R")
+_Place = tuple[int, object]
 
 _PREFIX = "orthant-worker"
 _PARTS_PER_THREAD = 8
@@ -97,16 +101,6 @@ def _shared_pool() -> ThreadPoolExecutor:
             _pool = ThreadPoolExecutor(max_workers=max(2, default_threads()), thread_name_prefix=_PREFIX)
             _pool_pid = os.getpid()
         return _pool
-
-
-def _forget_lock() -> None:
-    global _lock
-    # Whoever held it while the process was copied does not exist in the copy.
-    _lock = Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_lock)
 
 
 def _together(work: Callable[[], None], left: Iterator[Any], more: int, pool: Callable[[], ThreadPoolExecutor]) -> None:
@@ -290,7 +284,62 @@ def map_ranges(
     return results
 
 
-class ReadersWriterLock:
+class _Renewed(ABC):
+    """A lock that a copied process (``os.fork``) finds free: whoever else held it does not exist there."""
+
+    def __init__(self) -> None:
+        _locks.add(self)
+
+    @abstractmethod
+    def renew(self) -> None:
+        """Take away what other threads than this one held."""
+
+
+_locks: WeakSet[_Renewed] = WeakSet()
+
+
+def _renew_locks() -> None:
+    global _lock
+    _lock = Lock()
+    for lock in list(_locks):
+        lock.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
+class Turn(_Renewed):
+    """A reentrant lock that a copied process finds free, unless who copied it holds it.
+
+    Examples
+    --------
+    >>> turn = Turn()
+    >>> with turn, turn:
+    ...     pass
+    """
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        super().__init__()
+
+    def __enter__(self) -> None:
+        """Wait for the lock."""
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        """Give it back."""
+        self._lock.release()
+
+    def renew(self) -> None:
+        """Take away what other threads than this one held."""
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+        else:
+            self._lock = RLock()
+
+
+class ReadersWriterLock(_Renewed):
     """Many readers or one writer; a waiting writer goes before readers that come later.
 
     Examples
@@ -304,14 +353,25 @@ class ReadersWriterLock:
 
     def __init__(self) -> None:
         self._turn = Condition()
-        self._readers: set[object] = set()
-        self._writers: set[object] = set()
-        self._writing: object = None
+        # Whoever is in: the thread, and an object of each entrance's own.
+        self._readers: set[_Place] = set()
+        self._writers: set[_Place] = set()
+        self._writing: _Place | None = None
+        super().__init__()
+
+    def renew(self) -> None:
+        """Take away what other threads than this one held."""
+        here = get_ident()
+        self._turn = Condition()
+        self._readers = {one for one in self._readers if one[0] == here}
+        self._writers = {one for one in self._writers if one[0] == here}
+        if self._writing is not None and self._writing[0] != here:
+            self._writing = None
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Hold the lock together with other readers."""
-        me = object()
+        me = get_ident(), object()
         try:
             with self._turn:
                 while self._writing is not None or self._writers:
@@ -324,7 +384,7 @@ class ReadersWriterLock:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the lock alone."""
-        me = object()
+        me = get_ident(), object()
         try:
             with self._turn:
                 self._writers.add(me)
@@ -336,7 +396,7 @@ class ReadersWriterLock:
         finally:
             self._leave(me)
 
-    def _leave(self, me: object) -> None:
+    def _leave(self, me: _Place) -> None:
         """Give back whatever was taken, also a place in the row, and also when interrupts come in between."""
         raised: BaseException | None = None
         while True:

@@ -7,6 +7,7 @@ is not, and calls ``ensure_compiling``; whoever cannot, calls ``wait``.
 from __future__ import annotations
 
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from orthant.kernels.compiling import Kernel, kernels_of, known_groups
 __all__ = ["Warmed", "all_groups", "ensure_compiling", "is_ready", "wait", "warm"]
 
 _GRACE_S = 0.5
+_TURN_S = 0.001
 
 _state = Lock()
 _work = Lock()
@@ -28,6 +30,9 @@ _ready: dict[str, int] = {}
 _failed: dict[str, Exception] = {}
 _queue: list[str] = []
 _compiler: Thread | None = None
+_copying = False
+_held: list[Any] = []
+"""Whether the process is being copied, and the locks that are held meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +218,9 @@ def _counts(members: Sequence[Kernel]) -> tuple[int, int]:
 def _compile(group: str, stop: Callable[[], bool]) -> bool:
     members = _members(group)
     for member in members:
+        if stop():
+            return False
+        _stand_aside()
         # One kernel at a time: who waits takes turns with the thread and finds done what that one did.
         with _work:
             if stop() or not member.prepare(stop):
@@ -227,6 +235,7 @@ def _run(after_s: float) -> None:
     global _compiler
     main_thread().join(after_s)
     while True:
+        _stand_aside()
         with _state:
             if not _queue or _ended():
                 # Under the lock, so that no group is queued for a thread that has decided to end.
@@ -235,8 +244,9 @@ def _run(after_s: float) -> None:
                 return
             group = _queue[0]
         try:
-            with _stopping(_ended):
-                _compile(group, _ended)
+            with _stopping(_interrupted):
+                if not _compile(group, _interrupted):
+                    continue
         except _StopError:
             continue
         except Exception as error:  # noqa: BLE001
@@ -251,11 +261,22 @@ def _ended() -> bool:
     return not main_thread().is_alive()
 
 
+def _interrupted() -> bool:
+    return _copying or _ended()
+
+
+def _stand_aside() -> None:
+    """Wait while the process is copied: who gives a lock back and takes it again at once leaves it to nobody."""
+    while _copying:
+        time.sleep(_TURN_S)
+
+
 @contextmanager
 def _stopping(stop: Callable[[], bool]) -> Iterator[None]:
     """Let this thread's compilations end between two passes of the compiler, of which a kernel takes about thirty."""
-    import numba  # noqa: F401
-    from numba.core import event
+    with _work:
+        import numba  # noqa: F401
+        from numba.core import event
 
     here = current_thread()
 
@@ -271,12 +292,47 @@ def _stopping(stop: Callable[[], bool]) -> Iterator[None]:
         yield
 
 
+def _compilers_locks() -> list[Any]:
+    """Return the locks of Numba and LLVM, as far as they are loaded."""
+    places = (("numba.core.compiler_lock", "global_compiler_lock"), ("llvmlite.binding.ffi", "lib._lock"))
+    out = []
+    for module, path in places:
+        found: Any = sys.modules.get(module)
+        for name in path.split("."):
+            found = getattr(found, name, None)
+        out += [] if found is None else [found]
+    return out
+
+
+def _hold_compilers() -> None:
+    """Let nobody compile while the process is copied: the copy has nobody who finishes, nor gives the locks back.
+
+    The thread behind answers leaves its kernel within a pass of the compiler and begins it again afterwards; for others
+    one kernel is waited for.
+    """
+    global _copying
+    _copying = True
+    _work.acquire()
+    for lock in _compilers_locks():
+        lock.__enter__()
+        _held.append(lock)
+
+
+def _let_compile() -> None:
+    global _copying
+    while _held:
+        _held.pop().__exit__(None, None, None)
+    _work.release()
+    _copying = False
+
+
 def _forget_thread() -> None:
-    global _state, _work, _compiler
-    # A forked child has the locks and the queue of a thread that it does not have.
-    _state, _work, _compiler = Lock(), Lock(), None
+    global _state, _compiler
+    # A forked child has the lock and the queue of a thread that it does not have.
+    _state, _compiler = Lock(), None
     _queue.clear()
+    _let_compile()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_thread)
+    os.register_at_fork(before=_hold_compilers, after_in_parent=_let_compile, after_in_child=_forget_thread)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+from weakref import WeakSet
 
 from orthant.collection.storage.files import storage_error
 from orthant.errors import StoreLockedError, message
@@ -16,7 +18,7 @@ class WriterLock:
     """An exclusive lock on a file, held while a collection writes.
 
     The file stays behind and means nothing by itself: only the lock on it counts, and the operating system drops
-    that when the process ends, however it ends.
+    that when the process ends, however it ends. A copied process (``os.fork``) does not hold it: there is one writer.
 
     Parameters
     ----------
@@ -36,6 +38,7 @@ class WriterLock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._handle: int | None = None
+        _made.add(self)
 
     @property
     def held(self) -> bool:
@@ -89,6 +92,22 @@ class WriterLock:
             handle, self._handle = self._handle, None
             _unlock(handle)
             os.close(handle)
+
+
+_made: WeakSet[WriterLock] = WeakSet()
+
+
+def _forget_handles() -> None:
+    """Close what a copied process has of the locks of its parent; unlocking would take them from the parent, too."""
+    for lock in list(_made):
+        if lock._handle is not None:
+            handle, lock._handle = lock._handle, None
+            with suppress(OSError):
+                os.close(handle)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_handles)
 
 
 # Windows locks byte ranges and hides them from readers, so the pid stands behind the locked first byte.
