@@ -22,6 +22,7 @@ from orthant.errors import InputError
 from orthant.validate import check_count
 
 __all__ = [
+    "Copied",
     "ReadersWriterLock",
     "Turn",
     "default_threads",
@@ -284,32 +285,53 @@ def map_ranges(
     return results
 
 
-class _Renewed(ABC):
-    """A lock that a copied process (``os.fork``) finds free: whoever else held it does not exist there."""
+class Copied(ABC):
+    """What must be at rest while the process is copied (``os.fork``), and begins anew in the copy.
+
+    A copy has one thread: what others held or were at stays so for ever there. Made, an object is known until it ends.
+    """
 
     def __init__(self) -> None:
-        _locks.add(self)
+        _known.add(self)
+
+    def rest(self) -> None:  # noqa: B027
+        """Prepare for a copy, in whichever thread makes it; nothing by default."""
+
+    def go_on(self) -> None:  # noqa: B027
+        """Take up again what was left, in the process that was copied; nothing by default."""
 
     @abstractmethod
-    def renew(self) -> None:
-        """Take away what other threads than this one held."""
+    def begin_anew(self) -> None:
+        """Take away what belonged to others than the thread that made the copy, in the copy."""
 
 
-_locks: WeakSet[_Renewed] = WeakSet()
+_known: WeakSet[Copied] = WeakSet()
+_resting: list[Copied] = []
 
 
-def _renew_locks() -> None:
+def _rest() -> None:
+    for each in list(_known):
+        _resting.append(each)
+        each.rest()
+
+
+def _go_on() -> None:
+    while _resting:
+        _resting.pop().go_on()
+
+
+def _begin_anew() -> None:
     global _lock
     _lock = Lock()
-    for lock in list(_locks):
-        lock.renew()
+    while _resting:
+        _resting.pop().begin_anew()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
+    os.register_at_fork(before=_rest, after_in_parent=_go_on, after_in_child=_begin_anew)
 
 
-class Turn(_Renewed):
+class Turn(Copied):
     """A reentrant lock that a copied process finds free, unless who copied it holds it.
 
     Examples
@@ -331,15 +353,15 @@ class Turn(_Renewed):
         """Give it back."""
         self._lock.release()
 
-    def renew(self) -> None:
-        """Take away what other threads than this one held."""
+    def begin_anew(self) -> None:
+        """Take away what other threads than this one held, in a copy of the process."""
         if self._lock.acquire(blocking=False):
             self._lock.release()
         else:
             self._lock = RLock()
 
 
-class ReadersWriterLock(_Renewed):
+class ReadersWriterLock(Copied):
     """Many readers or one writer; a waiting writer goes before readers that come later.
 
     Examples
@@ -359,8 +381,8 @@ class ReadersWriterLock(_Renewed):
         self._writing: _Place | None = None
         super().__init__()
 
-    def renew(self) -> None:
-        """Take away what other threads than this one held."""
+    def begin_anew(self) -> None:
+        """Take away what other threads than this one held, in a copy of the process."""
         here = get_ident()
         self._turn = Condition()
         self._readers = {one for one in self._readers if one[0] == here}

@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Condition, Lock, get_ident
 from urllib.parse import quote
-from weakref import WeakSet
 
 from orthant.errors import (
     StoreCorruptedError,
@@ -24,6 +23,7 @@ from orthant.errors import (
     StoreVersionError,
     message,
 )
+from orthant.threads import Copied
 
 __all__ = ["DATABASE_FORMAT", "Database", "checksum", "closed_error", "raise_format"]
 
@@ -110,7 +110,7 @@ def closed_error() -> StoreError:
     return StoreError(message("a closed collection", "an open one", "open it again with orthant.open(path)"))
 
 
-class Database:
+class Database(Copied):
     """Connections to one collection's SQLite file.
 
     One connection writes; readers borrow from a small pool and each runs inside one read transaction, so what it
@@ -134,7 +134,7 @@ class Database:
         self._users: list[int] = []
         self._writer: sqlite3.Connection | None = None
         self._closed = self._torn = False
-        _made.add(self)
+        super().__init__()
 
     @classmethod
     def create(cls, path: Path, start: Callable[[sqlite3.Connection], None]) -> Database:
@@ -328,7 +328,7 @@ class Database:
                     self._users.remove(me)
                 self._lock.notify_all()
 
-    def _let_go(self) -> None:
+    def rest(self) -> None:
         """Close every connection that is not in use, since a copied process must not even close it; keep the lock."""
         self._lock.acquire()
         mine = get_ident()
@@ -340,7 +340,11 @@ class Database:
             self._writer.close()
             self._writer = None
 
-    def _begin_anew(self) -> None:
+    def go_on(self) -> None:
+        """Give the lock back; connections are made when they are needed."""
+        self._lock.release()
+
+    def begin_anew(self) -> None:
         """Begin without any connection, in a process that was copied."""
         self._lock = Condition(Lock())
         self._torn = self._torn or bool(self._users)
@@ -457,27 +461,5 @@ class Database:
             self._writer = None
 
 
-_made: WeakSet[Database] = WeakSet()
 _never_closed: list[sqlite3.Connection] = []
 """Connections of the process that this one was copied from: closing them here would give its locks up."""
-
-
-def _before_copy() -> None:
-    _held.extend(_made)
-    for database in _held:
-        database._let_go()
-
-
-def _after_copy() -> None:
-    while _held:
-        _held.pop()._lock.release()
-
-
-def _in_copy() -> None:
-    while _held:
-        _held.pop()._begin_anew()
-
-
-_held: list[Database] = []
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_copy, after_in_parent=_after_copy, after_in_child=_in_copy)

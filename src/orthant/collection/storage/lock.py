@@ -6,15 +6,15 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from weakref import WeakSet
 
 from orthant.collection.storage.files import storage_error
 from orthant.errors import StoreLockedError, message
+from orthant.threads import Copied
 
 __all__ = ["WriterLock"]
 
 
-class WriterLock:
+class WriterLock(Copied):
     """An exclusive lock on a file, held while a collection writes.
 
     The file stays behind and means nothing by itself: only the lock on it counts, and the operating system drops
@@ -38,7 +38,7 @@ class WriterLock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._handle: int | None = None
-        _made.add(self)
+        super().__init__()
 
     @property
     def held(self) -> bool:
@@ -86,28 +86,19 @@ class WriterLock:
             ) from error
         return handle
 
+    def begin_anew(self) -> None:
+        """Close what a copied process has of its parent's lock; unlocking would take it from the parent, too."""
+        if self._handle is not None:
+            handle, self._handle = self._handle, None
+            with suppress(OSError):
+                os.close(handle)
+
     def release(self) -> None:
         """Give the lock back; harmless when not held."""
         if self._handle is not None:
             handle, self._handle = self._handle, None
             _unlock(handle)
             os.close(handle)
-
-
-_made: WeakSet[WriterLock] = WeakSet()
-
-
-def _forget_handles() -> None:
-    """Close what a copied process has of the locks of its parent; unlocking would take them from the parent, too."""
-    for lock in list(_made):
-        if lock._handle is not None:
-            handle, lock._handle = lock._handle, None
-            with suppress(OSError):
-                os.close(handle)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_handles)
 
 
 # Windows locks byte ranges and hides them from readers, so the pid stands behind the locked first byte.
