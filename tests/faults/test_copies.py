@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import threading
 import traceback
 
@@ -13,6 +14,7 @@ import pytest
 from collection.fakes import FakeEncoder
 from orthant.collection.collection import Collection
 from orthant.errors import StoreError, StoreLockedError
+from orthant.feed.database import FeedDatabase
 from orthant.index import TwoTier
 
 pytestmark = [
@@ -30,7 +32,7 @@ def in_copy(act) -> None:
             signal.alarm(30)
             act()
             code = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001
             traceback.print_exc()
         os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
@@ -39,7 +41,6 @@ def in_copy(act) -> None:
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "c"
-
 
 
 def test_a_copy_reads_and_does_not_take_the_writers_place(path):
@@ -77,7 +78,7 @@ def test_a_copy_takes_over_when_the_writer_has_gone(path):
             assert collection.search("basin", mode="dense", k=1).ids == ["b"]
             collection.close()
             code = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001
             traceback.print_exc()
         os._exit(code)
     collection.upsert(["c"], texts=["cedar"])
@@ -166,3 +167,41 @@ def test_a_copy_of_an_index_on_disk_does_not_write_over_the_rows_of_the_other(tm
     in_copy(act)
     np.testing.assert_array_equal(index.search(X, k=1).ids[:, 0], np.arange(400))
     assert (index.search(X, k=1).scores == 0).all()
+
+
+def test_the_database_of_a_feed_is_opened_anew_on_both_sides(tmp_path):
+    with FeedDatabase(tmp_path / "feed.sqlite") as database:
+        database.setting("date_field", "published")
+        held = database._connection
+
+        def act():
+            with pytest.raises(Exception, match="closed"):
+                held.execute("SELECT 1")
+            assert database.setting("date_field") == "published"
+            database.setting("date_field", "made")
+
+        in_copy(act)
+        assert database.setting("date_field") == "made"
+
+
+def test_a_commit_of_a_feed_that_fails_refuses_no_later_one(tmp_path):
+    class Full:
+        def __init__(self, connection):
+            self.connection = connection
+
+        def __getattr__(self, name):
+            return getattr(self.connection, name)
+
+        def execute(self, statement, *values):
+            if statement == "COMMIT":
+                raise sqlite3.OperationalError("database or disk is full")
+            return self.connection.execute(statement, *values)
+
+    with FeedDatabase(tmp_path / "feed.sqlite") as database:
+        real = database._connection
+        database._opened = Full(real)
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            database.setting("date_field", "published")
+        database._opened = real
+        assert database.setting("date_field") is None
+        assert database.setting("date_field", "made") == "made"

@@ -280,12 +280,11 @@ def _cache_class() -> type[Any]:
         def load_overload(self, signature: Any, context: Any) -> Any:
             try:
                 found = super().load_overload(signature, context)
-                if found is not None and tuple(found.signature.args) == tuple(sigutils.normalize_signature(signature)[0]):
-                    return found
+                wanted, _ = sigutils.normalize_signature(signature)
+                return found if found is None or tuple(found.signature.args) == tuple(wanted) else None
             except Exception:  # noqa: BLE001
                 # A torn file, whatever it raises, is as good as none: the kernel is compiled and the file replaced.
                 return None
-            return None
 
         def save_overload(self, signature: Any, result: Any) -> None:
             # A full disk or a folder that can only be read costs the next process a compilation, nothing else.

@@ -114,7 +114,7 @@ class Database(Copied):
     """Connections to one collection's SQLite file.
 
     One connection writes; readers borrow from a small pool and each runs inside one read transaction, so what it
-    reads belongs to one generation. A copied process (``os.fork``) gets connections of its own: SQLite allows no others.
+    reads belongs to one generation. A copied process (``os.fork``) gets connections of its own; SQLite forbids more.
 
     Parameters
     ----------
