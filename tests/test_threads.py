@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import _thread
 import os
 import signal
 import threading
@@ -124,12 +123,21 @@ def test_waiting_calls_overlap_and_errors_reach_the_caller():
         map_waiting(lambda i: 1 // (i - 3), range(8), workers=4)
 
 
+posix = pytest.mark.skipif(os.name != "posix", reason="signals and copies of processes are POSIX's")
+
+
 def _interrupted(run):
-    """Run something in the main thread and interrupt it when it calls the function that it is given."""
+    """Run something in the main thread and interrupt it soon after it calls the function that it is given."""
+
+    def interrupt():
+        # A signal ends also what waits for a lock.
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
     with pytest.raises(KeyboardInterrupt):
-        run(lambda: threading.Timer(0.05, _thread.interrupt_main).start())
+        run(lambda: threading.Timer(0.05, interrupt).start())
 
 
+@posix
 def test_an_interrupt_is_raised_once_no_worker_reads_what_it_was_lent():
     at_work = threading.Semaphore(0)
     busy = []
@@ -168,6 +176,7 @@ def test_without_threads_to_be_had_the_caller_does_it_all(monkeypatch):
     assert done == [0, 1, 2, 3] and run_both(lambda: 1, lambda: 2, threads=2) == (1, 2)
 
 
+@posix
 def test_a_writer_that_was_interrupted_while_it_waited_keeps_nobody_waiting():
     lock, reading = ReadersWriterLock(), threading.Event()
     done = threading.Event()
@@ -216,7 +225,7 @@ def test_an_interrupt_on_the_way_out_leaves_no_lock_taken(monkeypatch):
     assert not lock._readers and not lock._writers and lock._writing is None
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system copies no processes")
+@posix
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_copied_process_does_not_wait_for_a_thread_that_it_does_not_have():
     with threads._lock:

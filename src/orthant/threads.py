@@ -328,6 +328,7 @@ def _begin_anew() -> None:
 
 
 if hasattr(os, "register_at_fork"):
+    # After logging, which concurrent.futures loads, and so called before it: who is waited for may want to log.
     os.register_at_fork(before=_rest, after_in_parent=_go_on, after_in_child=_begin_anew)
 
 

@@ -6,7 +6,6 @@ is not, and calls ``ensure_compiling``; whoever cannot, calls ``wait``.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import warnings
@@ -18,11 +17,13 @@ from typing import Any
 
 from orthant.errors import InputError, message
 from orthant.kernels.compiling import Kernel, kernels_of, known_groups
+from orthant.threads import Copied
 
 __all__ = ["Warmed", "all_groups", "ensure_compiling", "is_ready", "wait", "warm"]
 
 _GRACE_S = 0.5
 _TURN_S = 0.001
+_BEFORE_COPY_S = 10.0
 
 _state = Lock()
 _work = Lock()
@@ -31,8 +32,7 @@ _failed: dict[str, Exception] = {}
 _queue: list[str] = []
 _compiler: Thread | None = None
 _copying = False
-_held: list[Any] = []
-"""Whether the process is being copied, and the locks that are held meanwhile."""
+"""Whether the process is being copied."""
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,7 @@ def _stopping(stop: Callable[[], bool]) -> Iterator[None]:
 
 def _compilers_locks() -> list[Any]:
     """Return the locks of Numba and LLVM, as far as they are loaded."""
-    places = (("numba.core.compiler_lock", "global_compiler_lock"), ("llvmlite.binding.ffi", "lib._lock"))
+    places = (("numba.core.compiler_lock", "global_compiler_lock._lock"), ("llvmlite.binding.ffi", "lib._lock._lock"))
     out = []
     for module, path in places:
         found: Any = sys.modules.get(module)
@@ -304,35 +304,41 @@ def _compilers_locks() -> list[Any]:
     return out
 
 
-def _hold_compilers() -> None:
-    """Let nobody compile while the process is copied: the copy has nobody who finishes, nor gives the locks back.
+class _Compilers(Copied):
+    """Nobody compiles while the process is copied: the copy has nobody who finishes, nor gives the locks back.
 
     The thread behind answers leaves its kernel within a pass of the compiler and begins it again afterwards; for others
     one kernel is waited for.
     """
-    global _copying
-    _copying = True
-    _work.acquire()
-    for lock in _compilers_locks():
-        lock.__enter__()
-        _held.append(lock)
+
+    def __init__(self) -> None:
+        self._held: list[Any] = []
+        super().__init__()
+
+    def rest(self) -> None:
+        """Take the locks; after some seconds without, since who has them may wait for what the caller holds."""
+        global _copying
+        _copying, until = True, time.monotonic() + _BEFORE_COPY_S
+        for lock in (_work, *_compilers_locks()):
+            if lock.acquire(timeout=max(0.0, until - time.monotonic())):
+                self._held.append(lock)
+
+    def go_on(self) -> None:
+        """Give the locks back."""
+        global _copying
+        while self._held:
+            self._held.pop().release()
+        _copying = False
+
+    def begin_anew(self) -> None:
+        """Forget the thread, which the copy does not have, with its queue and what it held."""
+        global _state, _work, _compiler
+        for lock in _compilers_locks():
+            if not any(lock is other for other in self._held):
+                lock._at_fork_reinit()
+        self.go_on()
+        _state, _work, _compiler = Lock(), Lock(), None
+        _queue.clear()
 
 
-def _let_compile() -> None:
-    global _copying
-    while _held:
-        _held.pop().__exit__(None, None, None)
-    _work.release()
-    _copying = False
-
-
-def _forget_thread() -> None:
-    global _state, _compiler
-    # A forked child has the lock and the queue of a thread that it does not have.
-    _state, _compiler = Lock(), None
-    _queue.clear()
-    _let_compile()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold_compilers, after_in_parent=_let_compile, after_in_child=_forget_thread)
+_compilers = _Compilers()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from orthant.collection.spaces import SpaceDefinition
-from orthant.collection.storage.files import FileLayer
+from orthant.collection.storage.files import SHORTAGES, FileLayer
 from orthant.errors import OrthantError, StoreCorruptedError, message
 from orthant.threads import Turn
 
@@ -168,6 +168,9 @@ class SpaceGraph:
                 if len(index) > self.rows:
                     raise _damaged(self.folder, f"{len(index)} rows where {self.rows} were saved")
             except (OrthantError, OSError) as error:
+                if getattr(error, "errno", None) in SHORTAGES:
+                    # Nothing is wrong with the file: this generation scans, and the next one tries again.
+                    return here.index
                 # A graph attached earlier holds the maps of its segments: it stays right though its files are gone.
                 here.problem = str(error)
                 return here.index
