@@ -1,12 +1,24 @@
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from orthant import threads
 from orthant.errors import InputError
-from orthant.threads import default_threads, map_ranges, map_tasks, resolve_threads, run_both
+from orthant.threads import (
+    ReadersWriterLock,
+    default_threads,
+    map_ranges,
+    map_tasks,
+    map_waiting,
+    resolve_threads,
+    run_both,
+)
 
 
 def test_ranges_cover_every_row_once_and_in_order():
@@ -70,17 +82,22 @@ def test_tasks_keep_their_order_and_may_nest():
 
 
 def test_run_both_waits_for_the_other_before_it_raises():
-    ended = threading.Event()
+    began, ended = threading.Event(), threading.Event()
 
     def slow():
+        began.set()
         time.sleep(0.05)
         ended.set()
 
     def broken():
         raise InputError("no")
 
+    def broken_meanwhile():
+        assert began.wait(10)
+        broken()
+
     with pytest.raises(InputError):
-        run_both(slow, broken, threads=2)
+        run_both(slow, broken_meanwhile, threads=2)
     assert ended.is_set()
     with pytest.raises(InputError):
         run_both(broken, lambda: 1, threads=2)
@@ -97,8 +114,6 @@ def test_the_environment_sets_the_default(monkeypatch):
 
 
 def test_waiting_calls_overlap_and_errors_reach_the_caller():
-    from orthant.threads import map_waiting
-
     together = threading.Barrier(8, timeout=10)
     map_waiting(lambda _: together.wait(), range(8), workers=8)
     done = []
@@ -106,3 +121,116 @@ def test_waiting_calls_overlap_and_errors_reach_the_caller():
     assert done == [0, 1, 2, 3, 4]
     with pytest.raises(ZeroDivisionError):
         map_waiting(lambda i: 1 // (i - 3), range(8), workers=4)
+
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals and copies of processes are POSIX's")
+
+
+def _interrupted(run):
+    """Run something in the main thread and interrupt it soon after it calls the function that it is given."""
+
+    def interrupt():
+        # A signal ends also what waits for a lock.
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(lambda: threading.Timer(0.05, interrupt).start())
+
+
+@posix
+def test_an_interrupt_is_raised_once_no_worker_reads_what_it_was_lent():
+    at_work = threading.Semaphore(0)
+    busy = []
+
+    def part(interrupt, main):
+        if threading.current_thread() is main:
+            assert at_work.acquire(timeout=10)
+            interrupt()
+            return
+        busy.append(1)
+        at_work.release()
+        time.sleep(0.3)
+        busy.pop()
+
+    for run in (
+        lambda f: map_ranges(lambda a, b: f(), 2, threads=2),
+        lambda f: map_tasks(lambda i: f(), range(2), threads=2),
+        lambda f: map_waiting(lambda i: f(), range(2), workers=2),
+        lambda f: run_both(f, f, threads=2),
+    ):
+        main = threading.current_thread()
+        _interrupted(lambda interrupt, run=run, main=main: run(lambda: part(interrupt, main)))
+        assert not busy
+
+
+def test_without_threads_to_be_had_the_caller_does_it_all(monkeypatch):
+    def refused(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threads, "_pool", None)
+    monkeypatch.setattr(threads, "_waiters", None)
+    monkeypatch.setattr(ThreadPoolExecutor, "_adjust_thread_count", refused)
+    assert [sum(map_ranges(lambda a, b: b - a, 100, threads=4)), map_tasks(abs, [-1, 2], threads=2)] == [100, [1, 2]]
+    done = []
+    map_waiting(done.append, range(4), workers=4)
+    assert done == [0, 1, 2, 3] and run_both(lambda: 1, lambda: 2, threads=2) == (1, 2)
+
+
+@posix
+def test_a_writer_that_was_interrupted_while_it_waited_keeps_nobody_waiting():
+    lock, reading = ReadersWriterLock(), threading.Event()
+    done = threading.Event()
+
+    def read():
+        with lock.reading():
+            reading.set()
+            done.wait(20)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert reading.wait(10)
+
+    def write(interrupt):
+        interrupt()
+        with lock.writing():
+            raise AssertionError
+
+    _interrupted(write)
+    later = threading.Thread(target=lambda: lock.reading().__enter__(), daemon=True)
+    later.start()
+    later.join(10)
+    done.set()
+    reader.join(10)
+    assert not later.is_alive()
+
+
+def test_an_interrupt_on_the_way_out_leaves_no_lock_taken(monkeypatch):
+    lock = ReadersWriterLock()
+    notify, raised = lock._turn.notify_all, []
+
+    def interrupted():
+        if not raised:
+            raised.append(1)
+            raise KeyboardInterrupt
+        notify()
+
+    monkeypatch.setattr(lock._turn, "notify_all", interrupted)
+    with pytest.raises(KeyboardInterrupt), lock.reading():
+        pass
+    raised.clear()
+    with pytest.raises(KeyboardInterrupt), lock.writing():
+        pass
+    with lock.writing():
+        pass
+    assert not lock._readers and not lock._writers and lock._writing is None
+
+
+@posix
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_copied_process_does_not_wait_for_a_thread_that_it_does_not_have():
+    with threads._lock:
+        child = os.fork()
+        if not child:
+            signal.alarm(10)
+            os._exit(map_ranges(lambda a, b: b - a, 100, threads=2) == [])
+    assert os.waitpid(child, 0)[1] == 0

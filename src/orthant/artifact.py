@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from orthant.errors import InputError, NotFoundError, StoreCorruptedError, Store
 __all__ = [
     "ARTIFACT_CLASSES",
     "ARTIFACT_FORMAT",
+    "aside_name",
     "check_new_folder",
     "load_artifact",
     "read_artifact",
@@ -84,12 +86,32 @@ def write_bytes_atomically(path: str | Path, data: bytes) -> None:
         The content.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
+    temporary = path.with_name(aside_name(path.name))
+    try:
+        with open(temporary, "wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def aside_name(name: str) -> str:
+    """Return a name for what is being written and becomes ``name`` at the end, which no other thread gives.
+
+    Parameters
+    ----------
+    name : str
+        The final name.
+
+    Returns
+    -------
+    str
+        Begins with a dot and ends in ``.tmp``.
+    """
+    # Two threads that write under one name mix their bytes, and the first one moves them away from the second.
+    return f".{name}.{os.getpid()}-{get_ident():x}.tmp"
 
 
 def check_new_folder(path: str | Path) -> Path:
@@ -138,7 +160,7 @@ def staged_folder(path: str | Path) -> Iterator[Path]:
     """
     target = check_new_folder(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    staging = target.with_name(aside_name(target.name))
     # What a killed process of the same number left.
     shutil.rmtree(staging, ignore_errors=True)
     try:

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import itertools
 import os
+from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
-from threading import Condition, Lock, current_thread
+from threading import Condition, Lock, RLock, current_thread, get_ident
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from orthant.errors import InputError
 from orthant.validate import check_count
 
 __all__ = [
+    "Copied",
     "ReadersWriterLock",
+    "Turn",
     "default_threads",
     "map_ranges",
     "map_tasks",
@@ -29,6 +35,7 @@ __all__ = [
 
 T = TypeVar("T")
 R = TypeVar("R")
+_Place = tuple[int, object]
 
 _PREFIX = "orthant-worker"
 _PARTS_PER_THREAD = 8
@@ -97,8 +104,46 @@ def _shared_pool() -> ThreadPoolExecutor:
         return _pool
 
 
+def _together(work: Callable[[], None], left: Iterator[Any], more: int, pool: Callable[[], ThreadPoolExecutor]) -> None:
+    """Run ``work``, which takes parts from ``left`` until there are none, here and on some workers.
+
+    Whatever is raised, nobody is at a part any more when this returns: parts read and write memory that the caller
+    lends to them, and an interrupt must not take it away from under a kernel.
+    """
+    others: list[Future[None]] = []
+    raised: BaseException | None = None
+    try:
+        for _ in range(more):
+            try:
+                others.append(pool().submit(work))
+            except RuntimeError:
+                # No thread is to be had: too many, or the interpreter is ending. We are one.
+                break
+        work()
+    except BaseException as error:  # noqa: BLE001
+        raised = error
+    while True:
+        try:
+            if raised is not None:
+                # Nobody begins another part.
+                deque(left, maxlen=0)
+            # Who has not begun once all parts are taken is not waited for: the pool may be busy for somebody else.
+            others = [other for other in others if not other.cancel()]
+            wait_for(others)
+            break
+        except BaseException as error:  # noqa: BLE001
+            raised = raised or error
+    errors = [error for other in others if (error := other.exception()) is not None]
+    try:
+        for each in ([] if raised is None else [raised]) + errors:
+            raise each
+    finally:
+        # An error holds this frame; the frame must not hold the error, or all of it waits for the collector of cycles.
+        del raised, errors
+
+
 def map_tasks(function: Callable[[T], R], items: Iterable[T], *, threads: int | None = None) -> list[R]:
-    """Apply a function to items on the shared pool and return results in order.
+    """Apply a function to items here and on the shared pool, and return results in order.
 
     Parameters
     ----------
@@ -119,7 +164,15 @@ def map_tasks(function: Callable[[T], R], items: Iterable[T], *, threads: int | 
     # A worker that waits for the pool it runs on would deadlock, so nested calls run inline.
     if wanted == 1 or len(items) < 2 or current_thread().name.startswith(_PREFIX):
         return [function(item) for item in items]
-    return list(_shared_pool().map(function, items))
+    results: list[Any] = [None] * len(items)
+    left = iter(range(len(items)))
+
+    def work() -> None:
+        for place in left:
+            results[place] = function(items[place])
+
+    _together(work, left, min(wanted, len(items)) - 1, _shared_pool)
+    return results
 
 
 def map_waiting(function: Callable[[int], Any], items: Sequence[int], *, workers: int) -> None:
@@ -139,29 +192,23 @@ def map_waiting(function: Callable[[int], Any], items: Sequence[int], *, workers
     Exception
         The first error of a call, once all have ended.
     """
-    global _waiters, _waiters_pid
-    wanted = min(workers, len(items), _WAITING)
-    if wanted < 2:
-        for item in items:
+    left = iter(items)
+
+    def work() -> None:
+        for item in left:
             function(item)
-        return
+
+    _together(work, left, min(workers, len(items), _WAITING) - 1, _waiting_pool)
+
+
+def _waiting_pool() -> ThreadPoolExecutor:
+    global _waiters, _waiters_pid
     with _lock:
         # Apart from the other pool: more threads than CPUs, which must not keep computations waiting.
         if _waiters is None or _waiters_pid != os.getpid():
             _waiters = ThreadPoolExecutor(max_workers=_WAITING, thread_name_prefix=f"{_PREFIX}-waiting")
             _waiters_pid = os.getpid()
-        others = [_waiters.submit(_each, function, items[i::wanted]) for i in range(1, wanted)]
-    try:
-        _each(function, items[::wanted])
-    finally:
-        errors = [error for error in (other.exception() for other in others) if error is not None]
-    if errors:
-        raise errors[0]
-
-
-def _each(function: Callable[[int], Any], items: Sequence[int]) -> None:
-    for item in items:
-        function(item)
+        return _waiters
 
 
 def run_both(beside: Callable[[], T], here: Callable[[], R], *, threads: int | None = None) -> tuple[T, R]:
@@ -170,7 +217,7 @@ def run_both(beside: Callable[[], T], here: Callable[[], R], *, threads: int | N
     Parameters
     ----------
     beside : callable
-        Runs on the pool; should release the interpreter lock, as file writes do.
+        Runs on the pool, or here where that is busy; should release the interpreter lock, as file writes do.
     here : callable
         Runs in the calling thread.
     threads : int, optional
@@ -179,19 +226,24 @@ def run_both(beside: Callable[[], T], here: Callable[[], R], *, threads: int | N
     Returns
     -------
     tuple
-        Both results. An error of ``here`` is raised first, but only once ``beside`` has ended.
+        Both results. An error of ``here`` is raised first, but only once ``beside`` has ended, or will not begin.
     """
     wanted = default_threads() if threads is None else check_count(threads, name="threads")
     if wanted == 1 or current_thread().name.startswith(_PREFIX):
         return beside(), here()
-    future = _shared_pool().submit(beside)
-    try:
-        result = here()
-    finally:
-        error = future.exception()
-    if error is not None:
-        raise error
-    return future.result(), result
+    left = iter((beside,))
+    first: list[T] = []
+    second: list[R] = []
+    caller = current_thread()
+
+    def work() -> None:
+        if current_thread() is caller:
+            second.append(here())
+        for function in left:
+            first.append(function())
+
+    _together(work, left, 1, _shared_pool)
+    return first[0], second[0]
 
 
 def map_ranges(
@@ -229,20 +281,88 @@ def map_ranges(
         for place in left:
             results[place] = function(*ranges[place])
 
-    # The calling thread works as well; after an error the others still end before it is raised. Who has not begun
-    # once all parts are taken is not waited for: the pool may be busy for somebody else.
-    others = [_shared_pool().submit(work) for _ in range(workers - 1)]
-    try:
-        work()
-    finally:
-        begun = [other for other in others if not other.cancel()]
-        errors = [error for error in (other.exception() for other in begun) if error is not None]
-    if errors:
-        raise errors[0]
+    _together(work, left, workers - 1, _shared_pool)
     return results
 
 
-class ReadersWriterLock:
+class Copied(ABC):
+    """What must be at rest while the process is copied (``os.fork``), and begins anew in the copy.
+
+    A copy has one thread: what others held or were at stays so for ever there. Made, an object is known until it ends.
+    """
+
+    def __init__(self) -> None:
+        _known.add(self)
+
+    def rest(self) -> None:  # noqa: B027
+        """Prepare for a copy, in whichever thread makes it; nothing by default."""
+
+    def go_on(self) -> None:  # noqa: B027
+        """Take up again what was left, in the process that was copied; nothing by default."""
+
+    @abstractmethod
+    def begin_anew(self) -> None:
+        """Take away what belonged to others than the thread that made the copy, in the copy."""
+
+
+_known: WeakSet[Copied] = WeakSet()
+_resting: list[Copied] = []
+
+
+def _rest() -> None:
+    for each in list(_known):
+        _resting.append(each)
+        each.rest()
+
+
+def _go_on() -> None:
+    while _resting:
+        _resting.pop().go_on()
+
+
+def _begin_anew() -> None:
+    global _lock
+    _lock = Lock()
+    while _resting:
+        _resting.pop().begin_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    # After logging, which concurrent.futures loads, and so called before it: who is waited for may want to log.
+    os.register_at_fork(before=_rest, after_in_parent=_go_on, after_in_child=_begin_anew)
+
+
+class Turn(Copied):
+    """A reentrant lock that a copied process finds free, unless who copied it holds it.
+
+    Examples
+    --------
+    >>> turn = Turn()
+    >>> with turn, turn:
+    ...     pass
+    """
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        super().__init__()
+
+    def __enter__(self) -> None:
+        """Wait for the lock."""
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        """Give it back."""
+        self._lock.release()
+
+    def begin_anew(self) -> None:
+        """Take away what other threads than this one held, in a copy of the process."""
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+        else:
+            self._lock = RLock()
+
+
+class ReadersWriterLock(Copied):
     """Many readers or one writer; a waiting writer goes before readers that come later.
 
     Examples
@@ -256,36 +376,63 @@ class ReadersWriterLock:
 
     def __init__(self) -> None:
         self._turn = Condition()
-        self._readers = 0
-        self._writing = False
-        self._waiting = 0
+        # Whoever is in: the thread, and an object of each entrance's own.
+        self._readers: set[_Place] = set()
+        self._writers: set[_Place] = set()
+        self._writing: _Place | None = None
+        super().__init__()
+
+    def begin_anew(self) -> None:
+        """Take away what other threads than this one held, in a copy of the process."""
+        here = get_ident()
+        self._turn = Condition()
+        self._readers = {one for one in self._readers if one[0] == here}
+        self._writers = {one for one in self._writers if one[0] == here}
+        if self._writing is not None and self._writing[0] != here:
+            self._writing = None
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Hold the lock together with other readers."""
-        with self._turn:
-            while self._writing or self._waiting:
-                self._turn.wait()
-            self._readers += 1
+        me = get_ident(), object()
         try:
+            with self._turn:
+                while self._writing is not None or self._writers:
+                    self._turn.wait()
+                self._readers.add(me)
             yield
         finally:
-            with self._turn:
-                self._readers -= 1
-                self._turn.notify_all()
+            self._leave(me)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the lock alone."""
-        with self._turn:
-            self._waiting += 1
-            while self._writing or self._readers:
-                self._turn.wait()
-            self._waiting -= 1
-            self._writing = True
+        me = get_ident(), object()
         try:
+            with self._turn:
+                self._writers.add(me)
+                while self._writing is not None or self._readers:
+                    self._turn.wait()
+                self._writing = me
+                self._writers.discard(me)
             yield
         finally:
-            with self._turn:
-                self._writing = False
-                self._turn.notify_all()
+            self._leave(me)
+
+    def _leave(self, me: _Place) -> None:
+        """Give back whatever was taken, also a place in the row, and also when interrupts come in between."""
+        raised: BaseException | None = None
+        while True:
+            try:
+                with self._turn:
+                    self._readers.discard(me)
+                    self._writers.discard(me)
+                    if self._writing is me:
+                        self._writing = None
+                    self._turn.notify_all()
+                break
+            except BaseException as error:  # noqa: BLE001
+                # Such as Ctrl-C: what stays taken would keep everybody waiting for good.
+                raised = error
+        if raised is not None:
+            raise raised

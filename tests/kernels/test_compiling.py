@@ -109,12 +109,41 @@ def test_w08_w53_kernels_release_the_lock_of_the_interpreter():
 
 
 def test_torn_files_in_the_cache_are_compiled_anew(sources, tmp_path):
-    files = list((tmp_path / "cache").rglob("*.nb[ic]"))
+    files = list((tmp_path / "cache").rglob("*.nbc"))
     for path in files:
         path.write_bytes(path.read_bytes()[:20])
     assert run(sources, tmp_path / "cache")[:2] == ["16", "0"]
-    assert len(files) == 6
+    assert len(files) == 3
     assert min(path.stat().st_size for path in files) > 20
+    # A bit anywhere: what is in the file is executed.
+    for path in files:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 4
+        path.write_bytes(data)
+    assert run(sources, tmp_path / "cache")[:2] == ["16", "0"]
+    assert run(sources, tmp_path / "cache")[:2] == ["16", "1"]
+
+
+def test_a_signature_never_gets_the_code_of_another(tmp_path, monkeypatch):
+    """Two processes compile one function at once, each for types of its own: arrays would go through the wrong code."""
+    one, other = (compile_cache._file_class()(str(tmp_path), "first-1.py311", "stamp") for _ in range(2))
+    dump = one._dump
+
+    def meanwhile(data):
+        other.save("floats", "code for floats")
+        return dump(data)
+
+    monkeypatch.setattr(one, "_dump", meanwhile)
+    one.save("ints", "code for ints")
+    for files in (one, other):
+        assert [files.load(key) for key in ("ints", "floats", "others")] == ["code for ints", "code for floats", None]
+    first, second = tmp_path.iterdir()
+    data, more = first.read_bytes(), second.read_bytes()
+    first.write_bytes(more)
+    second.write_bytes(data)
+    assert one.load("ints") is None and one.load("floats") is None
+    one.flush()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_cache_that_cannot_be_made_costs_only_the_next_compilation(sources, tmp_path):

@@ -181,3 +181,50 @@ def test_w29_threads_that_load_the_compiler_at_once_all_get_it_whole(tmp_path):
         print(failures or warmup.is_ready(row_products.GROUP))
     """
     assert fresh(code, tmp_path)[0] == "True\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system copies no processes")
+def test_a_process_copied_while_kernels_are_compiled_compiles_them_itself(tmp_path):
+    out, _ = fresh(
+        """
+        import os, signal, sys, time, warnings
+        import numpy as np
+        from orthant.kernels import warmup
+        from orthant.kernels.compiling import kernel
+
+        warnings.simplefilter("ignore")
+
+        def examples():
+            return [(np.zeros((1, 1), kind),) for kind in (float, np.float32, int)]
+
+        @kernel(group="copied", examples=examples)
+        def summed(x):
+            total = 0.0
+            for i in range(x.shape[0]):
+                for j in range(x.shape[1]):
+                    total += np.sqrt(x[i, j]) + np.float64(x[i, :].sum())
+            return total
+
+        import numba.core.compiler_lock as compiler
+        warmup.ensure_compiling("copied", after_s=0.0)
+        children = []
+        for _ in range(2):
+            while not warmup.is_ready("copied"):
+                if not compiler.global_compiler_lock._lock.acquire(blocking=False):
+                    break
+                compiler.global_compiler_lock._lock.release()
+                time.sleep(0.002)
+            child = os.fork()
+            if not child:
+                signal.alarm(120)
+                warmup.ensure_compiling("copied", after_s=0.0)
+                warmup.wait("copied")
+                os._exit(int(summed(np.ones((2, 2))) != 12.0))
+            children.append(child)
+        print([os.waitpid(child, 0)[1] for child in children])
+        warmup.wait("copied")
+        print(summed(np.ones((2, 2))))
+        """,
+        tmp_path,
+    )
+    assert out.split() == ["[0,", "0]", "12.0"]

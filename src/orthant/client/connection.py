@@ -132,6 +132,10 @@ class Connection:
 
     def _connection(self) -> http.client.HTTPConnection:
         held: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        if held is not None and self._local.process != os.getpid():
+            # Two processes that read from one socket get each other's answers.
+            self._drop()
+            held = None
         # The server closes connections that rest; asking on one that is just being closed would be lost.
         if held is not None and time.monotonic() - self._local.used > _IDLE_S:
             self._drop()
@@ -142,6 +146,7 @@ class Connection:
             else:
                 held = http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout_s, context=self._tls)
             self._local.connection, self._local.used = held, time.monotonic()
+            self._local.process = os.getpid()
             with self._lock:
                 self._open.add(held)
         return held

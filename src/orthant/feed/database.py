@@ -9,13 +9,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from orthant.collection.storage.files import storage_error
 from orthant.errors import InputError, StoreCorruptedError, StoreError, StoreLockedError, StoreVersionError, message
+from orthant.threads import Copied
 
 __all__ = ["Clock", "FeedDatabase"]
 
@@ -24,6 +25,9 @@ Clock = Callable[[], float]
 
 _FORMAT = 1
 _WAIT_S = 10.0
+_BEFORE_COPY_S = 2.0
+"""Seconds that a copy of the process (``os.fork``) waits for a call that is under way in another thread."""
+_never_closed: list[sqlite3.Connection] = []
 _DAY_S = 86_400
 _MOST_SAVES = 1_000
 _SCHEMA = """
@@ -53,7 +57,7 @@ CREATE INDEX outbox_by_state ON outbox (state);
 """
 
 
-class FeedDatabase:
+class FeedDatabase(Copied):
     """A SQLite file beside a collection's folder, for what a feed must remember and a collection must not hold.
 
     It lies beside the folder and not in it, so a copy, a snapshot or an export of the collection carries no address of
@@ -89,17 +93,56 @@ class FeedDatabase:
         self.path = Path(path)
         self.clock = clock
         self._lock = threading.RLock()
+        self._resting = self._torn = self._closed = False
         try:
             # SQLite gives its log and index the permissions of the file, so all are private from the start.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise storage_error(error, self.path, "open") from error
-        self._connection = sqlite3.connect(self.path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
+        self._opened: sqlite3.Connection | None = None
         try:
             self._prepare()
         except BaseException:
-            self._connection.close()
+            self.close()
             raise
+        super().__init__()
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        """The connection, made when it is first asked for."""
+        if self._torn:
+            given = f"{self.path.name}, which was in use while this process was copied from another (os.fork)"
+            remedy = "start processes by 'spawn' or 'forkserver', or while no call is under way"
+            raise StoreError(message(given, "a database that was at rest then", remedy))
+        if self._closed:
+            raise StoreError(message(f"{self.path.name}, which was closed", "an open one", "open it again"))
+        if self._opened is None:
+            self._opened = sqlite3.connect(self.path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
+            # A letter that is noted as sent must be noted so after a power cut, too.
+            self._opened.execute("PRAGMA synchronous=FULL")
+        return self._opened
+
+    def rest(self) -> None:
+        """Close the file while the process is copied, since SQLite forbids to take it along; keep the lock."""
+        self._resting = self._lock.acquire(timeout=_BEFORE_COPY_S)
+        if self._resting and self._opened is not None and not self._opened.in_transaction:
+            self._opened.close()
+            self._opened = None
+
+    def go_on(self) -> None:
+        """Give the lock back; the file is opened when it is needed."""
+        if self._resting:
+            self._lock.release()
+
+    def begin_anew(self) -> None:
+        """Begin without the file, in a copy of the process."""
+        self.go_on()
+        self._torn = self._torn or self._opened is not None
+        if not self._resting:
+            self._lock = threading.RLock()
+        # Closing here what is open there would give its locks up.
+        _never_closed.extend([] if self._opened is None else [self._opened])
+        self._opened = None
 
     @staticmethod
     def beside(collection: str | Path) -> Path:
@@ -121,8 +164,6 @@ class FeedDatabase:
     def _prepare(self) -> None:
         try:
             self._connection.execute("PRAGMA journal_mode=WAL")
-            # A letter that is noted as sent must be noted so after a power cut, too.
-            self._connection.execute("PRAGMA synchronous=FULL")
             with self.writing() as connection:
                 (version,) = connection.execute("PRAGMA user_version").fetchone()
                 (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -167,7 +208,10 @@ class FeedDatabase:
     def close(self) -> None:
         """Close the file; harmless when closed."""
         with self._lock:
-            self._connection.close()
+            self._closed = True
+            if self._opened is not None:
+                self._opened.close()
+                self._opened = None
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -187,10 +231,13 @@ class FeedDatabase:
             self._begin()
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                # Also where the commit fails: a transaction that stays open refuses every later one.
+                if self._opened is not None and self._opened.in_transaction:
+                    with suppress(sqlite3.Error):
+                        self._opened.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def _begin(self) -> None:
         try:

@@ -6,20 +6,29 @@ The header is replaced last, so a folder holds the old arrays or the new ones, n
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from orthant.artifact import write_bytes_atomically
-from orthant.errors import InputError, NotFoundError, StoreCorruptedError, StoreVersionError, message
+from orthant.artifact import aside_name, write_bytes_atomically
+from orthant.errors import InputError, NotFoundError, StoreCorruptedError, StoreError, StoreVersionError, message
 
-__all__ = ["damaged", "map_array", "read_header", "verify_file", "write_arrays"]
+try:
+    import fcntl
+except ImportError:  # Windows.
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["damaged", "map_array", "read_header", "settled", "verify_file", "write_arrays"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 CRC_BLOCK = 1 << 20
 """Bytes that one checksum covers."""
@@ -60,8 +69,31 @@ def write_arrays(
     if folder.exists() and not folder.is_dir():
         raise InputError(message(f"{folder}, a file", "a folder", "choose a folder to save to"))
     folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        _replace(folder, header, {"kind": kind, "format": version, "minimum_reader": version, **body}, arrays)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one thread of all processes write to a folder at a time: who removes old files must know all new ones."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        # Where a file system has no such locks, writers are trusted to be one.
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _replace(
+    folder: Path, header: str, body: dict[str, Any], arrays: Mapping[str, Iterable[np.ndarray[Any, Any]]]
+) -> None:
     files = {name: _write_stream(folder, name, parts) for name, parts in arrays.items()}
-    whole = {"kind": kind, "format": version, "minimum_reader": version, **body, "files": files}
+    whole = {**body, "files": files}
     record = {"body": whole, "sha256": _digest(whole)}
     write_bytes_atomically(folder / header, json.dumps(record, separators=(",", ":"), sort_keys=True).encode())
     _sync_folder(folder)
@@ -74,11 +106,22 @@ def write_arrays(
 
 
 def _write_stream(folder: Path, stem: str, parts: Iterable[np.ndarray[Any, Any]]) -> dict[str, Any]:
-    temporary = folder / f".{stem}.{os.getpid()}.tmp"
+    temporary = folder / aside_name(stem)
+    try:
+        size, crcs = _written(temporary, parts)
+        # Named by content: a save never overwrites a file that the header in place still needs.
+        name = f"{stem}-{hashlib.sha256(repr((size, crcs)).encode()).hexdigest()[:16]}.bin"
+        os.replace(temporary, folder / name)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return {"name": name, "bytes": size, "crc32": crcs}
+
+
+def _written(file: Path, parts: Iterable[np.ndarray[Any, Any]]) -> tuple[int, list[int]]:
     crcs: list[int] = []
     pending = bytearray()
     size = 0
-    with open(temporary, "wb") as handle:
+    with open(file, "wb") as handle:
         for part in parts:
             data = np.ascontiguousarray(part).tobytes()
             handle.write(data)
@@ -91,10 +134,7 @@ def _write_stream(folder: Path, stem: str, parts: Iterable[np.ndarray[Any, Any]]
             crcs.append(zlib.crc32(pending))
         handle.flush()
         os.fsync(handle.fileno())
-    # Named by content: a save never overwrites a file that the header in place still needs.
-    name = f"{stem}-{hashlib.sha256(repr((size, crcs)).encode()).hexdigest()[:16]}.bin"
-    os.replace(temporary, folder / name)
-    return {"name": name, "bytes": size, "crc32": crcs}
+    return size, crcs
 
 
 def _sync_folder(folder: Path) -> None:
@@ -161,6 +201,49 @@ def read_header(path: Path, *, kind: str, version: int) -> dict[str, Any]:
     return body
 
 
+def settled(*headers: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Let a function that reads a folder begin again where the folder was saved to meanwhile.
+
+    Parameters
+    ----------
+    *headers : str
+        Files of the folder, whose path is the function's first argument, one of which every save replaces.
+
+    Returns
+    -------
+    callable
+        A decorator. What is raised while the headers stay as they are is raised.
+    """
+
+    def decorate(read: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(read)
+        def reading(*args: P.args, **kwargs: P.kwargs) -> T:
+            while True:
+                before = _stamps(Path(str(args[0])), headers)
+                try:
+                    return read(*args, **kwargs)
+                except (StoreError, NotFoundError, OSError):
+                    # A save takes the files away that the header before it names.
+                    if _stamps(Path(str(args[0])), headers) == before:
+                        raise
+
+        return reading
+
+    return decorate
+
+
+def _stamps(folder: Path, headers: Iterable[str]) -> list[object]:
+    out: list[object] = []
+    for name in headers:
+        try:
+            found = (folder / name).stat()
+        except OSError:
+            out.append(None)
+        else:
+            out.append((found.st_ino, found.st_mtime_ns, found.st_size))
+    return out
+
+
 def verify_file(path: Path, entry: Mapping[str, Any]) -> None:
     """Compare a file with its entry in the header, every byte of it.
 
@@ -178,10 +261,10 @@ def verify_file(path: Path, entry: Mapping[str, Any]) -> None:
     """
     if not path.is_file():
         raise damaged(path, "no such file")
-    size = path.stat().st_size
-    if size != entry["bytes"]:
-        raise damaged(path, f"{size} bytes instead of {entry['bytes']}")
     with open(path, "rb") as handle:
+        size = os.fstat(handle.fileno()).st_size
+        if size != entry["bytes"]:
+            raise damaged(path, f"{size} bytes instead of {entry['bytes']}")
         for number, expected in enumerate(entry["crc32"]):
             if zlib.crc32(handle.read(CRC_BLOCK)) != expected:
                 raise damaged(path, f"a wrong checksum in block {number} (of {CRC_BLOCK} bytes)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from orthant.index.flat_file import read_flat, write_flat
 from orthant.index.scan import scan, score_lists, score_rows
 from orthant.index.sources import Tail, as_live, check_distinct, outer_block
 from orthant.kernels import distances
+from orthant.threads import Turn
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, IndexStats, Metric
 from orthant.validate import as_allowed, as_ids, as_vectors, check_count, check_fraction, check_metric
 
@@ -73,7 +73,7 @@ class Flat:
     def __init__(self, dim: int, metric: Metric = "cosine") -> None:
         self._dim = check_count(dim, name="dim")
         self._metric = check_metric(metric)
-        self._lock = threading.RLock()
+        self._lock = Turn()
         self._data = BlockSet(self._dim, given_runs=IdRuns())
         self._sealed: tuple[Block, ...] = ()
         self._tail = Tail(self._dim, 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from orthant.index.array_files import damaged, map_array, read_header, verify_file, write_arrays
+from orthant.index.array_files import damaged, map_array, read_header, settled, verify_file, write_arrays
 from orthant.types import FloatArray, IdArray, Metric
 from orthant.validate import check_metric
 
@@ -86,6 +86,7 @@ def write_flat(
     )
 
 
+@settled(_HEADER)
 def read_flat(path: str | Path, *, mmap: bool) -> SavedFlat:
     """Read an index from a folder and verify every byte of it.
 

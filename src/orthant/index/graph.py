@@ -397,6 +397,10 @@ class Graph(GraphTuning):
         StoreVersionError
             A newer release wrote it.
         """
+        return files.either_settled(cls._loaded)(path, mmap)
+
+    @classmethod
+    def _loaded(cls, path: str | Path, mmap: bool) -> Graph:
         if (Path(path) / files.FLAT).is_dir():
             flat = Flat.load(Path(path) / files.FLAT, mmap=mmap)
             settings, saved = files.read_settings(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from orthant.index.vamana.state import State
 from orthant.kernels.files.rows import release
 from orthant.kernels.warmup import ensure_compiling, is_ready, wait
 from orthant.measures.neighbours import recall_at_k
-from orthant.threads import ReadersWriterLock
+from orthant.threads import ReadersWriterLock, Turn
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, IndexStats, Metric
 from orthant.validate import as_allowed, as_ids, as_vectors, check_count, check_effort, check_metric
 
@@ -62,7 +61,7 @@ class GraphReading:
         self._metric = check_metric(metric)
         self._settings = settings
         self._lock = ReadersWriterLock()
-        self._writer = threading.RLock()
+        self._writer = Turn()
         self._flat: Flat | None = Flat(self._dim, self._metric)
         self._state: State | None = None
         self._fixed = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from orthant.index.tiers.reading import TwoTierReading
 from orthant.index.tiers.row_files import ACCESS, DiskRows, RowFile
 from orthant.index.tiers.walking import CodeGraph
 from orthant.index.vamana.calibration import Calibration
+from orthant.threads import Turn
 from orthant.types import FloatArray, IdArray, Metric, Quantizer
 from orthant.validate import as_ids, as_vectors, check_choice, check_count, check_fraction, check_metric
 
@@ -148,7 +148,7 @@ class TwoTier(TwoTierReading):
         self._sure = None if sure is None else check_fraction(sure, name="sure", high=1e6)
         self._seed = check_count(seed, name="seed", minimum=0)
         self._given = _checked_quantizer(quantizer, self._dim)
-        self._writer = threading.RLock()
+        self._writer = Turn()
         self._room = Room(0, 0)
         self._next_id = 0
         if _is_fitted(self._given):

@@ -7,6 +7,7 @@ goes unnoticed. Here any edit beside a kernel, another compiler or another proce
 from __future__ import annotations
 
 import atexit
+import glob
 import hashlib
 import json
 import os
@@ -40,6 +41,7 @@ KERNELS = Path(__file__).resolve().parent
 _MARK = "used"
 _UNUSED_DAYS = 30
 _DAY_S = 86_400
+_SEAL = hashlib.sha256().digest_size
 # Settings of Numba that change the code it generates, and that its own cache does not ask about.
 _CODE_SETTINGS = (
     *("OPT", "BOUNDSCHECK", "DEBUGINFO", "LOOP_VECTORIZE", "SLP_VECTORIZE"),
@@ -140,7 +142,7 @@ def _prepared(base: Path, sources: Path) -> Path:
         return _temporary()
     if not os.access(folder, os.W_OK):
         # Somebody else's folder: useful as long as there is something in it.
-        return folder if any(folder.glob("*.nbi")) else _temporary()
+        return folder if any(folder.glob("*.nbc")) else _temporary()
     with suppress(OSError):
         (folder / _MARK).touch()
         _remove_unused(base, time.time() - _UNUSED_DAYS * _DAY_S)
@@ -196,9 +198,49 @@ def cache_state() -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
+def _file_class() -> type[Any]:
+    """One file for each signature of a function, named by it and sealed.
+
+    Numba numbers the files of a function and writes the list of numbers first. Of two processes that compile two
+    signatures at once, or where one is read in between, a signature gets the code of another: arrays of other types
+    then go through it, and every later process finds it so.
+    """
+    from numba.core import caching
+
+    class Files(caching.IndexDataCacheFile):  # type: ignore[misc]
+        def _named(self, key: Any) -> tuple[str, bytes]:
+            name = hashlib.sha256(repr(key).encode())
+            return f"{self._index_name.removesuffix('.nbi')}.{name.hexdigest()[:16]}.nbc", name.digest()
+
+        def save(self, key: Any, data: Any) -> None:
+            name, about = self._named(key)
+            payload = self._dump(data)
+            with self._open_for_write(self._data_path(name)) as file:
+                # Who reads the rest does not look at what stands behind it.
+                file.write(payload + hashlib.sha256(about + payload).digest())
+
+        def load(self, key: Any) -> Any:
+            name, about = self._named(key)
+            try:
+                data = Path(self._data_path(name)).read_bytes()
+            except FileNotFoundError:
+                return None
+            # What is read here is executed: half of a file, or one with a flipped bit, ends the process.
+            sealed = hashlib.sha256(about + data[:-_SEAL]).digest() == data[-_SEAL:]
+            return self._load_data(name) if sealed else None
+
+        def flush(self) -> None:
+            base = glob.escape(self._index_name.removesuffix(".nbi"))
+            for path in Path(self._cache_path).glob(f"{base}.*.nbc"):
+                path.unlink(missing_ok=True)
+
+    return Files
+
+
+@lru_cache(maxsize=1)
 def _cache_class() -> type[Any]:
     """Numba's cache of a function, put where we want it and forgiving towards what it finds there."""
-    from numba.core import caching
+    from numba.core import caching, sigutils
 
     class Locator(caching._CacheLocator):  # type: ignore[misc]
         def __init__(self, function: Any, file: str) -> None:
@@ -230,13 +272,18 @@ def _cache_class() -> type[Any]:
     class FolderCache(caching.FunctionCache):  # type: ignore[misc]
         _impl_class = Place
 
+        def __init__(self, function: Any) -> None:
+            super().__init__(function)
+            place = self._impl.locator
+            self._cache_file = _file_class()(place.get_cache_path(), self._impl.filename_base, place.get_source_stamp())
+
         def load_overload(self, signature: Any, context: Any) -> Any:
             try:
-                return super().load_overload(signature, context)
+                found = super().load_overload(signature, context)
+                wanted, _ = sigutils.normalize_signature(signature)
+                return found if found is None or tuple(found.signature.args) == tuple(wanted) else None
             except Exception:  # noqa: BLE001
                 # A torn file, whatever it raises, is as good as none: the kernel is compiled and the file replaced.
-                with suppress(OSError):
-                    self.flush()
                 return None
 
         def save_overload(self, signature: Any, result: Any) -> None:

@@ -7,7 +7,7 @@ few large products and takes over when it is ready. Both are within the same rou
 from __future__ import annotations
 
 from collections.abc import Iterable
-from threading import Lock
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,7 @@ GROUP = "scan"
 _PRODUCTS_BEFORE_COMPILING = 8
 _LARGE = 1 << 20
 
-_lock = Lock()
-_large_products = 0
+_large_products = count(1)
 
 
 def dot_rows(X: FloatArray, q: FloatArray) -> FloatArray:
@@ -66,11 +65,7 @@ def _plain(X: Any) -> Any:
 
 
 def _count() -> None:
-    global _large_products
-    with _lock:
-        _large_products += 1
-        enough = _large_products >= _PRODUCTS_BEFORE_COMPILING
-    if enough:
+    if next(_large_products) >= _PRODUCTS_BEFORE_COMPILING:
         ensure_compiling(GROUP)
 
 

@@ -6,7 +6,7 @@ is not, and calls ``ensure_compiling``; whoever cannot, calls ``wait``.
 
 from __future__ import annotations
 
-import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,10 +17,13 @@ from typing import Any
 
 from orthant.errors import InputError, message
 from orthant.kernels.compiling import Kernel, kernels_of, known_groups
+from orthant.threads import Copied
 
 __all__ = ["Warmed", "all_groups", "ensure_compiling", "is_ready", "wait", "warm"]
 
 _GRACE_S = 0.5
+_TURN_S = 0.001
+_BEFORE_COPY_S = 10.0
 
 _state = Lock()
 _work = Lock()
@@ -28,6 +31,8 @@ _ready: dict[str, int] = {}
 _failed: dict[str, Exception] = {}
 _queue: list[str] = []
 _compiler: Thread | None = None
+_copying = False
+"""Whether the process is being copied."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +218,9 @@ def _counts(members: Sequence[Kernel]) -> tuple[int, int]:
 def _compile(group: str, stop: Callable[[], bool]) -> bool:
     members = _members(group)
     for member in members:
+        if stop():
+            return False
+        _stand_aside()
         # One kernel at a time: who waits takes turns with the thread and finds done what that one did.
         with _work:
             if stop() or not member.prepare(stop):
@@ -227,6 +235,7 @@ def _run(after_s: float) -> None:
     global _compiler
     main_thread().join(after_s)
     while True:
+        _stand_aside()
         with _state:
             if not _queue or _ended():
                 # Under the lock, so that no group is queued for a thread that has decided to end.
@@ -235,8 +244,9 @@ def _run(after_s: float) -> None:
                 return
             group = _queue[0]
         try:
-            with _stopping(_ended):
-                _compile(group, _ended)
+            with _stopping(_interrupted):
+                if not _compile(group, _interrupted):
+                    continue
         except _StopError:
             continue
         except Exception as error:  # noqa: BLE001
@@ -251,11 +261,22 @@ def _ended() -> bool:
     return not main_thread().is_alive()
 
 
+def _interrupted() -> bool:
+    return _copying or _ended()
+
+
+def _stand_aside() -> None:
+    """Wait while the process is copied: who gives a lock back and takes it again at once leaves it to nobody."""
+    while _copying:
+        time.sleep(_TURN_S)
+
+
 @contextmanager
 def _stopping(stop: Callable[[], bool]) -> Iterator[None]:
     """Let this thread's compilations end between two passes of the compiler, of which a kernel takes about thirty."""
-    import numba  # noqa: F401
-    from numba.core import event
+    with _work:
+        import numba  # noqa: F401
+        from numba.core import event
 
     here = current_thread()
 
@@ -271,12 +292,53 @@ def _stopping(stop: Callable[[], bool]) -> Iterator[None]:
         yield
 
 
-def _forget_thread() -> None:
-    global _state, _work, _compiler
-    # A forked child has the locks and the queue of a thread that it does not have.
-    _state, _work, _compiler = Lock(), Lock(), None
-    _queue.clear()
+def _compilers_locks() -> list[Any]:
+    """Return the locks of Numba and LLVM, as far as they are loaded."""
+    places = (("numba.core.compiler_lock", "global_compiler_lock._lock"), ("llvmlite.binding.ffi", "lib._lock._lock"))
+    out = []
+    for module, path in places:
+        found: Any = sys.modules.get(module)
+        for name in path.split("."):
+            found = getattr(found, name, None)
+        out += [] if found is None else [found]
+    return out
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_thread)
+class _Compilers(Copied):
+    """Nobody compiles while the process is copied: the copy has nobody who finishes, nor gives the locks back.
+
+    The thread behind answers leaves its kernel within a pass of the compiler and begins it again afterwards; for others
+    one kernel is waited for.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[Any] = []
+        super().__init__()
+
+    def rest(self) -> None:
+        """Take the locks; after some seconds without, since who has them may wait for what the caller holds."""
+        global _copying
+        _copying, until = True, time.monotonic() + _BEFORE_COPY_S
+        for lock in (_work, *_compilers_locks()):
+            if lock.acquire(timeout=max(0.0, until - time.monotonic())):
+                self._held.append(lock)
+
+    def go_on(self) -> None:
+        """Give the locks back."""
+        global _copying
+        while self._held:
+            self._held.pop().release()
+        _copying = False
+
+    def begin_anew(self) -> None:
+        """Forget the thread, which the copy does not have, with its queue and what it held."""
+        global _state, _work, _compiler
+        for lock in _compilers_locks():
+            if not any(lock is other for other in self._held):
+                lock._at_fork_reinit()
+        self.go_on()
+        _state, _work, _compiler = Lock(), Lock(), None
+        _queue.clear()
+
+
+_compilers = _Compilers()

@@ -22,6 +22,7 @@ from orthant.collection.insight.window import SIGNALS, Sample, Window
 from orthant.collection.results import SearchResult
 from orthant.collection.searching import Query, SearchOptions, execute
 from orthant.errors import InputError, OrthantError, message
+from orthant.threads import Turn
 from orthant.types import FloatArray
 from orthant.validate import as_texts, check_count, check_fraction
 
@@ -83,7 +84,7 @@ class Monitor:
         self._keep_texts = check_count(keep_texts, name="keep_texts", minimum=0, maximum=1000)
         self._seed = check_count(seed, name="seed", minimum=0)
         self._projector: FloatArray | None = None
-        self._lock = threading.RLock()
+        self._lock = Turn()
         self._windows: deque[dict[str, Any]] = deque(maxlen=_HISTORY)
         self._changes: deque[dict[str, Any]] = deque(maxlen=_HISTORY)
         self._reference: Sample | None = None

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from orthant.artifact import aside_name
 from orthant.errors import NotFoundError, StoreCorruptedError, StoreVersionError, message
 
 __all__ = ["StoredArrays", "read_arrays", "write_arrays"]
@@ -57,7 +58,7 @@ def write_arrays(path: str | Path, *, version: int, settings: Mapping[str, Any],
         at += array.nbytes + -array.nbytes % _ALIGNMENT
     header = json.dumps({"version": version, "settings": settings, "blocks": blocks, "bytes": at}).encode()
     header += b" " * (-(len(header) + _PREFIX.size) % _ALIGNMENT)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(aside_name(path.name))
     try:
         with open(temporary, "wb") as handle:
             handle.write(_PREFIX.pack(_MAGIC, len(header), zlib.crc32(header)) + header)

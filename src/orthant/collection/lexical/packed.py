@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from threading import Lock
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from orthant.collection.lexical import varbytes
 from orthant.collection.lexical.chunks import CHUNK_ARRAYS, Documents, IntArray, narrow_candidates
 from orthant.kernels.files.rows import release
 from orthant.kernels.postings import find_phrase
+from orthant.threads import Turn
 
 __all__ = ["PACKED_ARRAYS", "PackedDocuments", "pack_documents"]
 
@@ -65,7 +65,7 @@ class _Unpacked(Mapping[str, IntArray]):
 
     def __init__(self, streams: Mapping[str, IntArray]) -> None:
         self._streams = streams
-        self._lock = Lock()
+        self._lock = Turn()
         self._held: dict[str, IntArray] = {}
 
     def __iter__(self) -> Iterator[str]:

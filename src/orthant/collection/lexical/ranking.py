@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, count
 from typing import Any
 
@@ -184,6 +184,8 @@ class Ranker:
         if live is not None and not self._holds_all(live):
             sets.append(np.ascontiguousarray(live))
         marks = np.array([(_address(one), len(one)) for one in sets], dtype=np.int64).reshape(-1, 2)
+        # What they point to lives as long as what is called with them, whatever becomes of this call.
+        lines = replace(lines, kept=(*lines.kept, *sets))
         out = no_answers(queries, k, also)
 
         def part(start: int, stop: int) -> None:

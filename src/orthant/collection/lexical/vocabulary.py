@@ -9,7 +9,6 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from orthant.collection.lexical import varbytes
 from orthant.collection.lexical.analysis import SEPARATOR, Analyzer
+from orthant.threads import Turn
 
 __all__ = ["NO_TERM", "from_streams"]
 
@@ -112,7 +112,7 @@ class Vocabulary:
 
     def __init__(self, analyzer: Analyzer) -> None:
         self._analyzer = analyzer
-        self._lock = Lock()
+        self._lock = Turn()
         self._source: Callable[[], tuple[bytes, bytes, IntArray]] | None = None
         self._stored: tuple[_Lines, _Lines] | None = None
         self._words, self._terms = _Numbering([SEPARATOR]), _Numbering([])

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Lock
+from threading import Condition, Lock, get_ident
 from urllib.parse import quote
 
 from orthant.errors import (
@@ -23,6 +23,7 @@ from orthant.errors import (
     StoreVersionError,
     message,
 )
+from orthant.threads import Copied
 
 __all__ = ["DATABASE_FORMAT", "Database", "checksum", "closed_error", "raise_format"]
 
@@ -31,6 +32,9 @@ DATABASE_FORMAT = 3
 
 _FIRST_FORMAT = 1
 """What a collection begins as; 2 with a space of tokens or of weighted terms, 3 with its first packed record."""
+
+_BEFORE_COPY_S = 2.0
+"""Seconds that a copy of the process (``os.fork``) waits for calls that are under way in other threads."""
 
 _APPLICATION_ID = 0x4F525448
 
@@ -106,11 +110,11 @@ def closed_error() -> StoreError:
     return StoreError(message("a closed collection", "an open one", "open it again with orthant.open(path)"))
 
 
-class Database:
+class Database(Copied):
     """Connections to one collection's SQLite file.
 
     One connection writes; readers borrow from a small pool and each runs inside one read transaction, so what it
-    reads belongs to one generation.
+    reads belongs to one generation. A copied process (``os.fork``) gets connections of its own; SQLite forbids more.
 
     Parameters
     ----------
@@ -126,9 +130,11 @@ class Database:
         self.dictionaries: dict[int, bytes] = {}
         self._pool: list[sqlite3.Connection] = []
         self._pool_stamp: object = None
-        self._lock = Lock()
+        self._lock = Condition(Lock())
+        self._users: list[int] = []
         self._writer: sqlite3.Connection | None = None
-        self._closed = False
+        self._closed = self._torn = False
+        super().__init__()
 
     @classmethod
     def create(cls, path: Path, start: Callable[[sqlite3.Connection], None]) -> Database:
@@ -290,7 +296,7 @@ class Database:
         sqlite3.Connection
             Its view does not change until the block ends.
         """
-        with self.errors():
+        with self.errors(), self._using():
             connection = self._borrow()
             healthy = False
             try:
@@ -301,10 +307,54 @@ class Database:
             finally:
                 self._give_back(connection, healthy=healthy)
 
-    def _borrow(self) -> sqlite3.Connection:
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        """Count a thread in that uses a connection."""
+        me = get_ident()
         with self._lock:
             if self._closed:
                 raise closed_error()
+            if self._torn:
+                given = f"{self.path}, which was in use while this process was copied from another (os.fork)"
+                remedy = "start processes by 'spawn' or 'forkserver', or while no call is under way"
+                raise StoreError(message(given, "a database that was at rest then", remedy))
+            self._users.append(me)
+        try:
+            yield
+        finally:
+            with self._lock:
+                # A copied process knows of nobody.
+                if me in self._users:
+                    self._users.remove(me)
+                self._lock.notify_all()
+
+    def rest(self) -> None:
+        """Close every connection that is not in use, since a copied process must not even close it; keep the lock."""
+        self._lock.acquire()
+        mine = get_ident()
+        self._lock.wait_for(lambda: all(user == mine for user in self._users), _BEFORE_COPY_S)
+        for connection in self._pool:
+            connection.close()
+        self._pool = []
+        if self._writer is not None and not self._users:
+            self._writer.close()
+            self._writer = None
+
+    def go_on(self) -> None:
+        """Give the lock back; connections are made when they are needed."""
+        self._lock.release()
+
+    def begin_anew(self) -> None:
+        """Begin without any connection, in a process that was copied."""
+        self._lock = Condition(Lock())
+        self._torn = self._torn or bool(self._users)
+        self._users = []
+        if self._writer is not None:
+            _never_closed.append(self._writer)
+            self._writer = None
+
+    def _borrow(self) -> sqlite3.Connection:
+        with self._lock:
             stamp = self._stamp()
             if stamp != self._pool_stamp:
                 # What an immutable connection has cached may be of the past once somebody wrote.
@@ -344,9 +394,7 @@ class Database:
         sqlite3.Connection
             The writer's connection.
         """
-        with self.errors():
-            if self._closed:
-                raise closed_error()
+        with self.errors(), self._using():
             if self._writer is None:
                 self._writer = self._connect(write=True)
             connection = self._writer
@@ -363,7 +411,7 @@ class Database:
 
     def tidy(self) -> None:
         """Fold the log into the main file and return free pages to the file system."""
-        with self.errors():
+        with self.errors(), self._using():
             if self._writer is not None:
                 free, pages = (
                     self._writer.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count")
@@ -411,3 +459,7 @@ class Database:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+_never_closed: list[sqlite3.Connection] = []
+"""Connections of the process that this one was copied from: closing them here would give its locks up."""

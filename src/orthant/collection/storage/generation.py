@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,6 +28,7 @@ from orthant.index.flat import Flat
 from orthant.kernels import bitmaps
 from orthant.kernels.distances import inverse_norms
 from orthant.kernels.files.rows import gather, release
+from orthant.threads import Turn
 from orthant.types import BitmapArray, FloatArray, IdArray, Ragged
 
 __all__ = ["Generation", "Growing", "SpaceState", "distinct", "runs"]
@@ -160,7 +160,7 @@ class _Caches:
     """What the generations of one space share: growing row arrays and inverse norms per segment."""
 
     def __init__(self) -> None:
-        self.lock = Lock()
+        self.lock = Turn()
         self.rows: dict[int, Growing] = {}
         self.norms: dict[int, tuple[Growing, int]] = {}
 

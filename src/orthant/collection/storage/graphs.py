@@ -15,12 +15,12 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from orthant.collection.spaces import SpaceDefinition
-from orthant.collection.storage.files import FileLayer
+from orthant.collection.storage.files import SHORTAGES, FileLayer
 from orthant.errors import OrthantError, StoreCorruptedError, message
+from orthant.threads import Turn
 
 __all__ = [
     "SpaceGraph",
@@ -91,7 +91,7 @@ class _Attachment:
     """The loaded graph of one file, shared by every generation that uses the file."""
 
     def __init__(self) -> None:
-        self.lock = Lock()
+        self.lock = Turn()
         self.index: Any = None
         self.segments: frozenset[int] = frozenset()
         self.problem: str | None = None
@@ -168,6 +168,9 @@ class SpaceGraph:
                 if len(index) > self.rows:
                     raise _damaged(self.folder, f"{len(index)} rows where {self.rows} were saved")
             except (OrthantError, OSError) as error:
+                if getattr(error, "errno", None) in SHORTAGES:
+                    # Nothing is wrong with the file: this generation scans, and the next one tries again.
+                    return here.index
                 # A graph attached earlier holds the maps of its segments: it stays right though its files are gone.
                 here.problem = str(error)
                 return here.index

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from orthant.collection.storage.files import storage_error
 from orthant.errors import StoreLockedError, message
+from orthant.threads import Copied
 
 __all__ = ["WriterLock"]
 
 
-class WriterLock:
+class WriterLock(Copied):
     """An exclusive lock on a file, held while a collection writes.
 
     The file stays behind and means nothing by itself: only the lock on it counts, and the operating system drops
-    that when the process ends, however it ends.
+    that when the process ends, however it ends. A copied process (``os.fork``) does not hold it: there is one writer.
 
     Parameters
     ----------
@@ -36,6 +38,7 @@ class WriterLock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._handle: int | None = None
+        super().__init__()
 
     @property
     def held(self) -> bool:
@@ -82,6 +85,13 @@ class WriterLock:
                 )
             ) from error
         return handle
+
+    def begin_anew(self) -> None:
+        """Close what a copied process has of its parent's lock; unlocking would take it from the parent, too."""
+        if self._handle is not None:
+            handle, self._handle = self._handle, None
+            with suppress(OSError):
+                os.close(handle)
 
     def release(self) -> None:
         """Give the lock back; harmless when not held."""

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import RLock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -40,7 +39,7 @@ from orthant.collection.storage.texts.records import Packing
 from orthant.collection.upgrade.state import UpgradeState, changed_upgrade
 from orthant.errors import InputError, NotFoundError, OrthantError, StoreCorruptedError, StoreReadOnlyError, message
 from orthant.kernels import bitmaps
-from orthant.threads import run_both
+from orthant.threads import Turn, run_both
 from orthant.types import IdArray
 
 __all__ = ["DATABASE_NAME", "Store"]
@@ -73,8 +72,8 @@ class Store:
         self.graph_seconds, self.show_progress = 0.0, False
         self._bulk = 0
         self._recovered = self._closed = False
-        self._lock = RLock()
-        self._publish = RLock()
+        self._lock = Turn()
+        self._publish = Turn()
         self._writer_lock = WriterLock(self.path / "writer.lock")
         self.saved: tuple[int, int, int] = (0, 0, 0)
         self._removed_since_save = self._upkeep_from = 0

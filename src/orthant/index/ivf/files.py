@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from orthant.errors import InputError
-from orthant.index.array_files import damaged, map_array, read_header, verify_file, write_arrays
+from orthant.index.array_files import damaged, map_array, read_header, settled, verify_file, write_arrays
 from orthant.index.flat import Flat
 from orthant.index.ivf.lists import Lists
 from orthant.kernels.clustering.list_blocks import BLOCK
@@ -88,6 +88,7 @@ def write_ivf(
     write_arrays(path, header=_HEADER, kind=_KIND, version=FORMAT, body=body, arrays=arrays)
 
 
+@settled(_HEADER)
 def read_ivf(path: str | Path, *, mmap: bool) -> tuple[int, Metric, Saved]:
     """Read an index from a folder and verify every byte of it.
 

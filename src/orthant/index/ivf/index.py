@@ -270,10 +270,11 @@ class IVF(IVFReading):
         wanted = as_ids(ids)
         with self._writer, self._lock.writing():
             before = len(self)
-            if self._flat is not None:
-                self._flat.remove(wanted)
             if self._codec is not None and self._lists is not None and len(wanted):
                 self._lists = self._lists.without(self._codec, wanted)
+            # Last, as it is first in additions: what lists name has a vector, whatever interrupts.
+            if self._flat is not None:
+                self._flat.remove(wanted)
             return before - len(self)
 
     @classmethod

@@ -241,9 +241,10 @@ class Lists:
         """
         places = np.flatnonzero(np.isin(self.ids, ids) & (self.ids >= 0))
         self._own()
-        self.ids[places] = -1
+        # In this order, and the words of what is added last: a place that is searched has an id, whatever interrupts.
         self.words = bitmaps.clear_rows(self.words, places)
         self.live -= len(places)
+        self.ids[places] = -1
         if self.dead * _DEAD_SHARE > int(self.filled.sum()):
             return Lists(codec, *self.entries(), slack=True)
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from orthant.kernels.clustering.list_rank import GROUP
 from orthant.kernels.warmup import ensure_compiling, is_ready, wait
 from orthant.measures.neighbours import recall_at_k
 from orthant.quantization.inverted import IVFCodec
-from orthant.threads import ReadersWriterLock
+from orthant.threads import ReadersWriterLock, Turn
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, IndexStats, Metric
 from orthant.validate import as_allowed, as_ids, as_vectors, check_count, check_effort, check_metric
 
@@ -82,7 +81,7 @@ class IVFReading:
         self._metric = check_metric(metric)
         self._settings = settings
         self._lock = ReadersWriterLock()
-        self._writer = threading.RLock()
+        self._writer = Turn()
         self._flat: Flat | None = Flat(self._dim, self._metric)
         self._codec: IVFCodec | None = None
         self._lists: Lists | None = None

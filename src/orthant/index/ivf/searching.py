@@ -200,9 +200,11 @@ def _held(ready: Ready, data: BlockSet | None, request: Request) -> Held:
             known = None
         if known is None and ready.looked_up * _LOOK_UPS >= len(held.ids):
             live = np.flatnonzero(held.ids >= 0)
-            addresses = np.zeros(len(held.ids), np.int64)
-            addresses[live] = _addresses(data, data.locate(held.ids[live]))
-            known = ready.addressed = (data, replace(held, addresses=plain(addresses)))
+            rows = data.locate(held.ids[live])
+            if bool((rows >= 0).all()):
+                addresses = np.zeros(len(held.ids), np.int64)
+                addresses[live] = _addresses(data, rows)
+                known = ready.addressed = (data, replace(held, addresses=plain(addresses)))
             ready.looked_up = 0
         held = held if known is None else known[1]
     if request.words is None:
@@ -235,9 +237,17 @@ def _in_parts(
         if data is None:
             found.append((*_by_codes(ready, part, places, ids, request.k), spent))
             continue
-        addresses = np.zeros(ids.shape, dtype=np.int64)
-        addresses[real] = _addresses(data, data.locate(ids[real]))
+        rows = np.full(ids.shape, -1, dtype=np.int64)
+        rows[real] = data.locate(ids[real])
         ready.looked_up += int(real.sum())
+        lost = real & (rows < 0)
+        if lost.any():
+            # There is nothing to look at, and a kernel would look all the same.
+            order = np.argsort(lost | ~real, axis=1, kind="stable")
+            ids, told, rows = (np.take_along_axis(array, order, axis=1) for array in (ids, told, rows))
+            ids[rows < 0] = -1
+            spent[:, 3] -= lost.sum(axis=1)
+        addresses = _addresses(data, rows.reshape(-1)).reshape(rows.shape)
         names, scores, spent[:, 2] = rank_places(
             part, addresses, told, ids, metric=ready.codec.metric, k=request.k, threads=request.threads
         )

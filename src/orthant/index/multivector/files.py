@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.index.array_files import damaged, map_array, read_header, verify_file, write_arrays
+from orthant.index.array_files import damaged, map_array, read_header, settled, verify_file, write_arrays
 from orthant.index.graph import Graph
 from orthant.index.multivector.reduced import ReducedEncoding
 from orthant.index.multivector.residual import Residual
@@ -206,6 +206,7 @@ def _learned(stage: Stage | None) -> dict[str, FloatArray]:
     return {"codebooks": stage.quantizer.codebooks_} if isinstance(stage, Coded) else {}
 
 
+@settled(_HEADER)
 def read_sets(path: str | Path, *, mmap: bool) -> SavedSets:
     """Read an index from a folder and verify every byte of it.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from orthant.index.multivector.scoring import exact_top, rescored, scan
 from orthant.index.multivector.sets import Sets
 from orthant.index.multivector.settings import Settings
 from orthant.index.multivector.stages import Linked, Stage
+from orthant.threads import Turn
 from orthant.transforms.fixed_dimensional import carve_balls
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, IndexStats, Metric, Ragged, SearchCost
 from orthant.validate import as_allowed, as_ids, as_ragged, check_count, check_effort
@@ -65,7 +65,7 @@ class MultiVectorReading:
     def __init__(self, dim: int, settings: Settings) -> None:
         self._dim = check_count(dim, name="dim")
         self._settings = settings
-        self._lock = threading.RLock()
+        self._lock = Turn()
         self._state = State(Sets(self._dim))
         self._next_id = 0
         self._measured: tuple[tuple[int, float], ...] = ()

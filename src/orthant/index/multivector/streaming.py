@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from orthant.artifact import aside_name
 from orthant.errors import InputError, message
 from orthant.index.array_files import map_array
 from orthant.types import IdArray, Ragged
@@ -47,7 +47,7 @@ def spooled(path: str | Path, chunks: Iterable[Any], dim: int) -> Iterator[tuple
     if folder.is_file():
         raise InputError(message(f"{folder}, a file", "a folder", "choose a folder to save to"))
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f".tokens.{os.getpid()}.tmp"
+    file = folder / aside_name("tokens")
     try:
         lengths, ids = _write(file, chunks, dim)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from orthant.artifact import load_artifact
+from orthant.artifact import aside_name, load_artifact
 from orthant.errors import InputError, OrthantError, message
-from orthant.index.array_files import damaged, map_array, read_header, verify_file, write_arrays
+from orthant.index.array_files import damaged, map_array, read_header, settled, verify_file, write_arrays
 from orthant.index.blocks import IdRuns
 from orthant.index.tiers.light import Light
 from orthant.index.tiers.row_files import DiskRows, RowFile
@@ -125,7 +125,7 @@ def _aside(folder: Path) -> Path:
     if folder.exists() and not folder.is_dir():
         raise InputError(message(f"{folder}, a file", "a folder", "choose a folder to save to"))
     folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / f".aside.{os.getpid()}.tmp"
+    aside = folder / aside_name("aside")
     shutil.rmtree(aside, ignore_errors=True)
     return aside
 
@@ -165,6 +165,7 @@ def _read_quantizer(folder: Path, kept: dict[str, Any] | None) -> Any:
         raise damaged(home, f"a quantizer that cannot be read ({error})") from error
 
 
+@settled(_HEADER)
 def read_two_tier(path: str | Path, *, mmap: bool, access: str, verify: bool) -> Saved:
     """Read an index from a folder; the vectors stay on disk.
 

@@ -85,7 +85,7 @@ class RowFile:
     ) -> None:
         self.name, self.dim, self.count, self.access, self.offset = str(path), dim, count, access, offset
         self.stride = dim * 4
-        self.growing = writable
+        self._growing, self._pid = writable, os.getpid()
         self._plain = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | _BINARY)
         self._fd = self._plain
         fds = [self._plain]
@@ -101,6 +101,11 @@ class RowFile:
                 message(f"{path} of {size} bytes", f"{wanted}, {count} rows of {dim} values", "restore the file")
             )
         self._advise(0, 0, "POSIX_FADV_RANDOM")
+
+    @property
+    def growing(self) -> bool:
+        """Whether rows may be appended: by the process that made the file, since a copy of it would write over them."""
+        return self._growing and self._pid == os.getpid()
 
     @classmethod
     def fresh(cls, folder: str | Path | None, dim: int, *, access: str) -> RowFile:

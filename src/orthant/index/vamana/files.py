@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from orthant.index.array_files import damaged, map_array, read_header, verify_file, write_arrays
+from orthant.index.array_files import damaged, map_array, read_header, settled, verify_file, write_arrays
 from orthant.index.flat import Flat
 from orthant.index.vamana.building import Settings
 from orthant.index.vamana.query_sample import QuerySample
@@ -23,6 +23,7 @@ from orthant.validate import check_metric
 __all__ = [
     "FLAT",
     "FORMAT",
+    "either_settled",
     "plain",
     "read_graph",
     "read_queries",
@@ -39,6 +40,8 @@ _HEADER = "graph.json"
 FLAT = "flat"
 """Folder of the vectors of an index that is too small for a graph."""
 _SETTINGS = "settings.json"
+either_settled = settled(_HEADER, _SETTINGS, f"{FLAT}/flat.json")
+"""For functions that read whichever of the two an index was saved as."""
 _PART = 16_384
 
 _PACKED_BYTES = 64 << 20
@@ -139,6 +142,7 @@ def _vectors(state: State) -> Iterator[np.ndarray[Any, Any]]:
         yield part
 
 
+@settled(_HEADER)
 def read_graph(path: str | Path, *, mmap: bool, vectors: bool) -> tuple[State, dict[str, Any]]:
     """Read a graph from a folder and verify every byte of it.
 
@@ -167,7 +171,7 @@ def read_graph(path: str | Path, *, mmap: bool, vectors: bool) -> tuple[State, d
     body = read_header(folder / _HEADER, kind=_KIND, version=FORMAT)
     try:
         return _read(folder, body, mmap=mmap, vectors=vectors)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
         raise damaged(folder / _HEADER, "fields that do not fit together") from error
 
 

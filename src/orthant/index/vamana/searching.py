@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -83,22 +83,21 @@ class _Rooms:
     """Working room of searches, handed from one to the next: clearing it costs what a search touched, not its size."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        # Without a lock, which a process that is copied could find taken for good: taking and giving are atomic.
         self._free: list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]] = []
 
     def take(self, state: State) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:
         words, room = bitmaps.words_for(state.capacity), state.capacity + (_TOGETHER + 1) * state.room + 64
-        with self._lock:
-            while self._free:
+        with suppress(IndexError):
+            while True:
                 visited, touched = self._free.pop()
                 if len(visited) >= words and len(touched) >= room:
                     return visited, touched
         return np.zeros(words, np.uint64), np.empty(room, np.int32)
 
     def give(self, pair: tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]) -> None:
-        with self._lock:
-            if len(self._free) < 8:
-                self._free.append(pair)
+        if len(self._free) < 8:
+            self._free.append(pair)
 
 
 _rooms = _Rooms()

@@ -1,0 +1,139 @@
+"""Folders of arrays while others write to them: a reader gets one state whole, and writers do not mix theirs."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from orthant import artifact
+from orthant.errors import NotFoundError, StoreCorruptedError
+from orthant.index import IVF, Flat, Graph, array_files
+
+
+def index_of(value, rows=40):
+    out = Flat(4, "l2")
+    out.add(np.full((rows, 4), value, np.float32))
+    return out
+
+
+def test_a_reader_begins_again_when_a_save_took_its_files(tmp_path, monkeypatch):
+    index_of(1.0).save(tmp_path)
+    verify, saved = array_files.verify_file, []
+
+    def save_first(path, entry):
+        if not saved:
+            saved.append(1)
+            index_of(2.0).save(tmp_path)
+        verify(path, entry)
+
+    monkeypatch.setattr("orthant.index.flat_file.verify_file", save_first)
+    found = Flat.load(tmp_path)
+    assert (found.reconstruct([0]) == 2.0).all()
+    # What is damaged and stays so is said.
+    next(tmp_path.glob("vectors-*.bin")).unlink()
+    with pytest.raises(StoreCorruptedError, match="no such file"):
+        Flat.load(tmp_path)
+
+
+def test_a_graph_that_was_flat_when_it_was_looked_for_is_found(tmp_path, monkeypatch):
+    small = Graph(4, "l2", scan_below=100)
+    small.add(np.random.default_rng(0).standard_normal((50, 4)))
+    small.save(tmp_path)
+    load, saved = Flat.load, []
+
+    def save_first(*args, **settings):
+        if not saved:
+            saved.append(1)
+            small.add(np.random.default_rng(1).standard_normal((100, 4)))
+            small.save(tmp_path)
+        return load(*args, **settings)
+
+    monkeypatch.setattr(Flat, "load", save_first)
+    assert len(Graph.load(tmp_path)) == 150
+    with pytest.raises(NotFoundError):
+        Graph.load(tmp_path / "none")
+
+
+def test_threads_that_save_to_one_folder_take_turns(tmp_path, monkeypatch):
+    """Each writes a while; who is last has the folder, and nobody takes files away that another's header names."""
+    write, meet = array_files._written, threading.Event()
+
+    def slow(file, parts):
+        meet.wait(0.02)
+        return write(file, parts)
+
+    monkeypatch.setattr(array_files, "_written", slow)
+    errors = []
+
+    def save(value):
+        try:
+            for _ in range(3):
+                index_of(value).save(tmp_path)
+        except BaseException as error:  # noqa: BLE001
+            errors.append(error)
+
+    threads = [threading.Thread(target=save, args=(float(value),)) for value in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    found = Flat.load(tmp_path).reconstruct(np.arange(40))
+    assert (found == found[0, 0]).all()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_threads_that_write_one_file_do_not_mix_their_bytes(tmp_path):
+    names = set()
+
+    def note():
+        names.add(artifact.aside_name("x"))
+        together.wait()
+
+    together = threading.Barrier(4)
+    threads = [threading.Thread(target=note) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(names) == 4
+
+
+def test_a_save_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(array_files.os, "fsync", full)
+    with pytest.raises(OSError, match="space"):
+        index_of(1.0).save(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_lists_that_name_what_has_no_vector_are_searched_without_it(monkeypatch):
+    """As after an interrupt between two steps of a removal: a kernel would look at address zero."""
+    from orthant.index.ivf import searching
+    from orthant.kernels import warmup
+    from orthant.kernels.clustering.list_rank import GROUP
+
+    warmup.wait(GROUP)
+    X = np.random.default_rng(0).standard_normal((600, 16)).astype(np.float32)
+    index = IVF(16, "l2", lists=6, scan_below=0)
+    index.add(X)
+    gone = np.arange(0, 600, 3)
+    index._flat.remove(gone)
+    rank = searching.rank_places
+
+    def ranked(queries, addresses, told, ids, **settings):
+        assert (addresses[ids >= 0] != 0).all()
+        assert (ids[:, 1:] < 0)[ids[:, :-1] < 0].all()
+        return rank(queries, addresses, told, ids, **settings)
+
+    monkeypatch.setattr(searching, "rank_places", ranked)
+    for _ in range(4):
+        hits = index.search(X[:50], 5, effort=6)
+        assert not np.isin(hits.ids, gone).any() and (hits.counts == 5).all()
+        assert index._ready.addressed is None
+    assert index.remove(gone) == len(gone)
+    assert not np.isin(index.search(X[:50], 5, effort=6).ids, gone).any()
