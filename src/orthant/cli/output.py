@@ -31,6 +31,7 @@ __all__ = [
     "print_table",
     "progress_bar",
     "readable_bytes",
+    "require_collection",
     "short_fingerprint",
 ]
 
@@ -95,6 +96,28 @@ def nothing_left_if_refused(collection: str) -> Iterator[None]:
             if not folder:
                 path.rmdir()
         raise
+
+
+def require_collection(collection: str) -> None:
+    """Refuse a path without a collection, which opening for writing would make of a misspelt name.
+
+    Parameters
+    ----------
+    collection : str
+        Its folder.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing there.
+    InputError, StoreCorruptedError
+        Something else there, or what is left of a collection.
+    """
+    from orthant.collection.opening import open
+    from orthant.collection.storage.creating import DATABASE_NAME
+
+    if not collection or not (Path(collection) / DATABASE_NAME).exists():
+        open(collection, read_only=True).close()
 
 
 def _holds_nothing(path: Path) -> bool:

@@ -97,7 +97,12 @@ def test_an_encoding_that_spells_half_a_character_is_passed_over(kind, head):
     assert text.endswith("\\ud800 café") and text.encode()
 
 
-RUNS = [b"a" + b" " * 200_000 + b"b", b"a" + b"." * 200_000 + b"b", b"\n" * 200_000 + b" b", b"# a" + b"\t" * 200_000 + b"b"]
+RUNS = [
+    b"a" + b" " * 200_000 + b"b",
+    b"a" + b"." * 200_000 + b"b",
+    b"\n" * 200_000 + b" b",
+    b"# a" + b"\t" * 200_000 + b"b",
+]
 
 
 # Looking at what is left of a run from each of its characters would take minutes.
@@ -182,7 +187,15 @@ def test_mail_prefers_text_and_falls_back_to_html():
 
 
 @pytest.mark.parametrize(
-    "head", [b"From: =?utf-7?q?+2AA-?= a@x", b"Date: yesterday", b"From: =?utf-8?q?=ff?= <<>>;;", b"Subject: caf\xe9", b"To: ,,;:\xff@", b"X: 1"]
+    "head",
+    [
+        b"From: =?utf-7?q?+2AA-?= a@x",
+        b"Date: yesterday",
+        b"From: =?utf-8?q?=ff?= <<>>;;",
+        b"Subject: caf\xe9",
+        b"To: ,,;:\xff@",
+        b"X: 1",
+    ],
 )
 def test_odd_headers_are_no_reason_to_lose_a_mail(head):
     document = read_document(head + b"\n\nThe body.\n", "mail")
