@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _MAX_SHOWN = 5
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def as_vectors(
@@ -325,20 +327,10 @@ def as_texts(texts: Iterable[str], *, name: str = "texts") -> list[str]:
             raise InputError(
                 message(f"{name}[{i}] of type {type(text).__name__}", "str", "convert or drop that element")
             )
-        if not _is_unicode(text):
+        if not text.isascii() and _SURROGATES.search(text):
             given = f"{name}[{i}] with a lone surrogate, which is no text"
             raise InputError(message(given, "valid Unicode", "decode the source with errors='replace'"))
     return out
-
-
-def _is_unicode(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def check_path(value: Any, *, name: str) -> Path:
@@ -359,19 +351,23 @@ def check_path(value: Any, *, name: str) -> Path:
     Raises
     ------
     InputError
-        Neither a str nor path-like, empty, or with a NUL.
-
-    Examples
-    --------
-    >>> check_path("books.orthant", name="path").suffix
-    '.orthant'
+        Neither a str nor path-like, empty, with a NUL, or longer than names can be.
     """
     text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
     if not isinstance(text, str):
         raise InputError(message(f"{name} of type {type(value).__name__}", "a str or a Path", "pass one of them"))
-    if not text or "\0" in text:
-        raise InputError(message(f"{name}={text!r}", "the path of a file or folder", "check the variable it came from"))
+    if not _names_a_place(text):
+        raise InputError(message(f"{name}={text[:80]!r}", "the path of a file or folder", "check where it came from"))
     return Path(value)
+
+
+def _names_a_place(text: str) -> bool:
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    # No file system takes a longer name, and asking for one is an error of its own kind.
+    return bool(text) and b"\0" not in encoded and all(len(part) <= 255 for part in encoded.split(os.sep.encode()))
 
 
 def as_allowed(

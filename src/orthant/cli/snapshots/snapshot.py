@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     _register_keeping(group)
+    _register_drop(group)
     _register_using(group)
     app.add_typer(group, name="snapshot")
 
@@ -78,7 +79,7 @@ def _register_keeping(group: typer.Typer) -> None:
         print_table(title, ("name", "created (UTC)", "records", "size", "its own", "problem"), rows)
 
 
-def _register_using(group: typer.Typer) -> None:
+def _register_drop(group: typer.Typer) -> None:
     import typer
 
     @group.command("drop", help="Forget a snapshot.")
@@ -97,6 +98,10 @@ def _register_using(group: typer.Typer) -> None:
             print_json({"dropped": name})
         else:
             print(f"Dropped {name!r}.")
+
+
+def _register_using(group: typer.Typer) -> None:
+    import typer
 
     @group.command("restore", help="Go back to a snapshot; it is verified first, and stays.")
     def restore(
