@@ -6,7 +6,10 @@ Kernels trust what they get; nothing else in the package repeats these checks.
 from __future__ import annotations
 
 import operator
+import os
+import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -27,9 +30,11 @@ __all__ = [
     "check_count",
     "check_fraction",
     "check_metric",
+    "check_path",
 ]
 
 _MAX_SHOWN = 5
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def as_vectors(
@@ -312,7 +317,7 @@ def as_texts(texts: Iterable[str], *, name: str = "texts") -> list[str]:
     Raises
     ------
     InputError
-        A bare str, or an element that is not a str.
+        A bare str, an element that is not a str, or one with half a surrogate pair, which no encoding can write.
     """
     if isinstance(texts, (str, bytes)):
         raise InputError(message(f"{name} as one {type(texts).__name__}", "a list of str", f"write [{name}]"))
@@ -322,7 +327,47 @@ def as_texts(texts: Iterable[str], *, name: str = "texts") -> list[str]:
             raise InputError(
                 message(f"{name}[{i}] of type {type(text).__name__}", "str", "convert or drop that element")
             )
+        if not text.isascii() and _SURROGATES.search(text):
+            given = f"{name}[{i}] with a lone surrogate, which is no text"
+            raise InputError(message(given, "valid Unicode", "decode the source with errors='replace'"))
     return out
+
+
+def check_path(value: Any, *, name: str) -> Path:
+    """Return a path, or refuse what names no place.
+
+    Parameters
+    ----------
+    value : str or path-like
+        An empty one is refused: ``Path("")`` is the working folder, which nobody means by a variable that is not set.
+    name : str
+        How the argument is called in an error.
+
+    Returns
+    -------
+    Path
+        As given.
+
+    Raises
+    ------
+    InputError
+        Neither a str nor path-like, empty, with a NUL, or longer than names can be.
+    """
+    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(text, str):
+        raise InputError(message(f"{name} of type {type(value).__name__}", "a str or a Path", "pass one of them"))
+    if not _names_a_place(text):
+        raise InputError(message(f"{name}={text[:80]!r}", "the path of a file or folder", "check where it came from"))
+    return Path(value)
+
+
+def _names_a_place(text: str) -> bool:
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    # No file system takes a longer name, and asking for one is an error of its own kind.
+    return bool(text) and b"\0" not in encoded and all(len(part) <= 255 for part in encoded.split(os.sep.encode()))
 
 
 def as_allowed(

@@ -149,3 +149,45 @@ def test_w44_a_search_loads_nothing_heavy(built):
     done = subprocess.run(command_line, env=environment, capture_output=True, text=True, timeout=60)
     found, _, loaded = done.stdout.rpartition("}\n")
     assert json.loads(found + "}")["hits"] and loaded == "\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "{}", "--repair"],
+        ["tune", "{}", "--queries", "{file}"],
+        ["tune-fusion", "{}", "--reset"],
+        ["adapt", "{}", "--reset"],
+        ["compress", "{}", "--undo"],
+        ["upgrade", "{}"],
+        ["dedup", "{}", "--unmark"],
+        ["tokens", "{}", "--method", "exact"],
+        ["snapshot", "create", "{}", "monday"],
+        ["snapshot", "drop", "{}", "monday"],
+        ["snapshot", "restore", "{}", "monday"],
+        ["digest", "list", "{}"],
+        ["mcp", "{}"],
+        ["serve", "{}"],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_a_misspelt_name_makes_no_collection(refused, tmp_path, words):
+    file = tmp_path / "queries.txt"
+    file.write_text("a kite\n")
+    for place in (tmp_path / "misspelt", tmp_path / "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        refused(*(word.format(place, file=file) for word in words), says=["no collection at"])
+        assert not (tmp_path / "misspelt").exists() and not list((tmp_path / "empty").iterdir())
+
+
+@pytest.mark.parametrize("group", ["snapshot", "keys", "digest", "bench"])
+def test_a_group_without_an_action_says_so(run, group):
+    ran = run(group)
+    assert ran.code == 2 and ran.err == f"orthant {group}: Missing action. See `orthant {group} --help`.\n"
+
+
+def test_where_an_upgrade_stands_without_one(run, notes):
+    assert run("upgrade", notes, "--json").json == {"action": "status", "phase": "none"}
+    assert "No upgrade is open" in run("upgrade", notes).out
+    run("snapshot", "create", notes, "monday")
+    assert run("snapshot", "drop", notes, "monday", "--json").json == {"dropped": "monday"}

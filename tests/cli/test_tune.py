@@ -33,5 +33,7 @@ def test_a_gain_exits_with_zero_and_none_with_one(run, vectors, tmp_path, monkey
 
 def test_refusals(refused, built, tmp_path):
     refused("tune", built, "--queries", tmp_path / "absent.txt", says=("no file",))
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
+    refused("tune", built, "--queries", tmp_path / "latin.txt", says=("UTF-8",))
     (tmp_path / "few.txt").write_text("red kite\n\nblue boat\n")
     refused("tune", built, "--queries", tmp_path / "few.txt", says=("from which on",))

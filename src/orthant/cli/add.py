@@ -139,12 +139,13 @@ def _write(
     late: Mapping[str, Any] | None,
     json: bool,
 ) -> None:
-    from orthant.cli.output import progress_bar
+    from orthant.cli.output import nothing_left_if_refused, progress_bar
     from orthant.cli.spaces.tokens import ready_for_texts
     from orthant.collection.opening import open
     from orthant.datasets.vector_files import is_vector_file
 
-    with ExitStack() as bars, open(collection, **opening) as opened, opened.bulk():
+    made = nothing_left_if_refused(collection)
+    with made, ExitStack() as bars, open(collection, **opening) as opened, opened.bulk():
         if late is not None or not all(map(is_vector_file, sources)):
             ready_for_texts(opened, late)
         reports = _add_all(opened, sources, scans, settings, vectors)

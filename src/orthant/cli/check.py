@@ -28,10 +28,11 @@ def register(app: typer.Typer) -> None:
         tokens: str = typer.Option(None, help="For --repair: the folder of the model that made the token vectors."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
-        from orthant.cli.output import print_json, print_table, progress_bar
+        from orthant.cli.output import print_json, print_table, progress_bar, require_collection
         from orthant.cli.spaces.tokens import with_tokens
         from orthant.collection.opening import open
 
+        require_collection(collection)
         with open(collection, encoder=encoder, read_only=not repair) as opened, progress_bar("verifying", None):
             if tokens is not None:
                 with_tokens(opened, tokens)

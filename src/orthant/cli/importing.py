@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,10 +130,9 @@ def _import_foreign(
     vectors: bool,
     json: bool,
 ) -> None:
-    from orthant.cli.output import print_json, progress_bar
+    from orthant.cli.output import nothing_left_if_refused, print_json, progress_bar
     from orthant.collection.opening import open
     from orthant.datasets.foreign.opening import open_foreign
-    from orthant.errors import EncoderMismatchError, InputError
 
     # Refused before the collection is made.
     reading = ("table", "id_field", "text_field", "metadata_fields", "records", "api_key")
@@ -142,15 +140,10 @@ def _import_foreign(
     looked: Any = open_foreign(source, kind=kind, **known)  # type: ignore[arg-type]
     count = looked.count
     looked.close()
-    label, fresh = source.rpartition("@")[2], not Path(collection).exists()
-    try:
-        with open(collection, encoder=encoder) as opened, progress_bar(f"importing {label}", count) as advance:
-            report = opened.import_foreign(source, kind=kind, vectors=vectors, advance=advance, **settings)  # type: ignore[arg-type]
-    except (InputError, EncoderMismatchError):
-        # Raised before the first record is written: a refused import leaves no empty collection behind.
-        if fresh and Path(collection).exists():
-            shutil.rmtree(collection)
-        raise
+    label = source.rpartition("@")[2]
+    made = nothing_left_if_refused(collection)
+    with made, open(collection, encoder=encoder) as opened, progress_bar(f"importing {label}", count) as advance:
+        report = opened.import_foreign(source, kind=kind, vectors=vectors, advance=advance, **settings)  # type: ignore[arg-type]
     if json:
         print_json(report.to_dict())
     else:

@@ -112,7 +112,9 @@ def _invoke(given: list[str]) -> int:
         return int(stop.exit_code)
     except wrong_use as error:
         where = error.ctx.command_path if getattr(error, "ctx", None) is not None else "orthant"
-        return _refuse(where, f"{error.format_message().rstrip('.')}. See `{where} --help`.")
+        # Of a verb without its action only the help is shown, and nothing is said.
+        said = error.format_message().rstrip(".") or "Missing action"
+        return _refuse(where, f"{said}. See `{where} --help`.")
     return 0
 
 

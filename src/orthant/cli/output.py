@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from orthant.errors import InputError, message
+from orthant.errors import InputError, OrthantError, message
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +21,7 @@ __all__ = [
     "console",
     "fusion_settings",
     "guard_output",
+    "nothing_left_if_refused",
     "note",
     "pair_grid",
     "parse_json_object",
@@ -28,6 +31,7 @@ __all__ = [
     "print_table",
     "progress_bar",
     "readable_bytes",
+    "require_collection",
     "short_fingerprint",
 ]
 
@@ -61,6 +65,69 @@ def guard_output() -> Iterator[None]:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+
+@contextmanager
+def nothing_left_if_refused(collection: str) -> Iterator[None]:
+    """Take a collection away again that a verb has just made, where it ends in an error before the first record.
+
+    An empty one that stays would hold the settings of the call that failed against the next.
+
+    Parameters
+    ----------
+    collection : str
+        Its folder.
+
+    Yields
+    ------
+    None
+        What was there before, and what holds a record, stays.
+    """
+    from orthant.collection.storage.creating import DATABASE_NAME
+
+    path = Path(collection)
+    folder, fresh = path.exists(), not (path / DATABASE_NAME).exists()
+    try:
+        yield
+    except OrthantError:
+        if fresh and (path / DATABASE_NAME).exists() and _holds_nothing(path):
+            for entry in path.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            if not folder:
+                path.rmdir()
+        raise
+
+
+def require_collection(collection: str) -> None:
+    """Refuse a path without a collection, which opening for writing would make of a misspelt name.
+
+    Parameters
+    ----------
+    collection : str
+        Its folder.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing there.
+    InputError, StoreCorruptedError
+        Something else there, or what is left of a collection.
+    """
+    from orthant.collection.opening import open
+    from orthant.collection.storage.creating import DATABASE_NAME
+
+    if not collection or not (Path(collection) / DATABASE_NAME).exists():
+        open(collection, read_only=True).close()
+
+
+def _holds_nothing(path: Path) -> bool:
+    from orthant.collection.opening import open
+
+    try:
+        with open(path, read_only=True) as opened:
+            return not len(opened) and not opened.snapshots()
+    except OrthantError:
+        return False
 
 
 def note(text: str) -> None:

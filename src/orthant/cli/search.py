@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+_SHOWN = 80
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb ``search``.
@@ -90,7 +92,7 @@ def register(app: typer.Typer) -> None:
         else:
             fields = sorted({name for hit in result for name in hit.metadata}) if explain else ()
             found = f"{len(result)} hit{'' if len(result) == 1 else 's'}"
-            wanted = f"like {', '.join(similar_to)}" if similar_to else f"for {asked!r}"
+            wanted = f"like {', '.join(similar_to)}" if similar_to else f"for {_short(asked)!r}"
             print_hits(f"{found} {wanted}", result, fields=fields)
 
 
@@ -106,6 +108,10 @@ def _asked(query: str | None, similar_to: list[str] | None, told: Mapping[str, A
         given = "a query" if query is not None else f"--{option}"
         raise InputError(message(f"{given} beside --similar-to", "one of them", "leave one out"))
     return ""
+
+
+def _short(query: str) -> str:
+    return query if len(query) <= _SHOWN else query[: _SHOWN - 1] + "…"
 
 
 def _valid(query: str) -> str:

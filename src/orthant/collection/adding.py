@@ -20,7 +20,7 @@ from orthant.datasets.sources.tables import import_arrow
 from orthant.datasets.vector_files import read_vectors
 from orthant.errors import DimensionError, InputError, message
 from orthant.types import Metric, Ragged
-from orthant.validate import as_vectors, check_count
+from orthant.validate import as_vectors, check_count, check_path
 
 if TYPE_CHECKING:
     from orthant.collection.collection import Collection
@@ -199,8 +199,9 @@ def add_vector_file(
     """
     began = time.perf_counter()
     check_count(batch_size, name="batch_size")
-    name = str(path) if isinstance(path, (str, Path)) else "vectors"
-    X = read_vectors(path) if isinstance(path, (str, Path)) else as_vectors(path, name=name)
+    is_file = isinstance(path, (str, Path))
+    name = str(check_path(path, name="path")) if is_file else "vectors"
+    X = read_vectors(name) if is_file else as_vectors(path, name=name)
     keys = [f"{id_prefix}{i}" for i in range(len(X))] if ids is None else check_ids(ids)
     if len(keys) != len(X):
         raise DimensionError(message(f"{len(keys)} ids for {len(X)} vectors", "one each", "align the ids"))

@@ -32,7 +32,7 @@ from orthant.collection.tuning.methods_queries import QueryMethods
 from orthant.collection.upgrade.methods import UpgradeMethods
 from orthant.errors import InputError, message
 from orthant.types import Encoder, Metric, SparseEncoder
-from orthant.validate import check_choice
+from orthant.validate import check_choice, check_path
 
 if TYPE_CHECKING:
     from orthant.collection.adding import AddReport
@@ -540,7 +540,7 @@ class Collection(
         """
         from orthant.collection.transfer import import_export
 
-        return import_export(self, Path(path), vectors=vectors, progress=progress)
+        return import_export(self, check_path(path, name="path"), vectors=vectors, progress=progress)
 
     # ---- duplicates ----------------------------------------------------------------------------------------------
 

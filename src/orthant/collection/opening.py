@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from orthant.collection.collection import Collection
 from orthant.types import Encoder, Metric, SparseEncoder
+from orthant.validate import check_path
 
 __all__ = ["open"]
 
@@ -74,11 +75,12 @@ def open(
     ...     notes.search("kite", mode="lexical").ids
     ['a']
     """
+    path = check_path(path, name="path")
     if snapshot is not None:
         from orthant.collection.snapshots.manifest import folder_of
 
         return Collection(
-            folder_of(Path(path), snapshot),
+            folder_of(path, snapshot),
             encoder=encoder,
             metric=metric,
             read_only=True,

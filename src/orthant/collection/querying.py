@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from orthant.collection.storage.settings.fusion import StoredFusion
 from orthant.collection.tokens.queries import TokenSettings
 from orthant.errors import InputError, NotFoundError, message
 from orthant.types import FloatArray
-from orthant.validate import as_array, as_vectors, check_choice, check_count, check_fraction
+from orthant.validate import as_array, as_texts, as_vectors, check_choice, check_count, check_fraction
 
 __all__ = [
     "DEFAULT_DEPTH",
@@ -65,8 +65,11 @@ def split_queries(
     """
     if isinstance(queries, (str, bytes)):
         raise InputError(message("queries as one str", "a list of queries", "call search, or write [query]"))
+    if not isinstance(queries, Iterable):
+        raise InputError(message(f"queries of type {type(queries).__name__}", "a list of queries", "write [query]"))
     items = [as_array(item, name="a query vector") for item in as_array(queries, name="query vectors")]
     texts: list[str | None] = [item if isinstance(item, str) else None for item in items]
+    as_texts([text for text in texts if text is not None], name="queries")
     raw = [item for item in items if item is not None and not isinstance(item, str)]
     if raw and (vectors is not None or len(raw) != len(items)):
         raise InputError(
@@ -309,7 +312,9 @@ def check_options(
         raise InputError(message(f"{idle[0]}= with mode={mode!r}", "a dense leg for it", "leave it out"))
     if recall is not None and effort is not None:
         raise InputError(message("recall= and effort=", "one of them", "ask for a recall, or set the effort yourself"))
-    fused_by = check_choice(method or ("minmax" if stored is None else stored.method), ("minmax", "rrf"), name="fusion")
+    fused_by = check_choice(
+        ("minmax" if stored is None else stored.method) if method is None else method, ("minmax", "rrf"), name="fusion"
+    )
     if weights is None and spaces is None and stored is not None and stored.method == fused_by and tokens.leg is None:
         # Weights of one method say nothing about the other's, and those of other legs nothing about tokens.
         weights = stored.weights
@@ -317,7 +322,7 @@ def check_options(
         mode=mode,
         space=space if dense and tokens.vectors and spaces is None else None,
         k=check_count(k, name="k"),
-        offset=check_count(offset, name="offset", minimum=0),
+        offset=check_count(offset, name="offset", minimum=0, maximum=2**62),
         predicate=None if where is None else parse_where(where),
         where=where,
         depth=DEFAULT_DEPTH if depth is None else check_count(depth, name="depth"),
@@ -331,7 +336,7 @@ def check_options(
         threads=None if threads is None else check_count(threads, name="threads"),
         explain=explain,
         include_text=include_text,
-        syntax=check_choice(syntax or "operators", ("operators", "plain"), name="syntax"),  # type: ignore[arg-type]
+        syntax=check_choice("operators" if syntax is None else syntax, ("operators", "plain"), name="syntax"),  # type: ignore[arg-type]
         stages=stages,
         sparse_space=sparse_space,
         tokens=tokens,

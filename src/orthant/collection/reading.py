@@ -46,7 +46,7 @@ from orthant.collection.storage import tables
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
 from orthant.collection.tokens.methods import TokenReading
-from orthant.collection.tokens.queries import as_matrices
+from orthant.collection.tokens.queries import as_matrices, require_token_leg
 from orthant.collection.tuning.stored import stored_weights
 from orthant.collection.upgrade.asking import again_after_cut_over, for_bridge, same_space
 from orthant.encoders.sparse.rows import SparseVector
@@ -546,6 +546,7 @@ class CollectionReader(
         # Diversity uses the space even where only words are searched.
         unused = DEFAULT_SPACE if stages.diversity is None else space
         tokens = self._token_settings(mode, space, stages, settings)
+        require_token_leg(matrices, tokens)
         intended = mode
         if tokens.leg is not None and mode is None:
             intended = "tokens" if tokens.leg == space else "hybrid"

@@ -10,7 +10,6 @@ import time
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -28,7 +27,7 @@ from orthant.datasets.sources.files import (
 from orthant.datasets.sources.rows import RowSource
 from orthant.datasets.sources.tables import table_source
 from orthant.errors import InputError, message
-from orthant.validate import check_choice, check_count
+from orthant.validate import check_choice, check_count, check_path
 
 __all__ = ["RecordSchema", "Records", "ScanReport", "read_records", "scan_records"]
 
@@ -342,7 +341,7 @@ def _row_source(source: Any, options: _FileOptions) -> RowSource:
     if not isinstance(source, (str, os.PathLike)):
         _refuse_idle(given, (), "a table in memory")
         return table_source(source)
-    path = Path(source)
+    path = check_path(source, name="source")
     if options.format is None:
         kind = detect_format(path)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -100,6 +101,8 @@ def test_a_budget_is_kept_and_told(saved, copied):
     assert before["plan"] == "scan" and before["compression"] is None
     assert told.applied and told.setting["codes"] == "leanvec8+lvq4" and told.setting["bytes_per_vector"] == 8
     assert told.measured["recall"] > 0.5 and "Applied to 2500 vectors" in str(told)
+    unmeasured = replace(told, measured={**told.measured, "recall": None})
+    assert "recall@10 was not measured with 50 rows" in str(unmeasured)
     with Collection(copied, read_only=True) as collection:
         stats = collection.stats().spaces["default"]
         assert stats["plan"] == "codes" and stats["compression"] == told.setting and stats["graph"]["rows"] == 2500

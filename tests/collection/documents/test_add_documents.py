@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,6 +121,65 @@ def test_what_cannot_be_read_is_skipped_by_choice_and_what_is_held_stays(notes, 
     assert "orthant[pdf]" in report.skipped[0].reason and notes.get("z.txt#0").text == "fine"
     with pytest.raises(MissingExtraError, match=r"^paper\.pdf: "):
         notes.add_documents(docs)
+
+
+@pytest.fixture
+def closed(docs, monkeypatch):
+    """A folder that cannot be looked into, and one whose files cannot be asked; permissions do not bind every user."""
+    scan, ask = os.scandir, Path.is_file
+
+    def refuse_scan(path):
+        if os.fspath(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scan(path)
+
+    def refuse_ask(path):
+        if path.name == "old.txt":
+            raise PermissionError(13, "Permission denied", str(path))
+        return ask(path)
+
+    def close():
+        monkeypatch.setattr(os, "scandir", refuse_scan)
+        monkeypatch.setattr(Path, "is_file", refuse_ask)
+
+    return close
+
+
+def test_what_cannot_be_looked_into_is_not_gone(notes, docs, closed):
+    notes.add_documents(docs)
+    closed()
+    with pytest.raises(InputError, match=r"^sub/: Got .*cannot be looked into \(Permission denied\)"):
+        notes.add_documents(docs, prune=True)
+    report = notes.add_documents(docs, prune=True, on_error="skip")
+    assert (report.removed, report.unchanged) == (0, 2)
+    assert [one.source for one in report.skipped] == ["sub/"]
+    assert "sub/boats.html#0" in notes
+
+
+def test_times_beyond_the_calendar_and_long_titles(notes, docs, monkeypatch):
+    (docs / "page.html").write_text(f"<title>{'long ' * 1000}</title><p>A page.")
+    stat = Path.stat
+
+    def odd(path, **settings):
+        told = list(stat(path, **settings))
+        told[8] = 10**13
+        return os.stat_result(told) if path.name in ("page.html", "kites.md") else stat(path, **settings)
+
+    monkeypatch.setattr(Path, "stat", odd)
+    assert notes.add_documents(docs).added == 4
+    page = notes.get("page.html#0").metadata
+    assert "modified" not in page and len(page["title"]) == 500
+    assert "modified" in notes.get("old.txt#0").metadata
+
+
+def test_paths_that_name_nothing_are_refused(notes, docs):
+    (docs / "loop.txt").symlink_to("loop.txt")
+    for paths, kind in (("", InputError), (None, InputError), ([b"x"], InputError), ("a\0b", InputError)):
+        with pytest.raises(kind, match="path"):
+            notes.add_documents(paths)
+    with pytest.raises(NotFoundError):
+        notes.add_documents(docs / "loop.txt")
+    assert len(notes) == 0
 
 
 def test_too_much_to_keep_is_read_twice_with_the_same_outcome(notes, docs, monkeypatch):

@@ -11,7 +11,7 @@ from email.message import EmailMessage
 import pytest
 
 from collection.documents.pdfs import make_pdf
-from orthant.datasets.documents import find_documents, read_document, read_documents
+from orthant.datasets.documents import chunk_document, find_documents, read_document, read_documents
 from orthant.datasets.documents.kinds import tidy
 from orthant.datasets.documents.markup import html_text
 from orthant.errors import InputError, MissingExtraError, NotFoundError
@@ -82,6 +82,52 @@ def test_bytes_that_are_no_text_are_refused(data):
         read_document(data, "text")
 
 
+ESCAPED = "\\ud800 café".encode("cp1252")
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [
+        ("html", b"<meta charset=unicode_escape><p>"),
+        ("mail", b"Subject: x\nContent-Transfer-Encoding: 8bit\nContent-Type: text/plain; charset=unicode_escape\n\n"),
+    ],
+)
+def test_an_encoding_that_spells_half_a_character_is_passed_over(kind, head):
+    text = read_document(head + ESCAPED, kind).text
+    assert text.endswith("\\ud800 café") and text.encode()
+
+
+RUNS = [
+    b"a" + b" " * 200_000 + b"b",
+    b"a" + b"." * 200_000 + b"b",
+    b"\n" * 200_000 + b" b",
+    b"# a" + b"\t" * 200_000 + b"b",
+]
+
+
+# Looking at what is left of a run from each of its characters would take minutes.
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["text", "markdown", "html", "code"])
+@pytest.mark.parametrize("run", range(len(RUNS)))
+def test_long_runs_are_read_and_divided_in_linear_time(run, kind):
+    data = (b"<pre>" if kind == "html" else b"") + RUNS[run] + b" c d" * 300
+    chunks = chunk_document(read_document(data, kind))
+    assert chunks[-1].text.endswith("d")
+
+
+def test_what_is_too_long_to_read_is_no_heading():
+    line = "word " * 200
+    assert read_document(f"# {line}\n\n{line}\n===\n\n# Short\n".encode(), "markdown").title == "Short"
+    assert read_document(f"<h1>{line}</h1><h2>Short</h2>".encode(), "html").marks[0].title == "Short"
+
+
+def test_pages_whose_title_is_all_they_have():
+    page = read_document(b"<title>Kites</title><script>run()</script>", "html")
+    assert (page.title, page.text) == ("Kites", "Kites")
+    unclosed = read_document(b"<title>Kites<body><p>Hello", "html")
+    assert (unclosed.title, unclosed.text) == ("Kites", "Hello")
+
+
 def test_tidy_bounds_blanks():
     assert tidy("a \t\r\nb\r\n\r\n\r\n\r\nc\0\n\n") == "a\nb\n\nc"
     assert tidy("\n\n\na\n\n\n\nb\n", code=True) == "\n\n\na\n\n\n\nb"
@@ -127,7 +173,7 @@ def test_mail_prefers_text_and_falls_back_to_html():
     mail.add_alternative("<p>The <b>rich</b> part.", subtype="html")
     mail.add_attachment(b"\0", maintype="application", subtype="x", filename="a.bin")
     document = read_document(mail.as_bytes(), "mail")
-    assert (document.text, document.title, document.kind) == ("The plain part.", "Grüße", "mail")
+    assert (document.text, document.title, document.kind) == ("Grüße\n\nThe plain part.", "Grüße", "mail")
     assert document.metadata == {
         "from": "Ann <a@x.example>",
         "to": "b@x.example",
@@ -137,17 +183,41 @@ def test_mail_prefers_text_and_falls_back_to_html():
     }
     only = _mail(Subject="Hello")
     only.set_content("<p>The <b>rich</b> part.", subtype="html")
-    assert read_document(only.as_bytes(), "mail").text == "The rich part."
+    assert read_document(only.as_bytes(), "mail").text == "Hello\n\nThe rich part."
 
 
 @pytest.mark.parametrize(
-    "head", [b"Date: yesterday", b"From: =?utf-8?q?=ff?= <<>>;;", b"Subject: caf\xe9", b"To: ,,;:\xff@", b"X: 1"]
+    "head",
+    [
+        b"From: =?utf-7?q?+2AA-?= a@x",
+        b"Date: yesterday",
+        b"From: =?utf-8?q?=ff?= <<>>;;",
+        b"Subject: caf\xe9",
+        b"To: ,,;:\xff@",
+        b"X: 1",
+    ],
 )
 def test_odd_headers_are_no_reason_to_lose_a_mail(head):
     document = read_document(head + b"\n\nThe body.\n", "mail")
-    assert document.text == "The body."
-    document.title.encode()
+    assert document.text == (f"{document.title}\n\nThe body." if document.title else "The body.")
+    f"{document.title}{document.metadata}".encode()
     assert "date" not in document.metadata
+
+
+def test_a_mail_is_searched_by_its_subject_too():
+    assert read_document(b"Subject: Lunch at noon?\n\n", "mail").text == "Lunch at noon?"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (i, i) for i in range(1200)),
+        b"Content-Type: message/rfc822\n\n" * 1200,
+    ],
+)
+def test_parts_without_end_are_refused(piece):
+    with pytest.raises(InputError, match="inside each other"):
+        read_document(b"Subject: x\n" + piece + b"Subject: y\n\nz\n", "mail")
 
 
 def test_mailbox_keys_stay_when_messages_go(tmp_path):

@@ -240,6 +240,19 @@ def test_faiss_files_give_their_vectors(tmp_path, factory, custom, atol):
     assert bool(opened.notes) == (atol > 0)
 
 
+@pytest.mark.parametrize("factory", ["IVF2,PQ2x4fs", "OPQ2,IVF2,PQ2x4fs", "IDMap,IVF2,PQ2x4fs"])
+def test_faiss_lists_of_packed_codes_are_refused(tmp_path, factory):
+    # Decoding them ends the process with a segmentation fault, which no test would outlive.
+    faiss = pytest.importorskip("faiss", reason="faiss is not installed")
+    X = np.random.default_rng(5).normal(size=(300, 4)).astype(np.float32)
+    index = faiss.index_factory(4, factory)
+    index.train(X)
+    index.add_with_ids(X, np.arange(300)) if factory.startswith("IDMap") else index.add(X)
+    faiss.write_index(index, str(tmp_path / "x.faiss"))
+    with pytest.raises(InputError, match="IndexIVFPQFastScan"):
+        open_foreign(tmp_path / "x.faiss")
+
+
 def test_faiss_damage_and_absence(tmp_path, monkeypatch):
     path = tmp_path / "x.faiss"
     path.write_bytes(b"IxF2" + bytes(20))

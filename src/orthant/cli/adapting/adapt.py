@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -69,11 +68,10 @@ def register(app: typer.Typer) -> None:
 
 
 def _check(collection: str, pairs: str | None, *, apply: bool, reset: bool) -> None:
-    from orthant.errors import InputError, NotFoundError, message
+    from orthant.cli.output import require_collection
+    from orthant.errors import InputError, message
 
-    # A writable open would make an empty collection of a misspelt name.
-    if not Path(collection).is_dir():
-        raise NotFoundError(message(f"{collection!r}, which is no folder", "a collection", "check the path"))
+    require_collection(collection)
     idle = [name for name, value in (("--pairs", pairs), ("--apply", apply)) if value]
     if reset and idle:
         raise InputError(message(f"--reset beside {idle[0]}", "one of them", "run one after the other"))

@@ -47,10 +47,11 @@ def register(app: typer.Typer) -> None:
         field: str = typer.Option("duplicate_of", help="Metadata field of the mark."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
-        from orthant.cli.output import parse_json_object, print_json
+        from orthant.cli.output import parse_json_object, print_json, require_collection
         from orthant.collection.opening import open
 
         action = _action(mark=mark, unmark=unmark, delete=delete)
+        require_collection(collection)
         options: dict[str, Any] = {
             "by": by,
             "threshold": _thresholds(by, threshold, text_threshold),
@@ -61,7 +62,6 @@ def register(app: typer.Typer) -> None:
             "keep": keep,
             "order_field": order_field,
         }
-        _require_folder(collection)
         _require_threshold(action, threshold, labelled)
         with open(collection, read_only=action is None) as opened:
             if action == "unmark":
@@ -74,14 +74,6 @@ def register(app: typer.Typer) -> None:
                 return
             _show(opened, report, show)
         _conclude(report, action, done, field)
-
-
-def _require_folder(collection: str) -> None:
-    from orthant.errors import InputError, message
-
-    # A writable open would make an empty collection of a misspelt name.
-    if not Path(collection).is_dir():
-        raise InputError(message(f"{collection!r}, which is no folder", "a collection", "check the path"))
 
 
 def _require_threshold(action: str | None, threshold: float | None, labelled: str | None) -> None:

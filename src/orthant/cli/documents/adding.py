@@ -93,7 +93,7 @@ def add_documents(
     json : bool
         Print one JSON object.
     """
-    from orthant.cli.output import note, print_json, sparse_space
+    from orthant.cli.output import note, nothing_left_if_refused, print_json, sparse_space
     from orthant.cli.spaces.tokens import ready_for_texts
     from orthant.collection.documents.ingestion import Settings
     from orthant.collection.opening import open
@@ -108,7 +108,8 @@ def add_documents(
         find_documents(sources)
     shown = sys.stderr.isatty()
     weighted = sparse_space(sparse)
-    with open(collection, encoder=encoder, metric=metric, spaces=weighted) as opened:  # type: ignore[arg-type]
+    made = nothing_left_if_refused(collection)
+    with made, open(collection, encoder=encoder, metric=metric, spaces=weighted) as opened:  # type: ignore[arg-type]
         ready_for_texts(opened, tokens)
         report = opened.add_documents(sources, **settings, progress=shown)
         count, spaces = len(opened), opened.spaces

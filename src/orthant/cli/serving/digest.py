@@ -144,12 +144,17 @@ def _register_lists(group: typer.Typer) -> None:
     def remove(
         collection: str = typer.Argument(help=_FOLDER),
         number: int = typer.Argument(help="Its id, as `list` shows it."),
+        json: bool = typer.Option(False, "--json", help=_JSON),
     ) -> None:
+        from orthant.cli.output import print_json
         from orthant.feed.subscriptions import Subscriptions
 
         with _feed(collection, None) as feed:
             found = Subscriptions(feed).remove(number)
-        print(f"Ended saved search {found.id} of {found.address}.")
+        if json:
+            print_json({"ended": found.id, "address": found.address})
+        else:
+            print(f"Ended saved search {found.id} of {found.address}.")
 
 
 def _register_fields(group: typer.Typer) -> None:

@@ -72,8 +72,15 @@ def register(app: typer.Typer) -> None:
     def revoke(
         name: str = typer.Argument(help="Its label, or the part of it that `list` shows."),
         file: str = typer.Option(None, "--file", help=_FILE),
+        json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
-        print(f"Revoked {_open(file).revoke(name).label!r}.")
+        from orthant.cli.output import print_json
+
+        gone = _open(file).revoke(name)
+        if json:
+            print_json({"revoked": gone.to_dict()})
+        else:
+            print(f"Revoked {gone.label!r}.")
 
     app.add_typer(group, name="keys")
 

@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
         from orthant.cli.serving.serve import folder_opener, named_folders
 
         openers = {
-            name: folder_opener(folder, encoder=encoder, read_only=not write, create=False)
+            name: folder_opener(folder, encoder=encoder, read_only=not write, create=None)
             for name, folder in named_folders(collections).items()
         }
         if http:

@@ -142,7 +142,7 @@ def named_folders(given: list[str]) -> dict[str, Path]:
     return out
 
 
-def folder_opener(folder: Path, *, encoder: str | None, read_only: bool, create: bool) -> Opener:
+def folder_opener(folder: Path, *, encoder: str | None, read_only: bool, create: bool | None) -> Opener:
     """Return what opens a folder later.
 
     Parameters
@@ -153,8 +153,8 @@ def folder_opener(folder: Path, *, encoder: str | None, read_only: bool, create:
         Of its default space.
     read_only : bool
         Never write.
-    create : bool
-        Make it where it does not exist.
+    create : bool or None
+        Make it where it does not exist; None for a verb that has no ``--create``.
 
     Returns
     -------
@@ -171,9 +171,8 @@ def folder_opener(folder: Path, *, encoder: str | None, read_only: bool, create:
 
     # A typing error must not become an empty collection that answers every search with nothing.
     if not create and not (folder.is_dir() and any(folder.iterdir())):
-        raise NotFoundError(
-            message(f"no collection at {folder}", "a collection's folder", "check it, or pass --create")
-        )
+        way = "check the path" if create is None else "check it, or pass --create"
+        raise NotFoundError(message(f"no collection at {folder}", "a collection's folder", way))
     return lambda: open(folder, encoder=encoder, read_only=read_only)
 
 

@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     _register_keeping(group)
+    _register_drop(group)
     _register_using(group)
     app.add_typer(group, name="snapshot")
 
@@ -42,10 +43,10 @@ def _register_keeping(group: typer.Typer) -> None:
         name: str = typer.Argument(help="A new name."),
         json: bool = typer.Option(False, "--json", help=_JSON),
     ) -> None:
-        from orthant.cli.output import print_json, readable_bytes
+        from orthant.cli.output import print_json, readable_bytes, require_collection
         from orthant.collection.opening import open
 
-        _require(collection)
+        require_collection(collection)
         with open(collection) as opened:
             info = opened.snapshot(name)
         if json:
@@ -61,11 +62,11 @@ def _register_keeping(group: typer.Typer) -> None:
     ) -> None:
         from pathlib import Path
 
-        from orthant.cli.output import print_json, print_table, readable_bytes
+        from orthant.cli.output import print_json, print_table, readable_bytes, require_collection
         from orthant.collection.snapshots.manifest import list_snapshots
 
         # Without opening the collection, whose state does not matter here and may even be damaged.
-        _require(collection)
+        require_collection(collection)
         found = list_snapshots(Path(collection))
         if json:
             print_json({"snapshots": [info.to_dict() for info in found]})
@@ -78,17 +79,29 @@ def _register_keeping(group: typer.Typer) -> None:
         print_table(title, ("name", "created (UTC)", "records", "size", "its own", "problem"), rows)
 
 
-def _register_using(group: typer.Typer) -> None:
+def _register_drop(group: typer.Typer) -> None:
     import typer
 
     @group.command("drop", help="Forget a snapshot.")
-    def drop(collection: str = typer.Argument(help=_FOLDER), name: str = typer.Argument(help="Which.")) -> None:
+    def drop(
+        collection: str = typer.Argument(help=_FOLDER),
+        name: str = typer.Argument(help="Which."),
+        json: bool = typer.Option(False, "--json", help=_JSON),
+    ) -> None:
+        from orthant.cli.output import print_json, require_collection
         from orthant.collection.opening import open
 
-        _require(collection)
+        require_collection(collection)
         with open(collection) as opened:
             opened.drop_snapshot(name)
-        print(f"Dropped {name!r}.")
+        if json:
+            print_json({"dropped": name})
+        else:
+            print(f"Dropped {name!r}.")
+
+
+def _register_using(group: typer.Typer) -> None:
+    import typer
 
     @group.command("restore", help="Go back to a snapshot; it is verified first, and stays.")
     def restore(
@@ -98,10 +111,10 @@ def _register_using(group: typer.Typer) -> None:
     ) -> None:
         from dataclasses import asdict
 
-        from orthant.cli.output import print_json, progress_bar
+        from orthant.cli.output import print_json, progress_bar, require_collection
         from orthant.collection.opening import open
 
-        _require(collection)
+        require_collection(collection)
         with open(collection) as opened, progress_bar("verifying and restoring", None):
             report = opened.restore(name)
         if json:
@@ -126,16 +139,3 @@ def _register_using(group: typer.Typer) -> None:
             print_json(report.to_dict())
         else:
             print(f"Wrote {report.records:,} records to {report.path} ({report.format}).")
-
-
-def _require(collection: str) -> None:
-    """Refuse a path without a collection, which opening for writing would make."""
-    from pathlib import Path
-
-    from orthant.collection.storage.creating import DATABASE_NAME
-    from orthant.errors import NotFoundError, message
-
-    if not (Path(collection) / DATABASE_NAME).exists():
-        raise NotFoundError(
-            message(f"no collection at {collection}", f"a folder with {DATABASE_NAME}", "check the path")
-        )

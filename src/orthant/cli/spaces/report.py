@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -68,10 +67,9 @@ def register(app: typer.Typer) -> None:
 
 
 def _check(collection: str, queries: str | None, *, changes: bool, apply: bool) -> None:
-    from orthant.errors import InputError, NotFoundError, message
+    from orthant.cli.output import require_collection
+    from orthant.errors import InputError, message
 
-    # A writable open would make an empty collection of a misspelt name.
-    if not Path(collection).is_dir():
-        raise NotFoundError(message(f"{collection!r}, which is no folder", "a collection", "check the path"))
+    require_collection(collection)
     if apply and queries is None:
         raise InputError(message("--apply without --queries", "both", "name the file of queries"))

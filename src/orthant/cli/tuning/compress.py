@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,13 +42,11 @@ def register(app: typer.Typer) -> None:
         undo: bool = typer.Option(False, "--undo", help="Take codes back; measures nothing."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
-        from orthant.cli.output import print_json
+        from orthant.cli.output import print_json, require_collection
         from orthant.collection.opening import open
-        from orthant.errors import InputError, NotFoundError, message
+        from orthant.errors import InputError, message
 
-        # A writable open would make an empty collection of a misspelt name.
-        if not Path(collection).is_dir():
-            raise NotFoundError(message(f"{collection!r}, which is no folder", "a collection", "check the path"))
+        require_collection(collection)
         if undo and plot:
             raise InputError(message("--undo beside --plot", "one of them", "nothing is measured by --undo"))
         if plot:

@@ -33,9 +33,10 @@ def register(app: typer.Typer) -> None:
         encoder: str = typer.Option(None, help="Needed where the collection was made with an encoder from a folder."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
-        from orthant.cli.output import print_json
+        from orthant.cli.output import print_json, require_collection
         from orthant.collection.opening import open
 
+        require_collection(collection)
         given = _read(queries)
         with open(collection, encoder=encoder) as opened:
             report = opened.tune(given, space=space, progress=True)
@@ -47,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _read(queries: str) -> Any:
-    from orthant.errors import NotFoundError, message
+    from orthant.errors import InputError, NotFoundError, message
 
     path = Path(queries)
     if not path.is_file():
@@ -57,7 +58,11 @@ def _read(queries: str) -> Any:
 
         return read_vectors(path)
     if path.suffix == ".txt":
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise InputError(message(f"{path}, which is not UTF-8", "queries in UTF-8", "convert it")) from error
+        return [line for line in lines if line.strip()]
     from orthant.evaluation.trec import read_queries
 
     return list(read_queries(path).values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,6 +53,9 @@ def register(app: typer.Typer) -> None:
         action = _action(collection, chosen)
         # After a cut-over the collection's encoder is the new one, and the old one is what a rollback may need.
         with open(collection, encoder=None if action == "rollback" else old) as opened:
+            if encoder is None and action is None and not opened._store.refreshed().upgrade:
+                _tell_none(json=json)
+                return
             plan = opened.upgrade(encoder, using=using, pairs=pairs)  # type: ignore[arg-type]
             if accept and action != "rollback":
                 plan.accept()
@@ -73,12 +75,20 @@ def register(app: typer.Typer) -> None:
             _tell(action, found)
 
 
+def _tell_none(*, json: bool) -> None:
+    from orthant.cli.output import print_json
+
+    if json:
+        print_json({"action": "status", "phase": "none"})
+    else:
+        print("No upgrade is open. Name the new encoder and --rehearse or --run to begin one.")
+
+
 def _action(collection: str, chosen: dict[str, bool]) -> str | None:
+    from orthant.cli.output import require_collection
     from orthant.errors import InputError, message
 
-    # A writable open would make an empty collection of a misspelt name.
-    if not Path(collection).is_dir():
-        raise InputError(message(f"{collection!r}, which is no folder", "a collection", "check the path"))
+    require_collection(collection)
     wanted = [name for name, asked in chosen.items() if asked]
     if len(wanted) > 1:
         given = " and ".join(f"--{name}" for name in wanted)

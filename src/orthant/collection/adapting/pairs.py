@@ -87,6 +87,9 @@ def check_pairs(pairs: Any) -> Pairs:
 def _rows(pairs: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(pairs, Mapping):
         for query, ids in pairs.items():
+            if not isinstance(ids, Iterable):
+                given = f"ids of type {type(ids).__name__} for query {query!r}"
+                raise InputError(message(given, "an id, or a list of ids", "name the records that answer it"))
             for key in [ids] if isinstance(ids, str) else ids:
                 yield query, key
         return

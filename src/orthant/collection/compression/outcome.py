@@ -69,9 +69,11 @@ class CompressionOutcome:
             lines.append(f"Space {self.space!r} is searched without codes again.")
         if self.measured is not None and self.setting is not None:
             m = self.measured
+            # Below the fewest rows at which the whole space was measured, there is no figure to tell.
+            kept = "was not measured" if m["recall"] is None else f"{m['recall']:.3f}"
             lines.append(
                 f"Applied to {self.vectors} vectors: {self.setting['codes']}, {self.setting['bytes_per_vector']} bytes "
-                f"each; recall@{m['k']} {m['recall']:.3f} with {m['rescored_rows']} rows scored again, over all of "
+                f"each; recall@{m['k']} {kept} with {m['rescored_rows']} rows scored again, over all of "
                 f"them ({m['queries']} {m['source']})."
             )
         return "\n".join(lines)

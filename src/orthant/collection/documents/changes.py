@@ -14,7 +14,7 @@ from orthant.collection.documents.report import Skipped
 from orthant.collection.documents.tokens import Measure, measure
 from orthant.datasets.documents.chunking import Chunk, chunk_document
 from orthant.datasets.documents.finding import Found, FoundFile
-from orthant.datasets.documents.kinds import DocumentText
+from orthant.datasets.documents.kinds import LONGEST_HEADING, DocumentText
 from orthant.datasets.documents.reading import raw_documents, read_document, too_long
 from orthant.errors import InputError, MissingExtraError, message
 
@@ -78,7 +78,8 @@ class Changes:
     seen : set of str
         Ids of all documents met.
     unreadable : set of str
-        Beginnings of the ids that files hold which could not be opened; what is held of those is not gone.
+        Beginnings of the ids of what lies in folders and files that could not be opened; what is held of it is not
+        gone.
     """
 
     def __init__(
@@ -101,6 +102,9 @@ class Changes:
         self.unreadable: set[str] = set()
 
     def __iter__(self) -> Iterator[Pending]:
+        for source, why in self._found.unreadable.items():
+            self.unreadable.add(self._settings.prefix + source)
+            self._fail(source or self._found.scopes[0].folder, InputError(why))
         for file in self._found.files:
             yield from self._file(file)
             self._advance(1)
@@ -142,8 +146,9 @@ class Changes:
             except (InputError, MissingExtraError) as error:
                 self._fail(source, error)
                 continue
-            modified = modified or _modified(file.path)
-            about = {"folder": self._settings.prefix + file.folder, "modified": modified, "hash": mark}
+            modified = _modified(file.path) if modified is None else modified
+            about = {"folder": self._settings.prefix + file.folder, "hash": mark}
+            about |= {"modified": modified} if modified else {}
             pending = _pending(parent, source, document, chunks, about, held)
             if not chunks:
                 self.blank.append(source)
@@ -180,7 +185,11 @@ def _check_name(parent: str) -> None:
 
 
 def _modified(path: Path) -> str:
-    moment = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+    """When a file was written; empty where it has gone since it was read, or has a time beyond the calendar."""
+    try:
+        moment = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+    except (OSError, OverflowError, ValueError):
+        return ""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -192,7 +201,7 @@ def _pending(
     about: dict[str, Any],
     held: HeldDocument | None,
 ) -> Pending:
-    title = document.title or Path(source).name
+    title = document.title[:LONGEST_HEADING] or Path(source).name
     shared = {
         **document.metadata,
         "parent": parent,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -161,6 +161,9 @@ def _check_threshold(by: By, threshold: float | Mapping[str, float] | None, *, j
 
 
 def _check_labelled(labelled: Labelled) -> list[tuple[str, str, bool]]:
+    if isinstance(labelled, (str, bytes)) or not isinstance(labelled, Iterable):
+        given = f"labelled of type {type(labelled).__name__}"
+        raise InputError(message(given, "a list of (id, id, bool)", "give two ids and the judgement of each pair"))
     out: list[tuple[str, str, bool]] = []
     for i, pair in enumerate(labelled):
         if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 3:

@@ -24,7 +24,7 @@ from orthant.collection.searching import Query, SearchOptions, execute
 from orthant.errors import InputError, OrthantError, message
 from orthant.threads import Turn
 from orthant.types import FloatArray
-from orthant.validate import as_texts, check_count, check_fraction
+from orthant.validate import as_texts, check_count, check_fraction, check_path
 
 if TYPE_CHECKING:
     from orthant.collection.reading import CollectionReader
@@ -75,7 +75,7 @@ class Monitor:
         seed: int = 0,
     ) -> None:
         self._collection = collection
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None else check_path(path, name="path")
         self.window = check_count(window, name="window", minimum=_LEAST, maximum=2000)
         self.rate = check_fraction(false_alarm_rate, name="false_alarm_rate", low=1e-4, high=0.5)
         self._check_every = None if check_every is None else check_count(check_every, name="check_every")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from orthant.validate import check_path
+
 if TYPE_CHECKING:
     from orthant.collection.storage.store import Store
     from orthant.collection.transfer import ExportReport
@@ -48,7 +50,7 @@ class ExportReading:
         """
         from orthant.collection.transfer import export
 
-        return export(self._store, Path(path), format=format)
+        return export(self._store, check_path(path, name="path"), format=format)
 
     def to_arrow(self, where: Mapping[str, Any] | None = None, *, vectors: bool = True) -> Any:
         """Return records as an Arrow table, for Polars, pandas, DuckDB or anything that speaks Arrow.

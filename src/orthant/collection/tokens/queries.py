@@ -157,6 +157,28 @@ def _is_matrix(item: Any) -> bool:
     return getattr(item, "ndim", 0) == 2
 
 
+def require_token_leg(matrices: Sequence[FloatArray] | None, tokens: TokenSettings) -> None:
+    """Refuse matrices where no leg compares tokens: nothing would be searched, and nothing found.
+
+    Parameters
+    ----------
+    matrices : sequence of ndarray of shape (t, dim), or None
+        From ``as_matrices``.
+    tokens : TokenSettings
+        What the search compares.
+
+    Raises
+    ------
+    InputError
+        A matrix that nobody would look at, such as the (1, dim) that an encoder returns for one text.
+    """
+    if matrices is None or tokens.leg is not None:
+        return
+    given = f"a query of shape {matrices[0].shape} where no tokens are compared"
+    way = "pass one row, such as X[0], and several queries to search_many"
+    raise InputError(message(given, "a text, or a vector of shape (dim,)", way))
+
+
 def query_tokens(
     texts: Sequence[str | None],
     matrices: Sequence[FloatArray] | None,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orthant.datasets.documents.kinds import SUFFIXES, DocumentKind, kind_of
 from orthant.errors import InputError, NotFoundError, message
+from orthant.validate import check_path
 
 __all__ = ["Found", "FoundFile", "Scope", "find_documents"]
 
@@ -68,11 +69,14 @@ class Found:
         Folders that were looked through.
     ignored : dict of str to int
         Files that are no documents, by ending.
+    unreadable : dict of str to str
+        Folders that could not be looked into, by the beginning of their sources, and why.
     """
 
     files: list[FoundFile] = field(default_factory=list)
     scopes: list[Scope] = field(default_factory=list)
     ignored: dict[str, int] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
 
 
 def find_documents(
@@ -104,19 +108,23 @@ def find_documents(
     InputError
         A file that was named and is no document, a path outside ``root``, or two files of one name and folder.
     """
-    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    if not isinstance(paths, (str, os.PathLike, Iterable)):
+        raise InputError(
+            message(f"paths of type {type(paths).__name__}", "files and folders", "pass a path, or a list")
+        )
+    given = [paths] if isinstance(paths, (str, bytes, os.PathLike)) else list(paths)
     if not given:
         raise InputError(message("no path", "at least one file or folder", "name one"))
     found, ignored = Found(), Counter[str]()
-    for one in map(Path, given):
-        path = one.resolve()
-        if not path.exists():
+    for one in (check_path(path, name="paths") for path in given):
+        path = _resolved(one)
+        if path is None or not path.exists():
             raise NotFoundError(message(f"nothing at {one}", "a file or a folder", "check the path"))
         base = _base(path, root)
         if path.is_dir():
             under = "" if path == base else path.relative_to(base).as_posix() + "/"
             found.scopes.append(Scope(base.name, under))
-            found.files += _walk(path, base, ignored, without)
+            found.files += _walk(path, base, ignored, without, found.unreadable)
         elif (kind := kind_of(path)) is None:
             raise InputError(
                 message(
@@ -132,16 +140,34 @@ def find_documents(
     return found
 
 
+def _resolved(path: Path) -> Path | None:
+    """Follow links; None where they lead back to where they began."""
+    try:
+        return path.resolve()
+    except RuntimeError:
+        return None
+
+
 def _base(path: Path, root: str | Path | None) -> Path:
-    base = (path if path.is_dir() else path.parent) if root is None else Path(root).resolve()
+    base = (path if path.is_dir() else path.parent) if root is None else check_path(root, name="root").resolve()
     if not path.is_relative_to(base):
         raise InputError(message(f"{path} outside root {root}", "paths below the root", "choose a root above it"))
     return base
 
 
-def _walk(folder: Path, base: Path, ignored: Counter[str], without: Path | None) -> list[FoundFile]:
+def _walk(
+    folder: Path, base: Path, ignored: Counter[str], without: Path | None, unreadable: dict[str, str]
+) -> list[FoundFile]:
     out = []
-    for here, folders, names in os.walk(folder):
+
+    def note(error: OSError) -> None:
+        # What cannot be looked into is not empty: its documents would be taken for gone, and pruned.
+        place = Path(error.filename)
+        source = "" if place == base else place.relative_to(base).as_posix() + "/"
+        given = f"{place}, which cannot be looked into ({error.strerror})"
+        unreadable[source] = message(given, "a readable folder", "check its permissions")
+
+    for here, folders, names in os.walk(folder, onerror=note):
         place = Path(here)
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _PASSED_OVER)
         if _COLLECTION_FILE in names or (without is not None and place == without):
@@ -151,13 +177,21 @@ def _walk(folder: Path, base: Path, ignored: Counter[str], without: Path | None)
             path = place / name
             kind = kind_of(path)
             # Pipes and devices may never end.
-            if name.startswith(".") or not path.is_file():
+            if name.startswith(".") or not _may_be_file(path):
                 continue
             if kind is None:
                 ignored[path.suffix.lower() or "no ending"] += 1
             else:
                 out.append(FoundFile(path, base.name, path.relative_to(base).as_posix(), kind))
     return out
+
+
+def _may_be_file(path: Path) -> bool:
+    """Whether a path is a file, or cannot be asked; reading it then says why."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
 
 
 def _distinct(files: list[FoundFile]) -> list[FoundFile]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["SUFFIXES", "DocumentKind", "DocumentText", "Mark", "kind_of", "tidy"]
+__all__ = ["LONGEST_HEADING", "SUFFIXES", "DocumentKind", "DocumentText", "Mark", "kind_of", "tidy"]
 
 DocumentKind = Literal["text", "markdown", "html", "pdf", "python", "code", "mail", "mbox"]
 
@@ -35,7 +35,10 @@ SUFFIXES: dict[str, DocumentKind] = {
 }
 """Kinds by the lower-case ending of a file's name."""
 
-_TRAILING = re.compile(r"[ \t\f\v\u00a0]+$", re.MULTILINE)
+LONGEST_HEADING = 500
+"""Characters of a heading or title; what is longer is no line to read, and every chunk would repeat it."""
+
+_TRAILING = " \t\f\v\u00a0"
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
@@ -132,5 +135,6 @@ def tidy(text: str, *, code: bool = False) -> str:
     'a\n\nb'
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
-    text = _TRAILING.sub("", text)
+    # A pattern for blanks before a line end would look at a long run of blanks once per blank.
+    text = "\n".join([line.rstrip(_TRAILING) for line in text.split("\n")])
     return text.rstrip("\n") if code else _BLANK_LINES.sub("\n\n", text).strip("\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import mailbox
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from email import policy
@@ -24,6 +25,7 @@ __all__ = ["mbox_messages", "read_mail"]
 _FIELDS = {"from": "From", "to": "To", "cc": "Cc"}
 _LONGEST_HEADER = 2_000
 _LONGEST_KEY = 200
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def read_mail(data: bytes) -> DocumentText:
@@ -37,8 +39,9 @@ def read_mail(data: bytes) -> DocumentText:
     Returns
     -------
     DocumentText
-        The title is the subject. Metadata: ``from``, ``to``, ``cc``, ``date`` (ISO 8601, UTC), ``message_id`` and
-        ``attachments`` (names), as far as the message has them.
+        The title is the subject, which is the first line of the text as well, so that it is searched. Metadata:
+        ``from``, ``to``, ``cc``, ``date`` (ISO 8601, UTC), ``message_id`` and ``attachments`` (names), as far as the
+        message has them.
 
     Raises
     ------
@@ -49,8 +52,16 @@ def read_mail(data: bytes) -> DocumentText:
     --------
     >>> mail = read_mail(b"From: a@b.example\nSubject: Kites\n\nThe wind is fine.\n")
     >>> mail.title, mail.text, mail.metadata
-    ('Kites', 'The wind is fine.', {'from': 'a@b.example'})
+    ('Kites', 'Kites\n\nThe wind is fine.', {'from': 'a@b.example'})
     """
+    try:
+        return _read(data)
+    except RecursionError as error:
+        given = "a message with hundreds of parts inside each other"
+        raise InputError(message(given, "mail", "save what matters of it as text, or leave it out")) from error
+
+
+def _read(data: bytes) -> DocumentText:
     parsed = BytesParser(policy=policy.default).parsebytes(data)
     if not parsed.keys():
         raise InputError(message("a message without headers", "mail", "rename the file to .txt, or leave it out"))
@@ -63,7 +74,9 @@ def read_mail(data: bytes) -> DocumentText:
     told: dict[str, Any] = dict(metadata)
     if names := _attachments(parsed):
         told["attachments"] = names
-    return DocumentText(text, "mail", _header(parsed, "Subject"), metadata=told, encoding=encoding)
+    subject = _header(parsed, "Subject")
+    whole = "\n\n".join(part for part in (subject, text) if part)
+    return DocumentText(whole, "mail", subject, metadata=told, encoding=encoding)
 
 
 def _header(parsed: EmailMessage, name: str) -> str:
@@ -77,7 +90,11 @@ def _header(parsed: EmailMessage, name: str) -> str:
 
 def _text(value: str) -> str:
     # Bytes that no header may hold come as lone surrogates.
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    try:
+        return tidy(value.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+    except UnicodeEncodeError:
+        # Other halves of surrogate pairs are spelt out by some encodings that a header may name.
+        return tidy(_SURROGATES.sub("\ufffd", value))
 
 
 def _date(value: str) -> str:

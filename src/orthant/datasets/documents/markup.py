@@ -11,7 +11,7 @@ import itertools
 import re
 from html.parser import HTMLParser
 
-from orthant.datasets.documents.kinds import DocumentText, Mark, tidy
+from orthant.datasets.documents.kinds import LONGEST_HEADING, DocumentText, Mark, tidy
 from orthant.datasets.documents.texts import decode
 
 __all__ = ["html_text", "read_html"]
@@ -46,7 +46,8 @@ def read_html(data: bytes) -> DocumentText:
     Returns
     -------
     DocumentText
-        Blocks on lines of their own, ``pre`` as it is written. A page without ``title`` has that of its first ``h1``.
+        Blocks on lines of their own, ``pre`` as it is written. A page without ``title`` has that of its first ``h1``,
+        and one without words is searched by its title.
 
     Raises
     ------
@@ -61,7 +62,8 @@ def read_html(data: bytes) -> DocumentText:
     declared = _DECLARED.search(data[:4096])
     page, encoding = decode(data, declared=declared[1].decode("ascii") if declared else None)
     text, title, marks = html_text(page)
-    return DocumentText(text, "html", title, marks, encoding=encoding)
+    # A page that a program fills has no words of its own but these.
+    return DocumentText(text or title, "html", title, marks, encoding=encoding)
 
 
 def html_text(page: str) -> tuple[str, str, tuple[Mark, ...]]:
@@ -178,6 +180,9 @@ class _Reader(HTMLParser):
                 self._navigation = (name, depth + 1, *before)  # type: ignore[assignment]
         elif tag == "nav" or (tag not in ("body", "main") and ("role", "navigation") in attrs):
             self._navigation = (tag, 1, len(self._parts), len(self._marks), self._length)
+        if tag in _BLOCKS or tag in _HEADINGS:
+            # A title that is never closed ends where the page begins.
+            self._in_title = False
         if tag == "title":
             self._in_title = True
         elif tag in _HEADINGS:
@@ -218,7 +223,7 @@ class _Reader(HTMLParser):
         if self._open is not None:
             begin, level = self._open
             title = _BLANKS.sub(" ", "".join(self._parts[begin:])).strip()
-            if title:
+            if 0 < len(title) <= LONGEST_HEADING:
                 self._marks.append((begin, level, title))
             self._open = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 
-from orthant.datasets.documents.kinds import DocumentText, Mark, tidy
+from orthant.datasets.documents.kinds import LONGEST_HEADING, DocumentText, Mark, tidy
 from orthant.errors import InputError, message
 
 __all__ = ["decode", "read_markdown", "read_plain"]
@@ -22,7 +22,7 @@ _BINARY_LOOK = 8192
 _BINARY_SHARE = 0.1
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
+_ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*))?$")
 _SETEXT = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
 _FRONT_TITLE = re.compile(r"title[ \t]*:[ \t]*(.+)$", re.IGNORECASE)
 _INLINE = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|[*_`]{1,3}(?=\S)|(?<=\S)[*_`]{1,3}")
@@ -77,7 +77,10 @@ def decode(data: bytes, *, declared: str | None = None) -> tuple[str, str]:
             candidates += [declared.lower()] if known._is_text_encoding else []
     for codec in candidates:
         try:
-            return data.decode(codec), codec
+            text = data.decode(codec)
+            # Some codecs that a document may name spell out halves of surrogate pairs, which no text can hold.
+            text.encode()
+            return text, codec
         except UnicodeError:
             continue
     return data.decode("cp1252", "replace"), "cp1252"
@@ -134,21 +137,22 @@ def read_markdown(data: bytes) -> DocumentText:
     fence, position, before = "", 0, ""
     for line in text.split("\n"):
         fenced = _FENCE.match(line)
+        short = len(line) <= LONGEST_HEADING
         if fence:
             if fenced and fenced[1].startswith(fence) and not line.strip(" `~"):
                 fence = ""
             before = ""
         elif fenced:
             fence, before = fenced[1], ""
-        elif found := _ATX.match(line):
-            marks.append(Mark(position, len(found[1]), _plain(found[2] or "")))
+        elif short and (found := _ATX.match(line)):
+            marks.append(Mark(position, len(found[1]), _plain(_without_closing(found[2] or ""))))
             before = ""
         elif before and (found := _SETEXT.match(line)):
             marks.append(Mark(position - len(before) - 1, 1 if found[1][0] == "=" else 2, _plain(before)))
             before = ""
         else:
             # A list item, a quotation or a table above a rule is no heading.
-            before = line if line.strip() and line.lstrip()[0] not in "-*+>|" else ""
+            before = line if short and line.strip() and line.lstrip()[0] not in "-*+>|" else ""
         position += len(line) + 1
     named = [mark for mark in marks if mark.title]
     title = title or next((mark.title for mark in named if mark.level == 1), "")
@@ -165,6 +169,13 @@ def _front_matter(text: str) -> tuple[str, str]:
     found = (_FRONT_TITLE.match(line) for line in text[4:end].split("\n"))
     title = next((match[1].strip(" '\"") for match in found if match), "")
     return title, text[end + 5 :].lstrip("\n")
+
+
+def _without_closing(heading: str) -> str:
+    """Drop the signs that may close a heading, as in ``## Line ##``."""
+    heading = heading.rstrip()
+    bare = heading.rstrip("#")
+    return bare.rstrip() if not bare or bare[-1] in " \t" else heading
 
 
 def _plain(heading: str) -> str:

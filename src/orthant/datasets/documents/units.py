@@ -16,10 +16,11 @@ dr mr mrs ms prof st no nos vs etc e.g i.e cf fig figs eq eqs al approx ca dept 
 """
 _ABBREVIATIONS = frozenset(_ABBREVIATION_NAMES.split())
 _END = re.compile(
-    "[.!?\u2026]+[\"'\u201d\u2019)\\]]*(?=\\s)|[\u3002\uff01\uff1f]+[\u300d\u300f\u201d]*"
+    # Looked at once per run, however long: a table of contents may have thousands of dots in a row.
+    "(?<![.!?\u2026])[.!?\u2026]++[\"'\u201d\u2019)\\]]*+(?=\\s)|[\u3002\uff01\uff1f]+[\u300d\u300f\u201d]*"
     "|\n[ \t]*\n|\n(?=[ \t]*(?:[-*+\u2022]|\\d{1,3}[.)])[ \t])"
 )
-_BLOCK = re.compile(r"\n[ \t]*\n+(?=[^\s)}\]])")
+_BLOCK = re.compile(r"(?<!\n)\n[ \t]*\n++(?=[^\s)}\]])")
 
 Span = tuple[int, int]
 

@@ -87,6 +87,7 @@ class FaissSource:
         if type(index).__name__ in _BY_ID:
             outer = faiss.vector_to_array(index.id_map).astype(np.int64)
             index = faiss.downcast_index(index.index)
+        _refuse_packed_lists(faiss, index)
         self._index, self._keys = index, _keys(faiss, index)
         self._labels = self._keys if outer is None else outer[self._keys]
         self.count: int | None = len(self._labels)
@@ -101,13 +102,7 @@ class FaissSource:
         try:
             return np.asarray(self._index.reconstruct_batch(keys), dtype=np.float32)
         except RuntimeError as error:
-            raise InputError(
-                message(
-                    f"an index of type {type(self._index).__name__}",
-                    "an index that keeps vectors, or codes that can be decoded",
-                    "import the vectors that it was built from",
-                )
-            ) from error
+            raise _undecodable(self._index) from error
 
     def batches(self, size: int) -> Iterator[ForeignBatch]:
         """Yield vectors with their numbers.
@@ -129,6 +124,25 @@ class FaissSource:
     def close(self) -> None:
         """Free the index."""
         del self._index, self._owner
+
+
+def _undecodable(index: Any) -> InputError:
+    given = f"an index of type {type(index).__name__}"
+    expected = "an index that keeps vectors, or codes that can be decoded"
+    return InputError(message(given, expected, "import the vectors that it was built from"))
+
+
+def _refuse_packed_lists(faiss: Any, index: Any) -> None:
+    """Refuse inverted lists of packed codes: decoding them ends the process, or gives vectors that were never there."""
+    if type(index).__name__.startswith("IndexRefine"):
+        # What it reconstructs is the vectors that it keeps beside the codes.
+        return
+    try:
+        inner = faiss.downcast_index(faiss.extract_index_ivf(index))
+    except RuntimeError:
+        return
+    if "FastScan" in type(inner).__name__:
+        raise _undecodable(inner)
 
 
 def _keys(faiss: Any, index: Any) -> npt.NDArray[np.int64]:

@@ -15,7 +15,7 @@ from orthant.datasets.foreign.postgres import PgvectorSource
 from orthant.datasets.foreign.qdrant import QdrantSource
 from orthant.datasets.foreign.side_records import SideRecords
 from orthant.errors import InputError, message
-from orthant.validate import check_choice
+from orthant.validate import check_choice, check_path
 
 __all__ = ["ForeignKind", "foreign_kind", "open_foreign"]
 
@@ -119,6 +119,7 @@ def open_foreign(
         ...
     orthant.errors.InputError: Got 'no such file', which does not exist; expected ...
     """
+    check_path(source, name="source")
     if kind is None:
         kind = foreign_kind(source)
     else:
