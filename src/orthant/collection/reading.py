@@ -524,10 +524,8 @@ class CollectionReader(
         if several is not None:
             if steer is not None:
                 raise InputError(message("steer= with spaces=", "one space to move a query in", "leave one out"))
-            named = space != DEFAULT_SPACE
-            return self._across(
-                queries, vectors, several, k=k, mode=mode, named=named, stages=stages, sparse=sparse, **settings
-            )
+            settings |= {"named": space != DEFAULT_SPACE, "stages": stages, "sparse": sparse}
+            return self._across(queries, vectors, several, k=k, mode=mode, **settings)
         terms, sparse_space = sparse
         matrices = as_matrices(queries)
         if matrices is None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from orthant.collection.lexical.analysis import Analyzer
 from orthant.collection.lexical.vocabulary import NO_TERM, Vocabulary
+from orthant.kernels.bitmaps import contains_rows
 from orthant.kernels.postings import (
     Postings,
     build_postings,
@@ -22,16 +23,16 @@ from orthant.kernels.postings import (
     postings_of,
     renumber_documents,
 )
-from orthant.types import IdArray
+from orthant.types import BitmapArray, IdArray
 
 __all__ = [
     "CHUNK_ARRAYS",
     "Documents",
     "build_documents",
+    "compacted_chunks",
     "join_chunks",
     "locate",
     "narrow_candidates",
-    "rebuild_chunk",
     "with_chunk",
     "without_rows",
 ]
@@ -43,6 +44,8 @@ _NARROW = 6
 _FAN_OUT = 4
 _SMALLEST = 64
 _MAX_DEAD = 0.5
+_USED = 0.8
+"""Share of the words in use below which numbers are given anew."""
 
 
 class Documents(Mapping[str, IntArray]):
@@ -364,23 +367,49 @@ def without_rows(chunks: Sequence[Chunk], owners: IntArray, numbers: IntArray) -
     return out
 
 
-def rebuild_chunk(chunk: Chunk, old: Vocabulary, new: Vocabulary) -> Chunk:
-    """Return a chunk with its words numbered by another vocabulary.
+def compacted_chunks(
+    chunks: Sequence[Chunk], live: BitmapArray | None, vocabulary: Vocabulary, analyzer: Analyzer
+) -> tuple[Vocabulary, tuple[Chunk, ...]]:
+    """Return the live documents of some chunks as one, and the numbers of its words.
 
     Parameters
     ----------
-    chunk : Chunk
-        Without dead documents.
-    old : Vocabulary
-        Numbers of its words.
-    new : Vocabulary
-        Extended with those words that the chunk uses, in their old order.
+    chunks : sequence of Chunk
+        All documents.
+    live : ndarray of uint64 or None
+        Rows to keep.
+    vocabulary : Vocabulary
+        Numbers of their words.
+    analyzer : Analyzer
+        Rules for words.
 
     Returns
     -------
-    Chunk
-        The same documents.
+    vocabulary : Vocabulary
+        The same one as long as four fifths of its words are in use; else one without the others.
+    chunks : tuple of Chunk
+        One, or none where nothing is live.
     """
+    kept = []
+    for chunk in chunks:
+        if live is not None:
+            found = chunk.find(chunk.documents.rows)
+            chunk = chunk.without(found[(found >= 0) & ~contains_rows(live, chunk.documents.rows)])
+        if chunk.live:
+            kept.append(chunk)
+    if not kept:
+        return Vocabulary(analyzer), ()
+    joined = join_chunks(kept)
+    used = int(np.count_nonzero(np.bincount(joined.documents["tokens"])))
+    # Numbers given anew mean that every word is made again, beside those that searches still hold.
+    if used >= _USED * len(vocabulary.words()):
+        return vocabulary, (joined,)
+    fresh = Vocabulary(analyzer)
+    return fresh, (_renumbered(joined, vocabulary, fresh),)
+
+
+def _renumbered(chunk: Chunk, old: Vocabulary, new: Vocabulary) -> Chunk:
+    """Return a chunk with its words numbered by another vocabulary, extended with them in their old order."""
     tokens = chunk.documents["tokens"]
     used = np.flatnonzero(np.bincount(tokens))
     words = old.words()
