@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import platform
+import subprocess
 import sys
 import weakref
 
@@ -52,3 +54,37 @@ def test_cycles_that_died_while_set_aside_are_freed_in_time(before, monkeypatch)
         assert seen() is not None
         gc.collect()
         assert seen() is None
+
+
+_HEAPS = """
+import contextlib, ctypes, os, re, sys, tempfile, threading
+from orthant.server.pauses import short_pauses
+
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+meet = threading.Barrier(12)
+
+def work():
+    library.malloc(20_000)
+    meet.wait()
+
+with short_pauses() if sys.argv[1] == "serving" else contextlib.nullcontext():
+    threads = [threading.Thread(target=work) for _ in range(12)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    with tempfile.NamedTemporaryFile() as file:
+        library.fopen.restype = ctypes.c_void_p
+        stream = library.fopen(file.name.encode(), b"w")
+        library.malloc_info(0, ctypes.c_void_p(stream))
+        library.fclose(ctypes.c_void_p(stream))
+        print(len(re.findall("<heap ", open(file.name).read())))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="heaps of glibc")
+def test_threads_of_a_server_share_few_heaps():
+    def heaps(how):
+        found = subprocess.run([sys.executable, "-c", _HEAPS, how], capture_output=True, text=True, check=True)
+        return int(found.stdout)
+
+    assert heaps("serving") <= 2 < heaps("plain")
