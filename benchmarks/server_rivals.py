@@ -231,6 +231,14 @@ def free_port():
         return found.getsockname()[1]
 
 
+def wait_until_prepared(port):
+    """Wait for code that is compiled once per machine: until then every vector is compared."""
+    import urllib.request
+
+    while json.loads(urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60).read())["preparing"]:
+        time.sleep(0.1)
+
+
 @contextlib.contextmanager
 def served(name, folder, python):
     """One of the servers in a process of its own; yields its port."""
@@ -257,6 +265,8 @@ def served(name, folder, python):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"the server of {name} did not start")
             time.sleep(0.1)
+        if name == "orthant":
+            wait_until_prepared(port)
         yield port
     finally:
         process.terminate()

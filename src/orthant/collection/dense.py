@@ -237,7 +237,14 @@ class DenseIndex:
         return self._flat().score_ids(q, ids)
 
     def score_lists(
-        self, Q: Sequence[FloatArray], queries: Sequence[int], ids: IdArray, bounds: IdArray, out: FloatArray
+        self,
+        Q: Sequence[FloatArray],
+        queries: Sequence[int],
+        ids: IdArray,
+        bounds: IdArray,
+        out: FloatArray,
+        *,
+        threads: int | None = None,
     ) -> None:
         """Score a list of rows for each of several queries: as ``score_ids``, but compiled and at once.
 
@@ -251,8 +258,10 @@ class DenseIndex:
             The lists, back to back: list i is ``ids[bounds[i]:bounds[i + 1]]``.
         out : ndarray of shape (len(ids),), float32
             Receives the scores; left alone where a row has no vector and where no query asks.
+        threads : int, optional
+            Threads; the scores do not depend on it.
         """
-        self._flat().score_lists(np.stack(Q), queries, ids, bounds, out)
+        self._flat().score_lists(np.stack(Q), queries, ids, bounds, out, threads=threads)
 
 
 def by_pages(search: Callable[[int], Hits], queries: int, k: int, first: int) -> Hits:

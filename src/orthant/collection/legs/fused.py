@@ -174,7 +174,7 @@ def _score_all(
         }
         if given:
             index = dense_index(generation, (options.space or "") if name == "dense" else name.removeprefix("dense:"))
-            index.score_lists(list(given.values()), list(given), candidates, bounds, out)
+            index.score_lists(list(given.values()), list(given), candidates, bounds, out, threads=options.threads)
         return [i in given for i in range(len(queries))]
     score = _tokens(generation, options) if name == "tokens" else _terms(generation, options)
     asked = []
