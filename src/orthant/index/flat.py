@@ -340,7 +340,7 @@ class Flat:
         ids, bounds : ndarray of int64
             The lists, back to back: list i is ``ids[bounds[i]:bounds[i + 1]]``.
         out : ndarray of shape (len(ids),), float32
-            Receives the scores; left alone where an id is absent and where no query asks.
+            Receives the scores where it is -inf; left alone elsewhere, where an id is absent and where no query asks.
         threads : int, optional
             Threads; the scores do not depend on it.
         """

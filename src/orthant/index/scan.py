@@ -328,7 +328,7 @@ def score_lists(
     ids, bounds : ndarray of int64
         The lists, back to back: list i is ``ids[bounds[i]:bounds[i + 1]]``.
     out : ndarray of shape (len(ids),), float32
-        Receives the scores; left alone where an id is absent and where no query asks.
+        Receives the scores where it is -inf; left alone elsewhere, where an id is absent and where no query asks.
     metric : {"dot", "cosine", "l2"}
         The score.
     threads : int, optional
@@ -341,6 +341,9 @@ def score_lists(
     spans = bounds[numbers + 1] - bounds[numbers]
     owners = np.repeat(np.arange(len(numbers)), spans)
     places = np.arange(len(owners)) + np.repeat(bounds[numbers] - (np.cumsum(spans) - spans), spans)
+    # A score that is known already costs no read.
+    wanted = np.isneginf(out[places])
+    owners, places = owners[wanted], places[wanted]
     rows = data.locate(ids[places])
     kind = {"dot": exact.DOT, "cosine": exact.COSINE, "l2": exact.L2}[metric]
     for block, at, inner in data.parts(rows):

@@ -193,6 +193,11 @@ class BridgedIndex:
         fresh, older = self._best(near, far)
         return self._scored(near[0], far[0], ids, fresh.scores, older.scores)
 
+    @property
+    def exact(self) -> bool:
+        """Scores of hits are calibrated over the list that they came in, so candidates are scored anew."""
+        return False
+
     def score_lists(
         self,
         Q: Sequence[FloatArray],
