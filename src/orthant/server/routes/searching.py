@@ -172,4 +172,4 @@ def decode_query(query: Any) -> Any:
     object
         For ``Collection.search``.
     """
-    return query if isinstance(query, str) else decode_vector(query)
+    return query if query is None or isinstance(query, str) else decode_vector(query)
