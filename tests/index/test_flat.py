@@ -555,3 +555,23 @@ def test_repr_and_stats():
     assert index.stats().bytes_per_vector == 0
     index.add(data(1000))
     assert 64 <= index.stats().bytes_per_vector < 150
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_lists_are_scored_where_no_score_is_known(threads):
+    rng = np.random.default_rng(0)
+    X, Q = rng.standard_normal((5_000, 12)).astype(np.float32), rng.standard_normal((3, 12)).astype(np.float32)
+    flat = Flat(12, "cosine")
+    flat.add(X)
+    bounds = np.array([0, 2_500, 4_000, 6_000])
+    ids = np.concatenate([rng.permutation(5_100)[:count] for count in np.diff(bounds)])
+    known, out = rng.random(6_000) < 0.5, np.full(6_000, -np.inf, np.float32)
+    out[known] = 7
+    # The middle list belongs to no query.
+    flat.score_lists(Q[[0, 2]], [0, 2], ids, bounds, out, threads=threads)
+    assert (out[known] == 7).all()
+    for i in range(3):
+        part = slice(bounds[i], bounds[i + 1])
+        expected = np.full(1_500, -np.inf) if i == 1 else flat.score_ids(Q[i], ids[part])
+        left = ~known[part]
+        np.testing.assert_allclose(out[part][left], expected[left], rtol=1e-6)

@@ -48,6 +48,7 @@ def test_a_thread_compiles_the_group_and_says_when_it_is_ready(group):
     warmup.ensure_compiling(group, after_s=0.0)
     warmup.ensure_compiling(group, after_s=0.0)
     assert warmup._queue.count(group) <= 1
+    assert warmup.pending() in ([group], [])
     thread = warmup._compiler
     assert thread is None or not thread.daemon
     deadline = time.monotonic() + 60
@@ -55,6 +56,9 @@ def test_a_thread_compiles_the_group_and_says_when_it_is_ready(group):
         time.sleep(0.01)
     assert warmup.is_ready(group)
     assert len(compiling.kernels_of(group)[0].compiled.overloads) == 2
+    while warmup.pending():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_kernel_that_joins_makes_its_group_unready(group):

@@ -12,9 +12,10 @@ import pytest
 
 import orthant
 from orthant.collection.collection import Collection
+from orthant.collection.stages.listing import Listing
 from orthant.server import Limits, create_app
 from orthant.server.routes import bodies
-from orthant.server.wire import decode_vector, decode_vectors, result_values, to_json
+from orthant.server.wire import decode_vector, decode_vectors, result_json, result_values, results_json, to_json
 from server.serving import LOCAL, make
 
 TestClient = pytest.importorskip("fastapi.testclient", exc_type=ImportError).TestClient
@@ -83,7 +84,36 @@ def test_a_search_over_http_is_the_search_of_the_collection(client, path, body):
         if answer is found:
             mine = answer
     assert mine == answer
-    assert json.loads(to_json(result_values(expected))) == json.loads(to_json(expected.to_dict()))
+    for told in (to_json(result_values(expected)), result_json(expected)):
+        assert json.loads(told) == json.loads(to_json(expected.to_dict()))
+
+
+def test_json_of_a_list_is_written_without_a_hit(tmp_path, monkeypatch):
+    with orthant.open(tmp_path / "c") as collection:
+        texts = ['a "kite" \\ é\n', None, "boat"]
+        collection.upsert(["é", 'b"', "c"], texts=texts, metadata=[{"é": [1, None, "\u2028"]}, {}, {"x": 0.1}])
+        collection.upsert(["d"], texts=["kite"], vectors=[[1.0, 0.0]])
+        settings = {"vectors": [[1.0, 0.5]] * 2, "mode": "hybrid", "syntax": "plain", "facets": ["x"]}
+        expected = [result.to_dict() for result in collection.search_many(["kite", "boat"], **settings)]
+        found = collection.search_many(["kite", "boat"], **settings)
+    monkeypatch.setattr(Listing, "hits", None)
+    for told, one in zip(results_json(found), expected, strict=True):
+        answer, wanted = json.loads(told), json.loads(to_json(one))
+        for values in (answer, wanted):
+            values.pop("plan")
+        assert answer == wanted
+        assert {hit["legs"]["dense"]["score"] is None for hit in answer["hits"]} == {True, False}
+
+
+def test_a_plan_that_a_batch_shares_is_written_once(path, monkeypatch):
+    from orthant.collection.results import Plan
+
+    written, plain = [], Plan.to_dict
+    monkeypatch.setattr(Plan, "to_dict", lambda self: written.append(self) or plain(self))
+    with orthant.open(path, read_only=True) as collection:
+        found = collection.search_many([None] * 9, vectors=np.eye(9, 8) + 0.1, mode="dense")
+        assert len(results_json(found)) == 9
+    assert len(written) == 1
 
 
 def test_bodies_have_the_arguments_of_the_calls():

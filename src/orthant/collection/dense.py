@@ -214,6 +214,11 @@ class DenseIndex:
         exact = self.graph is None or (recall is not None and recall >= 1.0)
         return search(k) if exact or first >= k else by_pages(search, len(Q), k, first)
 
+    @property
+    def exact(self) -> bool:
+        """Whether the scores of hits come from full vectors, and so are what ``score_ids`` returns, up to rounding."""
+        return not self.coded
+
     def _masked(self, allowed: BitmapArray | None) -> BitmapArray | None:
         if not self.dead:
             return allowed
@@ -237,7 +242,14 @@ class DenseIndex:
         return self._flat().score_ids(q, ids)
 
     def score_lists(
-        self, Q: Sequence[FloatArray], queries: Sequence[int], ids: IdArray, bounds: IdArray, out: FloatArray
+        self,
+        Q: Sequence[FloatArray],
+        queries: Sequence[int],
+        ids: IdArray,
+        bounds: IdArray,
+        out: FloatArray,
+        *,
+        threads: int | None = None,
     ) -> None:
         """Score a list of rows for each of several queries: as ``score_ids``, but compiled and at once.
 
@@ -250,9 +262,12 @@ class DenseIndex:
         ids, bounds : ndarray of int64
             The lists, back to back: list i is ``ids[bounds[i]:bounds[i + 1]]``.
         out : ndarray of shape (len(ids),), float32
-            Receives the scores; left alone where a row has no vector and where no query asks.
+            Receives the scores where it is -inf; left alone elsewhere, where a row has no vector, and where no query
+            asks.
+        threads : int, optional
+            Threads; the scores do not depend on it.
         """
-        self._flat().score_lists(np.stack(Q), queries, ids, bounds, out)
+        self._flat().score_lists(np.stack(Q), queries, ids, bounds, out, threads=threads)
 
 
 def by_pages(search: Callable[[int], Hits], queries: int, k: int, first: int) -> Hits:

@@ -15,6 +15,7 @@ from orthant.validate import check_count
 
 if TYPE_CHECKING:
     from orthant.collection.stages.facets import Facet
+    from orthant.collection.stages.listing import Listing
 
 __all__ = [
     "FinishReport",
@@ -382,6 +383,21 @@ class SearchResult(Sequence[Hit]):
     plan: Plan
     groups: tuple[Group, ...] = ()
     facets: Mapping[str, Facet] = field(default_factory=dict)
+
+    @classmethod
+    def _listed(cls, listing: Listing, plan: Plan, facets: Mapping[str, Facet]) -> SearchResult:
+        """Return a result whose hits are made at the first look: who passes them on as JSON needs none."""
+        out = object.__new__(cls)
+        vars(out).update(_listing=listing, plan=plan, groups=(), facets=facets)
+        return out
+
+    def __getattr__(self, name: str) -> Any:
+        """Make the hits; whatever else is not there is not there."""
+        listing = vars(self).get("_listing")
+        if name != "hits" or listing is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        # Threads that look at the same moment get the same hits.
+        return vars(self).setdefault("hits", listing.hits())
 
     def __len__(self) -> int:
         """Return the number of hits."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -22,9 +23,10 @@ from orthant.collection.results import Group, LegPlan, Plan, SearchResult, Stage
 from orthant.collection.sparse.explaining import shared_terms
 from orthant.collection.sparse.leg import found_rows
 from orthant.collection.stages.facets import Facet, facets_of
+from orthant.collection.stages.listing import Listing
 from orthant.collection.stages.options import StageOptions
 from orthant.collection.stages.pipeline import Arrangement, arrange, prepare
-from orthant.collection.stages.showing import Entry, StoredRecord, make_hits, read_records
+from orthant.collection.stages.showing import Entry, StoredRecord, make_hits, read_raw, read_records
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
 from orthant.collection.tokens.explaining import alignments
@@ -210,6 +212,8 @@ def _answers(
     """Read the records of plain lists together; what has stages is answered one after the other."""
     if not sources or sources[0].options.stages.ordered:
         return [_answer(store, connection, source, clock.fresh(), counted) for source in sources]
+    if not sources[0].options.explain:
+        return _listed(store, connection, sources, clock, counted)
     pages = [_page(source.ranking, source.options) for source in sources]
     records = read_records(store, connection, list({entry.row: None for page in pages for entry in page}))
     clock.lap("fetch")
@@ -218,6 +222,33 @@ def _answers(
         facets, plans, warnings = _facets(source, counted)
         arrangement = Arrangement(tuple(page), (), (), ())
         out.append(partial(_result, source, arrangement, records, facets, plans, warnings, clock))
+    return out
+
+
+def _listed(
+    store: Store, connection: sqlite3.Connection, sources: Sequence[_Source], clock: _Clock, counted: _Counted
+) -> list[Callable[[], SearchResult]]:
+    """Answer plain lists that nobody wants explained: without a hit before somebody looks at one."""
+    options = sources[0].options
+    places = [_places(source.ranking, options) for source in sources]
+    rows = [source.ranking.rows[shown].tolist() for source, shown in zip(sources, places, strict=True)]
+    records = read_raw(store, connection, list(dict.fromkeys(chain.from_iterable(rows))))
+    if not options.include_text:
+        records = {row: (key, None, about) for row, (key, _, about) in records.items()}
+    clock.lap("fetch")
+    out: list[Callable[[], SearchResult]] = []
+    plans: dict[tuple[Any, ...], Plan] = {}
+    for source, shown, own in zip(sources, places, rows, strict=True):
+        facets, stages, warnings = _facets(source, counted)
+        ranking = source.ranking
+        legs = {name: leg.of(shown) for name, leg in ranking.legs.items()}
+        listing = Listing(options.offset + 1, ranking.scores[shown].tolist(), legs, [records[row] for row in own])
+        told = source.told
+        # Queries of a batch that were answered alike share what says so.
+        if stages or told not in plans:
+            seconds = {**clock.seconds, **{stage.name: stage.seconds for stage in stages}}
+            plans[told] = _plan(source, seconds, stages, warnings)
+        out.append(partial(SearchResult._listed, listing, plans[told], facets))
     return out
 
 
@@ -366,6 +397,18 @@ class _Source:
         """All rows that pass the filter."""
         return self.generation.live if self.allowed is None else self.allowed.bitmap
 
+    @property
+    def told(self) -> tuple[Any, ...]:
+        """What the plan says of this query alone, and not of its batch."""
+        query, i = self.query, self.place
+        given = (query.vector is None, None if query.sparse is None else len(query.sparse))
+        spaces = (frozenset(query.vectors), frozenset(query.tokens))
+        vectors = tuple(int(hits.counts[i]) for hits in self.vectors.values())
+        postings = tuple(
+            (bool(hits.asked[i]), int(hits.counts[i]), float(hits.seconds[i])) for hits in self.postings.hits.values()
+        )
+        return given, spaces, vectors, postings
+
     def matched(self) -> BitmapArray:
         """Return all rows that match: filter, words or terms of the one leg, conditions on words of a hybrid search."""
         generation, text, rows = self.generation, self.query.text, self.everything
@@ -405,12 +448,15 @@ class _Source:
         return rank_all(self.generation, asked, options, vectors, postings)[0], vectors, postings
 
 
-def _page(ranking: Ranking, options: SearchOptions) -> list[Entry]:
+def _places(ranking: Ranking, options: SearchOptions) -> slice | IdArray:
     if options.min_score is None:
-        places = np.arange(options.offset, max(options.offset, min(options.offset + options.k, len(ranking.rows))))
-    else:
-        reached = np.flatnonzero(ranking.scores.astype(np.float64) >= options.min_score)
-        places = reached[options.offset : options.offset + options.k]
+        return slice(options.offset, options.offset + options.k)
+    reached = np.flatnonzero(ranking.scores.astype(np.float64) >= options.min_score)
+    return reached[options.offset : options.offset + options.k]
+
+
+def _page(ranking: Ranking, options: SearchOptions) -> list[Entry]:
+    places = np.arange(len(ranking.rows))[_places(ranking, options)]
     shown = zip(ranking.rows[places].tolist(), ranking.scores[places].tolist(), ranking.said_of(places), strict=True)
     return [Entry(row, score, rank, legs) for rank, (row, score, legs) in enumerate(shown, options.offset + 1)]
 

@@ -320,7 +320,14 @@ class Flat:
         return score_rows(data, query, data.locate(wanted), metric=self._metric)
 
     def score_lists(
-        self, Q: FloatArray, queries: Sequence[int], ids: IdArray, bounds: IdArray, out: FloatArray
+        self,
+        Q: FloatArray,
+        queries: Sequence[int],
+        ids: IdArray,
+        bounds: IdArray,
+        out: FloatArray,
+        *,
+        threads: int | None = None,
     ) -> None:
         """Score a list of ids for each of several queries: as ``score_ids``, but compiled, at once and unchecked.
 
@@ -333,9 +340,11 @@ class Flat:
         ids, bounds : ndarray of int64
             The lists, back to back: list i is ``ids[bounds[i]:bounds[i + 1]]``.
         out : ndarray of shape (len(ids),), float32
-            Receives the scores; left alone where an id is absent and where no query asks.
+            Receives the scores where it is -inf; left alone elsewhere, where an id is absent and where no query asks.
+        threads : int, optional
+            Threads; the scores do not depend on it.
         """
-        score_lists(self._data, Q, queries, ids, bounds, out, metric=self._metric)
+        score_lists(self._data, Q, queries, ids, bounds, out, metric=self._metric, threads=threads)
 
     def reconstruct(self, ids: npt.ArrayLike) -> FloatArray:
         """Return the stored vectors of given ids.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from orthant import threads as pool
 from orthant.index.blocks import Block, BlockSet, Selection
 from orthant.kernels import distances, topk
-from orthant.kernels.files.rows import gather, table_of
+from orthant.kernels.files.rows import Files, gather, table_of
 from orthant.kernels.retrieval import exact
 from orthant.kernels.rows import plain
 from orthant.types import FloatArray, Hits, IdArray, Metric, SearchCost
@@ -32,6 +33,9 @@ _PENDING = 1 << 18
 
 _WORK_PER_THREAD = 1 << 28
 """Multiplications below which a part of the batch is not worth a thread."""
+
+_LEAST_PAIRS = 512
+"""Pairs of a query and a row that are worth a thread of their own."""
 
 _TIE, _TINY = 2.0**-22, 1e-44
 """Relative and absolute distance within which two scores may round to the same float32."""
@@ -309,6 +313,7 @@ def score_lists(
     out: FloatArray,
     *,
     metric: Metric,
+    threads: int | None = None,
 ) -> None:
     """Score a list of ids for each of several queries, exactly and by compiled code.
 
@@ -323,9 +328,11 @@ def score_lists(
     ids, bounds : ndarray of int64
         The lists, back to back: list i is ``ids[bounds[i]:bounds[i + 1]]``.
     out : ndarray of shape (len(ids),), float32
-        Receives the scores; left alone where an id is absent and where no query asks.
+        Receives the scores where it is -inf; left alone elsewhere, where an id is absent and where no query asks.
     metric : {"dot", "cosine", "l2"}
         The score.
+    threads : int, optional
+        Threads; the scores do not depend on it.
     """
     wide = Q.astype(np.float64)
     if metric == "cosine":
@@ -334,11 +341,27 @@ def score_lists(
     spans = bounds[numbers + 1] - bounds[numbers]
     owners = np.repeat(np.arange(len(numbers)), spans)
     places = np.arange(len(owners)) + np.repeat(bounds[numbers] - (np.cumsum(spans) - spans), spans)
+    # A score that is known already costs no read.
+    wanted = np.isneginf(out[places])
+    owners, places = owners[wanted], places[wanted]
     rows = data.locate(ids[places])
     kind = {"dot": exact.DOT, "cosine": exact.COSINE, "l2": exact.L2}[metric]
     for block, at, inner in data.parts(rows):
-        matrix = block.matrix
-        if table_of([matrix]) is not None:
-            # Single rows of a file are read, not looked at: each look would map the pages around it.
-            matrix, inner = gather(matrix, inner), np.arange(len(inner))
-        exact.score_pairs(plain(matrix), wide, owners[at], inner, places[at], kind, out)
+        # Single rows of a file are read, not looked at: each look would map the pages around it.
+        matrix, files = block.matrix, table_of([block.matrix])
+        if files is not None and not matrix.flags.c_contiguous:
+            matrix, inner, files = gather(matrix, inner), np.arange(len(inner)), None
+        work = partial(
+            _score_part, files, plain(matrix), wide, queries=owners[at], rows=inner, places=places[at], kind=kind,
+            out=out,
+        )  # fmt: skip
+        pool.map_ranges(work, len(at), threads=threads, minimum=_LEAST_PAIRS)
+
+
+def _score_part(
+    files: Files | None, X: FloatArray, Q: npt.NDArray[np.float64], start: int, stop: int, *,
+    queries: IdArray, rows: IdArray, places: IdArray, kind: int, out: FloatArray,
+) -> None:  # fmt: skip
+    some, room = slice(start, stop), np.empty(X.shape[1], dtype=np.float32)
+    table = 0 if files is None else files.ctypes.data
+    exact.score_pairs(table, X, Q, queries[some], rows[some], places[some], kind, room, out)

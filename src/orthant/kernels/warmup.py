@@ -19,7 +19,7 @@ from orthant.errors import InputError, message
 from orthant.kernels.compiling import Kernel, kernels_of, known_groups
 from orthant.threads import Copied
 
-__all__ = ["Warmed", "all_groups", "ensure_compiling", "is_ready", "wait", "warm"]
+__all__ = ["Warmed", "all_groups", "ensure_compiling", "is_ready", "pending", "wait", "warm"]
 
 _GRACE_S = 0.5
 _TURN_S = 0.001
@@ -116,6 +116,23 @@ def ensure_compiling(group: str, *, after_s: float = _GRACE_S) -> None:
         if _compiler is None:
             _compiler = Thread(target=_run, args=(after_s,), name="orthant-compiler")
             _compiler.start()
+
+
+def pending() -> list[str]:
+    """Return the groups that a thread of this process still has to compile, the one that it is at first.
+
+    Returns
+    -------
+    list of str
+        Empty where nothing was begun, and once all of it has ended, well or not.
+
+    Examples
+    --------
+    >>> pending()
+    []
+    """
+    with _state:
+        return list(_queue)
 
 
 def wait(group: str) -> Warmed:

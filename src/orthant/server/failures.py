@@ -199,7 +199,9 @@ async def within(call: Awaitable[T], limits: Limits) -> T:
         Status 504.
     """
     try:
-        return await asyncio.wait_for(call, limits.call_timeout_s)
+        # Without the task of its own that `wait_for` makes of every call.
+        async with asyncio.timeout(limits.call_timeout_s):
+            return await call
     except TimeoutError:
         text = message(f"a call of over {limits.call_timeout_s:g} s", "a shorter one", "ask for less, or again later")
         raise Refusal(504, "TimeoutError", text) from None

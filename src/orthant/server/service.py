@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,8 +12,10 @@ from starlette.requests import Request
 
 from orthant.collection.asynchronous.wrapper import AsyncCollection
 from orthant.collection.collection import Collection
+from orthant.collection.legs.preparing import prepare_searches
 from orthant.collection.opening import open
-from orthant.errors import InputError, NotFoundError, message
+from orthant.errors import InputError, NotFoundError, OrthantError, message
+from orthant.kernels.warmup import pending
 from orthant.server.batching import QueryBatcher
 from orthant.server.failures import Refusal, within
 from orthant.server.keys import Grant, KeyFile, check_served_name
@@ -21,7 +24,7 @@ from orthant.server.metrics import Metrics
 from orthant.server.openai.models import Models
 from orthant.server.tracing import Tracing
 from orthant.server.upgrading.runs import Upgrades
-from orthant.server.wire import result_values, to_json
+from orthant.server.wire import results_json
 
 if TYPE_CHECKING:
     from orthant.server.app import Opener
@@ -123,14 +126,18 @@ class Served:
         with self._tracing.span("orthant.search_together", collection=self.name):
             return await within(self._batcher.ask(key, settings, query), self._limits)
 
+    async def prepare(self) -> None:
+        """Load graphs and code before anybody asks; what is damaged is told to who searches."""
+        with suppress(OrthantError, OSError):
+            await self.calls.read(lambda collection: prepare_searches(collection._store.refreshed()))
+
     async def _pass(self, settings: Mapping[str, Any], queries: Sequence[tuple[Any, Any]]) -> list[bytes]:
         self._metrics.batch(len(queries))
         texts = [text for text, _ in queries]
         vectors = None if queries[0][1] is None else [vector for _, vector in queries]
 
         def run(collection: Collection) -> list[bytes]:
-            found = collection.search_many(texts, vectors=vectors, **settings)
-            return [to_json(result_values(result)) for result in found]
+            return results_json(collection.search_many(texts, vectors=vectors, **settings))
 
         with self._tracing.span("orthant.pass", collection=self.name, queries=len(queries)):
             return await self.calls.read(run)
@@ -197,6 +204,12 @@ class Service:
         self.upgrades = Upgrades(upgrades, self.hide)
         self._served: dict[str, Served] = {}
         self._paths: dict[str, str] = {}
+        self._preparing: asyncio.Future[list[None]] | None = None
+
+    @property
+    def preparing(self) -> bool:
+        """Whether graphs are being loaded or code compiled, behind answers that do without."""
+        return (self._preparing is not None and not self._preparing.done()) or bool(pending())
 
     @property
     def names(self) -> list[str]:
@@ -219,6 +232,7 @@ class Service:
             self._served[name] = served
         # Left before the collections are closed.
         stack.push_async_callback(self.upgrades.close)
+        self._preparing = asyncio.gather(*(served.prepare() for served in self._served.values()))
         await self.models.run(stack, self.limits)
         self.ready = True
         stack.callback(self._stop)

@@ -6,13 +6,16 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, Literal
 
 import numpy as np
 
+from orthant.collection.legs.ranking import Said
 from orthant.collection.results import Hit, Record, SearchResult
+from orthant.collection.stages.listing import Listing, listing_of
 from orthant.errors import InputError, message
 from orthant.types import FloatArray
 
@@ -25,7 +28,9 @@ __all__ = [
     "encode_vector",
     "hit_values",
     "record_values",
+    "result_json",
     "result_values",
+    "results_json",
     "to_json",
 ]
 
@@ -270,6 +275,76 @@ def result_values(result: SearchResult) -> dict[str, Any]:
     if result.facets:
         out["facets"] = {name: facet.to_dict() for name, facet in result.facets.items()}
     return out
+
+
+def result_json(result: SearchResult, plans: dict[int, str] | None = None) -> bytes:
+    """Return what ``to_json(result_values(result))`` tells, without making a hit where none was made yet.
+
+    Parameters
+    ----------
+    result : SearchResult
+        Of one query.
+    plans : dict of int to str, optional
+        Plans of the same batch that were written already, by identity; added to.
+
+    Returns
+    -------
+    bytes
+        JSON, in UTF-8 where metadata is.
+    """
+    listing = listing_of(result)
+    if listing is None:
+        return to_json(result_values(result))
+    written = {} if plans is None else plans
+    plan = written.get(id(result.plan))
+    if plan is None:
+        plan = written[id(result.plan)] = to_json(result.plan.to_dict()).decode("ascii")
+    facets = ""
+    if result.facets:
+        told = {name: facet.to_dict() for name, facet in result.facets.items()}
+        facets = f',"facets":{to_json(told).decode("ascii")}'
+    return f'{{"hits":[{",".join(_listed(listing))}],"plan":{plan}{facets}}}'.encode()
+
+
+def results_json(results: Iterable[SearchResult]) -> list[bytes]:
+    """Return the results of one batch.
+
+    Parameters
+    ----------
+    results : iterable of SearchResult
+        Of its queries.
+
+    Returns
+    -------
+    list of bytes
+        JSON of each.
+    """
+    plans: dict[int, str] = {}
+    return [result_json(result, plans) for result in results]
+
+
+def _listed(listing: Listing) -> Iterator[str]:
+    """Write the hits of a listing; metadata is JSON already."""
+    legs = [(_quoted(name), _numbers(leg)) for name, leg in listing.legs.items()]
+    for i, (key, text, about) in enumerate(listing.records):
+        said = ",".join(f"{name}:{{{numbers[i]}}}" for name, numbers in legs)
+        shown = "null" if text is None else _quoted(text)
+        yield (
+            f'{{"id":{_quoted(key)},"score":{_number(listing.scores[i])},"rank":{listing.first + i},"text":{shown},'
+            f'"metadata":{about},"legs":{{{said}}},"matched":[]}}'
+        )
+
+
+def _numbers(leg: Said) -> list[str]:
+    weight = _number(leg.weight)
+    return [
+        f'"score":{_number(score)},"rank":{_number(rank)},"normalized":{_number(part)},"weight":{weight}'
+        for score, rank, part in zip(leg.scores, leg.ranks, leg.normalized, strict=True)
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "null" if value is None or not math.isfinite(value) else repr(value)
 
 
 def to_json(value: Any) -> bytes:

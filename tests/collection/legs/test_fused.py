@@ -7,6 +7,7 @@ import pytest
 from tests.collection.fakes import FakeEncoder
 
 import orthant
+from orthant.collection.dense import DenseIndex
 from orthant.collection.legs import fused, postings
 from orthant.collection.lexical import ranking as lexical
 from orthant.encoders import CallableSparseEncoder
@@ -131,3 +132,27 @@ def test_more_queries_than_are_held_at_once(collection, by, monkeypatch):
 def test_compiled_code_answers_once_it_is_ready(collection, by, monkeypatch):
     monkeypatch.setattr(fused, "_one", lambda *given: pytest.fail("fused one by one"))
     assert by(True, lambda: collection.search("red fox", mode="hybrid")).ids
+
+
+def test_what_the_dense_leg_brought_is_not_compared_again(collection, by, monkeypatch):
+    asked = []
+    plain = DenseIndex.score_lists
+
+    def watched(self, Q, queries, ids, bounds, out, **settings):
+        asked.append((len(out), int(np.isneginf(out).sum())))
+        plain(self, Q, queries, ids, bounds, out, **settings)
+        assert np.isfinite(out).all()
+
+    monkeypatch.setattr(DenseIndex, "score_lists", watched)
+    found = by(True, lambda: collection.search_many(["red fox", "wine"], mode="hybrid", depth=20, k=40))
+    ((together, left),) = asked
+    assert together > 40
+    assert left == together - 40
+    assert all(hit.legs["dense"].score is not None for one in found for hit in one)
+
+
+def test_scores_that_a_bridge_calibrates_are_made_anew(collection, by, monkeypatch):
+    whole = by(True, lambda: collection.search_many(QUERIES, mode="hybrid", k=50))
+    monkeypatch.setattr(DenseIndex, "exact", False)
+    anew = by(True, lambda: collection.search_many(QUERIES, mode="hybrid", k=50))
+    assert [one.ids for one in anew] == [one.ids for one in whole]

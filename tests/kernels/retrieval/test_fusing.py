@@ -7,6 +7,7 @@ import pytest
 
 from orthant.collection import fusion
 from orthant.kernels.distances import exact_scores
+from orthant.kernels.files.rows import map_rows, table_of
 from orthant.kernels.retrieval import exact, fusing
 from orthant.kernels.rows import plain
 
@@ -98,6 +99,23 @@ def test_pairs_have_their_exact_scores(metric, kind, scale):
     if metric == "cosine":
         wide /= np.sqrt((wide * wide).sum(axis=1))[:, None]
     out = np.zeros(60, np.float32)
-    exact.score_pairs(plain(X), wide, queries, rows, 20 * queries + rows, kind, out)
+    room = np.empty(37, np.float32)
+    exact.score_pairs(0, plain(X), wide, queries, rows, 20 * queries + rows, kind, room, out)
     # Sums of float64 in another order may round to the float32 next to it.
     np.testing.assert_allclose(out.reshape(3, 20), expected, rtol=2e-7)
+
+
+def test_pairs_of_a_file_are_read_and_not_looked_at(tmp_path):
+    X = np.random.default_rng(0).standard_normal((20, 37)).astype(np.float32)
+    (tmp_path / "rows").write_bytes(bytes(64) + X.tobytes())
+    with open(tmp_path / "rows", "rb") as file:
+        held = map_rows(file, np.float32, 64, X.shape)
+    files = table_of([held])
+    if files is None:
+        pytest.skip("this system has no pread")
+    wide, numbers = X[:2].astype(np.float64), np.arange(40)
+    queries, rows = np.divmod(numbers, 20)
+    out, room = np.zeros(40, np.float32), np.zeros(37, np.float32)
+    exact.score_pairs(files.ctypes.data, plain(held), wide, queries, rows, numbers, exact.DOT, room, out)
+    np.testing.assert_allclose(out.reshape(2, 20), exact_scores(X[:2], X, "dot"), rtol=2e-7)
+    np.testing.assert_array_equal(room, X[19])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from orthant.collection import fusion
-from orthant.collection.dense import dense_index
+from orthant.collection.dense import DenseIndex, dense_index
 from orthant.collection.legs.postings import PostingLegs
 from orthant.collection.legs.ranking import Leg, Ranking, single
 from orthant.collection.legs.vectors import space_leg
@@ -94,10 +94,12 @@ def _one(
     candidates = np.unique(np.concatenate([none, *(rows for rows, _ in found.values())]))
     raw: dict[str, FloatArray] = {}
     if "dense" in found and query.vector is not None and options.space is not None:
-        raw["dense"] = dense_index(generation, options.space).score_ids(query.vector, candidates)
+        index = dense_index(generation, options.space)
+        raw["dense"] = _dense_scores(index, query.vector, candidates, found["dense"])
     for space, vector in query.vectors.items():
         if space_leg(space) in found:
-            raw[space_leg(space)] = dense_index(generation, space).score_ids(vector, candidates)
+            index = dense_index(generation, space)
+            raw[space_leg(space)] = _dense_scores(index, vector, candidates, found[space_leg(space)])
     leg = options.tokens.leg
     if "tokens" in found and leg is not None and leg in query.tokens:
         raw["tokens"] = token_index(generation, leg).score_ids(query.tokens[leg], candidates)
@@ -116,6 +118,19 @@ def _one(
     return Ranking(candidates[order], fused[order], legs)
 
 
+def _dense_scores(
+    index: DenseIndex, vector: FloatArray, candidates: IdArray, found: tuple[IdArray, FloatArray]
+) -> FloatArray:
+    """Score candidates, of which those that the leg itself brought have their scores where these are exact."""
+    if not index.exact:
+        return index.score_ids(vector, candidates)
+    out = np.full(len(candidates), -np.inf, dtype=np.float32)
+    out[np.searchsorted(candidates, found[0])] = found[1]
+    others = np.isneginf(out)
+    out[others] = index.score_ids(vector, candidates[others])
+    return out
+
+
 def _together(
     generation: Generation,
     queries: Sequence[Query],
@@ -132,7 +147,7 @@ def _together(
     raw = np.full((len(names), total), -np.inf, dtype=np.float32)
     present = np.zeros((len(names), len(queries)), dtype=bool)
     for i, name in enumerate(names):
-        present[i] = _score_all(name, generation, queries, options, postings, candidates, bounds, raw[i])
+        present[i] = _score_all(name, generation, queries, options, vectors, postings, candidates, bounds, raw[i])
     lows = np.array([np.nan if name.startswith("dense") else 0.0 for name in names])
     weights = np.array([options.weights.get(name, 0.0) for name in names], dtype=np.float64)
     constant = fusion.RRF_CONSTANT if options.fusion == "rrf" else 0
@@ -157,6 +172,7 @@ def _score_all(
     generation: Generation,
     queries: Sequence[Query],
     options: SearchOptions,
+    vectors: Mapping[str, Hits],
     postings: PostingLegs,
     candidates: IdArray,
     bounds: IdArray,
@@ -174,7 +190,10 @@ def _score_all(
         }
         if given:
             index = dense_index(generation, (options.space or "") if name == "dense" else name.removeprefix("dense:"))
-            index.score_lists(list(given.values()), list(given), candidates, bounds, out)
+            if index.exact:
+                # What the leg itself brought was compared already, and is half of the candidates.
+                fill_scores(candidates, bounds, vectors[name].ids, vectors[name].scores, out)
+            index.score_lists(list(given.values()), list(given), candidates, bounds, out, threads=options.threads)
         return [i in given for i in range(len(queries))]
     score = _tokens(generation, options) if name == "tokens" else _terms(generation, options)
     asked = []

@@ -14,6 +14,39 @@ __all__ = ["Leg", "Ranking", "single"]
 
 
 @dataclass(frozen=True)
+class Said:
+    """What a leg said of some rows.
+
+    Attributes
+    ----------
+    scores : list of (float or None), length m
+        None for a row without one.
+    ranks : list of (int or None), length m
+        From 1; None for a row that the leg did not bring.
+    normalized : list of (float or None), length m
+        In hybrid search: the scores as they are added.
+    weight : float or None
+        In hybrid search: what they are multiplied by.
+    """
+
+    scores: list[float | None]
+    ranks: list[int | None]
+    normalized: list[float | None]
+    weight: float | None
+
+    def each(self) -> list[LegScore]:
+        """Return the same row by row.
+
+        Returns
+        -------
+        list of LegScore
+            Plain numbers.
+        """
+        parts = zip(self.scores, self.ranks, self.normalized, strict=True)
+        return [LegScore(score, rank, part, self.weight) for score, rank, part in parts]
+
+
+@dataclass(frozen=True)
 class Leg:
     """What one leg said of every ranked row; made into a `LegScore` only for the rows that are returned.
 
@@ -62,12 +95,25 @@ class Leg:
         list of LegScore
             Plain numbers.
         """
-        scores, ranks, weight = self.scores[places].tolist(), self.ranks[places].tolist(), self.weight
-        scaled = [None] * len(places) if self.normalized is None else self.normalized[places].tolist()
-        return [
-            LegScore(score if isfinite(score) else None, rank or None, part, weight)
-            for score, rank, part in zip(scores, ranks, scaled, strict=True)
-        ]
+        return self.of(places).each()
+
+    def of(self, places: IdArray | slice) -> Said:
+        """Return what the leg said of several rows, as lists: they hold on to no array.
+
+        Parameters
+        ----------
+        places : ndarray of int64, or slice
+            Their places in the ranking.
+
+        Returns
+        -------
+        Said
+            Plain numbers.
+        """
+        scores = [score if isfinite(score) else None for score in self.scores[places].tolist()]
+        ranks = [rank or None for rank in self.ranks[places].tolist()]
+        scaled = [None] * len(scores) if self.normalized is None else self.normalized[places].tolist()
+        return Said(scores, ranks, scaled, self.weight)
 
     def extended(self, more: Leg, chosen: IdArray) -> Leg:
         """Return this leg followed by some places of another.

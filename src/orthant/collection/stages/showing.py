@@ -12,9 +12,11 @@ from orthant.collection.results import Hit, LegScore, StageScore
 from orthant.collection.sparse.shared import SharedTerm
 from orthant.collection.storage import tables
 from orthant.collection.storage.store import Store
+from orthant.collection.storage.texts.fetching import fetch_raw
+from orthant.collection.storage.texts.records import RawRecord
 from orthant.collection.tokens.alignment import TokenMatch
 
-__all__ = ["Entry", "StoredRecord", "make_hits", "read_records"]
+__all__ = ["Entry", "StoredRecord", "make_hits", "read_raw", "read_records"]
 
 StoredRecord = tuple[str, str | None, dict[str, Any]]
 """Id, text and metadata."""
@@ -68,10 +70,37 @@ def read_records(store: Store, connection: sqlite3.Connection, rows: Sequence[in
         A row without a record.
     """
     records: dict[int, StoredRecord] = tables.fetch_records(connection, store.database, rows)
+    _require_all(store, rows, records)
+    return records
+
+
+def read_raw(store: Store, connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, RawRecord]:
+    """Return the records of rows that the indexes hold, their metadata as it is stored.
+
+    Parameters
+    ----------
+    store, connection, rows
+        As for :func:`read_records`.
+
+    Returns
+    -------
+    dict of int to (id, text, metadata)
+        Every row; metadata as JSON text.
+
+    Raises
+    ------
+    StoreCorruptedError
+        A row without a record.
+    """
+    records = fetch_raw(connection, store.database, rows)
+    _require_all(store, rows, records)
+    return records
+
+
+def _require_all(store: Store, rows: Sequence[int], records: Mapping[int, object]) -> None:
     missing = [row for row in rows if row not in records]
     if missing:
         raise store.database.corrupted(f"row {missing[0]} is indexed but has no record")
-    return records
 
 
 def make_hits(

@@ -13,7 +13,8 @@ from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage.database import Database, checksum, raise_format
 from orthant.collection.storage.generation import SpaceState
 from orthant.collection.storage.segments import Extent, SegmentFolder, SegmentState, pack_rows, unpack_rows
-from orthant.collection.storage.texts.records import decode
+from orthant.collection.storage.texts.fetching import fetch_raw
+from orthant.collection.storage.texts.records import decode, metadata_of
 from orthant.types import FloatArray, IdArray
 
 __all__ = [
@@ -316,14 +317,8 @@ def fetch_records(
     dict of int to (id, text, metadata)
         The records.
     """
-    out: dict[int, tuple[str, str | None, dict]] = {}
-    for begin in range(0, len(rows), _CHUNK):
-        part = json.dumps([int(row) for row in rows[begin : begin + _CHUNK]])
-        query = "SELECT row, id, text, metadata, crc FROM records WHERE row IN (SELECT value FROM json_each(?))"
-        for found in connection.execute(query, (part,)):
-            row, name, text, metadata = decode(connection, database, found)
-            out[row] = (name, text, metadata)
-    return out
+    found = fetch_raw(connection, database, rows)
+    return {row: (key, text, metadata_of(database, row, about)) for row, (key, text, about) in found.items()}
 
 
 def insert_space(connection: sqlite3.Connection, definition: SpaceDefinition, canaries: FloatArray) -> None:

@@ -193,8 +193,20 @@ class BridgedIndex:
         fresh, older = self._best(near, far)
         return self._scored(near[0], far[0], ids, fresh.scores, older.scores)
 
+    @property
+    def exact(self) -> bool:
+        """Scores of hits are calibrated over the list that they came in, so candidates are scored anew."""
+        return False
+
     def score_lists(
-        self, Q: Sequence[FloatArray], queries: Sequence[int], ids: IdArray, bounds: IdArray, out: FloatArray
+        self,
+        Q: Sequence[FloatArray],
+        queries: Sequence[int],
+        ids: IdArray,
+        bounds: IdArray,
+        out: FloatArray,
+        *,
+        threads: int | None = None,
     ) -> None:
         """Score a list of rows for each of several queries, one query after the other.
 
@@ -208,6 +220,8 @@ class BridgedIndex:
             The lists, back to back: list i is ``ids[bounds[i]:bounds[i + 1]]``.
         out : ndarray of shape (len(ids),), float32
             Receives the scores.
+        threads : int, optional
+            Not needed: a query is a few products.
         """
         for q, i in zip(Q, queries, strict=True):
             out[bounds[i] : bounds[i + 1]] = self.score_ids(q, ids[bounds[i] : bounds[i + 1]])

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-__all__ = ["Answer", "StateAnswer", "finished"]
+__all__ = ["Answer", "ReadyAnswer", "StateAnswer", "finished"]
 
 _ENTRY = re.compile(r"^(\w+(?:, \w+)*) : .*$")
 
@@ -22,6 +22,12 @@ class StateAnswer(Answer):
     """How the server is."""
 
     status: str
+
+
+class ReadyAnswer(StateAnswer):
+    """Whether the server answers, and whether as fast as it will."""
+
+    preparing: bool = Field(description="Graphs are being loaded, or code compiled: searches compare every vector.")
 
 
 def finished(document: dict[str, Any]) -> dict[str, Any]:

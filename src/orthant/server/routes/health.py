@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from orthant.errors import message
-from orthant.server.answers.shapes import StateAnswer
+from orthant.server.answers.shapes import ReadyAnswer, StateAnswer
 from orthant.server.failures import Refusal
 from orthant.server.routes.requests import json_answer
 from orthant.server.service import Service
@@ -35,12 +35,15 @@ def routes(service: Service) -> APIRouter:
         """Answer as long as the process does."""
         return json_answer({"status": "alive"})
 
-    @router.get("/readyz", response_model=StateAnswer)
+    @router.get("/readyz", response_model=ReadyAnswer)
     async def readyz() -> Response:
-        """Answer 200 while the collections are open, and 503 before and after."""
+        """Answer 200 while the collections are open, and 503 before and after.
+
+        While `preparing` is true graphs are being loaded or code compiled: searches are answered, and slowly.
+        """
         if not service.ready:
             raise Refusal(503, "NotReady", message("a server that starts or stops", "a ready one", "try again"))
-        return json_answer({"status": "ready"})
+        return json_answer({"status": "ready", "preparing": service.preparing})
 
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics(request: Request) -> Response:

@@ -15,7 +15,15 @@ from orthant.server.limits import Limits
 from orthant.server.routes.bodies import RankingBody, SearchBody, SearchManyBody, SimilarBody, WhyNotBody
 from orthant.server.routes.requests import described, json_answer, read_body
 from orthant.server.service import Service
-from orthant.server.wire import decode_named, decode_terms, decode_vector, decode_vectors, result_values, to_json
+from orthant.server.wire import (
+    decode_named,
+    decode_terms,
+    decode_vector,
+    decode_vectors,
+    result_json,
+    results_json,
+    to_json,
+)
 from orthant.threads import default_threads
 
 __all__ = ["check_ranking", "routes"]
@@ -97,7 +105,7 @@ def routes(service: Service) -> APIRouter:
             return json_answer(await served.search_together(key, settings, (body.query, vector)))
         given = {"vector": vector, "sparse_vector": decode_terms(body.sparse_vector)}
         return json_answer(
-            await served.read(lambda c: to_json(result_values(c.search(decode_query(body.query), **given, **settings))))
+            await served.read(lambda c: result_json(c.search(decode_query(body.query), **given, **settings)))
         )
 
     @router.post(
@@ -116,7 +124,7 @@ def routes(service: Service) -> APIRouter:
 
         def run(collection: Any) -> bytes:
             found = collection.search_many(queries, **given, **settings)
-            return to_json({"results": [result_values(result) for result in found]})
+            return b'{"results":[%b]}' % b",".join(results_json(found))
 
         return json_answer(await served.read(run))
 
@@ -135,9 +143,7 @@ def _by_example(router: APIRouter, service: Service) -> None:
             service.limits.require("examples", len(examples) if isinstance(examples, list) else 1, "max_queries")
         settings = _settings(body, "positive", "negative")
         positive, negative = body.positive, body.negative
-        return json_answer(
-            await served.read(lambda c: to_json(result_values(c.similar(positive, negative, **settings))))
-        )
+        return json_answer(await served.read(lambda c: result_json(c.similar(positive, negative, **settings))))
 
     @router.post("/collections/{name}/why_not", response_model=WhyNotAnswer, openapi_extra=described(WhyNotBody))
     async def why_not(name: str, request: Request) -> Response:
@@ -166,4 +172,4 @@ def decode_query(query: Any) -> Any:
     object
         For ``Collection.search``.
     """
-    return query if isinstance(query, str) else decode_vector(query)
+    return query if query is None or isinstance(query, str) else decode_vector(query)

@@ -17,10 +17,13 @@ from orthant.collection.storage.database import Database
 from orthant.collection.storage.texts import dictionaries
 from orthant.collection.storage.texts.dictionaries import Dictionary
 
-__all__ = ["Packing", "StoredRow", "decode", "encode", "record_checksum"]
+__all__ = ["Packing", "RawRecord", "StoredRow", "decode", "encode", "metadata_of", "record_checksum", "sound"]
 
 StoredRow = tuple[int, str, str | bytes | None, str, int]
 """Row, id, text or packed record, metadata, checksum: a row of the table."""
+
+RawRecord = tuple[str, str | None, str]
+"""Id, text, and metadata as the JSON text that is stored."""
 
 _LEVEL = 3
 """With a dictionary at hand higher levels find little more, and take longer than all else that a record costs."""
@@ -187,18 +190,74 @@ def decode(
     StoreCorruptedError
         It is not what was written.
     """
-    row, key, text, metadata, crc = found
+    key, text, about = sound(connection, database, found)
+    return found[0], key, text, metadata_of(database, found[0], about)
+
+
+def sound(connection: sqlite3.Connection, database: Database, found: tuple[Any, ...]) -> RawRecord:
+    """Read a row of the table, and leave its metadata the text that it is: to send it on, nobody has to read it.
+
+    Parameters
+    ----------
+    connection, database, found
+        As for :func:`decode`.
+
+    Returns
+    -------
+    id, text, metadata : tuple
+        The record, its checksum compared; metadata is a JSON object.
+
+    Raises
+    ------
+    StoreCorruptedError
+        It is not what was written.
+    """
+    row, key, text, about, crc = found
     try:
         if isinstance(text, bytes):
-            text, metadata, sound = _unpacked(connection, database, text, metadata, row, key, crc)
+            text, about, right = _unpacked(connection, database, text, about, row, key, crc)
         else:
-            sound = crc == record_checksum(row, key, text, metadata)
-        decoded = json.loads(metadata) if sound else None
+            right = crc == record_checksum(row, key, text, about)
     except (ValueError, TypeError, zlib.error):
+        right = False
+    if not right:
+        raise _unsound(database, row)
+    return key, text, about
+
+
+def metadata_of(database: Database, row: int, about: str) -> dict[str, Any]:
+    """Read the metadata of a record that is sound.
+
+    Parameters
+    ----------
+    database : Database
+        For the error.
+    row : int
+        The record's row.
+    about : str
+        From :func:`sound`.
+
+    Returns
+    -------
+    dict
+        A new one.
+
+    Raises
+    ------
+    StoreCorruptedError
+        No JSON object, which no release has written.
+    """
+    try:
+        decoded = json.loads(about)
+    except ValueError:
         decoded = None
     if not isinstance(decoded, dict):
-        raise database.corrupted(f"record in row {row} fails its checksum")
-    return row, key, text, decoded
+        raise _unsound(database, row)
+    return decoded
+
+
+def _unsound(database: Database, row: int) -> Exception:
+    return database.corrupted(f"record in row {row} fails its checksum")
 
 
 def _unpacked(
