@@ -14,6 +14,7 @@ import numpy.typing as npt
 from orthant.index.vamana.state import State
 from orthant.kernels import bitmaps
 from orthant.kernels.graph import filters
+from orthant.kernels.graph.beam import NO_SHIFT
 from orthant.types import BitmapArray, IdArray
 
 __all__ = ["Filter", "Plan", "PlanName", "allowed_slots", "choose", "choose_again", "force", "make_filter"]
@@ -34,8 +35,10 @@ _MOST_SCANNED = 2_000_000
 """Slots that are scanned rather than walked over in that case: a scan is sure to find them."""
 _PATIENCE = 2.5
 """A walk gives up after so many times what it would take if allowed slots were spread evenly."""
+_RESERVE = 0.25
+"""Of the effort, what a walk adds where all that it meets is allowed and next to nothing elsewhere."""
 _STARTS = 48
-_LONG, _SAMPLED, _MUCH = 8192, 1024, 0.2
+_LONG, _SAMPLED, _MUCH = 8192, 256, 0.2
 """Bitmaps from so many words on are counted by so many of them, where those allow such a share."""
 
 
@@ -72,6 +75,8 @@ class Plan:
         Where searches begin.
     fewest, patience : int
         Allowed slots that a walk past others needs at least, and candidates that it expands at most.
+    spare, usual : int, float
+        How many more it needs where what it meets is allowed more often than the share that is so anywhere.
     """
 
     name: PlanName
@@ -79,6 +84,8 @@ class Plan:
     starts: npt.NDArray[np.int32]
     fewest: int = 1
     patience: int = 0
+    spare: int = 0
+    usual: float = 0.0
 
 
 def make_filter(state: State, allowed: BitmapArray | IdArray | npt.NDArray[np.bool_]) -> Filter:
@@ -158,7 +165,10 @@ def choose(state: State, allowed: Filter | None, *, k: int, effort: int, fewest:
     over = _over_ns(state, share, _WIDER * effort)
     best = min(_SLOT_NS * count, past, over)
     if best == past:
-        return Plan("graph", effort, state.entries, fewest=fewest, patience=64 + int(_PATIENCE * enough / share))
+        return Plan(
+            "graph", effort, state.entries, fewest=fewest, patience=64 + int(_PATIENCE * enough / share),
+            spare=int(_RESERVE * effort), usual=share,
+        )  # fmt: skip
     if best == over:
         return _over(state, allowed, _WIDER * effort)
     return Plan("scan-allowed", effort, state.entries)
@@ -225,7 +235,7 @@ def _over(state: State, allowed: Filter, width: float) -> Plan:
     return Plan("graph-filtered", int(np.ceil(width)), starts[:found])
 
 
-def allowed_slots(state: State, allowed: Filter) -> npt.NDArray[np.int32]:
+def allowed_slots(state: State, allowed: Filter, *, shift: int = NO_SHIFT) -> npt.NDArray[np.int32]:
     """List the live slots that a filter allows.
 
     Parameters
@@ -234,6 +244,8 @@ def allowed_slots(state: State, allowed: Filter) -> npt.NDArray[np.int32]:
         The graph.
     allowed : Filter
         The filter.
+    shift : int, optional
+        What to add to a slot for its id, where that is one number for all.
 
     Returns
     -------
@@ -243,6 +255,10 @@ def allowed_slots(state: State, allowed: Filter) -> npt.NDArray[np.int32]:
     if allowed.slots is not None:
         return allowed.slots
     bitmap = allowed.bitmap if allowed.bitmap is not None else np.zeros(0, np.uint64)
+    if shift != NO_SHIFT:
+        out = np.empty(min(state.used, 64 * len(bitmap)), np.int32)
+        dead = state.dead_count + len(state.free)
+        return out[: filters.slots_in_order(bitmap, shift, state.used, state.dead, dead, out)]
     if state.sparse:
         out = np.empty(state.used, np.int32)
         return out[: filters.slots_of_ids(bitmap, state.ids[: state.used], state.dead, out)]
