@@ -118,6 +118,7 @@ def test_w03_plans_of_millions(monkeypatch, live, share, effort, plan):
     monkeypatch.setattr(planner.filters, "spread_bits", lambda *arguments: 48)
     state = SimpleNamespace(live=int(live), room=64, entries=np.zeros(1, np.int32), sparse=False)
     state.table = state.ids = state.dead = None
+    state.used, state.space = state.live, SimpleNamespace(width=384)
     allowed = planner.Filter(np.zeros(1, np.uint64), None, int(share * live))
     made = planner.choose(state, allowed, k=10, effort=effort, fewest=effort)
     assert made.name == plan

@@ -191,9 +191,11 @@ def test_walks_past_what_is_not_allowed_and_gives_up_in_time():
     found, _, counts = search(line, X[:1], 5, patience=10, **settings)
     assert counts[0] == -1
     assert (found == -7).all()
-    # Nothing met by an eighth of the patience is reason enough; more patience gets there.
-    assert search(line, X[:1], 5, patience=400, **settings)[2][0] == -1
-    assert search(line, X[:1], 5, patience=3200, **settings)[0][0].tolist() == [350, 351, 352, 353, 354]
+    # Nothing of what was met being allowed is reason enough; as much patience as there are slots gets there.
+    spent = np.zeros(4, np.int64)
+    assert search(line, X[:1], 5, patience=300, spent=spent, **settings)[2][0] == -1
+    assert spent[1] == 16
+    assert search(line, X[:1], 5, patience=400, **settings)[0][0].tolist() == [350, 351, 352, 353, 354]
 
 
 def test_candidates_that_codes_put_far_behind_are_not_scored():

@@ -5,6 +5,7 @@ Whatever a filter was worded like, this module sees a bitmap or ids, so equal fi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -15,34 +16,43 @@ from orthant.index.vamana.state import State
 from orthant.kernels import bitmaps
 from orthant.kernels.graph import filters
 from orthant.kernels.graph.beam import NO_SHIFT
+from orthant.kernels.graph.sketch import SKETCH_BYTES
 from orthant.types import BitmapArray, IdArray
 
 __all__ = ["Filter", "Plan", "PlanName", "allowed_slots", "choose", "choose_again", "force", "make_filter"]
 
 PlanName = Literal["graph", "graph-filtered", "scan-allowed"]
 
-_SLOT_NS = 11.0
-"""Of comparing one slot's sketch in a scan, and its share of what follows."""
-_HOP_NS = 560.0
-"""Of expanding one candidate of a beam."""
-_CHECK_NS = 9.0
-"""Of testing one neighbour of a neighbour against a filter."""
+_SLOT_NS, _FAR_SLOT_NS = 5.2, 8.5
+"""Of comparing one slot's sketch in a scan, and its share of what follows; where sketches lie in caches, and not."""
+_CACHED_SLOTS = 150_000
+"""Sketches that fit into the caches beside other things."""
+_HOP_NS, _DECADE_NS = 440.0, 120.0
+"""Of expanding one candidate of a beam where codes and links take 70 MB, and what ten times as many bytes add."""
+_HOP_BYTES = 7e7
+_OVER_NS = 4200.0
+"""Of looking behind the neighbours of one candidate where next to none of them is allowed."""
 _WIDER = 1.6
 """A beam over allowed slots needs this much more width for the same recall."""
 _FAR = 16.0
 """The same where a walk past others gave up: what is allowed lies far from the query, all of it about as far."""
 _MOST_SCANNED = 2_000_000
 """Slots that are scanned rather than walked over in that case: a scan is sure to find them."""
-_PATIENCE = 2.5
-"""A walk gives up after so many times what it would take if allowed slots were spread evenly."""
-_RESERVE = 0.25
+_PATIENCE, _MOST_PATIENT = 4.0, 1000
+"""A walk gives up after so many times what it would take if allowed slots were spread evenly, or so many candidates:
+their list gets long."""
+_WAGER = 0.7
+"""It gives up before it has cost so much of the scan that follows."""
+_RISK = 2.0
+"""A scan is sure of its cost and of what it finds, so a walk has to promise half of that."""
+_RESERVE = 0.5
 """Of the effort, what a walk adds where all that it meets is allowed and next to nothing elsewhere."""
 _STARTS = 48
 _LONG, _SAMPLED, _MUCH = 8192, 256, 0.2
 """Bitmaps from so many words on are counted by so many of them, where those allow such a share."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Filter:
     """The slots that a search may return.
 
@@ -61,7 +71,7 @@ class Filter:
     count: int
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Plan:
     """How to run a search.
 
@@ -160,13 +170,14 @@ def choose(state: State, allowed: Filter | None, *, k: int, effort: int, fewest:
     share = min(1.0, count / live)
     if allowed.bitmap is None or count <= 4 * k:
         return Plan("scan-allowed", effort, state.entries)
-    enough = fewest + share * (effort - fewest)
-    past = _HOP_NS * enough / max(share, 1e-9)
-    over = _over_ns(state, share, _WIDER * effort)
-    best = min(_SLOT_NS * count, past, over)
+    hop, scan = _hop_ns(state), _scan_ns(count)
+    expanded = (fewest + share * (effort - fewest)) / max(share, 1e-9)
+    past, over = _RISK * hop * expanded, _over_ns(hop, share, _WIDER * effort)
+    best = min(scan, past, over)
     if best == past:
+        patience = min(64 + int(_PATIENCE * expanded), _MOST_PATIENT, int(_WAGER * scan / hop))
         return Plan(
-            "graph", effort, state.entries, fewest=fewest, patience=64 + int(_PATIENCE * enough / share),
+            "graph", effort, state.entries, fewest=fewest, patience=patience,
             spare=int(_RESERVE * effort), usual=share,
         )  # fmt: skip
     if best == over:
@@ -220,9 +231,18 @@ def choose_again(state: State, allowed: Filter, *, effort: int) -> Plan:
     return _over(state, allowed, _FAR * effort)
 
 
-def _over_ns(state: State, share: float, width: float) -> float:
-    links = 0.65 * state.room
-    return width * (_HOP_NS + _CHECK_NS * min(links / max(share, 1e-9), links * links))
+def _scan_ns(count: int) -> float:
+    return count * (_SLOT_NS if count <= _CACHED_SLOTS else _FAR_SLOT_NS)
+
+
+def _hop_ns(state: State) -> float:
+    each = SKETCH_BYTES + state.space.width + 4 * state.room
+    decades = math.log10(max(state.used, 1) * each / _HOP_BYTES)
+    return _HOP_NS + _DECADE_NS * min(max(decades, -1.0), 2.0)
+
+
+def _over_ns(hop: float, share: float, width: float) -> float:
+    return width * (hop + _OVER_NS * hop / _HOP_NS * (1.0 - share))
 
 
 def _over(state: State, allowed: Filter, width: float) -> Plan:

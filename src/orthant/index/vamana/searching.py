@@ -38,7 +38,7 @@ _TOGETHER = 1
 """Candidates expanded at once: memory is already asked for one step ahead."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Request:
     """A checked search.
 
@@ -151,38 +151,28 @@ def run(state: State, request: Request, *, told: Mapping[str, Any] | None = None
         plan = force(state, request.allowed, request.forced, effort=effort)
     else:
         plan = choose(state, request.allowed, k=request.k, effort=effort, fewest=fewest)
-    given = _Queries(state, request, queries)
     out = _Answers.empty(len(queries), request.k)
-    slots = None
-    if plan.name == "scan-allowed" and request.allowed is not None:
-        slots = _allowed(state, request)
+    slots = _allowed(state, request) if plan.name == "scan-allowed" else None
     if slots is not None and len(slots) <= _FEW and request.full:
         out.compare(state, request, state.space.full_queries(queries), slots)
-    elif slots is not None:
-        given.prepare_all()
-        out.scan(state, request, given, slots)
     else:
-        out.walk_blocks(state, request, plan, given)
-        if out.fewest() < min(request.k, state.live):
-            out.walk_again(state, request, given)
-            out.complete(state, request, given)
-    spent = out.spent
-    cost = SearchCost(
-        plan=plan.name,
-        distances=int(spent[0]),
-        seconds=time.perf_counter() - begun,
-        bytes_read=int(
-            spent[0] * SKETCH_BYTES * request.sketched + spent[2] * state.space.width + spent[3] * 4 * state.space.dim
-        ),
-        details={
-            "effort": plan.effort,
-            "expanded": int(spent[1]),
-            "compared": int(spent[2]),
-            "rescored": int(spent[3]),
-            **({"gave_up": out.gave_up} if out.gave_up else {}),
-            **(told if told and plan.name != "scan-allowed" else {}),
-        },
-    )
+        given = _Queries(state, request, queries)
+        if slots is not None:
+            given.prepare_all()
+            out.scan(state, request, given, slots)
+        else:
+            out.walk_blocks(state, request, plan, given)
+            if out.fewest() < min(request.k, state.live):
+                out.walk_again(state, request, given)
+                out.complete(state, request, given)
+    seen, expanded, compared, rescored = out.spent.tolist()
+    details = {"effort": plan.effort, "expanded": expanded, "compared": compared, "rescored": rescored}
+    if out.gave_up:
+        details["gave_up"] = out.gave_up
+    if told and slots is None:
+        details.update(told)
+    read = seen * SKETCH_BYTES * request.sketched + compared * state.space.width + rescored * 4 * state.space.dim
+    cost = SearchCost(plan.name, seen, time.perf_counter() - begun, read, details)
     return Hits(ids=out.ids, scores=out.scores, counts=out.counts, cost=cost)
 
 

@@ -23,6 +23,7 @@ from orthant.kernels.graph.beam import (
     SHIFT,
     SKETCHED,
     SKETCHES,
+    SLOTS,
     TWIN_COUNT,
     TWINS,
     WIDTH,
@@ -40,6 +41,9 @@ __all__ = ["beam_allowed", "beam_past"]
 
 _ONE = np.uint64(1)
 _HIGHEST = np.uint64(0xFFFFFFFFFFFFFFFF)
+
+_FIRST_LOOK = 16
+"""Slots expanded before a walk first asks whether it will end in time; then at each doubling."""
 
 
 @kernel(inline="always")
@@ -69,7 +73,8 @@ def beam_past(
         allowed anywhere. Who asks for what lies near a query asks about a part of the data, and some parts are harder
         than the whole that an effort was measured on.
     patience : int
-        Slots expanded at most; an eighth of it where less than a quarter of what is enough was met by then.
+        Slots expanded at most; fewer where the share of what was met that is allowed says that they will not do,
+        unless there are no more slots than that.
     kept : ndarray of uint64
         From ``key_buffer(most + spare)``; receives the keys of allowed slots.
     allowed, words : int
@@ -91,7 +96,7 @@ def beam_past(
     blocks, bits, planes, row_bytes = width >> 6, view[BITS], query + signed_bytes(dims), 4 * degree
     norm, slack, apart = constants[3], constants[6], view[SHIFT]
     wide = most + spare
-    room = 4 * (patience + wide)
+    room, hasty = min(4 * (patience + wide), view[SLOTS] + len(starts)), patience < view[SLOTS]
     buffer = key_buffer(room)
     size: Any
     size, seen = expand_entries(view, query, constants, room, visited, touched, buffer, starts, 4)
@@ -113,7 +118,8 @@ def beam_past(
             break
         end = seen
         if not ended:
-            if expanded == patience or (expanded == patience // 8 and 4 * held < enough):
+            look = hasty and expanded >= _FIRST_LOOK and expanded & (expanded - 1) == 0
+            if expanded == patience or (look and enough > share * patience):
                 return -1, seen, expanded, compared
             slot = slot_of(buffer[current])
             buffer[current] |= _ONE

@@ -29,7 +29,7 @@ def _embed_examples() -> Iterable[tuple[Any, ...]]:
     yield rows, 0, 1.0, 1.0, line, rows, rows, line
 
 
-@kernel(group="graph", examples=_embed_examples, fastmath={"reassoc", "contract"})
+@kernel(group="graph", examples=_embed_examples, fastmath={"reassoc"})
 def embed_queries(
     Q: Any, scaling: Any, largest: Any, farthest: Any, mean: Any, full: Any, out: Any, squares: Any
 ) -> None:
