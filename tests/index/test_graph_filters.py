@@ -120,15 +120,17 @@ def test_w03_plans_of_millions(monkeypatch, live, share, effort, plan):
     state.table = state.ids = state.dead = None
     state.used, state.space = state.live, SimpleNamespace(width=384)
     allowed = planner.Filter(np.zeros(1, np.uint64), None, int(share * live))
-    made = planner.choose(state, allowed, k=10, effort=effort, fewest=effort)
+    made = planner.choose(state, allowed, k=10, effort=effort, fewest=effort // 4)
     assert made.name == plan
     again = planner.choose_again(state, allowed, effort=effort)
     assert again.name in ("scan-allowed", "graph-filtered")
     if again.name == "graph-filtered":
         assert again.effort > 1.6 * effort
     if plan == "graph":
-        # It gives up where what is near is not allowed.
-        assert made.patience >= effort / share
+        # It gives up where what is near is not allowed, before it has cost what a scan would.
+        expected = (effort // 4 + share * (effort - effort // 4)) / share
+        assert expected < made.patience <= max(1000, 1.25 * expected)
+        assert 560 * made.patience < 9 * allowed.count
     assert planner.choose(state, None, k=10, effort=effort, fewest=effort).name == "graph"
 
 

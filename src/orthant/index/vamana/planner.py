@@ -41,6 +41,8 @@ _MOST_SCANNED = 2_000_000
 _PATIENCE, _MOST_PATIENT = 4.0, 1000
 """A walk gives up after so many times what it would take if allowed slots were spread evenly, or so many candidates:
 their list gets long."""
+_HOPEFUL = 1.25
+"""Of what it would take then, what it has in any case."""
 _WAGER = 0.7
 """It gives up before it has cost so much of the scan that follows."""
 _RISK = 2.0
@@ -172,12 +174,12 @@ def choose(state: State, allowed: Filter | None, *, k: int, effort: int, fewest:
         return Plan("scan-allowed", effort, state.entries)
     hop, scan = _hop_ns(state), _scan_ns(count)
     expanded = (fewest + share * (effort - fewest)) / max(share, 1e-9)
-    past, over = _RISK * hop * expanded, _over_ns(hop, share, _WIDER * effort)
+    past, over = _RISK * hop * expanded, _RISK * _over_ns(hop, share, _WIDER * effort)
     best = min(scan, past, over)
     if best == past:
         patience = min(64 + int(_PATIENCE * expanded), _MOST_PATIENT, int(_WAGER * scan / hop))
         return Plan(
-            "graph", effort, state.entries, fewest=fewest, patience=patience,
+            "graph", effort, state.entries, fewest=fewest, patience=max(patience, int(_HOPEFUL * expanded)),
             spare=int(_RESERVE * effort), usual=share,
         )  # fmt: skip
     if best == over:

@@ -17,12 +17,6 @@ _PAIRS, _FOURS, _EIGHTS = (
     np.uint64(0x5555555555555555), np.uint64(0x3333333333333333), np.uint64(0x0F0F0F0F0F0F0F0F),
 )  # fmt: skip
 _BYTES = np.uint64(0x0101010101010101)
-_PLACES = np.zeros((256, 8), np.int32)
-"""Places of the bits of a byte, lowest first, then zeros."""
-for _byte in range(256):
-    _set = [place for place in range(8) if _byte >> place & 1]
-    _PLACES[_byte, : len(_set)] = _set
-_HOW_MANY = np.array([_byte.bit_count() for _byte in range(256)], np.int8)
 
 
 @kernel(group="graph", examples=lambda: [(np.zeros(1, np.uint64),)])
@@ -123,14 +117,11 @@ def slots_in_order(allowed: Any, shift: Any, used: Any, dead: Any, dead_count: A
     count = 0
     for i in range(max(0, shift >> 6), min(len(allowed), (used + shift + 63) >> 6)):
         word, first = allowed[i], 64 * i - shift
-        inside = first >= 0 and first + 64 <= used and count + 64 <= len(out)
-        if inside and dead_count == 0 and word & (word - _ONE) != 0:
-            # Eight bits at a time, without a branch that bits decide; what is written too much is written over.
-            for j in range(0, 64, 8):
-                byte = np.int64((word >> np.uint64(j)) & np.uint64(255))
-                for place in range(8):
-                    out[count + place] = np.int32(first + j) + _PLACES[byte, place]
-                count += np.int64(_HOW_MANY[byte])
+        if dead_count == 0 and first >= 0 and first + 64 <= used:
+            while word != 0:
+                out[count] = first + trailing_zeros(word)
+                word &= word - _ONE
+                count += 1
             continue
         while word != 0:
             slot = 64 * i + trailing_zeros(word) - shift
