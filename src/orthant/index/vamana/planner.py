@@ -176,15 +176,13 @@ def choose(state: State, allowed: Filter | None, *, k: int, effort: int, fewest:
     expanded = (fewest + share * (effort - fewest)) / max(share, 1e-9)
     past, over = _RISK * hop * expanded, _RISK * _over_ns(hop, share, _WIDER * effort)
     best = min(scan, past, over)
-    if best == past:
-        patience = min(64 + int(_PATIENCE * expanded), _MOST_PATIENT, int(_WAGER * scan / hop))
-        return Plan(
-            "graph", effort, state.entries, fewest=fewest, patience=max(patience, int(_HOPEFUL * expanded)),
-            spare=int(_RESERVE * effort), usual=share,
-        )  # fmt: skip
     if best == over:
         return _over(state, allowed, _WIDER * effort)
-    return Plan("scan-allowed", effort, state.entries)
+    if best == scan:
+        return Plan("scan-allowed", effort, state.entries)
+    patience = min(64 + int(_PATIENCE * expanded), _MOST_PATIENT, int(_WAGER * scan / hop))
+    patience = max(patience, int(_HOPEFUL * expanded))
+    return Plan("graph", effort, state.entries, fewest, patience, int(_RESERVE * effort), share)
 
 
 def force(state: State, allowed: Filter, name: PlanName, *, effort: int) -> Plan:

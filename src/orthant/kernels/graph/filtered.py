@@ -37,12 +37,12 @@ from orthant.kernels.graph.beam import (
     slot_of,
 )
 
-__all__ = ["beam_allowed", "beam_past"]
+__all__ = ["FIRST_LOOK", "beam_allowed", "beam_past"]
 
 _ONE = np.uint64(1)
 _HIGHEST = np.uint64(0xFFFFFFFFFFFFFFFF)
 
-_FIRST_LOOK = 16
+FIRST_LOOK = 16
 """Slots expanded before a walk first asks whether it will end in time; then at each doubling."""
 
 
@@ -118,7 +118,7 @@ def beam_past(
             break
         end = seen
         if not ended:
-            look = hasty and expanded >= _FIRST_LOOK and expanded & (expanded - 1) == 0
+            look = hasty and expanded >= FIRST_LOOK and expanded & (expanded - 1) == 0
             if expanded == patience or (look and enough > share * patience):
                 return -1, seen, expanded, compared
             slot = slot_of(buffer[current])
