@@ -149,6 +149,19 @@ def test_recall_asked_for_is_kept_out_of_distribution(compiled, vectors, oracle,
     assert each.mean() - 1.645 * each.std() / np.sqrt(len(each)) >= asked - 0.01
 
 
+def test_calibration_begins_at_the_least_beam():
+    # As many neighbours as a beam can hold may be all that is needed; the next beam that is tried has 28 more.
+    truth = np.arange(200 * 100).reshape(200, 100)
+
+    def search(k, effort):
+        return np.where(np.arange(k) < 96 + (effort - 100) // 7, truth[:, :k], -1)
+
+    made = measure(search, truth, ks=(10, 100), source="queries", rows=10_000)
+    assert made.choose(100, 0.9)[0] == 100
+    assert 100 < made.choose(100, 0.97)[0] < 128
+    assert made.choose(10, 0.9)[0] == 16
+
+
 def test_calibration_of_unlike_queries_asks_for_more(graph, compiled, vectors):
     index = Graph(48, degree=16, beam=48)
     index.add(vectors[0])

@@ -134,6 +134,24 @@ def test_w03_plans_of_millions(monkeypatch, live, share, effort, plan):
     assert planner.choose(state, None, k=10, effort=effort, fewest=effort).name == "graph"
 
 
+def test_w03_plans_cost_more_where_memory_is_far():
+    # Few slots or many, a graph in the caches or out of them: the same share of more rows is sooner walked for.
+    state = SimpleNamespace(room=64, entries=np.zeros(1, np.int32), sparse=False, space=SimpleNamespace(width=384))
+
+    def plan(live, share, effort):
+        state.live = state.used = int(live)
+        allowed = planner.Filter(np.zeros(1, np.uint64), None, int(share * live))
+        return planner.choose(state, allowed, k=10, effort=effort, fewest=12)
+
+    assert [plan(n, 0.1, 20).name for n in (2e4, 1e5, 1e6)] == ["scan-allowed", "scan-allowed", "graph"]
+    assert [plan(n, 0.5, 20).name for n in (1e4, 1e5, 1e6)] == ["scan-allowed", "graph", "graph"]
+    # What a walk may cost before it gives up grows with what a scan costs.
+    assert plan(1e5, 0.2, 20).patience < 0.7 * 0.2 * 1e5 * 5.2 / 400
+    # A reserve for queries that what is allowed lies near, against the share that is allowed anywhere.
+    assert plan(1e6, 0.2, 20).spare == 10
+    assert plan(1e6, 0.2, 20).usual == 0.2
+
+
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
 def test_w03_recall_asked_for_is_kept_under_filters(field, share):
     index, flat, X, Q = field

@@ -109,7 +109,7 @@ def beam_past(
             held += np.int64(held < wide)
             met += 1
     while True:
-        share = np.float32(met) / np.float32(max(put, 1))
+        share = np.float32(met) / np.float32(put if put > 0 else 1)
         enough = fewest + np.int64((most - fewest) * share + spare * max(np.float32(0.0), share - usual))
         while current < size and buffer[current] & _ONE:
             current += 1
