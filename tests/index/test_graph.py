@@ -19,6 +19,7 @@ from kernels.graph.test_sketch import shaped
 from orthant.errors import DimensionError, DtypeError, InputError, NonFiniteError, NotFoundError
 from orthant.index import Graph
 from orthant.index import graph as graph_module
+from orthant.index.vamana.calibration import measure
 
 SMALL = {"degree": 12, "beam": 40, "scan_below": 0}
 
