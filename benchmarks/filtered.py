@@ -20,7 +20,7 @@ from typing import Any
 from ann import make_if_missing
 from orthant.datasets.readers.filtered import short_text_filters
 from orthant.evaluation.ann.inputs import data_files_hash, index_folder, named_inputs
-from orthant.evaluation.filtered.cells import RELATIONS
+from orthant.evaluation.filtered.cells import PREDICATES, RELATIONS
 from orthant.evaluation.filtered.others import OTHERS
 from orthant.evaluation.filtered.run import run_filtered
 from orthant.evaluation.filtered.study import run_study
@@ -83,17 +83,22 @@ def run_rivals(given: argparse.Namespace, before: dict[str, Any]) -> dict[str, A
     return {name: record[name] for name in ("cells", "missing", "context")}
 
 
-def run_studies(given: argparse.Namespace) -> dict[str, Any]:
-    """Sweep every method over filters on real attributes."""
-    return {
-        relation: run_study(
+def run_studies(given: argparse.Namespace, before: dict[str, Any]) -> dict[str, Any]:
+    """Sweep every method over filters on real attributes; kinds that are not run again keep their figures."""
+    found = dict(before)
+    for relation in given.study_relation or STUDY_RELATIONS:
+        made = run_study(
             short_text_filters(relation=relation),
             queries=given.study_queries,
+            kinds=given.study_kind,
             rivals_python=given.rivals_python,
             report=say,
         )
-        for relation in given.study_relation or STUDY_RELATIONS
-    }
+        names = [entry["kind"] for entry in made["kinds"]]
+        made["kinds"] += [one for one in before.get(relation, {}).get("kinds", []) if one["kind"] not in names]
+        made["kinds"].sort(key=lambda entry: PREDICATES.index(entry["kind"]))
+        found[relation] = made
+    return found
 
 
 def main() -> None:
@@ -108,6 +113,7 @@ def main() -> None:
     parser.add_argument("--relation", choices=RELATIONS, action="append", help="of the rivals part, may be repeated")
     parser.add_argument("--study-queries", type=int, default=60, help="queries per kind of filter on real attributes")
     parser.add_argument("--study-relation", choices=STUDY_RELATIONS, action="append", help="of the study")
+    parser.add_argument("--study-kind", choices=PREDICATES, action="append", help="of the study, may be repeated")
     given = parser.parse_args()
     parts = given.only or PARTS
     real = given.limit is None and given.data == "token_vectors"
@@ -120,7 +126,7 @@ def main() -> None:
     if "rivals" in parts and given.limit is None:
         record["rivals"] = run_rivals(given, record.get("rivals", {}))
     if "study" in parts and given.limit is None:
-        record["study"] = record.get("study", {}) | run_studies(given)
+        record["study"] = run_studies(given, record.get("study", {}))
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     if real:
         RESULT.write_text(text, encoding="utf-8")

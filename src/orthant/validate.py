@@ -470,6 +470,8 @@ def check_count(value: Any, *, name: str, minimum: int = 1, maximum: int | None 
     InputError
         Not an integer, or out of bounds.
     """
+    if type(value) is int and value >= minimum and (maximum is None or value <= maximum):
+        return value
     try:
         number = operator.index(value)
     except TypeError as error:
@@ -507,6 +509,8 @@ def check_fraction(value: Any, *, name: str, low: float = 0.0, high: float = 1.0
     InputError
         Not a number, or out of bounds.
     """
+    if type(value) is float and low <= value <= high:
+        return value
     expected = f"a number from {low:g} to {high:g}"
     if isinstance(value, (bool, str, bytes)):
         raise InputError(message(f"{name}={value!r}", expected, f"pass {name} as a float"))

@@ -19,6 +19,7 @@ from kernels.graph.test_sketch import shaped
 from orthant.errors import DimensionError, DtypeError, InputError, NonFiniteError, NotFoundError
 from orthant.index import Graph
 from orthant.index import graph as graph_module
+from orthant.index.vamana.calibration import measure
 
 SMALL = {"degree": 12, "beam": 40, "scan_below": 0}
 
@@ -147,6 +148,19 @@ def test_recall_asked_for_is_kept_out_of_distribution(compiled, vectors, oracle,
     assert made.source == "queries"
     each = recall_each(index.search(strange[400:], 10, recall=asked), oracle.search(strange[400:], 10))
     assert each.mean() - 1.645 * each.std() / np.sqrt(len(each)) >= asked - 0.01
+
+
+def test_calibration_begins_at_the_least_beam():
+    # As many neighbours as a beam can hold may be all that is needed; the next beam that is tried has 28 more.
+    truth = np.arange(200 * 100).reshape(200, 100)
+
+    def search(k, effort):
+        return np.where(np.arange(k) < 96 + (effort - 100) // 7, truth[:, :k], -1)
+
+    made = measure(search, truth, ks=(10, 100), source="queries", rows=10_000)
+    assert made.choose(100, 0.9)[0] == 100
+    assert 100 < made.choose(100, 0.97)[0] < 128
+    assert made.choose(10, 0.9)[0] == 16
 
 
 def test_calibration_of_unlike_queries_asks_for_more(graph, compiled, vectors):

@@ -118,17 +118,38 @@ def test_w03_plans_of_millions(monkeypatch, live, share, effort, plan):
     monkeypatch.setattr(planner.filters, "spread_bits", lambda *arguments: 48)
     state = SimpleNamespace(live=int(live), room=64, entries=np.zeros(1, np.int32), sparse=False)
     state.table = state.ids = state.dead = None
+    state.used, state.space = state.live, SimpleNamespace(width=384)
     allowed = planner.Filter(np.zeros(1, np.uint64), None, int(share * live))
-    made = planner.choose(state, allowed, k=10, effort=effort, fewest=effort)
+    made = planner.choose(state, allowed, k=10, effort=effort, fewest=effort // 4)
     assert made.name == plan
     again = planner.choose_again(state, allowed, effort=effort)
     assert again.name in ("scan-allowed", "graph-filtered")
     if again.name == "graph-filtered":
         assert again.effort > 1.6 * effort
     if plan == "graph":
-        # It gives up where what is near is not allowed.
-        assert made.patience >= effort / share
+        # It gives up where what is near is not allowed, before it has cost what a scan would.
+        expected = (effort // 4 + share * (effort - effort // 4)) / share
+        assert expected < made.patience <= max(1000, 1.25 * expected)
+        assert 560 * made.patience < 9 * allowed.count
     assert planner.choose(state, None, k=10, effort=effort, fewest=effort).name == "graph"
+
+
+def test_w03_plans_cost_more_where_memory_is_far():
+    # Few slots or many, a graph in the caches or out of them: the same share of more rows is sooner walked for.
+    state = SimpleNamespace(room=64, entries=np.zeros(1, np.int32), sparse=False, space=SimpleNamespace(width=384))
+
+    def plan(live, share, effort):
+        state.live = state.used = int(live)
+        allowed = planner.Filter(np.zeros(1, np.uint64), None, int(share * live))
+        return planner.choose(state, allowed, k=10, effort=effort, fewest=12)
+
+    assert [plan(n, 0.1, 20).name for n in (2e4, 1e5, 1e6)] == ["scan-allowed", "scan-allowed", "graph"]
+    assert [plan(n, 0.5, 20).name for n in (5e3, 1e5, 1e6)] == ["scan-allowed", "graph", "graph"]
+    # What a walk may cost before it gives up grows with what a scan costs.
+    assert plan(1e5, 0.2, 20).patience < 0.7 * 0.2 * 1e5 * 5.2 / 400
+    # A reserve for queries that what is allowed lies near, against the share that is allowed anywhere.
+    assert plan(1e6, 0.2, 20).spare == 10
+    assert plan(1e6, 0.2, 20).usual == 0.2
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.9])

@@ -177,6 +177,19 @@ def test_without_a_compiler_kernels_are_python(sources, tmp_path):
     assert run(sources, tmp_path, code, NUMBA_DISABLE_JIT="1") == ["2"]
 
 
+TABLE = np.arange(4)
+
+
+@kernel
+def looked_up(i):
+    return TABLE[i] + 1
+
+
+def test_kernels_may_name_arrays():
+    # Looking for a kernel among its own globals must not ask an array whether it equals one.
+    assert looked_up(2) == 3
+
+
 def test_recursion_is_refused_because_a_cached_one_ends_the_process():
     with pytest.raises(TypeError, match="which calls itself"):
         countdown(3)

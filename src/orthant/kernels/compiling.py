@@ -107,7 +107,9 @@ class Kernel(_Lazy):
     def _make(self) -> Any:
         import numba
 
-        if self in map(self._function.__globals__.get, self._function.__code__.co_names):
+        names = self._function.__code__.co_names
+        # By identity: arrays among the globals would answer a comparison with an array.
+        if any(self is value for value in map(self._function.__globals__.get, names)):
             # Numba's cache hands back code in which such a call was never resolved: it ends the process.
             raise TypeError(message(f"{self!r}, which calls itself", "a kernel without recursion", "use a loop"))
         made = numba.njit(nogil=True, **self._options)(self._function)

@@ -106,8 +106,8 @@ def search(
     address, words = (0, -1) if allowed is None else (allowed.ctypes.data, len(allowed))
     answers.search_graph(
         state.view(sketched=True, filtered=True), rows, full, 0, len(Q), k, effort, 1, rerank or max(effort, k), metric,
-        state.entries if starts is None else starts, address, words, mode, fewest or effort, patience,
-        np.zeros(0, np.int32), visited, touched, ids, scores, counts, spent,
+        state.entries if starts is None else starts, address, words, mode, fewest or effort,
+        0, np.float32(0), patience, np.zeros(0, np.int32), visited, touched, ids, scores, counts, spent,
     )  # fmt: skip
     assert not visited.any()
     return ids, scores, counts
@@ -191,9 +191,11 @@ def test_walks_past_what_is_not_allowed_and_gives_up_in_time():
     found, _, counts = search(line, X[:1], 5, patience=10, **settings)
     assert counts[0] == -1
     assert (found == -7).all()
-    # Nothing met by an eighth of the patience is reason enough; more patience gets there.
-    assert search(line, X[:1], 5, patience=400, **settings)[2][0] == -1
-    assert search(line, X[:1], 5, patience=3200, **settings)[0][0].tolist() == [350, 351, 352, 353, 354]
+    # Nothing of what was met being allowed is reason enough; as much patience as there are slots gets there.
+    spent = np.zeros(4, np.int64)
+    assert search(line, X[:1], 5, patience=300, spent=spent, **settings)[2][0] == -1
+    assert spent[1] == 16
+    assert search(line, X[:1], 5, patience=400, **settings)[0][0].tolist() == [350, 351, 352, 353, 354]
 
 
 def test_candidates_that_codes_put_far_behind_are_not_scored():
@@ -225,6 +227,20 @@ def test_w05_fewer_allowed_candidates_are_enough_where_they_are_rare():
     assert expanded["all", 5] > 0.8 * expanded["all", 40]
 
 
+def test_more_is_enough_where_what_is_allowed_lies_near_the_query():
+    rng = np.random.default_rng(30)
+    X = rng.standard_normal((600, 24)).astype(np.float32)
+    order = ((X[:, None] - X) ** 2).sum(axis=2).argsort(axis=1)
+    state = make_state(X, room=12, links=order[:, 1:13].tolist())
+    near, anywhere = bitmaps.from_rows(np.sort(order[0, :120])), bitmaps.from_rows(np.arange(0, 600, 5))
+    expanded = {}
+    for name, allowed in (("near", near), ("anywhere", anywhere)):
+        for spare in (0, 20):
+            expanded[name, spare] = walked(state, X[:1], allowed, effort=40, fewest=10, spare=spare, usual=0.2)
+    assert expanded["near", 20] > 1.15 * expanded["near", 0]
+    assert expanded["anywhere", 20] < 1.1 * expanded["anywhere", 0]
+
+
 def walked(state, Q, allowed, **settings):
     """Return how many slots a walk past others expands."""
     rows, view = state.space.query_rows(Q, 4.0), state.view(sketched=True)
@@ -234,7 +250,8 @@ def walked(state, Q, allowed, **settings):
     touched = np.empty(state.capacity + 2 * state.room + 64, np.int32)
     answers.search_graph(
         view, rows, Q, 0, 1, 5, settings["effort"], 1, 20, answers.L2, state.entries, allowed.ctypes.data, len(allowed),
-        answers.PAST, settings["fewest"], 4000, np.zeros(0, np.int32), visited, touched, ids, scores, counts, spent,
+        answers.PAST, settings["fewest"], settings.get("spare", 0), np.float32(settings.get("usual", 0)), 4000,
+        np.zeros(0, np.int32), visited, touched, ids, scores, counts, spent,
     )  # fmt: skip
     assert counts[0] == 5
     return int(spent[1])

@@ -46,6 +46,21 @@ def test_slots_of_a_bitmap(share, most):
     assert out[:count].tolist() == sorted(wanted)
 
 
+@pytest.mark.parametrize("shift", [0, 5, 64, 1000, -7, -130])
+@pytest.mark.parametrize("some_dead", [True, False])
+def test_slots_of_a_bitmap_where_ids_follow_slots(shift, some_dead):
+    rng = np.random.default_rng(43)
+    chosen = np.flatnonzero(rng.random(1500) < 0.4)
+    gone = np.sort(rng.choice(400, 60, replace=False)) if some_dead else np.zeros(0, np.int64)
+    dead = bitmaps.resize(bitmaps.from_rows(gone), bitmaps.words_for(400))
+    wanted = [slot for slot in range(400) if slot + shift in set(chosen.tolist()) and slot not in set(gone.tolist())]
+    for bitmap in (bitmaps.from_rows(chosen), bitmaps.resize(bitmaps.from_rows(chosen), 60)):
+        out = np.full(400, -5, np.int32)
+        count = filters.slots_in_order(bitmap, shift, 400, dead, len(gone), out)
+        assert out[:count].tolist() == wanted
+    assert filters.slots_in_order(np.zeros(0, np.uint64), shift, 400, dead, len(gone), out) == 0
+
+
 @pytest.mark.parametrize("room", [1, 8, 48])
 def test_a_few_slots_are_spread_over_a_bitmap(room):
     ids, table, dead = case()

@@ -142,6 +142,12 @@ def recall_of(found: IdArray, truth: IdArray) -> FloatArray:
     return out.astype(np.float32)
 
 
+def _beams(k: int) -> tuple[int, ...]:
+    """Return the beams to try for k neighbours; the least one possible may do, and those below it are known."""
+    least = (k,) if k >= EFFORTS[0] else ()
+    return (*least, *(each for each in EFFORTS if each > k))
+
+
 def measure(
     search: Callable[[int, int], IdArray],
     truth: IdArray,
@@ -174,14 +180,11 @@ def measure(
         The table.
     """
     table = {}
-    efforts = EFFORTS if lists is None else (*(each for each in LISTS if each < lists), lists)
     for k in ks:
         if k > truth.shape[1]:
             continue
         points: list[tuple[int, float, float]] = []
-        for effort in efforts:
-            if lists is None and effort < k:
-                continue
+        for effort in _beams(k) if lists is None else (*(each for each in LISTS if each < lists), lists):
             each = recall_of(search(k, effort), truth[:, :k])
             mean = float(each.mean())
             # A sample that found everything says no more than that misses are rare.

@@ -5,6 +5,7 @@ Whatever a filter was worded like, this module sees a bitmap or ids, so equal fi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -14,32 +15,46 @@ import numpy.typing as npt
 from orthant.index.vamana.state import State
 from orthant.kernels import bitmaps
 from orthant.kernels.graph import filters
+from orthant.kernels.graph.beam import NO_SHIFT
+from orthant.kernels.graph.sketch import SKETCH_BYTES
 from orthant.types import BitmapArray, IdArray
 
 __all__ = ["Filter", "Plan", "PlanName", "allowed_slots", "choose", "choose_again", "force", "make_filter"]
 
 PlanName = Literal["graph", "graph-filtered", "scan-allowed"]
 
-_SLOT_NS = 11.0
-"""Of comparing one slot's sketch in a scan, and its share of what follows."""
-_HOP_NS = 560.0
-"""Of expanding one candidate of a beam."""
-_CHECK_NS = 9.0
-"""Of testing one neighbour of a neighbour against a filter."""
+_SLOT_NS, _FAR_SLOT_NS = 5.2, 8.5
+"""Of comparing one slot's sketch in a scan, and its share of what follows; where sketches lie in caches, and not."""
+_CACHED_SLOTS = 150_000
+"""Sketches that fit into the caches beside other things."""
+_HOP_NS, _DECADE_NS = 440.0, 120.0
+"""Of expanding one candidate of a beam where codes and links take 70 MB, and what ten times as many bytes add."""
+_HOP_BYTES = 7e7
+_OVER_NS = 4200.0
+"""Of looking behind the neighbours of one candidate where next to none of them is allowed."""
 _WIDER = 1.6
 """A beam over allowed slots needs this much more width for the same recall."""
 _FAR = 16.0
 """The same where a walk past others gave up: what is allowed lies far from the query, all of it about as far."""
 _MOST_SCANNED = 2_000_000
 """Slots that are scanned rather than walked over in that case: a scan is sure to find them."""
-_PATIENCE = 2.5
-"""A walk gives up after so many times what it would take if allowed slots were spread evenly."""
+_PATIENCE, _MOST_PATIENT = 4.0, 1000
+"""A walk gives up after so many times what it would take if allowed slots were spread evenly, or so many candidates:
+their list gets long."""
+_HOPEFUL = 1.25
+"""Of what it would take then, what it has in any case."""
+_WAGER = 0.7
+"""It gives up before it has cost so much of the scan that follows."""
+_RISK = 2.0
+"""A scan is sure of its cost and of what it finds, so a walk has to promise half of that."""
+_RESERVE = 0.5
+"""Of the effort, what a walk adds where all that it meets is allowed and next to nothing elsewhere."""
 _STARTS = 48
-_LONG, _SAMPLED, _MUCH = 8192, 1024, 0.2
+_LONG, _SAMPLED, _MUCH = 8192, 256, 0.2
 """Bitmaps from so many words on are counted by so many of them, where those allow such a share."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Filter:
     """The slots that a search may return.
 
@@ -58,7 +73,7 @@ class Filter:
     count: int
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Plan:
     """How to run a search.
 
@@ -72,6 +87,8 @@ class Plan:
         Where searches begin.
     fewest, patience : int
         Allowed slots that a walk past others needs at least, and candidates that it expands at most.
+    spare, usual : int, float
+        How many more it needs where what it meets is allowed more often than the share that is so anywhere.
     """
 
     name: PlanName
@@ -79,6 +96,8 @@ class Plan:
     starts: npt.NDArray[np.int32]
     fewest: int = 1
     patience: int = 0
+    spare: int = 0
+    usual: float = 0.0
 
 
 def make_filter(state: State, allowed: BitmapArray | IdArray | npt.NDArray[np.bool_]) -> Filter:
@@ -153,15 +172,17 @@ def choose(state: State, allowed: Filter | None, *, k: int, effort: int, fewest:
     share = min(1.0, count / live)
     if allowed.bitmap is None or count <= 4 * k:
         return Plan("scan-allowed", effort, state.entries)
-    enough = fewest + share * (effort - fewest)
-    past = _HOP_NS * enough / max(share, 1e-9)
-    over = _over_ns(state, share, _WIDER * effort)
-    best = min(_SLOT_NS * count, past, over)
-    if best == past:
-        return Plan("graph", effort, state.entries, fewest=fewest, patience=64 + int(_PATIENCE * enough / share))
+    hop, scan = _hop_ns(state), _scan_ns(count)
+    expanded = (fewest + share * (effort - fewest)) / max(share, 1e-9)
+    past, over = _RISK * hop * expanded, _RISK * _over_ns(hop, share, _WIDER * effort)
+    best = min(scan, past, over)
     if best == over:
         return _over(state, allowed, _WIDER * effort)
-    return Plan("scan-allowed", effort, state.entries)
+    if best == scan:
+        return Plan("scan-allowed", effort, state.entries)
+    patience = min(64 + int(_PATIENCE * expanded), _MOST_PATIENT, int(_WAGER * scan / hop))
+    patience = max(patience, int(_HOPEFUL * expanded))
+    return Plan("graph", effort, state.entries, fewest, patience, int(_RESERVE * effort), share)
 
 
 def force(state: State, allowed: Filter, name: PlanName, *, effort: int) -> Plan:
@@ -210,9 +231,18 @@ def choose_again(state: State, allowed: Filter, *, effort: int) -> Plan:
     return _over(state, allowed, _FAR * effort)
 
 
-def _over_ns(state: State, share: float, width: float) -> float:
-    links = 0.65 * state.room
-    return width * (_HOP_NS + _CHECK_NS * min(links / max(share, 1e-9), links * links))
+def _scan_ns(count: int) -> float:
+    return count * (_SLOT_NS if count <= _CACHED_SLOTS else _FAR_SLOT_NS)
+
+
+def _hop_ns(state: State) -> float:
+    each = SKETCH_BYTES + state.space.width + 4 * state.room
+    decades = math.log10(max(state.used, 1) * each / _HOP_BYTES)
+    return _HOP_NS + _DECADE_NS * min(max(decades, -1.0), 2.0)
+
+
+def _over_ns(hop: float, share: float, width: float) -> float:
+    return width * (hop + _OVER_NS * hop / _HOP_NS * (1.0 - share))
 
 
 def _over(state: State, allowed: Filter, width: float) -> Plan:
@@ -225,7 +255,7 @@ def _over(state: State, allowed: Filter, width: float) -> Plan:
     return Plan("graph-filtered", int(np.ceil(width)), starts[:found])
 
 
-def allowed_slots(state: State, allowed: Filter) -> npt.NDArray[np.int32]:
+def allowed_slots(state: State, allowed: Filter, *, shift: int = NO_SHIFT) -> npt.NDArray[np.int32]:
     """List the live slots that a filter allows.
 
     Parameters
@@ -234,6 +264,8 @@ def allowed_slots(state: State, allowed: Filter) -> npt.NDArray[np.int32]:
         The graph.
     allowed : Filter
         The filter.
+    shift : int, optional
+        What to add to a slot for its id, where that is one number for all.
 
     Returns
     -------
@@ -243,6 +275,10 @@ def allowed_slots(state: State, allowed: Filter) -> npt.NDArray[np.int32]:
     if allowed.slots is not None:
         return allowed.slots
     bitmap = allowed.bitmap if allowed.bitmap is not None else np.zeros(0, np.uint64)
+    if shift != NO_SHIFT:
+        out = np.empty(min(state.used, 64 * len(bitmap)), np.int32)
+        dead = state.dead_count + len(state.free)
+        return out[: filters.slots_in_order(bitmap, shift, state.used, state.dead, dead, out)]
     if state.sparse:
         out = np.empty(state.used, np.int32)
         return out[: filters.slots_of_ids(bitmap, state.ids[: state.used], state.dead, out)]

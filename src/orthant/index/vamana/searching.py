@@ -16,6 +16,8 @@ from orthant.index.vamana.planner import Filter, Plan, PlanName, allowed_slots, 
 from orthant.index.vamana.state import State
 from orthant.kernels import bitmaps
 from orthant.kernels.graph import answers
+from orthant.kernels.graph.beam import SHIFT
+from orthant.kernels.graph.scan import search_slots
 from orthant.kernels.graph.sketch import SKETCH_BYTES
 from orthant.types import FloatArray, Hits, IdArray, SearchCost
 
@@ -30,11 +32,13 @@ _LEAST_BLOCK, _MOST_BLOCK = 12, 64
 number of threads, since products of matrices may depend on it in the last bit."""
 _FEW = 256
 """Slots that are compared by their full vectors without looking at codes."""
+_SCANNED = 40_000
+"""Slots to compare that are worth a thread of their own."""
 _TOGETHER = 1
 """Candidates expanded at once: memory is already asked for one step ahead."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Request:
     """A checked search.
 
@@ -138,51 +142,45 @@ def run(state: State, request: Request, *, told: Mapping[str, Any] | None = None
     """
     begun = time.perf_counter()
     queries = np.ascontiguousarray(request.queries)
+    if not queries.flags.writeable:
+        # Kernels are compiled for arrays that may be written to; another kind would be compiled in the middle of this.
+        queries = queries.copy()
     effort = max(request.effort, request.k)
     fewest = min(effort, max(request.fewest, request.k + max(1, request.k // 5)))
     if request.forced is not None and request.allowed is not None:
         plan = force(state, request.allowed, request.forced, effort=effort)
     else:
         plan = choose(state, request.allowed, k=request.k, effort=effort, fewest=fewest)
-    given = _Queries(state, request, queries)
     out = _Answers.empty(len(queries), request.k)
-    everyone = np.arange(len(queries))
-    slots = None
-    if plan.name == "scan-allowed" and request.allowed is not None:
-        slots = allowed_slots(state, request.allowed)
+    slots = _allowed(state, request) if plan.name == "scan-allowed" else None
     if slots is not None and len(slots) <= _FEW and request.full:
-        out.compare(state, request, given.units(), slots)
-    elif slots is not None:
-        given.prepare_all()
-        out.scan(state, request, given, slots, everyone)
+        out.compare(state, request, state.space.full_queries(queries), slots)
     else:
-        out.walk_blocks(state, request, plan, given)
-        if out.fewest() < min(request.k, state.live):
-            out.walk_again(state, request, given)
-            out.complete(state, request, given)
-    spent = out.spent
-    cost = SearchCost(
-        plan=plan.name,
-        distances=int(spent[0]),
-        seconds=time.perf_counter() - begun,
-        bytes_read=int(
-            spent[0] * SKETCH_BYTES * request.sketched + spent[2] * state.space.width + spent[3] * 4 * state.space.dim
-        ),
-        details={
-            "effort": plan.effort,
-            "expanded": int(spent[1]),
-            "compared": int(spent[2]),
-            "rescored": int(spent[3]),
-            **({"gave_up": out.gave_up} if out.gave_up else {}),
-            **(told if told and plan.name != "scan-allowed" else {}),
-        },
-    )
+        given = _Queries(state, request, queries)
+        if slots is not None:
+            given.prepare_all()
+            out.scan(state, request, given, slots)
+        else:
+            out.walk_blocks(state, request, plan, given)
+            if out.fewest() < min(request.k, state.live):
+                out.walk_again(state, request, given)
+                out.complete(state, request, given)
+    seen, expanded, compared, rescored = out.spent.tolist()
+    details = {"effort": plan.effort, "expanded": expanded, "compared": compared, "rescored": rescored}
+    if out.gave_up:
+        details["gave_up"] = out.gave_up
+    if told and slots is None:
+        details.update(told)
+    read = seen * SKETCH_BYTES * request.sketched + compared * state.space.width + rescored * 4 * state.space.dim
+    cost = SearchCost(plan.name, seen, time.perf_counter() - begun, read, details)
     return Hits(ids=out.ids, scores=out.scores, counts=out.counts, cost=cost)
 
 
-def _unit_rows(queries: FloatArray) -> FloatArray:
-    norms = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
-    return np.ascontiguousarray((queries / norms[:, None]).astype(np.float32))
+def _allowed(state: State, request: Request) -> npt.NDArray[np.int32]:
+    """List the slots that a request allows."""
+    if request.allowed is None:
+        return state.live_slots().astype(np.int32)
+    return allowed_slots(state, request.allowed, shift=int(request.view[SHIFT]))
 
 
 class _Queries:
@@ -193,7 +191,7 @@ class _Queries:
         self._margin, self._threads = request.margin if request.sketched else 0.0, request.threads
         if state.space.metric == "cosine":
             self.full = np.empty_like(queries)
-        self.rows = np.empty((len(queries), state.space.query_bytes), np.uint8)
+        self.rows = np.zeros((len(queries), state.space.query_bytes), np.uint8)
         self._block = min(max(-(-len(queries) // 8), _LEAST_BLOCK), _MOST_BLOCK)
 
     def __len__(self) -> int:
@@ -207,19 +205,12 @@ class _Queries:
         """Prepare a block and return its bounds."""
         start = block * self._block
         stop = min(start + self._block, len(self.queries))
-        part = self.queries[start:stop]
-        if self.full is not self.queries:
-            self.full[start:stop] = _unit_rows(part)
-        self.rows[start:stop] = self._space.query_rows(part, self._margin)
+        self._space.prepare(self.queries[start:stop], self._margin, self.full[start:stop], self.rows[start:stop])
         return start, stop
 
     def prepare_all(self) -> None:
         """Prepare what a scan of all queries needs."""
         pool.map_tasks(self.prepare, range(self.blocks), threads=self._threads)
-
-    def units(self) -> FloatArray:
-        """Return what full vectors are compared with."""
-        return self.queries if self.full is self.queries else _unit_rows(self.queries)
 
     def some(self, which: IdArray) -> tuple[Any, FloatArray]:
         """Return rows and vectors of some of the queries, all of them prepared."""
@@ -238,16 +229,15 @@ class _Answers:
 
     @classmethod
     def empty(cls, queries: int, k: int) -> _Answers:
+        """Return room for answers; whoever answers a query fills its row."""
         return cls(
-            np.full((queries, k), -1, np.int64),
-            np.full((queries, k), -np.inf, np.float32),
-            np.zeros(queries, np.int64),
+            np.empty((queries, k), np.int64), np.empty((queries, k), np.float32), np.zeros(queries, np.int64),
             np.zeros(4, np.int64),
-        )
+        )  # fmt: skip
 
     def fewest(self) -> int:
         """Return the fewest hits that a query has, -1 where a walk gave up."""
-        return int(self.counts.min(initial=np.iinfo(np.int64).max))
+        return min(self.counts.tolist(), default=np.iinfo(np.int64).max)
 
     def compare(self, state: State, request: Request, full: FloatArray, slots: Any) -> None:
         """Score every slot by its full vector: so few are quicker compared than encoded for."""
@@ -255,7 +245,8 @@ class _Answers:
             request.view, full, 0, len(full), request.k, METRICS[state.space.metric], slots,
             self.ids, self.scores, self.counts,
         )  # fmt: skip
-        self.spent[[0, 3]] += len(slots) * len(full)
+        self.spent[0] += len(slots) * len(full)
+        self.spent[3] += len(slots) * len(full)
 
     def walk_blocks(self, state: State, request: Request, plan: Plan, given: _Queries) -> None:
         """Prepare and answer all queries."""
@@ -298,42 +289,39 @@ class _Answers:
         self.gave_up = len(which)
         plan = choose_again(state, request.allowed, effort=max(request.effort, request.k))
         if plan.name == "scan-allowed":
-            self.scan(state, request, given, allowed_slots(state, request.allowed), which)
+            self.scan(state, request, given, _allowed(state, request), which)
         else:
             self.walk(state, request, plan, given, which)
 
-    def scan(self, state: State, request: Request, given: _Queries, slots: Any, which: IdArray) -> None:
-        """Answer some queries that were prepared by comparing all slots."""
+    def scan(self, state: State, request: Request, given: _Queries, slots: Any, which: IdArray | None = None) -> None:
+        """Answer some queries, or all, that were prepared by comparing all slots."""
         view = request.view
         rerank = _kept(state, request, max(request.effort, 4 * request.k))
         # A part of the queries is answered in place only when it is all of them.
-        whole = len(which) == len(given)
-        chosen, exact = given.some(which)
-        out = self if whole else _Answers.empty(len(which), request.k)
+        count = len(given) if which is None else len(which)
+        whole = which is None or count == len(given)
+        chosen, exact = (given.rows, given.full) if which is None else given.some(which)
+        out = self if whole else _Answers.empty(count, request.k)
 
         def part(start: int, stop: int) -> npt.NDArray[np.int64]:
             spent = np.zeros(4, np.int64)
-            answers.search_slots(
+            search_slots(
                 view, chosen, exact, start, stop, request.k, rerank, _metric(state, request), slots,
                 out.ids, out.scores, out.counts, spent,
             )  # fmt: skip
             return spent
 
-        work = max(1, len(slots) * max(len(which), 1))
-        minimum = max(1, 40_000 * max(len(which), 1) // work)
-        for spent in pool.map_ranges(part, len(which), threads=request.threads, minimum=minimum):
+        minimum = max(1, _SCANNED // max(1, len(slots)))
+        for spent in pool.map_ranges(part, count, threads=request.threads, minimum=minimum):
             self.spent += spent
-        if not whole:
+        if which is not None and not whole:
             self.put(out, which)
 
     def complete(self, state: State, request: Request, given: _Queries) -> None:
         """Scan for queries whose walk ended with fewer hits than there are."""
         if len(request.skips) or not (self.counts < min(request.k, state.live)).any():
             return
-        if request.allowed is None:
-            slots = state.live_slots().astype(np.int32)
-        else:
-            slots = allowed_slots(state, request.allowed)
+        slots = _allowed(state, request)
         short = np.flatnonzero(self.counts < min(request.k, len(slots)))
         if len(short):
             self.scan(state, request, given, slots, short)
@@ -349,7 +337,7 @@ def _walk(
     room = _rooms.take(state)
     answers.search_graph(
         request.view, rows, full, start, stop, request.k, plan.effort, _TOGETHER, _kept(state, request, plan.effort),
-        _metric(state, request), plan.starts, address, words, mode, plan.fewest, plan.patience, request.skips,
-        *room, out.ids, out.scores, out.counts, spent,
+        _metric(state, request), plan.starts, address, words, mode, plan.fewest, plan.spare, np.float32(plan.usual),
+        plan.patience, request.skips, *room, out.ids, out.scores, out.counts, spent,
     )  # fmt: skip
     _rooms.give(room)

@@ -22,6 +22,14 @@ import numpy.typing as npt
 
 from orthant.kernels.distances import norms as row_norms
 from orthant.kernels.graph import sketch
+from orthant.kernels.graph.queries import (
+    BY_LARGEST,
+    BY_LENGTH,
+    UNIT,
+    embed_queries,
+    encode_queries,
+    prepare_queries,
+)
 from orthant.kernels.rotations import kronecker_factors, rotate_rows
 from orthant.kernels.topk import top_k
 from orthant.transforms.choosing import recall_ceiling
@@ -38,6 +46,8 @@ _NEIGHBOURS, _DEPTH = 10, 50
 
 _FARTHEST = 1e6
 """Largest norms from the origin that a vector is encoded at."""
+
+_SCALINGS = {"cosine": UNIT, "dot": BY_LENGTH, "l2": BY_LARGEST}
 
 
 @dataclass(frozen=True)
@@ -167,10 +177,59 @@ class Space:
         ndarray of shape (q, signed + 320), uint8
             Rows for the kernels.
         """
-        sketches, codes = self._encoded(self.embed(Q, query=True), 8)
         out = np.zeros((len(Q), self.query_bytes), np.uint8)
-        sketch.query_rows(sketches, codes, 8, self.dims, np.float32(margin), out)
+        self.prepare(Q, margin, np.empty_like(Q) if self.metric == "cosine" else Q, out)
         return out
+
+    def prepare(self, Q: FloatArray, margin: float, full: FloatArray, rows: npt.NDArray[Any]) -> None:
+        """Encode queries into rows that are there, and bring full ones to what full vectors are compared with.
+
+        Parameters
+        ----------
+        Q : ndarray of shape (q, dim), float32
+            Checked queries.
+        margin : float
+            As ``sketch.query_row``.
+        full : ndarray of shape (q, dim), float32
+            Under cosine receives the queries at unit length; else not looked at.
+        rows : ndarray of shape (q, signed + 320), uint8
+            Written; zeroed before.
+        """
+        Q, scaling, slack = _writable(Q), _SCALINGS[self.metric], np.float32(margin)
+        if self.basis is None:
+            prepare_queries(Q, scaling, self.largest, _FARTHEST, self.mean, *self.rotation, slack, full, rows)
+            return
+        embedded, squares = self._embedded(Q, full)
+        encode_queries(embedded @ self.basis, squares, *self.rotation, slack, rows)
+
+    def full_queries(self, Q: FloatArray) -> FloatArray:
+        """Return what full vectors are compared with: under cosine the queries at unit length, else the queries.
+
+        Parameters
+        ----------
+        Q : ndarray of shape (q, dim), float32
+            Checked queries.
+
+        Returns
+        -------
+        ndarray of shape (q, dim), float32
+            Those that ``prepare`` makes.
+        """
+        if self.metric != "cosine":
+            return Q
+        full = np.empty_like(Q)
+        self._embedded(_writable(Q), full)
+        return full
+
+    def _embedded(self, Q: FloatArray, full: FloatArray) -> tuple[FloatArray, FloatArray]:
+        out, squares = np.empty((len(Q), len(self.mean)), np.float32), np.empty(len(Q), np.float32)
+        embed_queries(Q, _SCALINGS[self.metric], self.largest, _FARTHEST, self.mean, full, out, squares)
+        return out, squares
+
+
+def _writable(Q: FloatArray) -> FloatArray:
+    """Return an array of the kind that kernels are compiled for; another would make a search wait for a compiler."""
+    return Q if Q.flags.writeable else Q.copy()
 
 
 def fit_space(

@@ -208,7 +208,7 @@ class State:
         """Return what is to be added to every live slot for its id, where that is one number."""
         slots = np.flatnonzero(~bitmaps.to_mask(self.dead, self.used)) if self.dead_count or len(self.free) else None
         ids = self.ids[: self.used] if slots is None else self.ids[slots]
-        if not len(ids) or self.twin_count:
+        if not len(ids):
             return NO_SHIFT
         places = np.arange(self.used) if slots is None else slots
         shift = int(ids[0] - places[0])

@@ -1,6 +1,6 @@
 """From beams to answers: full vectors decide, equal vectors are expanded, filters are kept.
 
-Also the search without a graph: comparing every allowed slot by its sketch.
+Also the search of a few slots without a graph, by their full vectors; of many, see ``scan``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from orthant.kernels.addresses import float_key, key_float, load_bf16, load_f32, load_i32, load_i64, load_u64, prefetch
+from orthant.kernels.addresses import key_float, load_bf16, load_f32, load_i32, load_i64, load_u64, prefetch
 from orthant.kernels.compiling import kernel
 from orthant.kernels.files.rows import row_at
 from orthant.kernels.graph.beam import (
@@ -27,33 +27,26 @@ from orthant.kernels.graph.beam import (
     REDUCED,
     SCALES,
     SHIFT,
-    SKETCHED,
     SKETCHES,
     SLOTS,
     TWINS,
     WIDTH,
     beam,
     code_distance,
-    insert_key,
     is_allowed,
     key_buffer,
-    signed_bytes,
-    sketch_distance,
     slot_of,
 )
 from orthant.kernels.graph.filtered import beam_allowed, beam_past
 from orthant.kernels.simd import dot_f32, l2_f32
 
-__all__ = ["ANY", "COSINE", "DOT", "L2", "LISTED", "OVER", "PAST", "search_few", "search_graph", "search_slots"]
+__all__ = ["ANY", "COSINE", "DOT", "L2", "LISTED", "OVER", "PAST", "search_few", "search_graph"]
 
 DOT, COSINE, L2, LISTED = 0, 1, 2, 3
 """Metrics of the final scores. ``LISTED`` looks at no full vector: ids in the order of codes, and their scores."""
 
 ANY, PAST, OVER = 0, 1, 2
 """How a walk treats slots that are not allowed."""
-
-_SURE = np.float32(3.0)
-"""A scan allows sketches so many times the slack of a walk: unlike there, nothing comes by a second time."""
 
 _UNSURE = np.float32(8.0)
 """Standard errors of a product of codes; distances err by twice that, on both sides of a comparison."""
@@ -78,7 +71,7 @@ def exact_score(view: Any, slot: Any, query: Any, metric: Any, room: Any) -> Any
 
 
 @kernel
-def _within(view: Any, buffer: Any, size: Any, last: Any, constants: Any) -> Any:
+def within(view: Any, buffer: Any, size: Any, last: Any, constants: Any) -> Any:
     """Return how many keys may belong to slots that are nearer than the one at ``last``, which codes put before them.
 
     Rounding to steps of s errs by s / sqrt(12) per dimension, in a slot's code and in the query's alike.
@@ -111,7 +104,7 @@ def gather(
                 count += 1
             slot = np.int64(load_i32(view[TWINS] + 4 * slot))
         if count >= k and not settled:
-            size, settled = _within(view, buffer, size, i, constants), True
+            size, settled = within(view, buffer, size, i, constants), True
         i += 1
     return count
 
@@ -174,14 +167,15 @@ def _search_examples() -> Iterable[tuple[Any, ...]]:
     floats, found = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
     view, spent = np.zeros(22, np.int64), np.zeros(4, np.int64)
     counts = np.zeros(1, np.int64)
-    yield view, rows, floats, 0, 1, 1, 1, 1, 1, 0, ints, 0, -1, 0, 1, 0, ints, words, ints, found, floats, counts, spent
+    plan = 0, -1, 0, 1, 0, np.float32(0), 0
+    yield view, rows, floats, 0, 1, 1, 1, 1, 1, 0, ints, *plan, ints, words, ints, found, floats, counts, spent
 
 
 @kernel(group="graph", examples=_search_examples)
 def search_graph(
     view: Any, rows: Any, queries: Any, start: Any, stop: Any, k: Any, effort: Any, together: Any, rerank: Any,
-    metric: Any, starts: Any, allowed: Any, words: Any, mode: Any, fewest: Any, patience: Any, skips: Any, visited: Any,
-    touched: Any, ids: Any, scores: Any, counts: Any, spent: Any,
+    metric: Any, starts: Any, allowed: Any, words: Any, mode: Any, fewest: Any, spare: Any, usual: Any, patience: Any,
+    skips: Any, visited: Any, touched: Any, ids: Any, scores: Any, counts: Any, spent: Any,
 ) -> None:  # fmt: skip
     """Answer queries start to stop from a graph.
 
@@ -211,8 +205,8 @@ def search_graph(
         Address and length of a bitmap over ids; length -1 allows all.
     mode : int
         ``ANY`` without a filter, ``PAST`` or ``OVER`` slots that are not allowed; see ``filtered``.
-    fewest, patience : int
-        Allowed slots that are enough under ``PAST`` at least, and slots expanded at most; see ``filtered.beam_past``.
+    fewest, spare, usual, patience : int, int, float32, int
+        What is enough under ``PAST``, and slots expanded at most; see ``filtered.beam_past``.
     skips : ndarray of int32
         Empty, or for each query a slot to treat as absent, as if it had never been added.
     visited, touched : ndarray
@@ -230,7 +224,7 @@ def search_graph(
         query, constants = rows[i].ctypes.data, rows[i, rows.shape[1] - 64 :].view(np.float32)
         most = min(effort, view[SLOTS])
         while True:
-            buffer = key_buffer(most)
+            buffer = key_buffer(most + spare if mode == PAST else most)
             if len(skips) > 0:
                 visited[skips[i] >> 6] |= _ONE << np.uint64(skips[i] & 63)
             if mode == PAST:
@@ -240,6 +234,8 @@ def search_graph(
                     constants,
                     most,
                     min(fewest, most),
+                    spare,
+                    usual,
                     patience,
                     visited,
                     touched,
@@ -277,65 +273,6 @@ def search_graph(
             continue
         spent[3] += count
         counts[i] = settle(view, found, count, queries[i].ctypes.data, metric, k, ids[i], scores[i])
-
-
-def _slots_examples() -> Iterable[tuple[Any, ...]]:
-    ints, rows = np.zeros(1, np.int32), np.zeros((1, 64), np.uint8)
-    floats, found = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
-    view, spent, counts = np.zeros(22, np.int64), np.zeros(4, np.int64), np.zeros(1, np.int64)
-    yield view, rows, floats, 0, 1, 1, 1, 0, ints, found, floats, counts, spent
-
-
-@kernel(group="graph", examples=_slots_examples)
-def search_slots(
-    view: Any, rows: Any, queries: Any, start: Any, stop: Any, k: Any, rerank: Any, metric: Any, slots: Any, ids: Any,
-    scores: Any, counts: Any, spent: Any,
-) -> None:  # fmt: skip
-    """Answer queries by comparing every listed slot: sketches, code rows where they may matter, then full vectors.
-
-    Parameters
-    ----------
-    view, rows, queries, start, stop, k, rerank, metric : any
-        As for ``search_graph``.
-    slots : ndarray of int32
-        Slots to compare, live and allowed.
-    ids, scores, counts, spent : ndarray
-        As for ``search_graph``.
-    """
-    sketches, codes, width, dims = view[SKETCHES], view[CODES], view[WIDTH], view[DIMS]
-    blocks, bits, ahead, total = width >> 6, view[BITS], 12, len(slots)
-    found = np.empty(rerank, np.int32)
-    for i in range(start, stop):
-        query, constants = rows[i].ctypes.data, rows[i, rows.shape[1] - 64 :].view(np.float32)
-        norm, slack, planes = constants[3], _SURE * constants[6], query + signed_bytes(dims)
-        size, worst, compared, buffer = 0, _HIGHEST, 0, key_buffer(rerank)
-        for j in range(total):
-            if j + ahead < total:
-                prefetch(sketches + 64 * np.int64(slots[j + ahead]))
-            slot = np.int64(slots[j])
-            sketch = sketches + 64 * slot
-            if view[SKETCHED] and size == rerank:
-                bound = sketch_distance(sketch, planes, constants, norm, slack)
-                if float_key(bound) << np.uint64(32) >= worst:
-                    continue
-            compared += 1
-            distance = code_distance(sketch, codes + width * slot, query, blocks, bits, constants, dims)
-            key = (float_key(distance) << np.uint64(32)) | np.uint64(slot << 1)
-            if key < worst:
-                insert_key(buffer, key, rerank)
-                size = min(size + 1, rerank)
-                worst = buffer[rerank - 1]
-        if size > k:
-            size = _within(view, buffer, size, k - 1, constants)
-        for j in range(size):
-            found[j] = slot_of(buffer[j])
-        spent[0] += total
-        spent[2] += compared
-        if metric == LISTED:
-            counts[i] = name_listed(view, found, size, k, query, constants, ids[i], scores[i])
-            continue
-        spent[3] += size
-        counts[i] = settle(view, found, size, queries[i].ctypes.data, metric, k, ids[i], scores[i])
 
 
 def _few_examples() -> Iterable[tuple[Any, ...]]:

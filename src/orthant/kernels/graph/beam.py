@@ -156,7 +156,7 @@ def is_allowed(ids: Any, twins: Any, shift: Any, slot: Any, allowed: Any, words:
     ids, twins : int
         Addresses of the ids and twins of all slots; twins are not looked at where that is 0.
     shift : int
-        What to add to a slot for its id, then neither is looked at; or ``NO_SHIFT``.
+        What to add to a slot for its id, then ids are not looked at; or ``NO_SHIFT``.
     slot : int
         The slot.
     allowed, words : int
@@ -167,15 +167,10 @@ def is_allowed(ids: Any, twins: Any, shift: Any, slot: Any, allowed: Any, words:
     bool
         Whether the slot or one of its twins may be returned.
     """
-    if shift != NO_SHIFT:
-        row = slot + shift
-        if row < 0 or row >> 6 >= words:
-            return False
-        return (load_u64(allowed + 8 * (row >> 6)) >> np.uint64(row & 63)) & _ONE != 0
     while slot >= 0:
-        row = load_i64(ids + 8 * slot)
+        row = slot + shift if shift != NO_SHIFT else load_i64(ids + 8 * slot)
         word = row >> 6
-        if word < words and (load_u64(allowed + 8 * word) >> np.uint64(row & 63)) & _ONE != 0:
+        if row >= 0 and word < words and (load_u64(allowed + 8 * word) >> np.uint64(row & 63)) & _ONE != 0:
             return True
         if twins == 0:
             return False

@@ -23,6 +23,7 @@ from orthant.kernels.graph.beam import (
     SHIFT,
     SKETCHED,
     SKETCHES,
+    SLOTS,
     TWIN_COUNT,
     TWINS,
     WIDTH,
@@ -36,10 +37,13 @@ from orthant.kernels.graph.beam import (
     slot_of,
 )
 
-__all__ = ["beam_allowed", "beam_past"]
+__all__ = ["FIRST_LOOK", "beam_allowed", "beam_past"]
 
 _ONE = np.uint64(1)
 _HIGHEST = np.uint64(0xFFFFFFFFFFFFFFFF)
+
+FIRST_LOOK = 16
+"""Slots expanded before a walk first asks whether it will end in time; then at each doubling."""
 
 
 @kernel(inline="always")
@@ -52,8 +56,8 @@ def _shortened(buffer: Any, size: Any, last: Any) -> Any:
 
 @kernel
 def beam_past(
-    view: Any, query: Any, constants: Any, most: Any, fewest: Any, patience: Any, visited: Any, touched: Any,
-    kept: Any, starts: Any, todo: Any, allowed: Any, words: Any,
+    view: Any, query: Any, constants: Any, most: Any, fewest: Any, spare: Any, usual: Any, patience: Any, visited: Any,
+    touched: Any, kept: Any, starts: Any, todo: Any, allowed: Any, words: Any,
 ) -> Any:  # fmt: skip
     """Walk the whole graph until enough allowed slots are nearer than all that is left to expand.
 
@@ -64,10 +68,15 @@ def beam_past(
     fewest : int
         Allowed slots that are enough where next to none of those met are allowed, at most ``most``, which are enough
         where all are; in between, in proportion. The rarer they are, the more else has been looked at.
+    spare, usual : int, float32
+        How many more are enough where all that is met is allowed and next to nothing elsewhere, and the share that is
+        allowed anywhere. Who asks for what lies near a query asks about a part of the data, and some parts are harder
+        than the whole that an effort was measured on.
     patience : int
-        Slots expanded at most; an eighth of it where less than a quarter of what is enough was met by then.
+        Slots expanded at most; fewer where the share of what was met that is allowed says that they will not do,
+        unless there are no more slots than that.
     kept : ndarray of uint64
-        From ``key_buffer(most)``; receives the keys of allowed slots.
+        From ``key_buffer(most + spare)``; receives the keys of allowed slots.
     allowed, words : int
         Address and length of a bitmap over ids.
 
@@ -86,7 +95,8 @@ def beam_past(
     width, degree, dims, sketched = view[WIDTH], view[DEGREE], view[DIMS], view[SKETCHED]
     blocks, bits, planes, row_bytes = width >> 6, view[BITS], query + signed_bytes(dims), 4 * degree
     norm, slack, apart = constants[3], constants[6], view[SHIFT]
-    room = 4 * (patience + most)
+    wide = most + spare
+    room, hasty = min(4 * (patience + wide), view[SLOTS] + len(starts)), patience < view[SLOTS]
     buffer = key_buffer(room)
     size: Any
     size, seen = expand_entries(view, query, constants, room, visited, touched, buffer, starts, 4)
@@ -95,11 +105,12 @@ def beam_past(
     held, met, put = np.int64(0), np.int64(0), np.int64(size)
     for i in range(size):
         if is_allowed(ids, twins, apart, slot_of(buffer[i]), allowed, words):
-            insert_key(kept, buffer[i], most)
-            held += np.int64(held < most)
+            insert_key(kept, buffer[i], wide)
+            held += np.int64(held < wide)
             met += 1
     while True:
-        enough = fewest + (most - fewest) * met // max(put, 1)
+        share = np.float32(met) / np.float32(put if put > 0 else 1)
+        enough = fewest + np.int64((most - fewest) * share + spare * max(np.float32(0.0), share - usual))
         while current < size and buffer[current] & _ONE:
             current += 1
         ended = current >= size or buffer[current] >= kept[enough - 1]
@@ -107,7 +118,8 @@ def beam_past(
             break
         end = seen
         if not ended:
-            if expanded == patience or (expanded == patience // 8 and 4 * held < enough):
+            look = hasty and expanded >= FIRST_LOOK and expanded & (expanded - 1) == 0
+            if expanded == patience or (look and enough > share * patience):
                 return -1, seen, expanded, compared
             slot = slot_of(buffer[current])
             buffer[current] |= _ONE
@@ -136,10 +148,10 @@ def beam_past(
             size += np.int64(size < room)
             current = min(current, place)
             if is_allowed(ids, twins, apart, slot, allowed, words):
-                insert_key(kept, key, most)
-                held += np.int64(held < most)
+                insert_key(kept, key, wide)
+                held += np.int64(held < wide)
                 met += 1
-                size = _shortened(buffer, size, kept[min(most, enough + enough // 4 + 2) - 1])
+                size = _shortened(buffer, size, kept[min(wide, enough + enough // 4 + 2) - 1])
         if current < size:
             base = links + row_bytes * slot_of(buffer[current])
             for j in range(0, row_bytes, 64):

@@ -10,7 +10,7 @@ import numpy as np
 from orthant.kernels.addresses import trailing_zeros
 from orthant.kernels.compiling import kernel
 
-__all__ = ["count_bits", "slots_of_bits", "slots_of_ids", "spread_bits"]
+__all__ = ["count_bits", "slots_in_order", "slots_of_bits", "slots_of_ids", "spread_bits"]
 
 _ONE = np.uint64(1)
 _PAIRS, _FOURS, _EIGHTS = (
@@ -80,6 +80,55 @@ def slots_of_bits(allowed: Any, table: Any, ids: Any, dead: Any, out: Any) -> An
                 break
             slot = np.int64(table[number])
             if slot >= 0 and ids[slot] == number and (dead[slot >> 6] >> np.uint64(slot & 63)) & _ONE == 0:
+                out[count] = slot
+                count += 1
+    return count
+
+
+def _order_examples() -> Iterable[tuple[Any, ...]]:
+    words = np.zeros(1, np.uint64)
+    yield words, 0, 1, words, 0, np.zeros(1, np.int32)
+
+
+@kernel(group="graph", examples=_order_examples)
+def slots_in_order(allowed: Any, shift: Any, used: Any, dead: Any, dead_count: Any, out: Any) -> Any:
+    """List the live slots of the ids in a bitmap, where ids follow slots: nothing has to be looked up.
+
+    Parameters
+    ----------
+    allowed : ndarray of uint64
+        Bitmap over ids.
+    shift : int
+        What to add to a slot for its id.
+    used : int
+        Slots in use.
+    dead : ndarray of uint64
+        Bitmap over slots.
+    dead_count : int
+        0 where none of those in use is dead.
+    out : ndarray of int32
+        Receives the slots, ascending; as long as there are bits, at most ``used``.
+
+    Returns
+    -------
+    int
+        How many there are.
+    """
+    count = 0
+    for i in range(max(0, shift >> 6), min(len(allowed), (used + shift + 63) >> 6)):
+        word, first = allowed[i], 64 * i - shift
+        if dead_count == 0 and first >= 0 and first + 64 <= used:
+            while word != 0:
+                out[count] = first + trailing_zeros(word)
+                word &= word - _ONE
+                count += 1
+            continue
+        while word != 0:
+            slot = 64 * i + trailing_zeros(word) - shift
+            word &= word - _ONE
+            if slot < 0 or slot >= used:
+                continue
+            if dead_count == 0 or (dead[slot >> 6] >> np.uint64(slot & 63)) & _ONE == 0:
                 out[count] = slot
                 count += 1
     return count
