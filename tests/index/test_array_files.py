@@ -137,3 +137,55 @@ def test_lists_that_name_what_has_no_vector_are_searched_without_it(monkeypatch)
         assert index._ready.addressed is None
     assert index.remove(gone) == len(gone)
     assert not np.isin(index.search(X[:50], 5, effort=6).ids, gone).any()
+
+
+def test_a_save_of_sets_that_dies_leaves_the_old_index(tmp_path, monkeypatch):
+    """Also where a graph was written to a folder beside: it has the name of its content, which no header names yet."""
+    from orthant.index import MultiVector
+    from orthant.index.multivector import files
+
+    sets = np.random.default_rng(0).standard_normal((90, 3, 8)).astype(np.float32)
+    index = MultiVector(8, "fde", exact_below=0)
+    index.add(list(sets[:60]))
+    index.save(tmp_path)
+    before = index.search(list(sets[:5]), 3)
+    write = files.write_arrays
+
+    def dies(*args, **settings):
+        raise OSError(28, "No space left on device")
+
+    index.add(list(sets[60:]))
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_arrays", dies)
+        with pytest.raises(OSError, match="space"):
+            index.save(tmp_path)
+    old = MultiVector.load(tmp_path)
+    assert len(old) == 60 and (old.search(list(sets[:5]), 3).ids == before.ids).all()
+    index.save(tmp_path)
+    assert files.write_arrays is write and len(MultiVector.load(tmp_path)) == 90
+    assert len([folder for folder in tmp_path.iterdir() if folder.is_dir()]) == len(
+        {folder.name.rsplit("-")[0] for folder in tmp_path.iterdir() if folder.is_dir()}
+    )
+
+
+def test_nobody_extends_a_graph_over_rows_on_disk_while_it_is_saved(tmp_path, monkeypatch):
+    from orthant.index import TwoTier, two_tier
+
+    X = np.random.default_rng(0).standard_normal((700, 16)).astype(np.float32)
+    index = TwoTier(16, "l2", train_rows=300, search="graph", folder=tmp_path)
+    index.add(X[:400])
+    write, added = two_tier.files.write_two_tier, []
+
+    def meanwhile(*args):
+        other = threading.Thread(target=lambda: added.append(len(index.add(X[400:]))))
+        other.start()
+        other.join(0.1)
+        write(*args)
+        assert not added
+        threads.append(other)
+
+    threads = []
+    monkeypatch.setattr(two_tier.files, "write_two_tier", meanwhile)
+    index.save(tmp_path / "saved")
+    threads[0].join()
+    assert len(TwoTier.load(tmp_path / "saved")) == 400 and len(index) == 700
