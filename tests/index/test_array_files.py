@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import zlib
 
 import numpy as np
 import pytest
@@ -189,3 +191,25 @@ def test_nobody_extends_a_graph_over_rows_on_disk_while_it_is_saved(tmp_path, mo
     index.save(tmp_path / "saved")
     threads[0].join()
     assert len(TwoTier.load(tmp_path / "saved")) == 400 and len(index) == 700
+
+
+def test_w26_an_inverted_file_whose_parts_do_not_fit_is_refused_whatever_its_checksums(tmp_path):
+    X = np.random.default_rng(0).standard_normal((300, 8)).astype(np.float32)
+    index = IVF(8, "l2", lists=4, scan_below=0)
+    index.add(X)
+    index.save(tmp_path)
+    record = json.loads((tmp_path / "ivf.json").read_text())
+    for change in ({"rows": 1.5}, {"rows": 299}, {"dim": 4}):
+        body = {**record["body"], **change}
+        forged = {"body": body, "sha256": array_files._digest(body)}
+        (tmp_path / "ivf.json").write_text(json.dumps(forged))
+        with pytest.raises(StoreCorruptedError):
+            IVF.load(tmp_path)
+    (tmp_path / "ivf.json").write_text(json.dumps(record))
+    begins = tmp_path / record["body"]["files"]["begins"]["name"]
+    begins.write_bytes(np.array([0, 9, 1, 2, *np.fromfile(begins, "<i8")[4:]], "<i8").tobytes())
+    record["body"]["files"]["begins"]["crc32"] = [zlib.crc32(begins.read_bytes())]
+    record["sha256"] = array_files._digest(record["body"])
+    (tmp_path / "ivf.json").write_text(json.dumps(record))
+    with pytest.raises(StoreCorruptedError):
+        IVF.load(tmp_path)

@@ -353,7 +353,15 @@ def map_array(path: Path, dtype: str, shape: tuple[int, ...], *, mmap: bool) -> 
     -------
     ndarray
         The array.
+
+    Raises
+    ------
+    ValueError
+        The file is of another size.
     """
+    wanted = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    if min(shape, default=1) < 0 or path.stat().st_size != wanted:
+        raise ValueError(f"{path.name} has another size than {wanted} bytes")
     # An empty file cannot be mapped.
     if mmap and all(shape):
         return np.asarray(np.memmap(path, dtype=dtype, mode="r", shape=shape))
