@@ -133,7 +133,7 @@ def _together(work: Callable[[], None], left: Iterator[Any], more: int, pool: Ca
             break
         except BaseException as error:  # noqa: BLE001
             raised = raised or error
-    errors = [error for other in others if (error := other.exception()) is not None]
+    errors = [found for other in others if (found := other.exception()) is not None]
     try:
         for each in ([] if raised is None else [raised]) + errors:
             raise each

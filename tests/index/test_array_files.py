@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import zlib
 
 import numpy as np
 import pytest
@@ -137,3 +139,77 @@ def test_lists_that_name_what_has_no_vector_are_searched_without_it(monkeypatch)
         assert index._ready.addressed is None
     assert index.remove(gone) == len(gone)
     assert not np.isin(index.search(X[:50], 5, effort=6).ids, gone).any()
+
+
+def test_a_save_of_sets_that_dies_leaves_the_old_index(tmp_path, monkeypatch):
+    """Also where a graph was written to a folder beside: it has the name of its content, which no header names yet."""
+    from orthant.index import MultiVector
+    from orthant.index.multivector import files
+
+    sets = np.random.default_rng(0).standard_normal((90, 3, 8)).astype(np.float32)
+    index = MultiVector(8, "fde", exact_below=0)
+    index.add(list(sets[:60]))
+    index.save(tmp_path)
+    before = index.search(list(sets[:5]), 3)
+    write = files.write_arrays
+
+    def dies(*args, **settings):
+        raise OSError(28, "No space left on device")
+
+    index.add(list(sets[60:]))
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_arrays", dies)
+        with pytest.raises(OSError, match="space"):
+            index.save(tmp_path)
+    old = MultiVector.load(tmp_path)
+    assert len(old) == 60 and (old.search(list(sets[:5]), 3).ids == before.ids).all()
+    index.save(tmp_path)
+    assert files.write_arrays is write and len(MultiVector.load(tmp_path)) == 90
+    assert len([folder for folder in tmp_path.iterdir() if folder.is_dir()]) == len(
+        {folder.name.rsplit("-")[0] for folder in tmp_path.iterdir() if folder.is_dir()}
+    )
+
+
+def test_nobody_extends_a_graph_over_rows_on_disk_while_it_is_saved(tmp_path, monkeypatch):
+    from orthant.index import TwoTier, two_tier
+
+    X = np.random.default_rng(0).standard_normal((700, 16)).astype(np.float32)
+    index = TwoTier(16, "l2", train_rows=300, search="graph", folder=tmp_path)
+    index.add(X[:400])
+    write, added = two_tier.files.write_two_tier, []
+
+    def meanwhile(*args):
+        other = threading.Thread(target=lambda: added.append(len(index.add(X[400:]))))
+        other.start()
+        other.join(0.1)
+        write(*args)
+        assert not added
+        threads.append(other)
+
+    threads = []
+    monkeypatch.setattr(two_tier.files, "write_two_tier", meanwhile)
+    index.save(tmp_path / "saved")
+    threads[0].join()
+    assert len(TwoTier.load(tmp_path / "saved")) == 400 and len(index) == 700
+
+
+def test_w26_an_inverted_file_whose_parts_do_not_fit_is_refused_whatever_its_checksums(tmp_path):
+    X = np.random.default_rng(0).standard_normal((300, 8)).astype(np.float32)
+    index = IVF(8, "l2", lists=4, scan_below=0)
+    index.add(X)
+    index.save(tmp_path)
+    record = json.loads((tmp_path / "ivf.json").read_text())
+    for change in ({"rows": 1.5}, {"rows": 299}, {"dim": 4}):
+        body = {**record["body"], **change}
+        forged = {"body": body, "sha256": array_files._digest(body)}
+        (tmp_path / "ivf.json").write_text(json.dumps(forged))
+        with pytest.raises(StoreCorruptedError):
+            IVF.load(tmp_path)
+    (tmp_path / "ivf.json").write_text(json.dumps(record))
+    begins = tmp_path / record["body"]["files"]["begins"]["name"]
+    begins.write_bytes(np.array([0, 9, 1, 2, *np.fromfile(begins, "<i8")[4:]], "<i8").tobytes())
+    record["body"]["files"]["begins"]["crc32"] = [zlib.crc32(begins.read_bytes())]
+    record["sha256"] = array_files._digest(record["body"])
+    (tmp_path / "ivf.json").write_text(json.dumps(record))
+    with pytest.raises(StoreCorruptedError):
+        IVF.load(tmp_path)

@@ -170,6 +170,17 @@ def test_w49_newer_formats_and_other_kinds_are_refused(saved, tmp_path):
         Graph.load(tmp_path / "empty")
     from orthant.index import array_files
 
+    for settings in ({"beam": 0}, {"sketch": "x"}, {"alpha": None}, {"degree": 1 << 20}, {"margin": "x"}):
+        # With a checksum that fits: kernels make room by these.
+        copy = tmp_path / "settings"
+        shutil.copytree(folder, copy)
+        record = json.loads((copy / "graph.json").read_text())
+        record["body"]["settings"] |= settings
+        record["sha256"] = array_files._digest(record["body"])
+        (copy / "graph.json").write_text(json.dumps(record))
+        with pytest.raises(StoreCorruptedError):
+            Graph.load(copy)
+        shutil.rmtree(copy)
     for change, error in (
         ({"format": 99, "minimum_reader": 99}, StoreVersionError),
         ({"kind": "x"}, StoreCorruptedError),

@@ -270,7 +270,7 @@ class SpaceEncoders:
             True when an encoder was given, or was named at the space's making.
         """
         space = self._space(name)
-        return self._fits(name) or (space is not None and space.definition.encoder is not None)
+        return self._fitting(name) is not None or (space is not None and space.definition.encoder is not None)
 
     def given(self, name: str) -> Any | None:
         """Return the encoder in use for a space, without loading one.
@@ -285,14 +285,20 @@ class SpaceEncoders:
         Encoder, TokenEncoder, SparseEncoder or None
             None when none was given or loaded yet.
         """
-        return self._known[name] if self._fits(name) else None
+        return self._fitting(name)
 
-    def _fits(self, name: str) -> bool:
-        """Whether the encoder in use is still that of the space; an upgrade, maybe of another process, changes it."""
-        if name not in self._known:
-            return False
-        space = self._space(name)
-        return space is None or space.definition.fingerprint == self._known[name].fingerprint
+    def _fitting(self, name: str) -> Any | None:
+        """Return the encoder in use that is still that of the space; an upgrade, maybe of another process, changes it.
+
+        Between the commit of a cut-over and the renaming that follows it, that is the one of another name.
+        """
+        known, space = self._known, self._space(name)
+        held = known.get(name)
+        if held is None or space is None or space.definition.fingerprint == held.fingerprint:
+            return held
+        root = name.partition(".")[0]
+        others = (encoder for other, encoder in known.items() if other.partition(".")[0] == root)
+        return next((other for other in others if other.fingerprint == space.definition.fingerprint), None)
 
     def renamed(self, names: Mapping[str, str]) -> None:
         """Follow spaces that got other names.
@@ -302,11 +308,12 @@ class SpaceEncoders:
         names : mapping of str to str
             New names by the former ones; every other encoder stays where it is.
         """
-        moved = {
-            new: (self._known.pop(old), self._loadable.pop(old)) for old, new in names.items() if old in self._known
-        }
-        for name, (encoder, loadable) in moved.items():
-            self._known[name], self._loadable[name] = encoder, loadable
+        known, loadable = dict(self._known), dict(self._loadable)
+        moved = {new: (known.pop(old), loadable.pop(old)) for old, new in names.items() if old in known}
+        for name, pair in moved.items():
+            known[name], loadable[name] = pair
+        # Whoever encodes meanwhile sees the names before or after, each with its encoder.
+        self._known, self._loadable = known, loadable
 
     def require(self, name: str) -> Any:
         """Return the encoder of a space, loading it by its stored name where needed.
@@ -328,8 +335,9 @@ class SpaceEncoders:
         NotFoundError
             No such space.
         """
-        if self._fits(name):
-            return self._known[name]
+        fitting = self._fitting(name)
+        if fitting is not None:
+            return fitting
         spaces, space = self._store.generation.spaces, self._space(name)
         if name in self._known and space is not None and space.definition.encoder is None:
             check_encoder(space.definition, self._known[name])

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -25,7 +26,16 @@ try:
 except ImportError:  # Windows.
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["damaged", "map_array", "read_header", "settled", "verify_file", "write_arrays"]
+__all__ = [
+    "damaged",
+    "map_array",
+    "read_header",
+    "remove_beside",
+    "settled",
+    "verify_file",
+    "write_arrays",
+    "write_beside",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -135,6 +145,61 @@ def _written(file: Path, parts: Iterable[np.ndarray[Any, Any]]) -> tuple[int, li
         handle.flush()
         os.fsync(handle.fileno())
     return size, crcs
+
+
+def write_beside(folder: Path, stem: str, save: Callable[[Path], object]) -> str:
+    """Write a folder within one of arrays under a name by its content, which the header that comes later names.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of arrays; created if missing.
+    stem : str
+        What the name begins with.
+    save : callable of Path
+        Writes to a folder that does not exist.
+
+    Returns
+    -------
+    str
+        The name. A folder that the header in place names is never touched, so a save that dies leaves the old state.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / aside_name(stem)
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        save(aside)
+        digest = hashlib.sha256()
+        for file in sorted(path for path in aside.rglob("*") if path.is_file()):
+            data = file.read_bytes()
+            digest.update(f"{file.relative_to(aside).as_posix()}\0{len(data)}\0".encode() + data)
+        name = f"{stem}-{digest.hexdigest()[:16]}"
+        try:
+            os.rename(aside, folder / name)
+        except OSError:
+            # Another save of the same content may have come before.
+            if not (folder / name).is_dir():
+                raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return name
+
+
+def remove_beside(folder: Path, stems: Iterable[str], kept: Iterable[str]) -> None:
+    """Remove what `write_beside` wrote before and the header names no more.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of arrays.
+    stems, kept : iterable of str
+        What the names begin with, and those that stay.
+    """
+    names = set(kept)
+    for stem in stems:
+        for found in (folder / stem, *folder.glob(f"{stem}-*")):
+            if found.name not in names and found.is_dir():
+                shutil.rmtree(found, ignore_errors=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -288,7 +353,15 @@ def map_array(path: Path, dtype: str, shape: tuple[int, ...], *, mmap: bool) -> 
     -------
     ndarray
         The array.
+
+    Raises
+    ------
+    ValueError
+        The file is of another size.
     """
+    wanted = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    if min(shape, default=1) < 0 or path.stat().st_size != wanted:
+        raise ValueError(f"{path.name} has another size than {wanted} bytes")
     # An empty file cannot be mapped.
     if mmap and all(shape):
         return np.asarray(np.memmap(path, dtype=dtype, mode="r", shape=shape))

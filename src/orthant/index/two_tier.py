@@ -430,18 +430,22 @@ class TwoTier(TwoTierReading):
         """
         with self._writer:
             state, next_id, calibration = self._state, self._next_id, self._calibration
-        body = {
-            "dim": self._dim,
-            "metric": self._metric,
-            "next_id": next_id,
-            "memory_limit_bytes": self._limit,
-            "capacity": self._capacity,
-            "train_rows": self._train_rows,
-            "seed": self._seed,
-            "search": self._way,
-            "sure": self._sure,
-            "calibration": None if calibration is None else calibration.as_dict(),
-        }
+            body = {
+                "dim": self._dim,
+                "metric": self._metric,
+                "next_id": next_id,
+                "memory_limit_bytes": self._limit,
+                "capacity": self._capacity,
+                "train_rows": self._train_rows,
+                "seed": self._seed,
+                "search": self._way,
+                "sure": self._sure,
+                "calibration": None if calibration is None else calibration.as_dict(),
+            }
+            if state.graph is not None:
+                # It grows in place: it is that of these rows only while nobody adds any.
+                files.write_two_tier(path, state, body)
+                return
         files.write_two_tier(path, state, body)
 
     @classmethod

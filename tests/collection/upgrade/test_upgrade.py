@@ -16,6 +16,7 @@ from collection.fakes import FakeEncoder
 from collection.upgrade import child
 from collection.upgrade.encoders import Newer, texts
 from orthant.collection.collection import Collection
+from orthant.collection.space_encoders import SpaceEncoders
 from orthant.errors import EncoderMismatchError, InputError, NotFoundError
 
 COUNT = 300
@@ -316,6 +317,24 @@ def test_searches_beside_a_cut_over_see_the_one_or_the_other(opened, ideal):
         stop.set()
         thread.join()
     assert all(one in (before[0], names(ideal)[0]) for one in seen)
+
+
+def test_a_search_between_a_cut_over_and_the_new_names_of_encoders_finds_its_own(opened, ideal, monkeypatch):
+    """The commit is seen at once; encoders that were given as objects are known by their former names a moment on."""
+    renamed, seen, before = SpaceEncoders.renamed, [], ranks(opened)
+
+    def searched(self, given):
+        seen.append((ranks(opened), [hit.id for hit in opened.search(QUERIES[0])]))
+        renamed(self, given)
+        seen.append((ranks(opened), [hit.id for hit in opened.search(QUERIES[0])]))
+
+    monkeypatch.setattr(SpaceEncoders, "renamed", searched)
+    plan = opened.upgrade(Newer(), using="reencode")
+    plan.run()
+    plan.commit()
+    assert names(seen[0][0]) == names(ideal) and seen[0] == seen[1]
+    plan.rollback()
+    assert seen[2][0] == before and seen[2] == seen[3]
 
 
 def test_a_rehearsal_changes_nothing_and_says_what_it_knows(opened):

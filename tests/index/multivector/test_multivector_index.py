@@ -287,6 +287,8 @@ def test_indexes_of_the_first_format_are_read(built, queries, tmp_path):
     header = tmp_path / "multivector.json"
     body = json.loads(header.read_bytes())["body"]
     del body["settings"]["reduced_dim"], body["reduced"]
+    for name, held in body.pop("beside").items():
+        (tmp_path / held).rename(tmp_path / name)
     body |= {"format": 1, "minimum_reader": 1}
     header.write_text(json.dumps({"body": body, "sha256": _digest(body)}))
     again = MultiVector.load(tmp_path)
@@ -299,8 +301,9 @@ def test_a_reduction_of_other_encodings_is_noticed(sets, tmp_path):
         index = MultiVector(DIM, "fde", exact_below=0, codes="reduced", reduced_dim=16, encoding=encoding)
         index.add([sets[i] for i in range(100)])
         index.save(tmp_path / name)
-    shutil.rmtree(tmp_path / "a" / "reduced" / "reduction")
-    (tmp_path / "b" / "reduced" / "reduction").rename(tmp_path / "a" / "reduced" / "reduction")
+    own, other = (next((tmp_path / name).glob("reduced-*")) for name in ("a", "b"))
+    shutil.rmtree(own / "reduction")
+    (other / "reduction").rename(own / "reduction")
     with pytest.raises(StoreCorruptedError):
         MultiVector.load(tmp_path / "a")
 
@@ -353,9 +356,9 @@ def test_a_graph_of_other_sets_is_noticed(sets, tmp_path):
         index = MultiVector(DIM, "pooled", exact_below=0)
         index.add([sets[i] for i in range(count)])
         index.save(tmp_path / name)
-    graph = tmp_path / "a" / "graph"
+    (graph,) = (tmp_path / "a").glob("graph-*")
     graph.rename(tmp_path / "old")
-    (tmp_path / "b" / "graph").rename(graph)
+    next((tmp_path / "b").glob("graph-*")).rename(graph)
     with pytest.raises(StoreCorruptedError):
         MultiVector.load(tmp_path / "a")
 

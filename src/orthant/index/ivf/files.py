@@ -133,6 +133,8 @@ def read_ivf(path: str | Path, *, mmap: bool) -> tuple[int, Metric, Saved]:
             shape = (int(body["rows"]), dim)
             matrix = map_array(files["vectors"][0], "<f4", shape, mmap=mmap)
             ids = np.fromfile(files["ids"][0], dtype="<i8").astype(np.int64, copy=False)
+            if len(ids) != len(matrix):
+                raise ValueError("ids that do not fit the vectors")
             flat = Flat._holding(matrix, ids, dim=dim, metric=metric, next_id=int(settings["next_id"]))
         if body["codec"] is None:
             return dim, metric, (settings, flat, None, None)
@@ -142,7 +144,9 @@ def read_ivf(path: str | Path, *, mmap: bool) -> tuple[int, Metric, Saved]:
         lists = Lists.around(begins, filled, arrays["codes"], arrays["list_ids"], arrays.get("bias"))
         blocks = len(lists.codes)
         sizes = (len(begins) == codec.lists + 1, int(begins[-1]) == blocks, len(lists.ids) == blocks * BLOCK)
-        if not all(sizes) or (flat is not None and len(flat) != lists.live):
+        if not all(sizes) or int(begins[0]) or (np.diff(begins) < 0).any():
+            raise ValueError("lists that do not follow each other")
+        if (filled < 0).any() or (filled > lists.sizes).any() or (flat is not None and len(flat) != lists.live):
             raise ValueError("sizes disagree")
     except (KeyError, TypeError, ValueError, InputError) as error:
         raise damaged(folder / _HEADER, "fields that do not fit together") from error

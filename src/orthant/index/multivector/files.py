@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.index.array_files import damaged, map_array, read_header, settled, verify_file, write_arrays
+from orthant.index.array_files import (
+    damaged,
+    map_array,
+    read_header,
+    remove_beside,
+    settled,
+    verify_file,
+    write_arrays,
+    write_beside,
+)
 from orthant.index.graph import Graph
 from orthant.index.multivector.reduced import ReducedEncoding
 from orthant.index.multivector.residual import Residual
@@ -24,7 +32,8 @@ from orthant.types import FloatArray, IdArray, Ragged
 
 __all__ = ["FORMAT", "SavedCodes", "SavedSets", "read_codes", "read_sets", "write_sets"]
 
-FORMAT = 2
+FORMAT = 3
+"""Up to 2, what lies in folders beside the arrays had fixed names, and a save that died left neither state."""
 _KIND = "index.multivector"
 _CODES_KIND = "index.multivector.codes"
 _HEADER = "multivector.json"
@@ -156,16 +165,10 @@ def write_sets(
         "graph": isinstance(stage, Linked), "reduced": _reduced_of(stage) is not None,
     }  # fmt: skip
     folder = Path(path)
-    if not folder.is_file():
-        _write_beside(folder, stage)
+    beside = body["beside"] = {} if folder.is_file() else _write_beside(folder, stage)
     kind = _KIND if tokens else _CODES_KIND
-    write_arrays(folder, header=_HEADER, kind=kind, version=FORMAT, body=body, arrays=arrays)
-    if not isinstance(stage, Linked):
-        shutil.rmtree(folder / _GRAPH, ignore_errors=True)
-    if _encoding_of(stage) is None:
-        shutil.rmtree(folder / _ENCODING, ignore_errors=True)
-    if _reduced_of(stage) is None:
-        shutil.rmtree(folder / _REDUCED, ignore_errors=True)
+    write_arrays(folder, header=_HEADER, kind=kind, version=FORMAT if beside else 2, body=body, arrays=arrays)
+    remove_beside(folder, (_GRAPH, _ENCODING, _REDUCED), beside.values())
 
 
 def _in_parts(rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
@@ -189,15 +192,11 @@ def _reduced_of(stage: Stage | None) -> ReducedEncoding | None:
     return found if isinstance(found, ReducedEncoding) else None
 
 
-def _write_beside(folder: Path, stage: Stage | None) -> None:
-    if isinstance(stage, Linked):
-        stage.graph.save(folder / _GRAPH)
-    encoding = _encoding_of(stage)
-    if encoding is not None:
-        encoding.save(folder / _ENCODING)
-    reduced = _reduced_of(stage)
-    if reduced is not None:
-        reduced.save(folder / _REDUCED)
+def _write_beside(folder: Path, stage: Stage | None) -> dict[str, str]:
+    """Write what has folders of its own, and return the name of each."""
+    graph = stage.graph if isinstance(stage, Linked) else None
+    parts = {_GRAPH: graph, _ENCODING: _encoding_of(stage), _REDUCED: _reduced_of(stage)}
+    return {name: write_beside(folder, name, part.save) for name, part in parts.items() if part is not None}
 
 
 def _learned(stage: Stage | None) -> dict[str, FloatArray]:
@@ -328,17 +327,21 @@ def _stage(
             raise ValueError("cells beyond the centroids")
         quantizer = ProductQuantizer.from_codebooks(read["codebooks"])
         return Residual(read["centroids"], quantizer, probes=settings.probes, prune=settings.prune)
+
+    def beside(name: str) -> Path:
+        return folder / Path(str(body.get("beside", {}).get(name, name))).name
+
     encoding: Any
     if method == "pooled":
         encoding = Pooling()
     elif body.get("reduced", False):
-        encoding = ReducedEncoding.load(folder / _REDUCED)
+        encoding = ReducedEncoding.load(beside(_REDUCED))
     else:
-        encoding = FixedDimensionalEncoding.load(folder / _ENCODING)
+        encoding = FixedDimensionalEncoding.load(beside(_ENCODING))
     if not body["graph"]:
         return Coded(encoding, ProductQuantizer.from_codebooks(read["codebooks"]))
-    graph = Graph.load(folder / _GRAPH)
+    graph = Graph.load(beside(_GRAPH))
     if not np.array_equal(np.sort(graph.ids()), np.sort(ids)):
-        # Saved apart: whoever lost power between the two has a graph of other sets.
+        # Saved apart up to format 2: whoever lost power between the two has a graph of other sets.
         raise ValueError("a graph of other sets")
     return Linked(encoding, graph)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from orthant.artifact import aside_name, load_artifact
+from orthant.artifact import load_artifact
 from orthant.errors import InputError, OrthantError, message
-from orthant.index.array_files import damaged, map_array, read_header, settled, verify_file, write_arrays
+from orthant.index.array_files import (
+    damaged,
+    map_array,
+    read_header,
+    remove_beside,
+    settled,
+    verify_file,
+    write_arrays,
+    write_beside,
+)
 from orthant.index.blocks import IdRuns
 from orthant.index.tiers.light import Light
 from orthant.index.tiers.row_files import DiskRows, RowFile
@@ -28,7 +35,7 @@ __all__ = ["FORMAT", "Saved", "read_two_tier", "write_two_tier"]
 FORMAT = 1
 _KIND = "index.two_tier"
 _HEADER = "two_tier.json"
-_QUANTIZER, _GRAPH = "quantizer-", "graph-"
+_QUANTIZER, _GRAPH = "quantizer", "graph"
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,8 @@ def write_two_tier(path: str | Path, state: Light, body: dict[str, Any]) -> None
         The path is a file, or a quantizer that cannot be saved.
     """
     folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(message(f"{folder}, a file", "a folder", "choose a folder to save to"))
     # The rows of a graph keep their numbers.
     rows = state.alive_rows() if state.graph is None else np.arange(len(state.ids))
     kept, links = _write_quantizer(folder, state.quantizer), _write_graph(folder, state.graph)
@@ -93,10 +102,7 @@ def write_two_tier(path: str | Path, state: Light, body: dict[str, Any]) -> None
         body={**body, "count": len(rows), "code_size": state.codes.shape[1], "quantizer": kept, "graph": links},
         arrays=arrays,
     )
-    needed = {entry["name"] for entry in (kept, links) if entry is not None}
-    for stale in (*folder.glob(f"{_QUANTIZER}*"), *folder.glob(f"{_GRAPH}*")):
-        if stale.name not in needed:
-            shutil.rmtree(stale, ignore_errors=True)
+    remove_beside(folder, (_QUANTIZER, _GRAPH), [entry["name"] for entry in (kept, links) if entry is not None])
 
 
 def _write_quantizer(folder: Path, quantizer: Any) -> dict[str, Any] | None:
@@ -105,39 +111,24 @@ def _write_quantizer(folder: Path, quantizer: Any) -> dict[str, Any] | None:
     if not hasattr(quantizer, "save"):
         given = f"a {type(quantizer).__name__} without save"
         raise InputError(message(given, "a quantizer of orthant.quantization", "use one of them"))
-    aside = _aside(folder)
-    quantizer.save(aside)
-    files = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(aside.iterdir())}
-    name = _named(aside, _QUANTIZER, repr(files).encode())
-    return {"name": name, "files": files}
+    files: dict[str, str] = {}
+
+    def save(aside: Path) -> None:
+        quantizer.save(aside)
+        files.update({f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(aside.iterdir())})
+
+    return {"name": write_beside(folder, _QUANTIZER, save), "files": files}
 
 
 def _write_graph(folder: Path, graph: CodeGraph | None) -> dict[str, Any] | None:
     if graph is None:
         return None
-    aside = _aside(folder)
-    write_graph(aside, graph.state, settings=plain(graph.settings), vectors=False)
+
+    def save(aside: Path) -> None:
+        write_graph(aside, graph.state, settings=plain(graph.settings), vectors=False)
+
     # Its header has the checksums of all else.
-    return {"name": _named(aside, _GRAPH, (aside / "graph.json").read_bytes())}
-
-
-def _aside(folder: Path) -> Path:
-    if folder.exists() and not folder.is_dir():
-        raise InputError(message(f"{folder}, a file", "a folder", "choose a folder to save to"))
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / aside_name("aside")
-    shutil.rmtree(aside, ignore_errors=True)
-    return aside
-
-
-def _named(aside: Path, prefix: str, content: bytes) -> str:
-    """Give a folder a name by its content: the one that the header in place needs is never touched."""
-    name = prefix + hashlib.sha256(content).hexdigest()[:16]
-    if (aside.parent / name).exists():
-        shutil.rmtree(aside)
-    else:
-        os.replace(aside, aside.parent / name)
-    return name
+    return {"name": write_beside(folder, _GRAPH, save)}
 
 
 def _read_walk(folder: Path, kept: dict[str, Any] | None, count: int, *, mmap: bool) -> CodeGraph | None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from orthant.errors import InputError
 from orthant.index.array_files import damaged, map_array, read_header, settled, verify_file, write_arrays
 from orthant.index.flat import Flat
 from orthant.index.vamana.building import Settings
+from orthant.index.vamana.inputs import check_settings
 from orthant.index.vamana.query_sample import QuerySample
 from orthant.index.vamana.space import Space
 from orthant.index.vamana.state import SLOT_ARRAYS, State, Vectors
@@ -204,6 +206,8 @@ def _read(folder: Path, body: dict[str, Any], *, mmap: bool, vectors: bool) -> t
         file = _verified(folder, body["files"][name], _bytes(name, shape))
         mapped = mmap and name in ("sketches", "codes", "links", "vectors")
         read[name] = map_array(file, _DTYPES[name], shape, mmap=mapped)
+    if not 0 < float(about["largest"]) < np.inf:
+        raise ValueError("a largest norm that is none")
     space = Space(
         metric, dim, read["mean"], read.get("basis"), (read["signs"], read["left"], read["right"]),
         float(about["largest"]), float(about["kept"]), bits, bool(about.get("query_aware", False)),
@@ -345,9 +349,14 @@ def settings_of(saved: dict[str, Any]) -> Settings:
         One is missing.
     """
     try:
-        return Settings(**{each.name: saved[each.name] for each in fields(Settings)})
+        given = {each.name: saved[each.name] for each in fields(Settings)}
+        margin = float(given.pop("margin"))
+        # Kernels make room by these and do not look again.
+        return replace(check_settings(**given), margin=margin)
     except KeyError as error:
         raise damaged(Path(_HEADER), f"no setting {error.args[0]!r}") from error
+    except (InputError, TypeError, ValueError) as error:
+        raise damaged(Path(_HEADER), f"settings that no graph has ({error})") from error
 
 
 def _told(queries: QuerySample | None) -> dict[str, Any]:
