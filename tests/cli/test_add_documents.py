@@ -95,3 +95,13 @@ def test_refused_without_a_trace(refused, tmp_path):
     (tmp_path / "c").mkdir()
     refused("add", tmp_path / "c", docs, "--documents", says=["bad.txt"])
     assert not list((tmp_path / "c").iterdir())
+
+
+def test_files_that_need_documents_are_not_left_out_silently(run, tmp_path):
+    docs = _folder(tmp_path / "docs", 8)
+    for name in docs.rglob("l*.txt"):
+        name.unlink()
+    ran = run("add", tmp_path / "c", docs)
+    assert ran.code == 0 and "5 files were left out (.eml, .html, .js, .py, .rs); --documents" in ran.err
+    ran = run("add", tmp_path / "c", docs, "--json")
+    assert any("--documents" in note for note in ran.json["notes"])

@@ -57,3 +57,8 @@ def test_a_folder_that_was_there_is_kept_when_an_import_is_refused(run, tmp_path
     folder = unpack("chroma", tmp_path)
     assert run("import", str(folder), str(target), "--table", "notes", "--metric", "dot").code == 2
     assert run("stats", str(target), "--json").json["records"] == 8
+
+
+def test_records_that_all_lack_a_text_get_a_hint(run, tmp_path):
+    ran = run("import", HERE / "nine.hnsw", tmp_path / "c", "--metric", "l2")
+    assert "Without a text: " in ran.out and ". Import again with --records to bring them." in ran.out

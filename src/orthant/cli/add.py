@@ -149,7 +149,7 @@ def _write(
         if late is not None or not all(map(is_vector_file, sources)):
             ready_for_texts(opened, late)
         reports = _add_all(opened, sources, scans, settings, vectors)
-        count, notes = len(opened), _notes(opened)
+        count, notes = len(opened), _notes(opened) + _left_out(sources)
         # All sources' vectors go into the graph at once, when the two blocks above this one end.
         bars.enter_context(progress_bar("finishing the indexes", None))
         began = time.perf_counter()
@@ -267,6 +267,23 @@ def _notes(opened: Collection) -> list[str]:
     if all(space.fingerprint is None for space in spaces.values()):
         return ["the vectors were brought along without an encoder: text queries search by words only."]
     return []
+
+
+def _left_out(sources: Sequence[str]) -> list[str]:
+    """What a user should know who names a folder of documents of many kinds and gets the texts among them."""
+    from orthant.datasets.documents.finding import find_documents
+
+    others = [
+        file.path.suffix.lower()
+        for source in sources
+        if Path(source).is_dir()
+        for file in find_documents(source).files
+        if file.kind not in ("text", "markdown")
+    ]
+    if not others:
+        return []
+    endings = ", ".join(sorted(set(others)))
+    return [f"{len(others):,} files were left out ({endings}); --documents reads HTML, PDF, code and mail as well."]
 
 
 def _show(reports: Mapping[str, AddReport]) -> None:

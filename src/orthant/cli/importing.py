@@ -158,7 +158,11 @@ def _told(report: ForeignReport) -> list[str]:
         f"{report.kind} {report.table}; {vectors}."
     ]
     if report.without_text:
-        lines.append(f"Without a text: {report.without_text:,}.")
+        bare = report.kind in ("faiss", "hnswlib")
+        way = " Import again with --records to bring them." if bare else " Import again with --text-field to name it."
+        # Where none has one, the source more likely calls it by a name that is not guessed.
+        way = way if report.without_text == report.records else ""
+        lines.append(f"Without a text: {report.without_text:,}.{way}")
     if report.without_vector:
         lines.append(f"Without a vector: {report.without_vector:,}.")
     lines += [f"Changed: {reason}: {count:,}." for reason, count in report.converted.items()]

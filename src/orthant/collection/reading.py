@@ -545,9 +545,8 @@ class CollectionReader(
         unused = DEFAULT_SPACE if stages.diversity is None else space
         tokens = self._token_settings(mode, space, stages, settings)
         require_token_leg(matrices, tokens)
-        intended = mode
-        if tokens.leg is not None and mode is None:
-            intended = "tokens" if tokens.leg == space else "hybrid"
+        several_legs: Mode = "tokens" if tokens.leg == space else "hybrid"
+        intended = several_legs if tokens.leg is not None and mode is None else mode
         chosen = choose_mode(
             intended, texts, given, space, self._encoders, default=unused, vectors=tokens.vectors, sparse=asks,
             weights=weights,

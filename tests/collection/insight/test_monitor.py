@@ -122,6 +122,13 @@ def test_watching_does_not_change_results(collection):
         assert all(collection.search("amber basin", k=5).ids == bare for _ in range(25))
 
 
+def test_a_search_before_the_first_vector_is_not_failed(tmp_path):
+    with Collection(tmp_path / "new") as collection:
+        monitor = collection.monitor()
+        assert collection.search(vector=[1.0, 2.0]).ids == []
+        assert monitor.report().queries == 1
+
+
 def test_texts_are_stored_only_when_asked(collection, tmp_path):
     for keep, name in ((0, "silent"), (2, "told")):
         with collection.monitor(tmp_path / name, window=20, keep_texts=keep):

@@ -68,6 +68,7 @@ def test_best_is_the_closest_example_without_what_is_closer_to_a_negative_one(fi
 def test_vectors_serve_as_examples_and_leave_nothing_out(filled):
     collection, X, _ = filled
     assert collection.similar(X[7], k=3).ids == collection.search(X[7], k=3).ids
+    assert collection.similar(X[7].tolist(), k=3).ids == collection.search(X[7], k=3).ids
     assert collection.similar([X[7], "r9"], k=500).ids == collection.similar(["r9", X[7]], k=500).ids
     assert "r9" not in collection.similar([X[7], "r9"], k=500).ids
     assert len(collection.similar([X[7], "r9"], k=500)) == 299

@@ -195,6 +195,9 @@ def test_mail_prefers_text_and_falls_back_to_html():
         b"Subject: caf\xe9",
         b"To: ,,;:\xff@",
         b"X: 1",
+        b"Content-Disposition: inline; filename*0*=",
+        b"Content-Disposition: inline; a*",
+        b'Content-Type: text/plain; charset="a\0b"',
     ],
 )
 def test_odd_headers_are_no_reason_to_lose_a_mail(head):

@@ -24,6 +24,7 @@ from fixtures.foreign.stand_ins import (
 from orthant.datasets.foreign.hnsw_layout import read_elements
 from orthant.datasets.foreign.inert import read_inert
 from orthant.datasets.foreign.opening import foreign_kind, open_foreign
+from orthant.datasets.foreign.qdrant import QdrantSource
 from orthant.datasets.foreign.web import JsonService
 from orthant.errors import InputError, MissingExtraError, NotFoundError
 
@@ -329,6 +330,13 @@ def test_qdrant_names_what_is_no_dense_vector():
     at = ids.index(9)
     assert found["body"][at] is None and texts[at].startswith("Bread")
     assert metadata[ids.index(key)] == {"metadata": {"page": 1, "tags": ["a", None]}}
+
+
+def test_a_qdrant_vector_may_be_called_size():
+    source = QdrantSource.__new__(QdrantSource)
+    source.vectors = {}
+    source._declare({"vectors": {"size": {"size": 3, "distance": "Dot"}}})
+    assert list(source.vectors) == ["size"] and source.vectors["size"].dim == 3
 
 
 def test_qdrant_is_asked_again_when_it_stumbles(monkeypatch):

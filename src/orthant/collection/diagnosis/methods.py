@@ -97,7 +97,7 @@ class DiagnosisMethods:
         check_count(sample, name="sample", minimum=50)
         check_count(seed, name="seed", minimum=0)
         now = self._store.refreshed()
-        if space not in now.spaces:
+        if not isinstance(space, str) or space not in now.spaces:
             known = ", ".join(now.spaces) or "none"
             raise InputError(
                 message(f"space {space!r}", f"a vector space (there are: {known})", "add records, or name one")

@@ -121,7 +121,8 @@ class Changes:
 
     def _fail(self, source: str, error: InputError | MissingExtraError) -> None:
         if self._settings.on_error == "raise":
-            raise type(error)(f"{source}: {error}") from error
+            way = "To go on without what cannot be read, pass on_error='skip' (--on-error skip)."
+            raise type(error)(f"{source}: {error} {way}") from error
         self.skipped.append(Skipped(source, str(error)))
 
     def _file(self, file: FoundFile) -> Iterator[Pending]:

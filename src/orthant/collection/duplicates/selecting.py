@@ -83,7 +83,7 @@ def require_space(now: Generation, space: str) -> None:
     NotFoundError
         There is no such space.
     """
-    if space not in now.spaces:
+    if not isinstance(space, str) or space not in now.spaces:
         known = ", ".join(now.spaces) or "none"
         raise NotFoundError(
             message(f"space {space!r}", f"one of: {known}", "check the name, or compare texts with by='text'")

@@ -159,13 +159,15 @@ class Monitor:
             self._spent += time.perf_counter() - began
 
     def _projected(self, query: Query, options: SearchOptions) -> FloatArray | None:
-        if query.vector is None or options.space != self._space:
+        watched = self._collection._store.generation.spaces.get(self._space)
+        # A search by a vector is answered, with nothing, before the first one is stored.
+        if query.vector is None or options.space != self._space or watched is None:
             return None
         vector = query.vector
         if self._projector is None or len(self._projector) != len(vector):
             rng = np.random.default_rng(self._seed)
             self._projector = rng.standard_normal((len(vector), _DIRECTIONS)).astype(np.float32)
-        if self._collection._store.generation.spaces[self._space].definition.metric == "cosine":
+        if watched.definition.metric == "cosine":
             vector = vector / np.linalg.norm(vector)
         out: FloatArray = (vector @ self._projector) / np.float32(math.sqrt(_DIRECTIONS))
         return out

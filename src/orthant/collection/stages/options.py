@@ -135,8 +135,8 @@ def _facets(given: Sequence[str] | Mapping[str, int] | None) -> dict[str, int]:
         return {}
     if isinstance(given, (str, bytes)) or not isinstance(given, (Sequence, Mapping)):
         raise InputError(message(f"facets={given!r}", "a list of fields", "write facets=['...']"))
-    named = given if isinstance(given, Mapping) else dict.fromkeys(given, DEFAULT_FACET_VALUES)
-    for name in named:
+    for name in given:
         if not isinstance(name, str) or not name:
             raise InputError(message(f"{name!r} among facets", "names of fields", "pass each as a str"))
+    named = given if isinstance(given, Mapping) else dict.fromkeys(given, DEFAULT_FACET_VALUES)
     return {name: check_count(limit, name=f"facets[{name!r}]") for name, limit in named.items()}

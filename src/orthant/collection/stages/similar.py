@@ -104,7 +104,11 @@ def _examples(given: Any, *, name: str) -> list[Any]:
     if isinstance(given, np.ndarray) and given.ndim == 1:
         return [given]
     try:
-        return list(given)
+        examples = list(given)
+        # One vector written as a list, not a list of examples.
+        return (
+            [examples] if examples and all(isinstance(one, (int, float, np.number)) for one in examples) else examples
+        )
     except TypeError as error:
         raise InputError(
             message(f"{name} of type {type(given).__name__}", "ids or vectors", f"pass {name}=['...']")

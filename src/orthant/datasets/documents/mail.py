@@ -6,7 +6,7 @@ import datetime
 import hashlib
 import mailbox
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from email import policy
 from email.message import EmailMessage
@@ -80,12 +80,17 @@ def _read(data: bytes) -> DocumentText:
 
 
 def _header(parsed: EmailMessage, name: str) -> str:
-    try:
-        value = parsed.get(name)
-    except (ValueError, IndexError, AttributeError, TypeError):
-        # The parser of structured headers fails on some malformed ones instead of noting a defect.
-        value = next((raw for key, raw in parsed.raw_items() if key.lower() == name.lower()), None)
+    raw = next((value for key, value in parsed.raw_items() if key.lower() == name.lower()), None)
+    value = _told(lambda: parsed.get(name), raw)
     return _text(" ".join(str(value).split())[:_LONGEST_HEADER]) if value is not None else ""
+
+
+def _told(ask: Callable[[], Any], otherwise: Any) -> Any:
+    try:
+        return ask()
+    except (ValueError, IndexError, AttributeError, TypeError, KeyError):
+        # The parser of structured headers fails on some malformed ones instead of noting a defect.
+        return otherwise
 
 
 def _text(value: str) -> str:
@@ -107,15 +112,15 @@ def _date(value: str) -> str:
 
 
 def _body(parsed: EmailMessage) -> tuple[str, str]:
-    parts = [part for part in parsed.walk() if not part.is_multipart() and not part.is_attachment()]  # type: ignore[attr-defined]
+    parts = [part for part in parsed.walk() if not part.is_multipart() and not _told(part.is_attachment, False)]  # type: ignore[attr-defined]
     for kind in ("text/plain", "text/html"):
         texts, encoding = [], ""
         for part in parts:
-            if part.get_content_type() != kind:
+            if _told(part.get_content_type, "text/plain") != kind:
                 continue
-            payload = part.get_payload(decode=True)
+            payload = _told(lambda part=part: part.get_payload(decode=True), b"")
             data = payload if isinstance(payload, bytes) else b""
-            decoded, encoding = decode(data, declared=part.get_content_charset())
+            decoded, encoding = decode(data, declared=_told(part.get_content_charset, None))
             texts.append(html_text(decoded)[0] if kind == "text/html" else tidy(decoded))
         if any(texts):
             return "\n\n".join(text for text in texts if text), encoding
@@ -123,7 +128,8 @@ def _body(parsed: EmailMessage) -> tuple[str, str]:
 
 
 def _attachments(parsed: EmailMessage) -> list[str]:
-    names = (part.get_filename() for part in parsed.walk() if part.is_attachment())  # type: ignore[attr-defined]
+    parts = (part for part in parsed.walk() if _told(part.is_attachment, False))  # type: ignore[attr-defined]
+    names = (_told(part.get_filename, "") for part in parts)
     return [_text(name) for name in names if name]
 
 

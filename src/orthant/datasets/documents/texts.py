@@ -70,7 +70,8 @@ def decode(data: bytes, *, declared: str | None = None) -> tuple[str, str]:
     if declared:
         try:
             known = codecs.lookup(declared)
-        except LookupError:
+        except (LookupError, ValueError):
+            # A name with a NUL or a letter beyond ASCII is no error of its own kind.
             pass
         else:
             # Codecs that turn bytes into bytes are found by the same call.

@@ -72,7 +72,8 @@ class QdrantSource:
 
     def _declare(self, params: dict[str, Any]) -> None:
         dense = params.get("vectors") or {}
-        named = {"": dense} if "size" in dense else dense
+        # A named vector may be called "size" as well.
+        named = {"": dense} if isinstance(dense.get("size"), int) else dense
         for name, field in named.items():
             # A multivector is a matrix per point; its values are reported point by point.
             if not field.get("multivector_config"):

@@ -342,7 +342,11 @@ def _read_text_file(root: Path, name: str, encoding: str) -> dict[str, Any]:
         raise InputError(
             f"{file}: " + message(f"bytes that are not {encoding} ({error})", f"{encoding} text", "convert it")
         ) from None
-    modified = datetime.datetime.fromtimestamp(status.st_mtime, tz=datetime.UTC).isoformat(timespec="seconds")
+    try:
+        modified = datetime.datetime.fromtimestamp(status.st_mtime, tz=datetime.UTC).isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        # Some archives leave times beyond the calendar.
+        modified = ""
     return {
         "_id": name,
         "text": text,
