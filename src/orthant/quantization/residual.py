@@ -142,8 +142,12 @@ class ResidualQuantizer(Estimator):
         self.n_features_in_ = sample.shape[1]
 
         def centroids(left: FloatArray, level: int) -> FloatArray:
-            rng = np.random.default_rng([seed, level])
-            return kmeans(left, entries, seed=rng, iterations=self.iterations).centroids
+            rng, first = np.random.default_rng([seed, level]), None
+            if level and len(left) > entries:
+                # What a level leaves over has no clusters that could be missed: spreading the first centroids would
+                # take as long as all passes after it, and rows that the codebooks were not learned from lose more.
+                first = left[np.sort(rng.choice(len(left), entries, replace=False))]
+            return kmeans(left, entries, seed=rng, initial=first, iterations=self.iterations).centroids
 
         self.codebooks_ = np.empty((self.levels, entries, sample.shape[1]), dtype=np.float32)
         if beam == 1:
