@@ -248,10 +248,11 @@ def measure(folder: Path, inputs: Any, options: argparse.Namespace) -> dict[str,
             ids, figures = timed(in_memory(index, base, effort), queries if way == "graph" else queries[:SCANNED])
             figures["recall@10"] = recall_at_k(ids, truth[: len(ids)])
             arms[f"{way}, vectors in memory, {effort} candidates"] = figures
-    graph = Graph.over([(base, np.arange(len(base)))], dim=base.shape[1])
-    for effort in (32, 64, 128, 256):
-        arms[f"Graph, in memory, effort {effort}"] = measured(graph, queries, truth, effort)
-    del graph
+    if not options.untimed:
+        graph = Graph.over([(base, np.arange(len(base)))], dim=base.shape[1])
+        for effort in (32, 64, 128, 256):
+            arms[f"Graph, in memory, effort {effort}"] = measured(graph, queries, truth, effort)
+        del graph
     held = limit if within < limit else limit + SPARE
     order = [sys.executable, __file__, "--serve", str(folder), str(held), "--effort", *map(str, efforts)]
     with group(options.cgroup, held) as home:
