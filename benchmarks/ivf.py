@@ -9,7 +9,8 @@ candidates. For every arm the number of lists and of candidates is chosen on 500
 recall@10, queries per second of one thread (all at once, and one by one), and bytes. Run it alone on the machine.
 ``--counts`` takes no time but that of building, in seconds of CPU: for every recall it tells codes compared, vectors
 scored again and bytes read by the setting that reads the fewest, and may run beside other work. ``--codes`` measures
-some codes and leaves the others of the result as they are. ``--indexes`` keeps what was built, and the seconds it took.
+some codes, ``--libraries`` some libraries, and the rest of the result stays. ``--indexes`` keeps what was built, and
+the seconds it took.
 """
 
 from __future__ import annotations
@@ -219,6 +220,9 @@ def judged(
     return out
 
 
+LIBRARIES = {"orthant": ours, "faiss": theirs}
+
+
 def measured(
     make: Callable[..., list[Arm]], m: int, bits: int, X: np.ndarray, queries: dict[str, Any], options: Any
 ) -> dict[str, Any]:
@@ -250,6 +254,7 @@ def main() -> None:
     parser.add_argument("--out", default=str(Path(__file__).parent / "results" / "ivf.json"))
     names = [f"{m}x{bits}" for m, bits in CODES]
     parser.add_argument("--codes", nargs="+", default=names, choices=names, help="parts and bits")
+    parser.add_argument("--libraries", nargs="+", default=list(LIBRARIES), choices=list(LIBRARIES))
     parser.add_argument("--indexes", type=Path, help="where built indexes are kept")
     options = parser.parse_args()
     if os.environ.get("OMP_NUM_THREADS") != "1":
@@ -269,9 +274,9 @@ def main() -> None:
     for m, bits in CODES[: 2 if options.quick else None]:
         if f"{m}x{bits}" not in options.codes:
             continue
-        for library, make in (("orthant", ours), ("faiss", theirs)):
+        for library in options.libraries:
             try:
-                row = measured(make, m, bits, X, queries, options)
+                row = measured(LIBRARIES[library], m, bits, X, queries, options)
             except ImportError:
                 missing.add(library)
                 continue
