@@ -67,6 +67,7 @@ class ResidualQuantizer(Estimator):
     ``r_1 = x``, ``c_l = argmin_k |r_l - C_lk|``, ``r_(l+1) = r_l - C_lcl`` and ``Q(x) = sum_l C_lcl``. A dot product is
     the sum of ``<q, C_lcl>`` over a table of each level. Squared distances need ``|Q(x)|^2`` besides, which is computed
     while scoring and not stored.
+    Centroids of the first level begin spread out, those of later ones at rows drawn plainly.
     At most 256 rows for each code are used to fit, with a beam as many times fewer, but 16,384 at least. With fewer
     rows than codes each row gets its own and the rest are never used. A warning names levels that use less than half of
     their codes.
