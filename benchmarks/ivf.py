@@ -1,12 +1,16 @@
 """What the inverted file does beside FAISS IVF-PQ of equal bytes, re-ranked and by codes alone.
 
-    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/ivf.py [--quick] [--codes 96x4 ...] [--indexes DIR]
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/ivf.py [--quick] [--counts] [--codes 96x4 ...]
+                                                                      [--indexes DIR]
 
 70,000 sentence vectors of 384 dimensions, queries of their own kind and of another. Both libraries get the same number
 of lists and the same bytes: codes of 4 bits (FAISS fast scan) and of 8 bits, with full float32 vectors for the
 candidates. For every arm the number of lists and of candidates is chosen on 500 queries and judged on others:
 recall@10, queries per second of one thread (all at once, and one by one), and bytes. Run it alone on the machine.
-``--indexes`` keeps what was built, or takes it from an earlier run, whose seconds of building are then not told.
+``--counts`` takes no time but that of building, in seconds of CPU: for every recall it tells codes compared, vectors
+scored again and bytes read by the setting that reads the fewest, and may run beside other work. ``--codes`` measures
+some codes, ``--libraries`` some libraries, and the rest of the result stays. ``--indexes`` keeps what was built, and
+the seconds it took.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ from orthant.datasets.registry import data_hash, load
 from orthant.evaluation.context import run_context
 from orthant.index import IVF, Flat
 from orthant.kernels.clustering.list_rank import GROUP
+from orthant.kernels.clustering.nearest import GROUP as NEAREST
 from orthant.kernels.warmup import wait
 from orthant.measures import recall_at_k
 from orthant.quantization import ProductQuantizer
@@ -43,30 +48,47 @@ REPEATS = 5
 
 @dataclass(frozen=True)
 class Arm:
-    """One index and one factor of candidates; ``search`` takes queries and lists to look into."""
+    """One index and one factor of candidates; both calls take queries and lists to look into.
+
+    ``search`` gives ids; ``spent`` gives codes compared and full vectors read for each query, on average.
+    """
 
     name: str
     search: Callable[[np.ndarray, int], np.ndarray]
+    spent: Callable[[np.ndarray, int], tuple[float, float]]
     code_bytes: int
-    build_s: float | None
+    build_cpu_s: float | None
 
 
 def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def built(kept: Path | None, name: str, make: Callable[[], Any], save: Any, load: Any) -> tuple[Any, float | None]:
+    """An index made, or taken from where it is kept, and the seconds of CPU that making it took."""
+    path, note = (None, None) if kept is None else (kept / name, kept / f"{name}.json")
+    if path is not None and note is not None and path.exists():
+        return load(path), json.loads(note.read_text())["build_cpu_s"] if note.exists() else None
+    began = time.process_time()
+    made = make()
+    seconds = time.process_time() - began
+    if path is not None and note is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(made, path)
+        note.write_text(json.dumps({"build_cpu_s": seconds}))
+    return made, seconds
+
+
 def ours(X: np.ndarray, m: int, bits: int, kept: Path | None) -> list[Arm]:
-    path, seconds = None if kept is None else kept / f"orthant-{m}x{bits}", None
-    if path is not None and path.exists():
-        made = IVF.load(path, mmap=False)
-    else:
-        began = time.perf_counter()
-        made = IVF(X.shape[1], "cosine", lists=LISTS, quantizer=ProductQuantizer(m=m, bits=bits), seed=SEED)
-        made.add(X)
-        seconds = time.perf_counter() - began
-        if path is not None:
-            made.save(path)
-    wait(GROUP)
+    for group in (GROUP, NEAREST, "tables"):
+        wait(group)
+
+    def make() -> IVF:
+        index = IVF(X.shape[1], "cosine", lists=LISTS, quantizer=ProductQuantizer(m=m, bits=bits), seed=SEED)
+        index.add(X)
+        return index
+
+    made, seconds = built(kept, f"orthant-{m}x{bits}", make, IVF.save, lambda path: IVF.load(path, mmap=False))
     light = IVF(X.shape[1], "cosine", codec=made.codec, keep_vectors=False, rerank=1)
     light.add(X)
     arms = []
@@ -78,7 +100,12 @@ def ours(X: np.ndarray, m: int, bits: int, kept: Path | None) -> list[Arm]:
         def search(Q: np.ndarray, effort: int, index: IVF = index) -> np.ndarray:
             return index.search(Q, K, effort=effort, threads=1).ids
 
-        arms.append(Arm(f"orthant PQ{m}x{bits} rerank {factor}", search, m * bits // 8, seconds))
+        def spent(Q: np.ndarray, effort: int, index: IVF = index) -> tuple[float, float]:
+            cost = index.search(Q, K, effort=effort, threads=1).cost
+            exact = cost.details["reranked"]
+            return (cost.distances - exact) / len(Q), exact / len(Q)
+
+        arms.append(Arm(f"orthant PQ{m}x{bits} rerank {factor}", search, spent, m * bits // 8, seconds))
     return arms
 
 
@@ -87,19 +114,23 @@ def theirs(X: np.ndarray, m: int, bits: int, kept: Path | None) -> list[Arm]:
 
     faiss.omp_set_num_threads(1)
     dim, fast = X.shape[1], f"IVF{LISTS},PQ{m}x4fs" if bits == 4 else f"IVF{LISTS},PQ{m}"
-    path, seconds = None if kept is None else kept / f"faiss-{m}x{bits}", None
-    if path is not None and path.exists():
-        inner = faiss.read_index(str(path))
-    else:
-        began = time.perf_counter()
-        inner = faiss.index_factory(dim, fast, faiss.METRIC_INNER_PRODUCT)
-        inner.train(X)
-        inner.add(X)
-        seconds = time.perf_counter() - began
-        if path is not None:
-            faiss.write_index(inner, str(path))
+
+    def make() -> Any:
+        index = faiss.index_factory(dim, fast, faiss.METRIC_INNER_PRODUCT)
+        index.train(X)
+        index.add(X)
+        return index
+
+    inner, seconds = built(
+        kept,
+        f"faiss-{m}x{bits}",
+        make,
+        lambda index, path: faiss.write_index(index, str(path)),
+        lambda path: faiss.read_index(str(path)),
+    )
     full = faiss.IndexFlatIP(dim)
     full.add(X)
+    lengths = np.array([inner.invlists.list_size(i) for i in range(LISTS)])
     arms = []
     for factor in (0, *FACTORS):
         index = inner
@@ -111,7 +142,11 @@ def theirs(X: np.ndarray, m: int, bits: int, kept: Path | None) -> list[Arm]:
             parts[0].nprobe = effort
             return index.search(Q, K)[1]
 
-        arms.append(Arm(f"faiss {fast} refine {factor}", search, m * bits // 8, seconds))
+        def spent(Q: np.ndarray, effort: int, factor: int = factor, inner: Any = inner) -> tuple[float, float]:
+            probed = inner.quantizer.search(Q, effort)[1]
+            return float(lengths[probed].sum(axis=1).mean()), float(K * factor)
+
+        arms.append(Arm(f"faiss {fast} refine {factor}", search, spent, m * bits // 8, seconds))
     return arms
 
 
@@ -126,10 +161,8 @@ def rate(arm: Arm, Q: np.ndarray, effort: int, *, single: bool) -> float:
     return len(Q) / best
 
 
-def judged(
-    arms: list[Arm], tune: tuple[np.ndarray, np.ndarray], judge: tuple[np.ndarray, np.ndarray]
-) -> dict[str, Any]:
-    """For each recall, the fastest setting on the tuning queries, and what it comes to on the others."""
+def settings(arms: list[Arm], tune: tuple[np.ndarray, np.ndarray]) -> list[tuple[float, Arm, int]]:
+    """Recall of every arm with every number of lists that it is asked to look into."""
     tried = []
     for arm in arms:
         for effort in EFFORTS:
@@ -137,6 +170,37 @@ def judged(
             tried.append((recall, arm, effort))
             if recall > 0.995:
                 break
+    return tried
+
+
+def read_bytes(arm: Arm, Q: np.ndarray, effort: int) -> dict[str, float]:
+    """What a query reads: codes, vectors, and the bytes of both."""
+    codes, exact = arm.spent(Q, effort)
+    return {"codes": codes, "vectors": exact, "bytes": codes * arm.code_bytes + exact * Q.shape[1] * 4}
+
+
+def counted(
+    arms: list[Arm], tune: tuple[np.ndarray, np.ndarray], judge: tuple[np.ndarray, np.ndarray]
+) -> dict[str, Any]:
+    """For each recall, the setting that reads the fewest bytes on the tuning queries, and what it reads for others."""
+    tried = settings(arms, tune)
+    out: dict[str, Any] = {"highest_recall": max(recall for recall, _, _ in tried)}
+    read = {(arm.name, effort): read_bytes(arm, tune[0], effort)["bytes"] for _, arm, effort in tried}
+    for wanted in RECALLS:
+        enough = [(arm, effort) for recall, arm, effort in tried if recall >= wanted]
+        if enough:
+            arm, effort = min(enough, key=lambda one: read[one[0].name, one[1]])
+            recall = recall_at_k(arm.search(judge[0], effort), judge[1])
+            told = {"arm": arm.name, "lists": effort, "recall": recall}
+            out[str(wanted)] = {**told, **read_bytes(arm, judge[0], effort)}
+    return out
+
+
+def judged(
+    arms: list[Arm], tune: tuple[np.ndarray, np.ndarray], judge: tuple[np.ndarray, np.ndarray]
+) -> dict[str, Any]:
+    """For each recall, the fastest setting on the tuning queries, and what it comes to on the others."""
+    tried = settings(arms, tune)
     out: dict[str, Any] = {"highest_recall": max(recall for recall, _, _ in tried)}
     for wanted in RECALLS:
         enough: dict[str, tuple[float, Arm, int]] = {}
@@ -156,12 +220,41 @@ def judged(
     return out
 
 
+LIBRARIES = {"orthant": ours, "faiss": theirs}
+
+
+def measured(
+    make: Callable[..., list[Arm]], m: int, bits: int, X: np.ndarray, queries: dict[str, Any], options: Any
+) -> dict[str, Any]:
+    """One kind of codes of one library, by time or by counts."""
+    arms = make(X, m, bits, options.indexes)
+    row: dict[str, Any] = {"code_bytes": arms[0].code_bytes, "build_cpu_s": arms[0].build_cpu_s}
+    for kind, (tune, judge) in queries.items():
+        found = (counted if options.counts else judged)(arms[1:], tune, judge)
+        row[kind] = {"reranked": found, "codes": {}}
+        for effort in (4, 16, 64, 256):
+            row[kind]["codes"][str(effort)] = recall_at_k(arms[0].search(judge[0], effort), judge[1])
+        say(f"{arms[0].name}, queries {kind}: {json.dumps(found)}")
+    return row
+
+
+def begun(options: Any, vectors: int) -> dict[str, Any]:
+    """The result to add to: the one there is where it is of the same data, else an empty one."""
+    out = {"vectors": vectors, "lists": LISTS, "quick": options.quick, "data_sha256": data_hash("minilm_short_texts")}
+    path = Path(options.out)
+    there = json.loads(path.read_text()) if path.exists() else {}
+    same = all(there.get(name) == value for name, value in out.items())
+    return there if same else {**out, "arms": {}, "counts": {}}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="10,000 vectors and two kinds of codes")
+    parser.add_argument("--counts", action="store_true", help="recall, comparisons and bytes; no time of searches")
     parser.add_argument("--out", default=str(Path(__file__).parent / "results" / "ivf.json"))
     names = [f"{m}x{bits}" for m, bits in CODES]
     parser.add_argument("--codes", nargs="+", default=names, choices=names, help="parts and bits")
+    parser.add_argument("--libraries", nargs="+", default=list(LIBRARIES), choices=list(LIBRARIES))
     parser.add_argument("--indexes", type=Path, help="where built indexes are kept")
     options = parser.parse_args()
     if os.environ.get("OMP_NUM_THREADS") != "1":
@@ -171,33 +264,28 @@ def main() -> None:
     X = unit["base"][: 10_000 if options.quick else None]
     exact = Flat(X.shape[1], "cosine")
     exact.add(X)
-    result: dict[str, Any] = {"vectors": len(X), "lists": LISTS, "quick": options.quick, "arms": {}}
     queries = {}
     for kind in ("in", "out"):
         rows = unit[kind][np.random.default_rng(SEED).permutation(len(unit[kind]))]
         truth = exact.search(rows, K).ids
         queries[kind] = ((rows[:TUNE], truth[:TUNE]), (rows[TUNE : 3 * TUNE], truth[TUNE : 3 * TUNE]))
+    result, part = begun(options, len(X)), "counts" if options.counts else "arms"
+    missing = set()
     for m, bits in CODES[: 2 if options.quick else None]:
         if f"{m}x{bits}" not in options.codes:
             continue
-        for library, make in (("orthant", ours), ("faiss", theirs)):
+        for library in options.libraries:
             try:
-                arms = make(X, m, bits, options.indexes)
+                row = measured(LIBRARIES[library], m, bits, X, queries, options)
             except ImportError:
-                result.setdefault("missing", []).append(library)
+                missing.add(library)
                 continue
-            name = f"{library} {m}x{bits}"
-            row: dict[str, Any] = {"code_bytes": arms[0].code_bytes, "build_s": arms[0].build_s}
-            for kind, (tune, judge) in queries.items():
-                row[kind] = {"reranked": judged(arms[1:], tune, judge), "codes": {}}
-                for effort in (4, 16, 64, 256):
-                    row[kind]["codes"][str(effort)] = recall_at_k(arms[0].search(judge[0], effort), judge[1])
-                say(f"{name}, queries {kind}: {json.dumps(row[kind]['reranked'])}")
-            result["arms"][name] = row
-    result["data_sha256"] = data_hash("minilm_short_texts")
-    result["context"] = run_context(seed=SEED, packages=("faiss-cpu",))
-    Path(options.out).write_text(json.dumps(result, indent=1) + "\n")
-    say(f"wrote {Path(options.out).name}")
+            result.setdefault(part, {})[f"{library} {m}x{bits}"] = row
+            # Of each part its own: they may be measured on different days.
+            about = "counts_context" if options.counts else "context"
+            result[about] = run_context(seed=SEED, packages=("faiss-cpu",))
+            Path(options.out).write_text(json.dumps(result, indent=1) + "\n")
+    say(f"wrote {Path(options.out).name}" + (f"; missing: {', '.join(sorted(missing))}" if missing else ""))
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

@@ -1,23 +1,26 @@
 """What an index of codes in memory over vectors on disk finds and reads, under a memory limit.
 
-    python benchmarks/two_tier.py [--quick] [--folder DIR] [--share 4] [--data token_vectors] [--queries 200]
-                                  [--effort N ...] [--search graph|scan ...] [--cgroup DIR]
+    python benchmarks/two_tier.py [--quick] [--untimed] [--folder DIR] [--share 4] [--data token_vectors]
+                                  [--queries 200] [--effort N ...] [--search graph|scan ...] [--cgroup DIR]
 
 Vectors (a million of 384 dimensions by default, which `orthant bench ann --data token_vectors` makes once) are indexed
 where they lie and saved to DIR, whose disk is measured. The memory limit is their size divided by ``--share``; of it 32
 MiB are for what a search takes beside the index. A process of its own loads the index and may take no more writable
-memory than the limit above what it has after loading its libraries: RLIMIT_DATA, which the kernel enforces. The page
-cache is no part of that limit, so the arms under it do without: "direct" reads past the cache (O_DIRECT), so that no
-vector can be answered from memory; "uncached" has pages dropped after each search (posix_fadvise); "cached" leaves them
-to the system, and is under the limit only with ``--cgroup``: a folder of the memory controller (v1 or v2) in which a
-group with this limit is made for the process, and removed afterwards. Queries come one at a time, other ones than those
-that efforts are calibrated on. Beside them stand, without a limit, the same index with the vectors in memory, `Graph`
-as it is by default with everything in memory, and Flat. Run it alone.
+memory (RLIMIT_DATA) nor address space (RLIMIT_AS) than the limit above what it has after loading its libraries; the
+kernel enforces both. The page cache is no part of these limits, so the arms under them do without: "direct" reads past
+the cache (O_DIRECT), so that no vector can be answered from memory; "uncached" has pages dropped after each search
+(posix_fadvise); both begin with none, and what the cache holds of the vectors after an arm is counted (cachestat).
+"cached" leaves pages to the system, and is under the limit only with ``--cgroup``: a folder of the memory controller
+(v1 or v2) in which a group with this limit is made for the process, and removed afterwards. Queries come one at a time,
+other ones than those that efforts are calibrated on. Beside them stand, without a limit, the same index with the
+vectors in memory, `Graph` as it is by default with everything in memory, and Flat. Run it alone; with ``--untimed``,
+which writes recall, comparisons, reads and what the limits refuse to a file of its own, beside anything.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import resource
@@ -43,8 +46,10 @@ from orthant.measures import recall_at_k
 SEED = 7
 HERE = Path(__file__).parent
 UNDER_LIMIT = ("direct", "uncached")
+LIMITS = {"VmData": resource.RLIMIT_DATA, "VmSize": resource.RLIMIT_AS}
 SPARE = 32 << 20
 RECALL = 0.95
+_CACHESTAT = 451
 SCANNED = 5
 """Queries by a scan: of a million codes it takes seconds each, which is why only a graph is measured by default."""
 
@@ -53,10 +58,25 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def data_memory() -> int:
-    """Writable memory of this process in bytes, as RLIMIT_DATA counts it."""
+def memory(kind: str) -> int:
+    """Bytes of this process: "VmData" as RLIMIT_DATA counts writable memory, "VmSize" as RLIMIT_AS counts addresses."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData"))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(kind))
+
+
+def in_page_cache(path: Path) -> int | None:
+    """Bytes of a file that the page cache holds; None on a kernel that does not tell."""
+    counts, whole = (ctypes.c_uint64 * 5)(), (ctypes.c_uint64 * 2)(0, 0)
+    with path.open("rb") as file:
+        refused = ctypes.CDLL(None).syscall(_CACHESTAT, file.fileno(), whole, counts, 0)
+    return None if refused else int(counts[0]) * resource.getpagesize()
+
+
+def drop_pages(path: Path) -> None:
+    """Have the page cache forget a file."""
+    with path.open("rb") as file:
+        os.fdatasync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def timed(search: Callable[[Any], Any], queries: Any) -> tuple[Any, dict[str, float]]:
@@ -116,27 +136,33 @@ def serve(folder: Path, ways: list[str], efforts: list[int], limit: int, home: s
         small.save(folder / "small")
         TwoTier.load(folder / "small", mmap=False, verify=False)
     del small
-    out: dict[str, Any] = {"arms": {}, "index_bytes": {}}
-    before = data_memory()
-    resource.setrlimit(resource.RLIMIT_DATA, (before + limit, before + limit))
+    out: dict[str, Any] = {"arms": {}, "index_bytes": {}, "page_cache_bytes": {}}
+    before = {kind: memory(kind) for kind in LIMITS}
+    for kind, limited in LIMITS.items():
+        resource.setrlimit(limited, (before[kind] + limit, before[kind] + limit))
     if home is not None:
         (Path(home) / "cgroup.procs").write_text(str(os.getpid()))
     for way in ways:
         asked = queries if way == "graph" else queries[:SCANNED]
+        rows = next((folder / way).glob("vectors-*"))
         for access in (*UNDER_LIMIT, "cached"):
+            drop_pages(rows)
             index = TwoTier.load(folder / way, mmap=False, access=access, folder=folder, verify=False)
             index.search(queries[0], 10)
             for effort in efforts:
                 out["arms"][f"{way}, {access}, {effort} candidates"] = measured(index, asked, truth, effort)
             out["index_bytes"][way] = index.stats().memory_bytes
+            out["page_cache_bytes"][f"{way}, {access}"] = in_page_cache(rows)
             del index
-    out["data_memory_above_start"] = data_memory() - before
-    # The limit must bite: vectors as a whole do not fit.
-    try:
-        np.fromfile(next((folder / ways[0]).glob("vectors-*")), np.float32).sum()
-        out["limit_refuses_the_vectors"] = False
-    except MemoryError:
-        out["limit_refuses_the_vectors"] = True
+    out["data_memory_above_start"] = memory("VmData") - before["VmData"]
+    out["addresses_above_start"] = memory("VmSize") - before["VmSize"]
+    # The limits must bite: vectors as a whole do not fit, neither read nor mapped.
+    for name, take in (("limit_refuses_the_vectors", np.fromfile), ("limit_refuses_a_map_of_them", np.memmap)):
+        try:
+            take(next((folder / ways[0]).glob("vectors-*")), np.float32)
+            out[name] = False
+        except (MemoryError, OSError):
+            out[name] = True
     print(json.dumps(out))
 
 
@@ -150,7 +176,8 @@ def main() -> None:
     parser.add_argument("--effort", type=int, nargs="+", default=[20, 50, 100, 200])
     parser.add_argument("--search", nargs="+", default=["graph"], choices=["graph", "scan"])
     parser.add_argument("--cgroup", default=None, help="where a group with the limit may be made")
-    parser.add_argument("--out", default=str(HERE / "results" / "two_tier.json"))
+    parser.add_argument("--untimed", action="store_true", help="no times: may run beside other work")
+    parser.add_argument("--out", default=None, help="results/two_tier.json, or two_tier_limits.json with --untimed")
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
@@ -161,10 +188,13 @@ def main() -> None:
             options.data, folder=Path(name), tune=200, judge=options.queries, limit=30_000 if options.quick else None
         )
         found = measure(Path(name), inputs, options)
+    if options.untimed:
+        found = untimed(found)
     found["context"] = {**run_context(seed=SEED), "data": inputs.data_sha256, "share": options.share}
     print(json.dumps(found, indent=2))
     if not options.quick:
-        Path(options.out).write_text(json.dumps(found, indent=2) + "\n")
+        named = "two_tier_limits.json" if options.untimed else "two_tier.json"
+        Path(options.out or HERE / "results" / named).write_text(json.dumps(found, indent=2) + "\n")
 
 
 def in_memory(index: TwoTier, base: Any, effort: int) -> Callable[[Any], Any]:
@@ -218,15 +248,18 @@ def measure(folder: Path, inputs: Any, options: argparse.Namespace) -> dict[str,
             ids, figures = timed(in_memory(index, base, effort), queries if way == "graph" else queries[:SCANNED])
             figures["recall@10"] = recall_at_k(ids, truth[: len(ids)])
             arms[f"{way}, vectors in memory, {effort} candidates"] = figures
-    graph = Graph.over([(base, np.arange(len(base)))], dim=base.shape[1])
-    for effort in (32, 64, 128, 256):
-        arms[f"Graph, in memory, effort {effort}"] = measured(graph, queries, truth, effort)
-    del graph
+    if not options.untimed:
+        graph = Graph.over([(base, np.arange(len(base)))], dim=base.shape[1])
+        for effort in (32, 64, 128, 256):
+            arms[f"Graph, in memory, effort {effort}"] = measured(graph, queries, truth, effort)
+        del graph
     held = limit if within < limit else limit + SPARE
     order = [sys.executable, __file__, "--serve", str(folder), str(held), "--effort", *map(str, efforts)]
     with group(options.cgroup, held) as home:
         order += ["--search", *options.search, *(["--cgroup", str(home)] if home else [])]
-        done = subprocess.run(order, capture_output=True, text=True, check=False, env=os.environ)
+        # One arena: each further one takes 64 MiB of addresses, of which hardly any are used.
+        env = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+        done = subprocess.run(order, capture_output=True, text=True, check=False, env=env)
     if done.returncode:
         say(done.stderr)
         raise SystemExit(f"the process under the limit ended with {done.returncode}")
@@ -236,12 +269,22 @@ def measure(folder: Path, inputs: Any, options: argparse.Namespace) -> dict[str,
         "vectors": len(base),
         "vector_bytes": base.nbytes,
         "memory_limit_bytes": held,
-        "limit_by": ["RLIMIT_DATA", *(["cgroup"] if options.cgroup else [])],
+        "limit_by": ["RLIMIT_DATA", "RLIMIT_AS", *(["cgroup"] if options.cgroup else [])],
         "indexes": told,
         **served,
         "arms": arms,
         "against_memory": ratios(arms, options.search, efforts, exact),
     }
+
+
+def untimed(found: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what other work on the machine changes."""
+    timed_too = ("p50_ms", "p95_ms", "build_s")
+    for part in ("arms", "indexes"):
+        for name, figures in found[part].items():
+            found[part][name] = {key: value for key, value in figures.items() if key not in timed_too}
+    del found["against_memory"]
+    return found
 
 
 def ratios(arms: dict[str, Any], ways: list[str], efforts: list[int], exact: dict[str, float]) -> dict[str, Any]:

@@ -104,6 +104,28 @@ def ivf_rows(record: dict[str, Any]) -> Iterator[Row]:
                 target("1 x one by one", met=single >= 1) + "; " + target("1 x at once", met=batch >= 1),
                 "ivf.py",
             )
+    yield from _ivf_count_rows(record)
+
+
+def _ivf_count_rows(record: dict[str, Any]) -> Iterator[Row]:
+    """What both libraries read for a query at one recall, where both were counted with the same codes."""
+    counts = record.get("counts", {})
+    for name in [name for name in counts if name.startswith("orthant ")]:
+        mine, peer = counts[name], counts.get(name.replace("orthant", "faiss"))
+        for kind in ("in", "out"):
+            found = mine[kind]["reranked"].get("0.9")
+            other = peer[kind]["reranked"].get("0.9") if peer else None
+            if not found or not other or not peer:
+                continue
+            parts, bits = name.split()[1].split("x")
+            label = f"Inverted lists, {parts} codes of {bits} bits, {kind} queries"
+            yield Row(
+                f"{label}, recall@10 0.90: read for a query",
+                f"{found['codes']:,.0f} codes and {found['vectors']:.0f} vectors, {found['bytes'] / 1e3:,.0f} kB; "
+                f"FAISS {other['codes']:,.0f} and {other['vectors']:.0f}, {other['bytes'] / 1e3:,.0f} kB",
+                target("as few bytes", met=found["bytes"] <= other["bytes"]),
+                "ivf.py --counts",
+            )
 
 
 def two_tier_rows(record: dict[str, Any]) -> Iterator[Row]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from orthant.errors import InputError
-from orthant.quantization import LVQ, SQ8, CompressionReport, report
+from orthant.quantization import ITQ, LVQ, SQ8, CompressionReport, report
 from quantization.vectors import real, real_queries
 
 
@@ -63,6 +63,22 @@ def test_own_candidates_and_queries():
     assert found["fine"].recall == pytest.approx(found["fine"].recall_rescored), "five rows rescored are the same five"
     with pytest.raises(InputError, match="coarse"):
         found["other"]
+
+
+def test_codes_of_other_bits_share_what_is_slow_to_learn(monkeypatch):
+    X, learned, fit = data(1500), [], ITQ.fit
+
+    def counted(self, rows, y=None, **settings):
+        learned.append(self.dim)
+        return fit(self, rows, y, **settings)
+
+    monkeypatch.setattr(ITQ, "fit", counted)
+    names = ["recurrent1d64", "recurrent2d64", "recurrent2d32", "recurrent4d64"]
+    together = report(X, candidates=names)
+    assert learned == [64, 32]
+    for name in names:
+        alone = report(X, candidates=[name])[name]
+        assert (alone.recall, alone.recall_rescored) == (together[name].recall, together[name].recall_rescored)
 
 
 def test_it_prints_and_becomes_json(found):

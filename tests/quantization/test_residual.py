@@ -117,3 +117,15 @@ def test_few_rows_and_refusals(fitted):
         small.decode(np.array([[0, 20]], np.uint8))
     with pytest.raises(InputError, match="65536"):
         ResidualQuantizer.from_codebooks(np.zeros((1, 65_537, 1), np.float32))
+
+
+def test_only_the_first_level_spreads_its_centroids(monkeypatch):
+    from orthant.kernels.clustering import kmeans
+
+    spread, drawn = kmeans.spread_rows, []
+    monkeypatch.setattr(kmeans, "spread_rows", lambda X, k, **how: drawn.append(k) or spread(X, k, **how))
+    X = np.random.default_rng(0).standard_normal((600, 8)).astype(np.float32)
+    made = ResidualQuantizer(levels=3, bits=4, iterations=2).fit(X)
+    assert drawn == [16] and made.distortion_ < 0.7 * (X**2).sum(axis=1).mean()
+    again = ResidualQuantizer(levels=3, bits=4, iterations=2).fit(X)
+    np.testing.assert_array_equal(made.codebooks_, again.codebooks_)

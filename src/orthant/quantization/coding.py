@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from orthant.kernels.bitmaps import contains_rows
 from orthant.kernels.distances import norms, row_chunks
 from orthant.kernels.topk import merge_top_k, top_k
 from orthant.quantization.binary.grid import GridQuantizer
+from orthant.quantization.binary.recurrent import RecurrentBinary
 from orthant.quantization.binary.scan import CodeScan
 from orthant.quantization.product import ProductQuantizer
 from orthant.quantization.residual import ResidualQuantizer
@@ -78,13 +80,16 @@ class Coding:
         """The score between queries and codes: products, where vectors were brought to unit length before."""
         return "dot" if self.metric == "cosine" and (self.binary or self.transform is not None) else self.metric
 
-    def fit(self, X: FloatArray) -> Coding:
+    def fit(self, X: FloatArray, *, beside: Iterable[Coding] = ()) -> Coding:
         """Learn from vectors.
 
         Parameters
         ----------
         X : ndarray of shape (n, d), float32
             Vectors; codebooks look at 8,192 of them, evenly spread.
+        beside : iterable of Coding, default ()
+            Fitted on the same vectors for the same score. What they learned is not learned again: recurrent binary
+            codes of as many dimensions share their rotation. The outcome is the same without.
 
         Returns
         -------
@@ -98,8 +103,25 @@ class Coding:
             X = self.transform.fit(X).transform(X)
         elif self.binary:
             X = self._directed(X)
-        self.quantizer.fit(X)
+        turned = self._turned_alike(beside)
+        if turned is None:
+            self.quantizer.fit(X)
+        else:
+            turned[0].fit_turned(X, turned[1])
         return self
+
+    def _turned_alike(self, beside: Iterable[Coding]) -> tuple[RecurrentBinary, RecurrentBinary] | None:
+        """Return the quantizer, and a fitted one with the rotation that it would find."""
+        own = self.quantizer
+        if not isinstance(own, RecurrentBinary) or self.transform is not None:
+            return None
+        for coding in beside:
+            other = coding.quantizer
+            if isinstance(other, RecurrentBinary) and coding.transform is None:
+                size = other.n_features_in_ if own.dim is None else own.dim
+                if (other.code_dim_, other.unit, other.seed) == (size, own.unit, own.seed):
+                    return own, other
+        return None
 
     def encode(self, X: FloatArray) -> CodeArray:
         """Return the codes of vectors.

@@ -16,7 +16,7 @@ from orthant.kernels.topk import top_k
 from orthant.kernels.warmup import wait
 from orthant.measures.neighbours import recall_per_query
 from orthant.quantization.choices import BOOKS_FROM, Choice, coding_of, default_candidates, named_choice
-from orthant.quantization.coding import CodedRows
+from orthant.quantization.coding import CodedRows, Coding
 from orthant.types import FloatArray, IdArray, Metric
 from orthant.validate import as_vectors, check_count, check_fraction, check_metric
 
@@ -228,13 +228,14 @@ def report(
         raise InputError(message(f"{len(base)} vectors to search", f"more than k={k}", "pass more vectors"))
     if base.size >= _COMPILED_VALUES:
         # Times are those of a process that has been running for a while, not of its first searches.
-        for group in ("rows", "codes", "binary"):
+        for group in ("rows", "codes", "binary", "clustering", "tables"):
             wait(group)
     task = _task(base, probes, metric, k, min(rescored_rows, len(base)))
     choices = _choices(candidates, base, metric, budget_bytes, notes)
-    measured = [_uncompressed(task)]
+    measured, fitted = [_uncompressed(task)], list[Coding]()
     for one, choice in choices.items():
-        measured.append(_measured(one, choice, task))
+        fitted.append(coding_of(choice, dim=base.shape[1], metric=metric).fit(base, beside=fitted))
+        measured.append(_measured(one, fitted[-1], task))
         if advance is not None:
             advance(1 / len(choices))
     measured.sort(key=lambda c: (c.bytes_per_vector, -c.recall))
@@ -309,8 +310,7 @@ def _uncompressed(task: _Task) -> Candidate:
     return Candidate("float32", 4 * task.X.shape[1], 1.0, 1.0, 0.0, spent, spent, 0.0)
 
 
-def _measured(name: str, choice: Choice, task: _Task) -> Candidate:
-    coding = coding_of(choice, dim=task.X.shape[1], metric=task.metric).fit(task.X)
+def _measured(name: str, coding: Coding, task: _Task) -> Candidate:
     begun = time.perf_counter()
     codes = coding.encode(task.X)
     encode_s = time.perf_counter() - begun

@@ -67,6 +67,7 @@ class ResidualQuantizer(Estimator):
     ``r_1 = x``, ``c_l = argmin_k |r_l - C_lk|``, ``r_(l+1) = r_l - C_lcl`` and ``Q(x) = sum_l C_lcl``. A dot product is
     the sum of ``<q, C_lcl>`` over a table of each level. Squared distances need ``|Q(x)|^2`` besides, which is computed
     while scoring and not stored.
+    Centroids of the first level begin spread out, those of later ones at rows drawn plainly.
     At most 256 rows for each code are used to fit, with a beam as many times fewer, but 16,384 at least. With fewer
     rows than codes each row gets its own and the rest are never used. A warning names levels that use less than half of
     their codes.
@@ -142,8 +143,12 @@ class ResidualQuantizer(Estimator):
         self.n_features_in_ = sample.shape[1]
 
         def centroids(left: FloatArray, level: int) -> FloatArray:
-            rng = np.random.default_rng([seed, level])
-            return kmeans(left, entries, seed=rng, iterations=self.iterations).centroids
+            rng, first = np.random.default_rng([seed, level]), None
+            if level and len(left) > entries:
+                # What a level leaves over has no clusters that could be missed: spreading the first centroids would
+                # take as long as all passes after it, and rows that the codebooks were not learned from lose more.
+                first = left[np.sort(rng.choice(len(left), entries, replace=False))]
+            return kmeans(left, entries, seed=rng, initial=first, iterations=self.iterations).centroids
 
         self.codebooks_ = np.empty((self.levels, entries, sample.shape[1]), dtype=np.float32)
         if beam == 1:

@@ -128,3 +128,21 @@ def test_as_many_centroids_as_rows_and_rows_that_repeat():
     for X in (np.ones((50, 3), np.float32), normal(3, 3)[np.arange(60) % 3]):
         found = kmeans(X, 8)
         assert found.inertia == 0 and np.isfinite(found.centroids).all() and found.counts.sum() == len(X)
+
+
+def test_kernel_and_numpy_draw_the_same_rows():
+    from orthant.kernels.clustering.seeding import _shorter
+
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((3000, 6)).astype(np.float32)
+    X[1000:] = X[:2000]  # twins, between which only rounding is left
+    weights = rng.random(3000)
+    for own in (None, weights):
+        one, two = (spread_rows(X, 90, rng=np.random.default_rng(3), weights=own, compiled=c) for c in (True, False))
+        np.testing.assert_array_equal(one, two)
+    squares = np.einsum("nd,nd->n", X, X)
+    before = np.where(np.arange(3000) % 7, rng.random(3000) * 9, np.nan)
+    rows = np.array([0, 5, 2999])
+    one, two = (_shorter(X, squares, rows, before, c) for c in (True, False))
+    np.testing.assert_array_equal(one, two)
+    assert one[0, 0] != one[0, 0] and one[1, 1005] == 0

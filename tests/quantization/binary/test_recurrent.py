@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orthant import load_artifact
-from orthant.errors import DimensionError, EncoderMismatchError, InputError, StoreCorruptedError
+from orthant.errors import DimensionError, EncoderMismatchError, InputError, NotFittedError, StoreCorruptedError
 from orthant.quantization import ITQ, CodeScan, RecurrentBinary, SignCodes
 from orthant.transforms.layers import Layer
 from orthant.transforms.network import Network
@@ -46,6 +46,19 @@ def test_the_second_level_codes_what_the_first_left_over():
     assert errors[1] < 0.5 * errors[0] and errors[2] < 0.7 * errors[1]
     # In closed form it is about what an even grid after the same rotation loses.
     assert errors[1] < 1.05 * error(ITQ(dim=12, bits=2, unit=True))
+
+
+def test_a_rotation_that_another_one_learned_gives_the_same_codes(monkeypatch):
+    X = directions()
+    first = RecurrentBinary(dim=12, bits=1, unit=True).fit(X)
+    alone = RecurrentBinary(dim=12, bits=2, unit=True).fit(X)
+    monkeypatch.setattr(ITQ, "fit", None)  # not looked for again
+    shared = RecurrentBinary(dim=12, bits=2, unit=True).fit_turned(X, first)
+    assert shared.fingerprint == alone.fingerprint and (shared.encode(X) == alone.encode(X)).all()
+    with pytest.raises(DimensionError, match="10 of"):
+        RecurrentBinary(dim=10, unit=True).fit_turned(X, first)
+    with pytest.raises(NotFittedError):
+        RecurrentBinary(dim=12, unit=True).fit_turned(X, RecurrentBinary())
 
 
 def test_the_closed_form_behind_a_map_is_that_of_mapped_vectors():

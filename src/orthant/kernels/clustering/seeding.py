@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from orthant.kernels.clustering.nearest import GROUP
+from orthant.kernels.compiling import kernel
+from orthant.kernels.rows import plain, uses_kernel
 from orthant.types import FloatArray
 
 __all__ = ["spread_rows"]
@@ -16,8 +22,33 @@ _FEWEST_ROWS = 8192
 _MOST_WITH_TRIALS = 1024
 
 
+def _shorten_examples() -> Iterator[tuple[Any, ...]]:
+    floats, wide = np.zeros(1, np.float32), np.zeros(1)
+    yield np.zeros((1, 1), np.float32), plain(floats), plain(floats), np.float32(0), plain(wide), np.zeros((1, 1))
+
+
+# No fused operations and no other order: the NumPy twin must give the same bits.
+@kernel(group=GROUP, examples=_shorten_examples)
+def _shorten(products: Any, own: Any, squares: Any, rounding: Any, distances: Any, out: Any) -> None:
+    two = np.float32(2.0)
+    for t in range(products.shape[0]):
+        row, kept = products[t], out[t]
+        for i in range(row.shape[0]):
+            both = own[t] + squares[i]
+            left = both - two * row[i]
+            if left <= rounding * both:
+                left = np.float32(0.0)
+            before = distances[i]
+            kept[i] = before if before <= left or before != before else np.float64(left)
+
+
 def spread_rows(
-    X: FloatArray, k: int, *, rng: np.random.Generator, weights: npt.NDArray[np.float64] | None = None
+    X: FloatArray,
+    k: int,
+    *,
+    rng: np.random.Generator,
+    weights: npt.NDArray[np.float64] | None = None,
+    compiled: bool | None = None,
 ) -> FloatArray:
     """Draw k rows, each with a probability that grows with its squared distance to those drawn before.
 
@@ -31,6 +62,8 @@ def spread_rows(
         Where the randomness comes from.
     weights : ndarray of shape (n,), float64, optional
         Factors of the probabilities, not negative.
+    compiled : bool, optional
+        True and False force the kernel or NumPy for what follows the matrix products. Both draw the same rows.
 
     Returns
     -------
@@ -57,13 +90,13 @@ def spread_rows(
     trials = 2 + int(np.log(k)) if k <= _MOST_WITH_TRIALS else 1
     drawn = np.empty(k, dtype=np.int64)
     drawn[0] = _draw(mass, rng, 1)[0]
-    distances = _distances(centred, squares, drawn[:1])[0]
+    distances = _shorter(centred, squares, drawn[:1], np.full(len(X), np.inf), compiled)[0]
     for i in range(1, k):
         if not distances.any():
             drawn[i:] = drawn[0]
             break
         candidates = _draw(mass * distances, rng, trials)
-        shorter = np.minimum(_distances(centred, squares, candidates), distances)
+        shorter = _shorter(centred, squares, candidates, distances, compiled)
         best = int(np.argmin(shorter @ mass))
         drawn[i], distances = candidates[best], shorter[best]
     return X[drawn]
@@ -76,10 +109,22 @@ def _draw(mass: npt.NDArray[np.float64], rng: np.random.Generator, count: int) -
     return np.minimum(np.searchsorted(total, rng.random(count) * total[-1], side="right"), len(mass) - 1)
 
 
-def _distances(centred: FloatArray, squares: FloatArray, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def _shorter(
+    centred: FloatArray,
+    squares: FloatArray,
+    rows: npt.NDArray[np.int64],
+    distances: npt.NDArray[np.float64],
+    compiled: bool | None,
+) -> npt.NDArray[np.float64]:
+    """Return, for each of some rows, the distances that are left where it is drawn: those to it, where shorter."""
     products = centred[rows] @ centred.T
+    # What is left of the distance of a row to its like is rounding, and must not be drawn from.
+    rounding = np.float32(4 * centred.shape[1] * np.finfo(np.float32).eps)
+    if uses_kernel(GROUP, compiled, products.size):
+        found = np.empty(products.shape)
+        _shorten(products, plain(squares[rows]), plain(squares), rounding, plain(distances), found)
+        return found
     sums = squares[rows, None] + squares
     out = sums - 2 * products
-    # What is left of the distance of a row to its like is rounding, and must not be drawn from.
-    out[out <= 4 * centred.shape[1] * np.finfo(np.float32).eps * sums] = 0
-    return out.astype(np.float64)
+    out[out <= rounding * sums] = 0
+    return np.minimum(out.astype(np.float64), distances)

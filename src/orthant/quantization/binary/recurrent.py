@@ -123,6 +123,38 @@ class RecurrentBinary(GridQuantizer):
         turned = ITQ(dim=self.dim, unit=True, seed=check_count(self.seed, name="seed", minimum=0)).fit(matrix)
         return self._close(matrix, turned.readout_)
 
+    def fit_turned(self, X: npt.ArrayLike, other: RecurrentBinary) -> RecurrentBinary:
+        """Find the closed form with the rotation that ``fit`` found for another one, which is most of its work.
+
+        Where codes of other bits for as many dimensions are wanted of the same vectors.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            The vectors that the other one was fitted on.
+        other : RecurrentBinary
+            Fitted by ``fit``; of the same `unit` and `seed`, the outcome is that of ``fit`` to the last bit.
+
+        Returns
+        -------
+        RecurrentBinary
+            Self.
+
+        Raises
+        ------
+        NotFittedError
+            The other one is not fitted.
+        DimensionError
+            Another dimension of vectors or of codes.
+        """
+        check_is_fitted(other)
+        matrix = _unit(self._begin(X))
+        wanted = (matrix.shape[1] if self.dim is None else self.dim, matrix.shape[1])
+        if other.forward_.shape != wanted:
+            given = "a rotation of {} dimensions of {}".format(*other.forward_.shape)
+            raise DimensionError(message(given, "{} of {}".format(*wanted), "use fit"))
+        return self._close(matrix, other.forward_)
+
     def fit_through(self, X: npt.ArrayLike, projection: npt.ArrayLike) -> RecurrentBinary:
         """Find the closed form behind a linear map that was learned elsewhere, such as on pairs.
 
