@@ -12,6 +12,7 @@ from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def _body(parsed: EmailMessage) -> tuple[str, str]:
         for part in parts:
             if _told(part.get_content_type, "text/plain") != kind:
                 continue
-            payload = _told(lambda part=part: part.get_payload(decode=True), b"")
+            payload = _told(partial(part.get_payload, decode=True), b"")
             data = payload if isinstance(payload, bytes) else b""
             decoded, encoding = decode(data, declared=_told(part.get_content_charset, None))
             texts.append(html_text(decoded)[0] if kind == "text/html" else tidy(decoded))
