@@ -79,6 +79,12 @@ def test_rehearse_run_commit_and_roll_back(folder):
         assert found["arms"]["new/new"] > found["arms"]["old/old"]
         low, high = found["shares"]["0.00"]["interval"]
         assert low <= found["shares"]["0.00"]["share"] <= high
+        # Both questions are answered: records that the map has not seen, and this collection.
+        assert set(found["now"]) == set(found["shares"]) == set(found["now_means"])
+        assert (found["seen"], found["decided_by"]) == (100 / RECORDS, "unseen")
+        assert ask(client, "rehearse", {**REHEARSAL, "decide_by": "now"})["decided_by"] == "now"
+        ask(client, "rehearse", {**REHEARSAL, "decide_by": "later"}, status=400)
+        found = ask(client, "rehearse", REHEARSAL)
         told = client.get(BASE).json()
         assert told["upgrade"] is None and told["rehearsal"] == found and best(client, "word3 word4") == before
         sampled = second.encoded
