@@ -187,19 +187,25 @@ def upgrade_rows(record: dict[str, Any]) -> Iterator[Row]:
         way = "joint-words" if f"{name.rsplit(', ', 1)[0]}, joint-words" in found else "joint"
         if not name.endswith(f", {way}"):
             continue
-        real, unseen = one["migration"]["0.00"]["gain_recovered"], one["rehearsal"]["0.00"]
-        low, high = unseen["interval"]
+        real = one["migration"]["0.00"]["gain_recovered"]
+        now, unseen = (_rehearsed(one[key]["0.00"]) for key in ("rehearsal_now", "rehearsal"))
         shown = (
-            f"{real:.2f}; rehearsed by maps that saw none of the records they map {unseen['gain_recovered']:.2f} "
-            f"({low:.2f} to {high:.2f}), the tool says {one['action']!r}"
+            f"{real:.2f}; rehearsed {now} of this collection, {one['seen']:.0%} of which taught the map, and {unseen} "
+            f"of records that it has not seen; the tool says {one['action']!r}"
         )
         worth = one["gain_interval"][0] > 0
-        met = min(real, unseen["gain_recovered"]) >= 0.5
-        goal = target("0.5, both", met=met) if worth else "no gain to recover"
+        met = min(real, one["rehearsal"]["0.00"]["gain_recovered"]) >= 0.5
+        inside = one["migration_within_rehearsed_interval"]["0.00"]
+        goal = target("0.5 in all, within the interval", met=met and inside) if worth else "no gain to recover"
         ends = f"nDCG@10 {one['old']:.3f} to {one['new']:.3f}"
         yield Row(
             f"Upgrade at once, {name.removesuffix(f', {way}')} ({ends}): gain recovered", shown, goal, "upgrade.py"
         )
+
+
+def _rehearsed(one: dict[str, Any]) -> str:
+    low, high = one["interval"]
+    return f"{one['gain_recovered']:.2f} ({low:.2f} to {high:.2f})"
 
 
 def word_rows(record: dict[str, Any]) -> Iterator[Row]:

@@ -84,8 +84,8 @@ class Sample:
         """
         n = self.pairs
         words = None if self.words is None else self.words.rows(np.arange(n, dtype=np.int64))
-        parts = {"ids": self.ids[:n], "old": self.old[:n], "new": self.new[:n], "texts": self.texts[:n]}
-        return replace(self, **parts, words=words)
+        ids, old, new, texts = self.ids[:n], self.old[:n], self.new[:n], self.texts[:n]
+        return replace(self, ids=ids, old=old, new=new, texts=texts, words=words)
 
     def with_judged(self, found: Encoded) -> Sample:
         """Return a sample with further records that only judge.
@@ -188,8 +188,9 @@ class Sampling:
             rows = bitmaps.to_rows(now.live & bitmaps.resize(space.rows_bitmap(), len(now.live)))
             drawn = np.random.default_rng(self._seed).permutation(rows)[: self._pairs]
             found = self._encoded(space, drawn, progress=progress, stop=stop)
-            counted = {"learned": len(found[0]), "records": len(rows)}
-            self._sample = Sample(*found[:3], space.definition.metric, found[3], None, self.trained(), **counted)
+            ids, old, new, texts = found
+            metric, trained = space.definition.metric, self.trained()
+            self._sample = Sample(ids, old, new, metric, texts, None, trained, len(ids), len(rows))
         held = set(self._sample.ids)
         further = [key for key in dict.fromkeys(wanted) if key not in held]
         if further:

@@ -133,7 +133,7 @@ def encode_words(encoder: Any, words: Sequence[str], *, window: int | None) -> W
     """
     found: dict[str, FloatArray] = {}
     for begin in range(0, len(words), _BATCH):
-        part = words[begin : begin + _BATCH]
+        part = list(words[begin : begin + _BATCH])
         for places, X, error in attempts(encoder, np.arange(len(part), dtype=np.int64), part, encoder.dim):
             if error is None:
                 found |= {part[i]: x for i, x in zip(places.tolist(), X, strict=True) if x.any()}
