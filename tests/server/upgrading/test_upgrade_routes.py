@@ -194,6 +194,8 @@ def test_only_encoders_that_the_operator_allows(folder, tmp_path):
                 refused = ask(client, call, body, status=400)["error"]["message"]
                 assert "one of: second" in refused and "/etc" not in refused
         assert ask(client, "rehearse", {**REHEARSAL, "pairs": 10**6}, status=400)
+        many = {"q": dict.fromkeys((f"r{i}" for i in range(20_000)), 1)}
+        assert ask(client, "rehearse", {**REHEARSAL, "judgements": many}, status=400)
         for body in ({"share": 1.5}, {"batch_size": 0}, {"pause_s": -1}, {"seed": -1}, {"using": "magic"}):
             assert ask(client, "run", {"encoder": "second", **body}, status=400)
         assert client.get(BASE).json()["upgrade"] is None

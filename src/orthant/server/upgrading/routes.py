@@ -105,6 +105,9 @@ def routes(service: Service) -> APIRouter:
         body = await read_body(request, RehearsalBody)
         service.limits.require("pairs", body.pairs, "max_records")
         service.limits.require("queries", len(body.queries), "max_queries")
+        # Relevant records are encoded beside the pairs.
+        relevant = {key for grades in (body.judgements or {}).values() for key, grade in grades.items() if grade > 0}
+        service.limits.require("judged records", len(relevant), "max_records")
         found = await service.upgrades.rehearse(served, _settings(body), body.queries, body.judgements, body.decide_by)
         return json_answer(found)
 
