@@ -221,7 +221,7 @@ def adapt_rows(record: dict[str, Any]) -> Iterator[Row]:
                 f"{max(arm['p_values']):.2g})"
             )
         yield Row(
-            f"Correction learned from at most 5,000 pairs, whole {by}s held out: nDCG@10 of the dense leg, three splits",
+            f"Adapters from at most 5,000 pairs, whole {by}s held out: nDCG@10 of the dense leg, three splits",
             "; ".join(shown),
             target("significant on two sets", met=significant >= 2),
             "adapt.py",
