@@ -212,7 +212,7 @@ def adapt_rows(record: dict[str, Any]) -> Iterator[Row]:
             arms = {key: arm for key, arm in one["gains"].items() if key.startswith(f"by {by}")}
             if not arms:
                 continue
-            best = max(arms, key=lambda key: arms[key]["difference"])
+            best = max(arms, key=lambda key: (arms[key]["significant"], arms[key]["difference"]))
             arm = arms[best]
             significant += arm["significant"]
             sides = "both sides" if best.endswith("both") else "queries"
