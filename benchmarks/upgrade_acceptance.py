@@ -4,9 +4,10 @@
 the answers of 200 questions and the bytes of every stored vector file are compared before and after. By default the
 old model is the first quarter of the shipped word table and the new one is the whole table, which takes a minute;
 
-    python benchmarks/upgrade_acceptance.py [--old static] [--new minilm] [--share 1.0] [--count 16407]
+    python benchmarks/upgrade_acceptance.py [--old static] [--new minilm] [--share 1.0] [--count 16407] [--folder DIR]
 
-With ``--old static --new minilm`` MiniLM encodes ``share`` of the answers, some hours of one core at share 1.
+With ``--old static --new minilm`` MiniLM encodes ``share`` of the answers, some hours of one core at share 1. With
+``--folder`` what is done is kept there, and a call that was stopped goes on with the stage that it was at.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,60 +85,119 @@ def answers(folder: Path, questions: list[str], encoder: str) -> list[list[tuple
         return [[(hit.id, hit.score) for hit in result] for result in results]
 
 
-def main(options: argparse.Namespace) -> None:
+class Stages:
+    """What was found by the stages that are done, kept in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "stages.json"
+        self.found: dict[str, Any] = json.loads(self._path.read_text()) if self._path.exists() else {}
+
+    def run(self, name: str, stage: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return what a stage found, now or by an earlier call."""
+        if name not in self.found:
+            self.found[name] = stage()
+            self._path.write_text(json.dumps(self.found))
+        done: dict[str, Any] = self.found[name]
+        return done
+
+
+def question_files(base: Path, judged: Any, kept: list[str]) -> list[str]:
+    """Arguments of a rehearsal by some questions."""
+    (base / "queries.jsonl").write_text("".join(json.dumps({"_id": q, "text": judged.queries[q]}) + "\n" for q in kept))
+    lines = [f"{q}\t{d}\t{grade}" for q in kept for d, grade in judged.qrels[q].items()]
+    (base / "qrels.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *lines]) + "\n")
+    return ["--rehearse", "--queries", str(base / "queries.jsonl"), "--qrels", str(base / "qrels.tsv")]
+
+
+def accept(options: argparse.Namespace, base: Path) -> dict[str, Any]:
     judged: Any = load("medquad", every=1)
     corpus = judged.corpus[: options.count]
     names = {document.id for document in corpus}
     kept = [q for q in judged.judged if set(judged.qrels[q]) <= names]
     kept = [kept[i] for i in np.random.default_rng(0).permutation(len(kept))[:ASKED]]
-    questions = [judged.queries[q] for q in kept]
-    with tempfile.TemporaryDirectory() as scratch:
-        base = Path(scratch)
-        old = options.old or str(quarter(base / "old"))
-        folder = base / "answers.orthant"
+    questions, folder, stages = [judged.queries[q] for q in kept], base / "answers.orthant", Stages(base)
+    old = options.old or str(quarter(base / "old"))
+    # A folder is not stored as the name of an encoder, so every call before the cut-over is told.
+    sample = ["--pairs", str(options.pairs), "--old", old]
+
+    def made() -> dict[str, Any]:
         with orthant.open(folder, encoder=old) as collection:
             collection.upsert([d.id for d in corpus], texts=[d.content for d in corpus])
-        (base / "queries.jsonl").write_text(
-            "".join(json.dumps({"_id": q, "text": judged.queries[q]}) + "\n" for q in kept)
-        )
-        lines = [f"{q}\t{d}\t{grade}" for q in kept for d, grade in judged.qrels[q].items()]
-        (base / "qrels.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *lines]) + "\n")
-        before, files = answers(folder, questions, old), vector_files(folder)
-        # A folder is not stored as the name of an encoder, so every call before the cut-over is told.
-        sample = ["--pairs", str(options.pairs), "--old", old]
-        asked = ["--rehearse", "--queries", str(base / "queries.jsonl"), "--qrels", str(base / "qrels.tsv")]
-        rehearsed = told(folder, options.new, *asked, *sample)
-        run = [options.new, "--using", rehearsed["using"], "--run", "--share", str(options.share), *sample]
-        dim = load_encoder(options.new).dim
-        code = killed(folder, run, int(options.share * len(corpus)) * dim * 4)
-        stopped = told(folder, "--old", old)
-        same_after_kill = answers(folder, questions, old) == before
-        resumed = told(folder, *run)
-        same_before_commit = answers(folder, questions, old) == before
+        return {"answers": answers(folder, questions, old), "files": vector_files(folder)}
+
+    def stopped() -> dict[str, Any]:
+        due = int(options.share * len(corpus)) * load_encoder(options.new).dim * 4
+        code = killed(folder, run, due)
+        status = told(folder, "--old", old)
+        return {**status, "code": code, "same": answers(folder, questions, old) == before["answers"]}
+
+    def resumed() -> dict[str, Any]:
+        done = told(folder, *run)
+        return {**done, "same": answers(folder, questions, old) == before["answers"]}
+
+    def closed() -> dict[str, Any]:
         committed = told(folder, "--commit", "--old", old)
         other = answers(folder, questions, options.new)
-        closed = told(folder, "--rollback", "--old", old)
+        status = told(folder, "--rollback", "--old", old)
+        changed = sum(a != b for a, b in zip(before["answers"], other, strict=True))
         with orthant.open(folder) as collection:
             sound = bool(collection.check().ok)
-        out = {
-            "records": len(corpus),
-            "old": committed["old"],
-            "new": committed["new"],
-            "rehearsal": {key: rehearsed[key] for key in ("using", "action", "reason", "arms", "means", "ways")},
-            "killed_by_signal": code,
-            "encoded_when_killed": stopped["encoded"],
-            "phase_when_killed": stopped["phase"],
-            "answers_unchanged_after_kill": same_after_kill,
-            "encoded_after_resuming": resumed["encoded"],
-            "share_after_resuming": resumed["share"],
-            "answers_unchanged_before_commit": same_before_commit,
-            "phase_after_commit": committed["phase"],
-            "questions_answered_otherwise_after_commit": sum(a != b for a, b in zip(before, other, strict=True)),
-            "phase_after_rollback": closed["phase"],
-            "answers_equal_after_rollback": answers(folder, questions, old) == before,
-            "vector_files_equal_after_rollback": vector_files(folder) == files,
-            "check_ok": sound,
+        same, files = answers(folder, questions, old) == before["answers"], vector_files(folder) == before["files"]
+        return {
+            "committed": committed,
+            "closed": status,
+            "changed": changed,
+            "sound": sound,
+            "same": same,
+            "files": files,
         }
+
+    # As JSON gives it back, so that a stage compares with one of an earlier call.
+    before = json.loads(json.dumps(stages.run("made", made)))
+    before["answers"] = [[tuple(hit) for hit in one] for one in before["answers"]]
+    rehearsed = stages.run("rehearsed", lambda: told(folder, options.new, *question_files(base, judged, kept), *sample))
+    run = [options.new, "--using", rehearsed["using"], "--run", "--share", str(options.share), *sample]
+    return summary(
+        len(corpus),
+        rehearsed,
+        stages.run("stopped", stopped),
+        stages.run("resumed", resumed),
+        stages.run("closed", closed),
+    )
+
+
+def summary(
+    records: int, rehearsed: dict[str, Any], stopped: dict[str, Any], resumed: dict[str, Any], closed: dict[str, Any]
+) -> dict[str, Any]:
+    said = ("using", "action", "reason", "arms", "means", "now_means", "seen", "ways")
+    return {
+        "records": records,
+        "old": closed["committed"]["old"],
+        "new": closed["committed"]["new"],
+        "rehearsal": {key: rehearsed[key] for key in said},
+        "killed_by_signal": stopped["code"],
+        "encoded_when_killed": stopped["encoded"],
+        "phase_when_killed": stopped["phase"],
+        "answers_unchanged_after_kill": stopped["same"],
+        "encoded_after_resuming": resumed["encoded"],
+        "share_after_resuming": resumed["share"],
+        "answers_unchanged_before_commit": resumed["same"],
+        "phase_after_commit": closed["committed"]["phase"],
+        "questions_answered_otherwise_after_commit": closed["changed"],
+        "phase_after_rollback": closed["closed"]["phase"],
+        "answers_equal_after_rollback": closed["same"],
+        "vector_files_equal_after_rollback": closed["files"],
+        "check_ok": closed["sound"],
+    }
+
+
+def main(options: argparse.Namespace) -> None:
+    if options.folder is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            out = accept(options, Path(scratch))
+    else:
+        options.folder.mkdir(parents=True, exist_ok=True)
+        out = accept(options, options.folder)
     results = json.loads(RESULT.read_text())["results"] if RESULT.exists() else {}
     results[f"{options.old or 'static-quarter'} to {options.new}"] = out
     RESULT.write_text(json.dumps({"results": results, "context": run_context(seed=0)}, indent=1) + "\n")
@@ -150,4 +211,5 @@ if __name__ == "__main__":
     parser.add_argument("--share", type=float, default=1.0)
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--pairs", type=int, default=5_000)
+    parser.add_argument("--folder", type=Path, default=None, help="keeps what is done; left out, nothing is kept")
     main(parser.parse_args())

@@ -14,6 +14,7 @@ from typing import Any
 
 from figure_row import Row, target, times
 from figure_wings import (
+    adapt_rows,
     binary_rows,
     compress_rows,
     ivf_rows,
@@ -368,6 +369,7 @@ SOURCES = {
     "ivf": ivf_rows,
     "two_tier": two_tier_rows,
     "upgrade": upgrade_rows,
+    "adapt": adapt_rows,
     "word_vectors": word_rows,
     "server": server_rows,
     "server_rivals": server_rival_rows,

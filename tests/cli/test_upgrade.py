@@ -30,7 +30,10 @@ def test_an_upgrade_from_rehearsal_to_release(run, named, tmp_path):
     queries.write_text("".join(json.dumps(one) + "\n" for one in asked))
     found = run("upgrade", named, "today", "--rehearse", "--queries", queries, "--json").json
     assert (found["action"], found["metric"]) == ("do", "overlap@10")
-    assert sorted(found["shares"]) == ["0.00", "0.25", "0.50", "0.75", "1.00"]
+    assert sorted(found["shares"]) == sorted(found["now"]) == ["0.00", "0.25", "0.50", "0.75", "1.00"]
+    assert (found["seen"], found["decided_by"]) == (1.0, "unseen")
+    said = run("upgrade", named, "today", "--rehearse", "--queries", queries, "--decide-by", "now").out
+    assert "having seen 100% of it" in said and "records that the map has not seen" in said
     ran = run("upgrade", named, "today", "--using", "low-rank", "--run", "--share", "0.5", "--json").json
     assert (ran["encoded"], ran["mapped"]) == (100, 200)
     assert run("upgrade", named, "--json").json["phase"] == "running"
@@ -43,9 +46,9 @@ def test_an_upgrade_from_rehearsal_to_release(run, named, tmp_path):
         assert np.isfinite(collection.search("word1", mode="dense")[0].score)
 
 
-def test_mistakes_are_one_paragraph(refused, named, tmp_path):
-    refused("upgrade", tmp_path / "absent", "today", says=["no folder"])
-    refused("upgrade", named, says=["no open upgrade"])
+def test_mistakes_are_one_paragraph(run, refused, named, tmp_path):
+    refused("upgrade", tmp_path / "absent", "today", says=["no collection"])
+    assert "No upgrade is open" in run("upgrade", named).out
     refused("upgrade", named, "today", "--run", "--commit", says=["one of them"])
     refused("upgrade", named, "today", "--rehearse", says=["--queries"])
     # Refused before anything is encoded, or it would leave an open upgrade behind.

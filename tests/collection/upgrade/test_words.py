@@ -43,14 +43,10 @@ def test_words_of_texts_are_counted_within_the_window():
     assert window_of(unlimited) is None
 
 
-def test_words_that_an_encoder_refuses_are_left_out_and_known_ones_not_asked_again():
+def test_words_that_an_encoder_refuses_are_left_out():
     encoder = Told(refuses="word3")
     words = encode_words(encoder, ["word1", "word2", "word3"], window=None)
     assert words.vocabulary == ("word1", "word2")
-    asked = len(encoder.asked)
-    more = encode_words(encoder, ["word1", "word4"], window=None, known=words.known)
-    assert more.vocabulary == ("word1", "word4")
-    assert encoder.asked[asked:] == ["word4"]
 
 
 @pytest.mark.parametrize("using", ["words", "joint-words"])

@@ -92,4 +92,4 @@ def test_the_rehearsal_uses_that_movement_and_the_report_is_shown(history, tmp_p
         assert told["report"] == encoders[2].report and told["length"] > 0
         # Another encoder than those it was trained to follow is upgraded by a sample.
         other = ProjectedEncoder(encoders[2].base, encoders[2].network, name="stranger")
-        assert collection.upgrade(other)._trained() is None
+        assert collection.upgrade(other)._sampling.trained() is None

@@ -79,6 +79,12 @@ def test_rehearse_run_commit_and_roll_back(folder):
         assert found["arms"]["new/new"] > found["arms"]["old/old"]
         low, high = found["shares"]["0.00"]["interval"]
         assert low <= found["shares"]["0.00"]["share"] <= high
+        # Both questions are answered: records that the map has not seen, and this collection.
+        assert set(found["now"]) == set(found["shares"]) == set(found["now_means"])
+        assert (found["seen"], found["decided_by"]) == (100 / RECORDS, "unseen")
+        assert ask(client, "rehearse", {**REHEARSAL, "decide_by": "now"})["decided_by"] == "now"
+        ask(client, "rehearse", {**REHEARSAL, "decide_by": "later"}, status=400)
+        found = ask(client, "rehearse", REHEARSAL)
         told = client.get(BASE).json()
         assert told["upgrade"] is None and told["rehearsal"] == found and best(client, "word3 word4") == before
         sampled = second.encoded
@@ -188,6 +194,8 @@ def test_only_encoders_that_the_operator_allows(folder, tmp_path):
                 refused = ask(client, call, body, status=400)["error"]["message"]
                 assert "one of: second" in refused and "/etc" not in refused
         assert ask(client, "rehearse", {**REHEARSAL, "pairs": 10**6}, status=400)
+        many = {"q": dict.fromkeys((f"r{i}" for i in range(20_000)), 1)}
+        assert ask(client, "rehearse", {**REHEARSAL, "judgements": many}, status=400)
         for body in ({"share": 1.5}, {"batch_size": 0}, {"pause_s": -1}, {"seed": -1}, {"using": "magic"}):
             assert ask(client, "run", {"encoder": "second", **body}, status=400)
         assert client.get(BASE).json()["upgrade"] is None

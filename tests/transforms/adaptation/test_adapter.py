@@ -49,6 +49,22 @@ def test_held_out_queries_find_their_items_better(sides, kind):
     assert len(adapter.up_items_) == (12 if sides == "both" else 0)
 
 
+def twins(n=1000, seed=0):
+    """Items in pairs of which a batch seldom holds both; queries turn wholly what the two are told apart by."""
+    rng = np.random.default_rng(seed)
+    centre, apart = rng.standard_normal((n, 16)).repeat(2, axis=0), rng.standard_normal((n, 8)).repeat(2, axis=0)
+    apart[1::2] *= -1
+    turns = [np.linalg.qr(np.random.default_rng(5).standard_normal((d, d)))[0] for d in (16, 8)]
+    queries = np.hstack([centre + 0.7 * centre @ turns[0], 0.3 * apart @ turns[1]])
+    return queries.astype(np.float32), np.hstack([centre, 0.3 * apart]).astype(np.float32)
+
+
+def test_wrong_answers_that_lie_near_teach_what_a_batch_seldom_asks():
+    judged, settings = twins(seed=1), {"rank": 8, "epochs": 10, "batch_size": 64, "learning_rate": 0.003}
+    easy, hard = (ResidualAdapter(hard_negatives=count, **settings).fit(*twins()) for count in (0, 4))
+    assert value(hard, *judged) > value(easy, *judged) + 0.02 > plain(*judged) + 0.1
+
+
 @pytest.mark.parametrize("kind", ["linear", "memory"])
 def test_gradients_are_those_of_the_loss(kind):
     rng = np.random.default_rng(0)

@@ -31,6 +31,9 @@ def register(app: typer.Typer) -> None:
         rehearse: bool = typer.Option(False, "--rehearse", help="Measure on a sample; changes nothing."),
         queries: str = typer.Option(None, help="With --rehearse: JSONL with _id and text."),
         qrels: str = typer.Option(None, help="With --rehearse: TSV of query-id, corpus-id, score, with a header."),
+        decide_by: str = typer.Option(
+            "unseen", help="With --rehearse: the figures that decide, of records the map has not seen, or 'now'."
+        ),
         pairs: int = typer.Option(5000, min=1, help="Records that are encoded for rehearsal and map."),
         run: bool = typer.Option(False, "--run", help="Make the new vectors; continues what was interrupted."),
         share: float = typer.Option(None, help="With --run: share of the records to encode again."),
@@ -60,7 +63,7 @@ def register(app: typer.Typer) -> None:
             if accept and action != "rollback":
                 plan.accept()
             if action == "rehearse":
-                found: Any = _rehearsed(plan, queries, qrels)
+                found: Any = _rehearsed(plan, queries, qrels, decide_by)
             elif action == "run":
                 found = plan.run(share, pause_s=pause, progress=True)
             elif action == "rollback":
@@ -96,13 +99,14 @@ def _action(collection: str, chosen: dict[str, bool]) -> str | None:
     return wanted[0] if wanted else None
 
 
-def _rehearsed(plan: UpgradePlan, queries: str | None, qrels: str | None) -> Any:
+def _rehearsed(plan: UpgradePlan, queries: str | None, qrels: str | None, decide_by: Any) -> Any:
     from orthant.errors import InputError, message
     from orthant.evaluation.trec import read_qrels, read_queries
 
     if queries is None:
         raise InputError(message("--rehearse without queries", "a JSONL file with _id and text", "pass --queries FILE"))
-    return plan.rehearse(read_queries(queries), None if qrels is None else read_qrels(qrels), progress=True)
+    judgements = None if qrels is None else read_qrels(qrels)
+    return plan.rehearse(read_queries(queries), judgements, decide_by=decide_by, progress=True)
 
 
 def _tell(action: str | None, found: Any) -> None:

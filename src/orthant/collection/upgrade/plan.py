@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -13,30 +13,23 @@ from orthant.collection.space_encoders import define_space, load
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage import merging, tables
 from orthant.collection.upgrade import cutover
-from orthant.collection.upgrade.maps import WORDED, SpaceBridge, fit_bridge, load_map, trained_drift
-from orthant.collection.upgrade.rehearsal import Rehearsal, Sample, choose_way, rehearse
+from orthant.collection.upgrade.maps import WORDED, SpaceBridge, fit_bridge, load_map
+from orthant.collection.upgrade.rehearsal import Rehearsal, choose_way, rehearse
 from orthant.collection.upgrade.returning import encode_for_former, newer_only
 from orthant.collection.upgrade.running import RunReport, checked, encode_rest, fill_mapped, remaining
+from orthant.collection.upgrade.sampling import Sample, Sampling, Stopped
 from orthant.collection.upgrade.state import UpgradeState
 from orthant.collection.upgrade.status import UpgradeStatus
-from orthant.collection.upgrade.vocabulary import Words, encode_words, frequent_words, window_of
+from orthant.collection.upgrade.vocabulary import window_of
 from orthant.encoders.progress import progress_bar
 from orthant.errors import EncoderMismatchError, InputError, NotFoundError, message
 from orthant.kernels import bitmaps
-from orthant.types import IdArray
-from orthant.validate import check_count, check_fraction
+from orthant.validate import check_choice, check_count, check_fraction
 
 if TYPE_CHECKING:
     from orthant.collection.collection import Collection
-    from orthant.transforms.alignment.drift import DriftCompensator
 
 __all__ = ["UpgradePlan", "UpgradeStatus"]
-
-_TEXTS_READ, _TEXTS_AT_ONCE = 50_000, 2_048
-
-
-class _Stopped(Exception):
-    """Ends the encoding of a sample between two batches."""
 
 
 class UpgradePlan:
@@ -76,12 +69,12 @@ class UpgradePlan:
     ) -> None:
         self._collection, self._encoder, self._loadable = collection, encoder, loadable
         self._store = collection._store
-        self._pairs, self._seed, self._using = pairs, seed, using
+        self._seed, self._using = seed, using
         self.space = space
         self._ways: dict[str, float] = {}
-        self._sample: Sample | None = None
+        self._sampling = Sampling(self._store, encoder, space, pairs=pairs, seed=seed)
+        self._learned: SpaceBridge | None = None
         self._bridge: SpaceBridge | None = None
-        self._words: Words | None = None
         self._closed = False
 
     @property
@@ -103,6 +96,7 @@ class UpgradePlan:
         queries: Sequence[str] | Mapping[str, str],
         judgements: Mapping[str, Mapping[str, int]] | None = None,
         *,
+        decide_by: Literal["unseen", "now"] = "unseen",
         progress: bool = False,
         stop: Callable[[], bool] | None = None,
     ) -> Rehearsal:
@@ -115,6 +109,10 @@ class UpgradePlan:
         judgements : mapping of str to mapping of str to int, optional
             Grades of records by query id, or by text where ``queries`` is a sequence. Without them the figures say how
             much of the new model's own ten nearest is found, not whether those are better.
+        decide_by : {"unseen", "now"}, default "unseen"
+            Whose figures decide: those of records that no map has seen, which hold however large the collection is and
+            whatever becomes of it, or those of this collection as the run leaves it, some records of which the map was
+            learned from. The latter are higher, and equal where the map comes of the encoder's training.
         progress : bool, default False
             Show a bar while the sample is encoded.
         stop : callable, optional
@@ -123,7 +121,7 @@ class UpgradePlan:
         Returns
         -------
         Rehearsal
-            Figures with intervals, and whether to go on.
+            Both figures with intervals, and whether to go on.
 
         Raises
         ------
@@ -132,19 +130,21 @@ class UpgradePlan:
 
         Notes
         -----
-        Cost: up to ``pairs`` records and all queries are encoded, which the following ``run`` uses again for its map.
-        The records are drawn at random, judged ones first, so a sample is easier to search than the collection; shares
-        of the gain carry over, the metric itself does not.
+        Cost: up to ``pairs`` records, the relevant ones and all queries are encoded. The map is that of the following
+        ``run``, from the same random records; relevant ones beyond them judge and teach nothing. A sample is easier to
+        search than the collection: shares of the gain carry over, the metric itself does not.
         """
+        check_choice(decide_by, ("unseen", "now"), name="decide_by")
         if self._store.refreshed().upgrade.committed:
             raise InputError(message("a rehearsal of what is committed", "an open plan", "roll back, or release it"))
         named = dict(queries) if isinstance(queries, Mapping) else {text: text for text in queries}
         wanted = [] if judgements is None else [d for q in named for d, g in judgements.get(q, {}).items() if g > 0]
         try:
             sample = self._sampled(wanted, progress=progress, stop=stop)
-        except _Stopped:
+        except Stopped:
             raise InputError(message("a rehearsal that was stopped", "one that may end", "start it again")) from None
         self._choose(sample)
+        bridge = None if self.using == "reencode" else self._fitted(self.using)
         texts = list(named.values())
         old = self._collection._encoders.require(self.space)
         found = rehearse(
@@ -154,75 +154,24 @@ class UpgradePlan:
             checked(old.encode(texts, role="query"), len(texts), old.dim),
             query_ids=list(named),
             judgements=judgements,
+            bridge=bridge,
+            decide_by=decide_by,
             seed=self._seed,
         )
         return replace(found, ways=self._ways)
 
     def _choose(self, sample: Sample | None) -> None:
-        if self._using == "auto" and self._trained() is not None:
+        if self._using == "auto" and self._sampling.trained() is not None:
             self._using = "drift"
         elif self._using == "auto" and sample is not None:
             both = self._collection._encoders.at_hand(self.space)
             self._using, self._ways = choose_way(sample, both=both, seed=self._seed)
 
-    def _trained(self) -> DriftCompensator | None:
-        """The map from the old vectors that the new encoder brings from its training."""
-        now = self._store.refreshed()
-        former = now.spaces[now.upgrade.former if now.upgrade else self.space].definition.fingerprint
-        return trained_drift(self._encoder, former)
-
     def _sampled(
         self, wanted: Sequence[str] = (), *, progress: bool = False, stop: Callable[[], bool] | None = None
     ) -> Sample:
-        """Records with text and old vector, encoded by the new encoder; those asked for first, the rest at random."""
-        if self._sample is not None and set(wanted) <= set(self._sample.ids):
-            return self._sample
-        now = self._store.refreshed()
-        space = now.spaces[now.upgrade.former if now.upgrade else self.space]
-        rows = bitmaps.to_rows(now.live & bitmaps.resize(space.rows_bitmap(), len(now.live)))
-        rows = np.random.default_rng(self._seed).permutation(rows)
-        with self._store.database.reading() as connection:
-            first = tables.find_rows(connection, self._store.database, list(dict.fromkeys(wanted)))
-            first = first[np.isin(first, rows)]
-            rows = np.concatenate([first, rows[~np.isin(rows, first)]])[: self._pairs]
-            found = tables.fetch_records(connection, self._store.database, rows.tolist())
-        kept: IdArray = np.array([row for row in rows.tolist() if row in found and found[row][1]], dtype=np.int64)
-        texts: list[Any] = [found[row][1] for row in kept.tolist()]
-        new = np.zeros((len(kept), self._encoder.dim), dtype=np.float32)
-        with progress_bar(len(kept), shown=progress, label="encoding the sample") as advance:
-            for begin in range(0, len(texts), 256):
-                if stop is not None and stop():
-                    raise _Stopped
-                part = texts[begin : begin + 256]
-                new[begin : begin + len(part)] = checked(
-                    self._encoder.encode(part, role="document"), len(part), self._encoder.dim
-                )
-                advance(len(part))
-        good = new.any(axis=1)
-        kept, new = kept[good], new[good]
-        _, old = space.vectors_of(kept)
-        ids = tuple(found[row][0] for row in kept.tolist())
-        kept_texts = tuple(str(found[row][1]) for row in kept.tolist())
-        words = self._encoded_words(kept_texts).of(kept_texts) if self._using in ("auto", *WORDED) else None
-        self._sample = Sample(ids, old, new, space.definition.metric, kept_texts, words, self._trained())
-        return self._sample
-
-    def _encoded_words(self, texts: Iterable[str]) -> Words:
-        """The words of some texts by the new encoder, each by itself; what is known is not encoded again."""
-        window = window_of(self._encoder)
-        known = None if self._words is None else self._words.known
-        self._words = encode_words(self._encoder, frequent_words(texts, window), window=window, known=known)
-        return self._words
-
-    def _some_texts(self) -> Iterator[str]:
-        """Texts whose words stand for those of all records."""
-        now = self._store.refreshed()
-        rows = np.random.default_rng(self._seed).permutation(bitmaps.to_rows(now.live))[:_TEXTS_READ]
-        for begin in range(0, len(rows), _TEXTS_AT_ONCE):
-            with self._store.database.reading() as connection:
-                part = rows[begin : begin + _TEXTS_AT_ONCE].tolist()
-                found = tables.fetch_records(connection, self._store.database, part)
-            yield from (str(record[1]) for record in found.values() if record[1])
+        words = self._using in ("auto", *WORDED)
+        return self._sampling.sample(wanted, words=words, progress=progress, stop=stop)
 
     # ---- carrying out ---------------------------------------------------------------------------------------------
 
@@ -276,7 +225,7 @@ class UpgradePlan:
         if not self._store.refreshed().upgrade:
             try:
                 self._begin(progress=progress, stop=stop)
-            except _Stopped:
+            except Stopped:
                 left = self._store.refreshed().count
                 return RunReport(0, 0, left, 0.0, {}, time.perf_counter() - began)
         state = self._open()
@@ -303,17 +252,14 @@ class UpgradePlan:
     def _begin(self, *, progress: bool, stop: Callable[[], bool] | None) -> None:
         old = self._store.refreshed().spaces[self.space].definition
         if self._using == "auto":
-            self._choose(None if self._trained() is not None else self._sampled(progress=progress, stop=stop))
+            self._choose(None if self._sampling.trained() is not None else self._sampled(progress=progress, stop=stop))
         fresh = define_space(f"{self.space}.next", self._encoder, dim=None, metric=old.metric, loadable=self._loadable)
         state = UpgradeState(
             self.space, self._using, self._loadable, self._encoder.fingerprint, filling=(fresh[0].name,)
         )
         spaces = [fresh]
         if self._using != "reencode":
-            if old.metric != "cosine":
-                given = f"using={self._using!r} for a space scored by {old.metric!r}"
-                raise InputError(message(given, "a space scored by cosine", "use using='reencode'"))
-            self._bridge = bridge = self._fitted(old, progress=progress, stop=stop)
+            self._bridge = bridge = self._fitted(self._using, progress=progress, stop=stop)
             # Before the commit that names it; a leftover of an attempt that died is written over.
             bridge.map.save(cutover.map_folder(self._store))
             dim = self._encoder.dim + (old.dim if bridge.weight else 0)
@@ -323,15 +269,22 @@ class UpgradePlan:
         cutover.begin(self._store, state, spaces)
         self._collection._encoders.adopt(state.fresh, self._encoder, loadable=self._loadable)
 
-    def _fitted(self, old: SpaceDefinition, *, progress: bool, stop: Callable[[], bool] | None = None) -> SpaceBridge:
-        trained = self._trained() if self._using == "drift" else None
+    def _fitted(self, using: str, *, progress: bool = False, stop: Callable[[], bool] | None = None) -> SpaceBridge:
+        """The map of a run, which a rehearsal before it judges."""
+        now = self._store.refreshed()
+        old = now.spaces[now.upgrade.former if now.upgrade else self.space].definition
+        if old.metric != "cosine":
+            given = f"using={using!r} for a space scored by {old.metric!r}"
+            raise InputError(message(given, "a space scored by cosine", "use using='reencode'"))
+        trained = self._sampling.trained() if using == "drift" else None
         if trained is not None:
             return SpaceBridge(trained)
-        sample = self._sampled(progress=progress, stop=stop)
-        # Words of all records, not of the sample's alone: most records have some that the sample lacks.
-        words = self._encoded_words(self._some_texts()).of(sample.texts) if self._using in WORDED else None
-        ends = {"source": old.fingerprint, "target": self._encoder.fingerprint}
-        return fit_bridge(self._using, sample.old, sample.new, words=words, **ends)
+        if self._learned is None:
+            sample = self._sampled(progress=progress, stop=stop).for_learning()
+            ends = {"source": old.fingerprint, "target": self._encoder.fingerprint}
+            words = sample.words if using in WORDED else None
+            self._learned = fit_bridge(using, sample.old, sample.new, words=words, **ends)
+        return self._learned
 
     def _fill_mapped(self, state: UpgradeState) -> int:
         if state.mapped is None:
@@ -583,7 +536,7 @@ class UpgradePlan:
         dims = [sample.old.shape[1], sample.new.shape[1]]
         out: dict[str, Any] = {"new": self._encoder.fingerprint, "dims": dims, "overlap@10": overlaps}
         out["old"] = self.status().old
-        trained = self._trained()
+        trained = self._sampling.trained()
         if trained is not None:
             told = getattr(self._encoder, "report", None)
             out["trained"] = {"length": float(np.linalg.norm(trained.drift_)), "report": told}

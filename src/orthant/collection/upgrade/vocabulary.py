@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,11 +41,6 @@ class Words:
     vectors: FloatArray
     window: int | None
     counts: Any = None
-
-    @cached_property
-    def known(self) -> dict[str, FloatArray]:
-        """Vectors by word."""
-        return dict(zip(self.vocabulary, self.vectors, strict=True))
 
     def of(self, texts: Sequence[str]) -> Words:
         """Return the same words with the counts of some texts.
@@ -120,9 +114,7 @@ def frequent_words(texts: Iterable[str], window: int | None) -> list[str]:
     return sorted(held, key=lambda word: (-held[word], word))[:_MOST]
 
 
-def encode_words(
-    encoder: Any, words: Sequence[str], *, window: int | None, known: Mapping[str, FloatArray] | None = None
-) -> Words:
+def encode_words(encoder: Any, words: Sequence[str], *, window: int | None) -> Words:
     """Encode words by themselves.
 
     Parameters
@@ -133,18 +125,15 @@ def encode_words(
         Distinct words.
     window : int, optional
         Kept for the counts.
-    known : mapping of str to ndarray of shape (d,), optional
-        Vectors of words that need not be encoded again.
 
     Returns
     -------
     Words
         Those that the encoder gives a direction; words that it refuses are left out.
     """
-    found: dict[str, FloatArray] = dict(known or {})
-    new = [word for word in words if word not in found]
-    for begin in range(0, len(new), _BATCH):
-        part = new[begin : begin + _BATCH]
+    found: dict[str, FloatArray] = {}
+    for begin in range(0, len(words), _BATCH):
+        part = list(words[begin : begin + _BATCH])
         for places, X, error in attempts(encoder, np.arange(len(part), dtype=np.int64), part, encoder.dim):
             if error is None:
                 found |= {part[i]: x for i, x in zip(places.tolist(), X, strict=True) if x.any()}

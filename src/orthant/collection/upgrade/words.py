@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orthant.collection.upgrade.rehearsal import Rehearsal
+    from orthant.measures.compatibility import GainRecovered
 
 __all__ = ["DECISIONS", "decision_table", "verdict"]
 
@@ -105,16 +106,31 @@ def verdict(found: Rehearsal) -> tuple[str, str]:
         if judged
         else (" Without judgements this says how near the new model's own neighbours are, not whether they are better.")
     )
-    at = found.shares["0.00"]
     if found.using == "reencode":
         return "do", f"Encoding everything again gains {gain.gain:+.4f} {found.metric}.{told}"
-    if at.interval[0] <= 0:
-        first = next((share for share, one in found.shares.items() if one.interval[0] > 0), "1.00")
+    figures = found.now if found.decided_by == "now" else found.shares
+    both = _both(found)
+    if figures["0.00"].interval[0] <= 0:
+        first = next((share for share, one in figures.items() if one.interval[0] > 0), "1.00")
+        whose = "in this collection" if found.decided_by == "now" else "of records that the map has not seen"
         return "reencode", (
-            f"Mapped vectors recover {at.share:.2f} of the gain (interval {at.interval[0]:.2f} to "
-            f"{at.interval[1]:.2f}): nothing beyond doubt. From {float(first):.0%} encoded again it is worth it.{told}"
+            f"{both} Nothing beyond doubt {whose if found.seen else 'without encoding any'}. From {float(first):.0%} "
+            f"encoded again it is worth it.{told}"
         )
-    return "do", (
-        f"Mapped vectors recover {at.share:.2f} of the gain with no record encoded again (interval "
-        f"{at.interval[0]:.2f} to {at.interval[1]:.2f}).{told}"
+    return "do", f"{both}{told}"
+
+
+def _both(found: Rehearsal) -> str:
+    """What mapped vectors recover at once, here and of records that the map has not seen."""
+
+    def part(one: GainRecovered) -> str:
+        return f"{one.share:.2f} of the gain (interval {one.interval[0]:.2f} to {one.interval[1]:.2f})"
+
+    unseen = part(found.shares["0.00"])
+    if not found.seen:
+        return f"Mapped vectors recover {unseen} with no record encoded again."
+    here = part(found.now["0.00"])
+    return (
+        f"With no record encoded again, mapped vectors recover {here} in this collection, from {found.seen:.0%} of "
+        f"which the map is learned, and {unseen} of records that it has not seen."
     )

@@ -39,8 +39,16 @@ class RehearsalAnswer(Answer):
     queries: int
     documents: int
     arms: dict[str, float]
-    shares: dict[str, ShareAnswer] = Field(description="By the share of records encoded again, '0.00' to '1.00'.")
+    shares: dict[str, ShareAnswer] = Field(
+        description="By the share of records encoded again, '0.00' to '1.00', of records that the map has not seen."
+    )
     means: dict[str, float] = Field(description="The metric by the same shares.")
+    now: dict[str, ShareAnswer] = Field(
+        description="The same of this collection as the run leaves it, part of which the map is learned from."
+    )
+    now_means: dict[str, float] = Field(description="The metric by the same shares.")
+    seen: float = Field(description="Share of the records that the map is learned from.")
+    decided_by: Literal["unseen", "now"]
     action: Literal["do", "reencode", "don't"]
     reason: str
     ways: dict[str, float] = Field(description="Where the way was chosen: what each found of the new neighbours.")

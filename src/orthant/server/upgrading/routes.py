@@ -42,6 +42,11 @@ class RehearsalBody(_PlanBody):
     judgements: dict[str, dict[str, int]] | None = Field(
         None, description="Grades of records by query; without them figures say how near the new model's own hits are."
     )
+    decide_by: str = Field(
+        "unseen",
+        json_schema_extra={"enum": ["unseen", "now"]},
+        description="Whose figures decide: of records that the map has not seen, or of the collection as it will be.",
+    )
 
 
 class RunBody(_PlanBody):
@@ -100,7 +105,10 @@ def routes(service: Service) -> APIRouter:
         body = await read_body(request, RehearsalBody)
         service.limits.require("pairs", body.pairs, "max_records")
         service.limits.require("queries", len(body.queries), "max_queries")
-        found = await service.upgrades.rehearse(served, _settings(body), body.queries, body.judgements)
+        # Relevant records are encoded beside the pairs.
+        relevant = {key for grades in (body.judgements or {}).values() for key, grade in grades.items() if grade > 0}
+        service.limits.require("judged records", len(relevant), "max_records")
+        found = await service.upgrades.rehearse(served, _settings(body), body.queries, body.judgements, body.decide_by)
         return json_answer(found)
 
     return router

@@ -139,7 +139,9 @@ class Upgrades:
                 return name
         return None
 
-    async def rehearse(self, served: Served, settings: Mapping[str, Any], queries: Any, judgements: Any) -> Any:
+    async def rehearse(
+        self, served: Served, settings: Mapping[str, Any], queries: Any, judgements: Any, decide_by: Any = "unseen"
+    ) -> Any:
         """Measure on a sample what an upgrade would bring.
 
         Parameters
@@ -148,7 +150,7 @@ class Upgrades:
             The collection.
         settings : mapping
             ``encoder``, ``using``, ``space``, ``pairs`` and ``seed``, as ``Collection.upgrade`` takes them.
-        queries, judgements : object
+        queries, judgements, decide_by : object
             As ``UpgradePlan.rehearse`` takes them.
 
         Returns
@@ -158,7 +160,8 @@ class Upgrades:
         """
 
         def run(held: _Held) -> dict[str, Any]:
-            found = self._planned(held, settings).rehearse(queries, judgements, stop=held.ending.is_set)
+            plan = self._planned(held, settings)
+            found = plan.rehearse(queries, judgements, decide_by=decide_by, stop=held.ending.is_set)
             # Whoever starts it asks for the same, so that the sample need not be encoded again.
             return {**found.to_dict(), "settings": dict(settings)}
 

@@ -52,6 +52,10 @@ class ResidualAdapter(SpaceMap):
         Share of the pairs that choose the epoch, by their mean reciprocal rank. Too small chooses by chance.
     patience : int, default 5
         Epochs without a better value before training stops.
+    hard_negatives : int, default 16
+        How many of the wrong items that the frozen vectors hold nearest to a query are tried on it, one at each step
+        and in turn by chance. Few may be right answers that no pair names, many are easy; 0 draws from ``others``
+        without looking.
     seed : int, default 0
         Of directions, batches and the choice of validation pairs.
     source, target : str, optional
@@ -73,9 +77,10 @@ class ResidualAdapter(SpaceMap):
     Notes
     -----
     All vectors are brought to length 1 before and after the correction. The loss is ``-log(exp(s_ii / tau) / sum_j
-    exp(s_ij / tau))`` with cosines ``s``, where other answers to a query are left out of its sum. U starts at zero, so
-    training starts at the frozen encoder, which is kept unless an epoch is better.
-    Cost: O(epochs n d (batch_size + r)) to fit, O(n d r) to transform.
+    exp(s_ij / tau))`` with cosines ``s``, over the items of the batch and one hard one for each of its queries, where
+    other answers to a query are left out of its sum. U starts at zero, so training starts at the frozen encoder, which
+    is kept unless an epoch is better.
+    Cost: O(epochs n d (batch_size + r)) to fit, O(n d min(n + m, 4096)) once to find hard items, O(n d r) to transform.
 
     References
     ----------
@@ -117,6 +122,7 @@ class ResidualAdapter(SpaceMap):
         weight_decay: float = 0.01,
         validation: float = 0.15,
         patience: int = 5,
+        hard_negatives: int = 16,
         seed: int = 0,
         source: str | None = None,
         target: str | None = None,
@@ -132,6 +138,7 @@ class ResidualAdapter(SpaceMap):
         self.weight_decay = weight_decay
         self.validation = validation
         self.patience = patience
+        self.hard_negatives = hard_negatives
         self.seed = seed
 
     def fit(
@@ -251,6 +258,7 @@ class ResidualAdapter(SpaceMap):
             decay=check_fraction(self.weight_decay, name="weight_decay", low=0.0, high=10.0),
             validation=check_fraction(self.validation, name="validation", low=0.01, high=0.9),
             patience=check_count(self.patience, name="patience"),
+            hard=check_count(self.hard_negatives, name="hard_negatives", minimum=0),
             seed=check_count(self.seed, name="seed", minimum=0),
         )
 

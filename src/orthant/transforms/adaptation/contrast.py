@@ -56,6 +56,8 @@ class Positives:
         ndarray of shape (q, m), bool
             True where a pair says so.
         """
+        if not len(queries) or not len(items):
+            return np.zeros((len(queries), len(items)), dtype=bool)
         asked, of_query = np.unique(queries, return_inverse=True)
         offered, of_item = np.unique(items, return_inverse=True)
         # Through the pairs, which are few, and not through all of q x m.

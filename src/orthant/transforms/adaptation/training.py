@@ -15,6 +15,7 @@ from orthant.types import FloatArray, IdArray
 __all__ = ["Course", "reciprocal_ranks", "split", "train"]
 
 _MOST_CANDIDATES = 4096
+_ROWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Course:
     decay: float
     validation: float
     patience: int
+    hard: int
     seed: int
 
 
@@ -135,6 +137,48 @@ class _Validation:
         return float(reciprocal_ranks(Q, self._queries, C, self._items, self._positives).mean())
 
 
+class _WrongAnswers:
+    """Further wrong answers of a batch: one for each query of those that the frozen vectors hold nearest, or any."""
+
+    def __init__(
+        self,
+        Q: FloatArray,
+        C: FloatArray,
+        others: FloatArray,
+        q: IdArray,
+        c: IdArray,
+        rows: IdArray,
+        positives: Positives,
+        course: Course,
+        rng: np.random.Generator,
+    ) -> None:
+        self._rng = rng
+        nobody = np.full(len(others), int(c.max()) + 1)
+        if not course.hard:
+            self._near, self._pool, self._numbers = None, others, nobody
+            return
+        numbers, first = np.unique(c[rows], return_index=True)
+        pool, known = np.concatenate([C[rows[first]], others]), np.concatenate([numbers, nobody])
+        # Enough to find near ones among, so that the cost grows with the pairs and not with their square.
+        kept = rng.permutation(len(pool))[:_MOST_CANDIDATES]
+        self._pool, self._numbers = pool[kept], known[kept]
+        count = min(course.hard, len(kept))
+        self._near = np.zeros((len(Q), count), dtype=np.int64)
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            part = rows[start : start + _ROWS_AT_ONCE]
+            scores = Q[part] @ self._pool.T
+            scores[positives.between(q[part], self._numbers)] = -np.inf
+            self._near[part] = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+
+    def of_batch(self, batch: IdArray) -> tuple[FloatArray, IdArray]:
+        """Vectors and numbers."""
+        if self._near is None:
+            chosen = self._rng.choice(len(self._pool), min(len(self._pool), len(batch)), replace=False)
+        else:
+            chosen = self._near[batch, self._rng.integers(0, self._near.shape[1], len(batch))]
+        return self._pool[chosen], self._numbers[chosen]
+
+
 def train(
     Q: FloatArray,
     C: FloatArray,
@@ -175,13 +219,17 @@ def train(
         sides.append(Residual.identity(course.kind, C[rows], course.rank, rng))
     optimiser = Adam([p for side in sides for p in (side.down, side.up)], course.rate, course.decay)
     positives, validation = Positives(q, c), _Validation(Q, C, others, q, c, held, course.seed)
+    wrong = _WrongAnswers(Q, C, others, q, c, rows, positives, course, rng)
     best, history = [side.copy() for side in sides], [validation.value(sides)]
     for _ in range(course.epochs):
         order = rng.permutation(rows)
         for start in range(0, len(order), course.batch_size):
             batch = order[start : start + course.batch_size]
-            drawn = others[rng.choice(len(others), min(len(others), course.batch_size), replace=False)]
-            optimiser.step(_gradients(sides, Q[batch], C[batch], drawn, positives.of_batch(batch), course.tau))
+            drawn, numbers = wrong.of_batch(batch)
+            masked = positives.of_batch(batch) & ~np.eye(len(batch), dtype=bool)
+            # What is wrong for one query may be right for another one of the batch.
+            masked = np.concatenate([masked, positives.between(q[batch], numbers)], axis=1)
+            optimiser.step(_gradients(sides, Q[batch], np.concatenate([C[batch], drawn]), masked, course.tau))
         history.append(validation.value(sides))
         if history[-1] > max(history[:-1]):
             best = [side.copy() for side in sides]
@@ -191,11 +239,8 @@ def train(
 
 
 def _gradients(
-    sides: list[Residual], Q: FloatArray, C: FloatArray, others: FloatArray, right: npt.NDArray[np.bool_], tau: float
+    sides: list[Residual], Q: FloatArray, items: FloatArray, masked: npt.NDArray[np.bool_], tau: float
 ) -> list[FloatArray]:
-    items = np.concatenate([C, others])
-    masked = np.zeros((len(Q), len(items)), dtype=bool)
-    masked[:, : len(C)] = right & ~np.eye(len(Q), dtype=bool)
     raw_queries = sides[0].forward(Q)
     raw_items = sides[1].forward(items) if len(sides) > 1 else items
     seen = unit_rows(raw_items) if len(sides) > 1 else items

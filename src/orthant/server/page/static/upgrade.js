@@ -6,7 +6,7 @@ import { table } from "./explain.js";
 
 const ARMS = { "old/old": "the old encoder alone", "new query/old space": "new queries among old vectors", "mapped old vectors": "new queries among mapped old vectors", "new/new": "the new encoder alone" };
 const VERDICTS = { do: "Worth it", reencode: "Only with more records encoded again", "don't": "Not worth it" };
-const WAYS = [["auto", "what suits best"], ["joint", "joint: mapped, and the old model's scores"], ["low-rank", "low-rank: mapped by a regression"], ["procrustes", "procrustes: mapped by a rotation"], ["drift", "drift: the mean movement taken off"], ["relative", "relative: by cosines to anchors"], ["reencode", "reencode: everything encoded again"]];
+const WAYS = [["auto", "what suits best"], ["joint-words", "joint-words: mapped by vectors and words, and the old model's scores"], ["words", "words: mapped by vectors and words"], ["joint", "joint: mapped, and the old model's scores"], ["low-rank", "low-rank: mapped by a regression"], ["procrustes", "procrustes: mapped by a rotation"], ["drift", "drift: the mean movement taken off"], ["relative", "relative: by cosines to anchors"], ["reencode", "reencode: everything encoded again"]];
 const STATES = { running: "Running.", pausing: "Pausing: the present batch is finished first.", paused: "Paused: nothing is lost, and it goes on from here.", failed: "The run failed.", idle: "" };
 const SHARES = [["0", "none"], ["0.25", "25 %"], ["0.5", "50 %"], ["0.75", "75 %"], ["1", "all"]];
 let context = null;
@@ -145,7 +145,8 @@ function planning(told) {
       el("label", {}, "Space ", pick("rehearse-space", spaces.map(([name]) => same(name)))),
       el("label", {}, "New encoder ", pick("rehearse-encoder", told.encoders.filter((name) => held.length > 1 || name !== held[0]).map(same))),
       el("label", {}, "Way ", pick("rehearse-using", WAYS)),
-      el("label", {}, "Records ", pick("rehearse-pairs", ["500", "200", "2000", "5000"].map(same)))),
+      el("label", {}, "Records ", pick("rehearse-pairs", ["500", "200", "2000", "5000"].map(same))),
+      el("label", {}, "Decide by ", pick("rehearse-decide", [["unseen", "records that the map has not seen"], ["now", "this collection as it will be"]]))),
     lines("rehearse-queries", "Queries, one per line, ten or more; with fewer than fifty the intervals are wide", 8),
     el("details", {}, el("summary", {}, "Judgements"), lines("rehearse-judgements", "One per line: query, id of a record, grade, with tabs between them. Without any, figures say how near the new encoder's own hits are, not whether they are better.", 4)),
     el("p", {}, el("button", { type: "submit" }, "Rehearse")));
@@ -169,7 +170,7 @@ async function rehearse(place) {
   try {
     const queries = [...new Set($("rehearse-queries").value.split("\n").map((line) => line.trim()).filter(Boolean))];
     const settings = { encoder: $("rehearse-encoder").value, space: $("rehearse-space").value, using: $("rehearse-using").value, pairs: Number($("rehearse-pairs").value) };
-    const found = await call(["collections", context.name, "upgrade", "rehearse"], { ...settings, queries, judgements: judgements() });
+    const found = await call(["collections", context.name, "upgrade", "rehearse"], { ...settings, queries, judgements: judgements(), decide_by: $("rehearse-decide").value });
     fill(place, report(found));
     say(`Rehearsal done: ${VERDICTS[found.action]}.`);
   } catch (error) { fill(place, el("p", { class: "alert", role: "alert" }, error.message)); say(""); }
@@ -178,13 +179,15 @@ async function rehearse(place) {
 function report(found) {
   const measure = found.metric.startsWith("overlap") ? "the share of the new encoder's own ten nearest that is found" : found.metric;
   const span = ([low, high]) => `${number(low)} to ${number(high)}`;
-  const shares = Object.entries(found.shares).map(([share, gain]) => [`${Math.round(Number(share) * 100)} %`, number(found.means[share]), number(gain.share), span(gain.interval)]);
+  const rows = (shares, means) => Object.entries(shares).map(([share, gain]) => [`${Math.round(Number(share) * 100)} %`, number(means[share]), number(gain.share), span(gain.interval)]);
+  const byShare = (whose, shares, means) => table(`${whose}, by the share of records encoded again (way: ${found.using})`, ["encoded again", found.metric, "part of the gain", "interval"], rows(shares, means));
   const whole = found.shares["1.00"];
   return [
     el("h3", { class: found.action === "do" ? "good" : "warning" }, VERDICTS[found.action] || found.action), el("p", {}, found.reason),
     table(`Over ${number(found.documents)} records and ${number(found.queries)} queries: ${measure}`, ["how", found.metric], Object.entries(found.arms).map(([name, value]) => [ARMS[name] || name, number(value)])),
     whole ? el("p", {}, `Gain of the new encoder over the old one: ${number(whole.gain)}, interval ${span(whole.gain_interval)}.`) : null,
-    table(`By the share of records encoded again (way: ${found.using})`, ["encoded again", found.metric, "part of the gain", "interval"], shares),
+    found.seen ? byShare(`This collection, ${Math.round(found.seen * 100)} % of which the map is learned from`, found.now, found.now_means) : null,
+    byShare(found.seen ? "Records that the map has not seen" : "All records", found.shares, found.means),
     starting(found),
   ];
 }
