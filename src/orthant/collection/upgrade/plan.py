@@ -16,15 +16,15 @@ from orthant.collection.upgrade import cutover
 from orthant.collection.upgrade.maps import WORDED, SpaceBridge, fit_bridge, load_map, trained_drift
 from orthant.collection.upgrade.rehearsal import Rehearsal, Sample, choose_way, rehearse
 from orthant.collection.upgrade.returning import encode_for_former, newer_only
-from orthant.collection.upgrade.running import RunReport, checked, encode_rest, fill_mapped, remaining
+from orthant.collection.upgrade.running import RunReport, checked, encode_rest, encode_sample, fill_mapped, remaining
 from orthant.collection.upgrade.state import UpgradeState
 from orthant.collection.upgrade.status import UpgradeStatus
 from orthant.collection.upgrade.vocabulary import Words, encode_words, frequent_words, window_of
 from orthant.encoders.progress import progress_bar
 from orthant.errors import EncoderMismatchError, InputError, NotFoundError, message
 from orthant.kernels import bitmaps
-from orthant.types import IdArray
-from orthant.validate import check_count, check_fraction
+from orthant.types import BitmapArray, IdArray
+from orthant.validate import as_texts, check_count, check_fraction
 
 if TYPE_CHECKING:
     from orthant.collection.collection import Collection
@@ -138,7 +138,7 @@ class UpgradePlan:
         """
         if self._store.refreshed().upgrade.committed:
             raise InputError(message("a rehearsal of what is committed", "an open plan", "roll back, or release it"))
-        named = dict(queries) if isinstance(queries, Mapping) else {text: text for text in queries}
+        named = dict(queries) if isinstance(queries, Mapping) else {text: text for text in as_texts(queries)}
         wanted = [] if judgements is None else [d for q in named for d, g in judgements.get(q, {}).items() if g > 0]
         try:
             sample = self._sampled(wanted, progress=progress, stop=stop)
@@ -188,16 +188,13 @@ class UpgradePlan:
             found = tables.fetch_records(connection, self._store.database, rows.tolist())
         kept: IdArray = np.array([row for row in rows.tolist() if row in found and found[row][1]], dtype=np.int64)
         texts: list[Any] = [found[row][1] for row in kept.tolist()]
-        new = np.zeros((len(kept), self._encoder.dim), dtype=np.float32)
+
+        def proceed() -> None:
+            if stop is not None and stop():
+                raise _Stopped
+
         with progress_bar(len(kept), shown=progress, label="encoding the sample") as advance:
-            for begin in range(0, len(texts), 256):
-                if stop is not None and stop():
-                    raise _Stopped
-                part = texts[begin : begin + 256]
-                new[begin : begin + len(part)] = checked(
-                    self._encoder.encode(part, role="document"), len(part), self._encoder.dim
-                )
-                advance(len(part))
+            new = encode_sample(self._encoder, texts, advance=advance, proceed=proceed)
         good = new.any(axis=1)
         kept, new = kept[good], new[good]
         _, old = space.vectors_of(kept)
@@ -362,7 +359,11 @@ class UpgradePlan:
         if state.mapped is not None:
             found = found | bitmaps.resize(now.spaces[state.mapped].rows_bitmap(), words)
         lost = now.live & bitmaps.resize(now.spaces[state.former].rows_bitmap(), words) & ~found
-        rows = bitmaps.to_rows(lost)
+        return self._not_accepted(lost, state)
+
+    def _not_accepted(self, chosen: BitmapArray, state: UpgradeState) -> int:
+        """How many of some rows hold a record that nobody let go without a vector."""
+        rows = bitmaps.to_rows(chosen)
         if not len(rows) or not state.accepted:
             return len(rows)
         with self._store.database.reading() as connection:
@@ -501,7 +502,7 @@ class UpgradePlan:
         Raises
         ------
         InputError
-            It is not committed, or records are still found by their mapped vectors only.
+            It is not committed, or records are still found by their mapped vectors only, and were not accepted.
         """
         with self._store.writer() as now:
             state = self._open()
@@ -511,9 +512,9 @@ class UpgradePlan:
                 words = len(now.live)
                 only = now.live & bitmaps.resize(now.spaces[state.mapped].rows_bitmap(), words)
                 only &= ~bitmaps.resize(now.spaces[state.space].rows_bitmap(), words)
-                rows = bitmaps.to_rows(only)
-                if len(rows):
-                    given = f"{len(rows)} records that are found by mapped vectors only"
+                count = self._not_accepted(only, state)
+                if count:
+                    given = f"{count} records that are found by mapped vectors only"
                     raise InputError(message(given, "none", "run(share=1.0) first, or leave the upgrade open"))
             status = self._status_closed(state)
             cutover.drop_spaces(self._store, [name for name in (state.former, state.mapped) if name])

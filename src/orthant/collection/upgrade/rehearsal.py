@@ -128,7 +128,8 @@ class Rehearsal:
         lines += [f"  {name:<22}{mean:.4f}" for name, mean in self.arms.items()]
         for share, one in self.shares.items():
             low, high = one.interval
-            part = f"{one.share:+.2f} of the gain ({low:+.2f} to {high:+.2f})"
+            # A share of a loss would read as if something were gained.
+            part = f"{one.share:+.2f} of the gain ({low:+.2f} to {high:+.2f})" if one.gain > 0 else "no gain"
             lines.append(f"  {float(share):>4.0%} encoded again: {self.means[share]:.4f}, {part}")
         return "\n".join([*lines, f"{self.action}: {self.reason}"])
 
