@@ -63,4 +63,7 @@ def test_bad_use_is_refused_in_one_paragraph(run, made):
         found = run("adapt", str(folder / "c"), *given)
         assert found.code == 2 and found.out == ""
     assert run("adapt", str(folder / "nowhere"), "--pairs", "x").code == 2
+    # A file of judgements is told what pairs look like.
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t1\n")
+    assert "fields 'query' and 'id'" in run("adapt", str(folder / "c"), "--pairs", str(folder / "qrels.tsv")).err
     assert not (folder / "nowhere").exists()

@@ -75,7 +75,8 @@ def test_an_upgrade_to_a_folder_tells_where_it_stands_without_the_folder(run, re
     assert "to aspect-mine #" in told and "low-rank: running" in told and "%7C" not in told
     assert run("upgrade", named, "--json").json["mapped"] == 200
     # What needs the encoder says so by its short name.
-    assert "%7C" not in refused("upgrade", named, "--run", says=["aspect-mine #", "the encoder itself"])
+    ran = refused("upgrade", named, "--run", says=["aspect-mine #", "the encoder itself"])
+    assert "%7C" not in ran.err
     refused("upgrade", named, "--commit", says=["the encoder itself"])
     assert "committed" in run("upgrade", named, tmp_path / "mine", "--commit").out
     assert "closed" in run("upgrade", named, "--rollback").out
