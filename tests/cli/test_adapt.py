@@ -57,6 +57,18 @@ def test_learn_apply_and_take_back(run, made):
     assert run("adapt", str(folder / "c"), "--reset", "--json").json == {"reset": False}
 
 
+def test_moved_records_hold_up_an_upgrade_until_they_are_kept(run, refused, made):
+    folder, _ = made
+    given = (str(folder / "c"), "--pairs", str(folder / "pairs.jsonl"), "--sides", "both")
+    assert run("adapt", *given, "--apply", "--json").json["applied"]
+    refused("upgrade", str(folder / "c"), "minilm", says=["moved by a correction", "keep_adapter() or reset_adapter()"])
+    refused("adapt", str(folder / "c"), "--keep", "--reset", says=["--reset beside --keep"])
+    assert run("adapt", str(folder / "c"), "--keep", "--json").json == {"keep": True}
+    assert run("adapt", str(folder / "c"), "--keep", "--json").json == {"keep": False}
+    refused("upgrade", str(folder / "c"), says=["no open upgrade"])
+    refused("adapt", str(folder / "c"), "--reset", says=["former vectors were let go"])
+
+
 def test_bad_use_is_refused_in_one_paragraph(run, made):
     folder, _ = made
     for given in ((), ("--reset", "--apply"), ("--pairs", str(folder / "none.jsonl"))):

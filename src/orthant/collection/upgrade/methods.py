@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from orthant.collection.records.items import made_of_records, reads_records
 from orthant.collection.space_encoders import is_sparse, load
 from orthant.collection.spaces import require_dense
+from orthant.collection.upgrade.state import ADAPTED
 from orthant.encoders.fingerprint import short_fingerprint
 from orthant.errors import InputError, NotFoundError, message
 from orthant.validate import check_choice, check_count
@@ -97,6 +98,11 @@ class UpgradeMethods:
         check_count(seed, name="seed", minimum=0)
         now = self._store.refreshed()
         state = now.upgrade
+        if state and state.using == ADAPTED:
+            given = f"space {state.space!r}, whose records are moved by a correction"
+            raise InputError(
+                message(given, "vectors of an encoder", "keep_adapter() or reset_adapter() first")
+            )
         if encoder is None:
             if not state:
                 raise NotFoundError(
