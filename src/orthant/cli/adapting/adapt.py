@@ -43,6 +43,7 @@ def register(app: typer.Typer) -> None:
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.output import note, print_json
+        from orthant.cli.spaces.opening import opened_with
         from orthant.collection.opening import open
 
         _check(collection, pairs, apply=apply, reset=reset, keep=keep)
@@ -52,7 +53,7 @@ def register(app: typer.Typer) -> None:
             said = ("stored correction taken away" if reset else "former vectors let go") if done else "none was stored"
             print_json({"reset" if reset else "keep": done}) if json else note(said)
             return
-        with open(collection, encoder=encoder, read_only=not apply) as opened:
+        with opened_with(collection, space=space, encoder=encoder, read_only=not apply) as opened:
             report = opened.adapt(
                 pairs,
                 space=space,

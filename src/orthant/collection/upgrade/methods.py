@@ -100,9 +100,7 @@ class UpgradeMethods:
         state = now.upgrade
         if state and state.using == ADAPTED:
             given = f"space {state.space!r}, whose records are moved by a correction"
-            raise InputError(
-                message(given, "vectors of an encoder", "keep_adapter() or reset_adapter() first")
-            )
+            raise InputError(message(given, "vectors of an encoder", "keep_adapter() or reset_adapter() first"))
         if encoder is None:
             if not state:
                 raise NotFoundError(
