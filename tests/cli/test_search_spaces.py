@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import orthant
-from orthant.encoders import ExplicitSemanticAnalysis, ProjectedEncoder
+from cli.conftest import write_jsonl
+from orthant.encoders import ExplicitSemanticAnalysis, ProjectedEncoder, RecordEncoder
 from orthant.transforms import Layer, Network
 
 
@@ -58,3 +59,28 @@ def test_an_encoder_is_for_the_space_that_is_asked(run, refused, aspects):
         folder / "other",
         says=["for space 'one'"],
     )
+
+
+def test_a_part_of_a_record_is_a_query_where_vectors_are_of_records(run, refused, tmp_path):
+    films = [
+        {"_id": "Heat", "year": 1995, "genres": ["crime", "drama"]},
+        {"_id": "Ronin", "year": 1998, "genres": ["crime"]},
+        {"_id": "Rio Bravo", "year": 1959, "genres": ["western"]},
+    ]
+    RecordEncoder(dim=512, schema={"genres": "symbol"}).fit(films).save(tmp_path / "records")
+    source = write_jsonl(tmp_path / "films.jsonl", films)
+    path, encoder = tmp_path / "films", ("--encoder", tmp_path / "records")
+    refused("add", path, source, *encoder, says=["--text-field ''"])
+    assert run("add", path, source, *encoder, "--text-field", "").code == 0
+    found = run("search", path, '{"year": 1960}', *encoder, "--json").json
+    assert found["hits"][0]["id"] == "Rio Bravo"
+    assert (
+        run("search", path, '{"genres": "crime", "year": 1997}', *encoder, "-k", "1", "--json").json["hits"][0]["id"]
+        == "Ronin"
+    )
+    refused("search", path, '{"year": 1960', *encoder, says=["the query", "JSON object"])
+    refused("search", path, "{}", *encoder, says=["without a field"])
+
+
+def test_braces_are_words_where_vectors_are_of_texts(run, built):
+    assert run("search", built, '{"oven": 1}', "--mode", "lexical", "--json").json["hits"][0]["id"] == "bread"

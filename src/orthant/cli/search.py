@@ -86,7 +86,8 @@ def register(app: typer.Typer) -> None:
             if similar_to:
                 result = opened.similar(similar_to, recall=recall, **shared)  # type: ignore[arg-type]
             else:
-                result = opened.search(asked, recall=recall, exact=exact, explain=explain, **shared, **told)  # type: ignore[arg-type]
+                part = _as_part(opened, space, asked)
+                result = opened.search(part, recall=recall, exact=exact, explain=explain, **shared, **told)  # type: ignore[arg-type]
         if json:
             print_json({"query": query, **({"similar_to": similar_to} if similar_to else {}), **result.to_dict()})
         else:
@@ -123,6 +124,17 @@ def _valid(query: str) -> str:
     if any(0xD800 <= ord(sign) <= 0xDFFF for sign in query):
         raise InputError(message(f"query {query!r}", "valid UTF-8", "check the encoding of the terminal"))
     return query
+
+
+def _as_part(opened: Collection, space: str, asked: str) -> Any:
+    """Return a JSON object as part of a record, where the vectors asked are those of records; a text as it is."""
+    from orthant.cli.output import parse_json_object
+    from orthant.collection.records.items import made_of_records
+
+    held = opened.spaces.get(space)
+    if not asked.lstrip().startswith("{") or held is None or not made_of_records(held.fingerprint):
+        return asked
+    return parse_json_object(asked, name="the query")
 
 
 def _check_space(opened: Collection, mode: str | None, space: str, *, given: bool) -> None:
