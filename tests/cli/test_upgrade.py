@@ -46,9 +46,9 @@ def test_an_upgrade_from_rehearsal_to_release(run, named, tmp_path):
         assert np.isfinite(collection.search("word1", mode="dense")[0].score)
 
 
-def test_mistakes_are_one_paragraph(refused, named, tmp_path):
-    refused("upgrade", tmp_path / "absent", "today", says=["no folder"])
-    refused("upgrade", named, says=["no open upgrade"])
+def test_mistakes_are_one_paragraph(run, refused, named, tmp_path):
+    refused("upgrade", tmp_path / "absent", "today", says=["no collection"])
+    assert "No upgrade is open" in run("upgrade", named).out
     refused("upgrade", named, "today", "--run", "--commit", says=["one of them"])
     refused("upgrade", named, "today", "--rehearse", says=["--queries"])
     # Refused before anything is encoded, or it would leave an open upgrade behind.
@@ -80,4 +80,4 @@ def test_an_upgrade_to_a_folder_tells_where_it_stands_without_the_folder(run, re
     refused("upgrade", named, "--commit", says=["the encoder itself"])
     assert "committed" in run("upgrade", named, tmp_path / "mine", "--commit").out
     assert "closed" in run("upgrade", named, "--rollback").out
-    refused("upgrade", named, says=["no open upgrade"])
+    assert "No upgrade is open" in run("upgrade", named).out
