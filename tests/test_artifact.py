@@ -20,6 +20,7 @@ from orthant.encoders import (
     ProjectedEncoder,
     RecordEncoder,
     StaticEncoder,
+    TopicEncoder,
     WordVectors,
 )
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError
@@ -114,6 +115,10 @@ ANSWERING = {
     "encoder.senses": (
         lambda: DisambiguatedSkipGram(senses=2, dim=4, epochs=1, min_count=1).fit(TEXTS),
         lambda made: made.disambiguate("bank", ["river"]),
+    ),
+    "encoder.topics": (
+        lambda: TopicEncoder(2, min_count=1).fit(TEXTS),
+        lambda made: made.encode(TEXTS[:3]),
     ),
     "encoder.words": (
         lambda: WordVectors(["river", "loan", "bank"], X[:3]),

@@ -44,6 +44,7 @@ ARTIFACT_CLASSES = {
     "encoder.records": "orthant.encoders.records.encoder.RecordEncoder",
     "encoder.senses": "orthant.encoders.words.senses.DisambiguatedSkipGram",
     "encoder.static": "orthant.encoders.static.StaticEncoder",
+    "encoder.topics": "orthant.encoders.words.topics.TopicEncoder",
     "encoder.words": "orthant.encoders.words.vectors.WordVectors",
     "quantization.inverted": "orthant.quantization.inverted.IVFCodec",
     "quantization.itq": "orthant.quantization.binary.signs.ITQ",

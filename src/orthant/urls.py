@@ -38,7 +38,7 @@ def check_url(url: Any) -> str:
         message(
             "an address that is no plain http or https URL",
             "such as 'http://localhost:8000/v1'",
-            "pass the key by key_from_env",
+            "leave out user, password, query and fragment; a key is passed by key_from_env",
         )
     )
     if not isinstance(url, str) or any(c.isspace() or not c.isprintable() for c in url):

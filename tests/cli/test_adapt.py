@@ -57,10 +57,25 @@ def test_learn_apply_and_take_back(run, made):
     assert run("adapt", str(folder / "c"), "--reset", "--json").json == {"reset": False}
 
 
+def test_moved_records_hold_up_an_upgrade_until_they_are_kept(run, refused, made):
+    folder, _ = made
+    given = (str(folder / "c"), "--pairs", str(folder / "pairs.jsonl"), "--sides", "both")
+    assert run("adapt", *given, "--apply", "--json").json["applied"]
+    refused("upgrade", str(folder / "c"), "minilm", says=["moved by a correction", "keep_adapter() or reset_adapter()"])
+    refused("adapt", str(folder / "c"), "--keep", "--reset", says=["--reset beside --keep"])
+    assert run("adapt", str(folder / "c"), "--keep", "--json").json == {"keep": True}
+    assert run("adapt", str(folder / "c"), "--keep", "--json").json == {"keep": False}
+    assert "No upgrade is open" in run("upgrade", str(folder / "c")).out
+    refused("adapt", str(folder / "c"), "--reset", says=["former vectors were let go"])
+
+
 def test_bad_use_is_refused_in_one_paragraph(run, made):
     folder, _ = made
     for given in ((), ("--reset", "--apply"), ("--pairs", str(folder / "none.jsonl"))):
         found = run("adapt", str(folder / "c"), *given)
         assert found.code == 2 and found.out == ""
     assert run("adapt", str(folder / "nowhere"), "--pairs", "x").code == 2
+    # A file of judgements is told what pairs look like.
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t1\n")
+    assert "fields 'query' and 'id'" in run("adapt", str(folder / "c"), "--pairs", str(folder / "qrels.tsv")).err
     assert not (folder / "nowhere").exists()

@@ -68,6 +68,11 @@ def test_without_a_threshold_a_histogram_is_shown(run, copied):
     ran = run("dedup", copied, "--by", "text")
     assert ran.code == 0 and "Similarity to the nearest other record" in ran.out and "####" in ran.out
     assert "--threshold" in ran.err
+    # Texts less alike than that were not compared, and none of them is told to be wholly unlike.
+    first = next(line.split() for line in ran.out.splitlines() if "0.000" in line)
+    assert first[:3] == ["0.000", "0.200", "4"]
+    assert run("dedup", copied, "--by", "text", "--json").json["histogram"]["sought_from"] == 0.2
+    assert run("dedup", copied, "--json").json["histogram"]["sought_from"] == 0.0
     assert json.loads(run("dedup", copied, "--json").out)["histogram"]["records"] == 8
 
 

@@ -61,13 +61,16 @@ def test_fields(ask, notes):
     assert json.loads(out) == {"date_field": "date", "title_field": None}
     _, out, _ = ask("digest", "fields", notes, "--date", "kind", "--title", "kind")
     assert out == "Dates: kind.\nTitles: kind.\n"
+    code, _, err = ask("digest", "fields", notes, "--date", "kidn")
+    assert code == 2 and "field 'kidn', which none of the records has" in err and "kind" in err
+    assert ask("digest", "fields", notes)[1].startswith("Dates: kind.")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("run", "NOTES"), "--to and --smtp"),
-        (("run", "NOTES", "--to", "x", "--smtp", "y"), "--to and --smtp"),
+        (("run", "NOTES"), "neither --to nor --smtp"),
+        (("run", "NOTES", "--to", "x", "--smtp", "y"), "both --to and --smtp"),
         (("run", "NOTES", "--smtp", "localhost:many"), "HOST:PORT"),
         (("run", "NOTES", "--smtp", "localhost", "--user", "u"), "ORTHANT_SMTP_PASSWORD"),
         (("run", "NOTES", "--smtp", "localhost", "--security", "none"), "base_url"),
@@ -121,5 +124,5 @@ def test_what_does_not_go_out_is_exit_code_1(ask, notes):
             "https://library.example.org",
         )  # fmt: skip
     assert code == 1
-    assert "1 were refused" in out
+    assert "Refused for good, in all runs: 1" in out
     assert "550 nobody" in err

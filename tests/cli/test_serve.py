@@ -8,8 +8,10 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 
+import orthant
 from orthant.cli.main import main
 from orthant.cli.serving.serve import named_folders
+from orthant.encoders import ExplicitSemanticAnalysis
 from orthant.errors import InputError, NotFoundError
 
 
@@ -93,3 +95,29 @@ def test_what_is_opened_and_what_may_be_changed_to(tmp_path, capsys, monkeypatch
     assert opened == ["http://127.0.0.1:1/feed/books", "http://127.0.0.1:1/"]
     run(capsys, *here, *allowed)
     assert given["upgrades"] == {"house": "./model", "static": "static"}
+
+
+def test_folders_of_models_are_for_spaces_of_collections(tmp_path, capsys, monkeypatch):
+    from orthant.server import running
+
+    concepts = ExplicitSemanticAnalysis({"sea": "whales and boats", "kitchen": "dough and bread"})
+    concepts.save(tmp_path / "concepts")
+    with orthant.open(tmp_path / "notes", spaces={"topics": concepts}) as notes:
+        notes.upsert(["a", "b"], texts=["bread and butter", "boats"])
+    found = {}
+
+    def serve(openers, **settings):
+        with openers["notes"]() as notes:
+            found["ids"] = notes.search("dough", mode="sparse", k=1).ids
+
+    monkeypatch.setattr(running, "serve", serve)
+    here = ["serve", "--no-keys", str(tmp_path / "notes")]
+    model = str(tmp_path / "concepts")
+    for form in (f"topics={model}", f"notes/topics={model}"):
+        assert run(capsys, *here, "--space-encoder", form)[0] == 0 and found.pop("ids") == ["a"]
+    assert "no encoder at hand" in run(capsys, *here)[2]
+    for form, said in ((f"other/topics={model}", "with one of: notes"), (f"absent={model}", "space 'absent'")):
+        code, out, err = run(capsys, *here, "--space-encoder", form)
+        assert (code, out) == (2, "") and said in err
+    # What cannot be opened leaves the writer's place free.
+    orthant.open(tmp_path / "notes").close()

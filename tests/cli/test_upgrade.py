@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from collection.fakes import FakeEncoder
 from collection.upgrade.encoders import Newer, texts
 from orthant.collection.collection import Collection
-from orthant.encoders import registry
+from orthant.collection.upgrade.words import DECISIONS, decision_table
+from orthant.encoders import ProjectedEncoder, registry
+from orthant.transforms import Layer, Network
 
 
 @pytest.fixture
@@ -57,8 +60,27 @@ def test_mistakes_are_one_paragraph(run, refused, named, tmp_path):
     refused("upgrade", named, "yesterday", "--run", says=["the encoder that the space has"])
 
 
-def test_the_table_of_decisions_is_that_of_the_guide(run):
-    from pathlib import Path
-
+def test_the_table_of_decisions_is_that_of_the_guide(run, refused):
     guide = (Path(__file__).parents[2] / "docs" / "guide" / "36-replacing-an-encoder.md").read_text()
-    assert run("upgrade", "anywhere", "--decisions").out.strip() in guide
+    assert decision_table() in guide
+    ways = [row["way"] for row in run("upgrade", "--decisions", "--json").json["decisions"]]
+    assert ways == [way for _, way, _ in DECISIONS]
+    told = run("upgrade", "--decisions").out
+    assert all(way in told for way in ways) and "|" not in told
+    refused("upgrade", says=["no collection"])
+
+
+def test_an_upgrade_to_a_folder_tells_where_it_stands_without_the_folder(run, refused, named, tmp_path):
+    turned = Network([Layer("linear", {"weight": np.eye(24, dtype=np.float32)[::-1].copy()})])
+    ProjectedEncoder("today", turned, name="mine").save(tmp_path / "mine")
+    assert run("upgrade", named, tmp_path / "mine", "--using", "low-rank", "--run").code == 0
+    told = run("upgrade", named).out
+    assert "to aspect-mine #" in told and "low-rank: running" in told and "%7C" not in told
+    assert run("upgrade", named, "--json").json["mapped"] == 200
+    # What needs the encoder says so by its short name.
+    ran = refused("upgrade", named, "--run", says=["aspect-mine #", "the encoder itself"])
+    assert "%7C" not in ran.err
+    refused("upgrade", named, "--commit", says=["the encoder itself"])
+    assert "committed" in run("upgrade", named, tmp_path / "mine", "--commit").out
+    assert "closed" in run("upgrade", named, "--rollback").out
+    assert "No upgrade is open" in run("upgrade", named).out

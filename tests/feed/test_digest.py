@@ -176,7 +176,8 @@ def test_a_connection_that_breaks_is_later_or_unknown_by_when_it_broke(feed):
     with Mailbox(replies={"RCPT": None}) as box:
         report = run(feed, mail(box))
         assert (report.sent, report.waiting, report.uncertain) == (0, 2, 0)
-        assert len(report.problems) == 1
+        # One letter more is tried, in case it was the first that the server did not like.
+        assert len(report.problems) == 2
         box.replies = {".": None}
         report = run(feed, mail(box))
         assert (report.sent, report.waiting, report.uncertain) == (0, 1, 1)
@@ -338,3 +339,15 @@ def test_runs_do_not_overlap(feed, tmp_path):
     Subscriptions(feed).add("ada@example.org", "ocean storm", every="run")
     fill(feed.collection, STORM)
     assert run_digest(feed, Nested(tmp_path / "out"), sender=SENDER).sent == 1
+
+
+def test_a_letter_at_which_the_server_hangs_up_holds_up_no_other_for_ever(feed):
+    for name in ("hangup", "ada"):
+        Subscriptions(feed).add(f"{name}@example.org", "ocean storm", every="run")
+    fill(feed.collection, STORM)
+    with Mailbox() as box:
+        box.replies = {"RCPT": lambda: None if "hangup" in box.commands[-1] else "250 ok"}
+        reports = [run(feed, mail(box)) for _ in range(MOST_ATTEMPTS)]
+        assert [recipient for _, recipient, _ in box.letters] == ["ada@example.org"]
+    assert reports[0].waiting == 1 and len(reports[0].problems) == 1
+    assert (reports[-1].waiting, reports[-1].refused) == (0, 1)

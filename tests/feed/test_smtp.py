@@ -144,8 +144,23 @@ def test_what_an_answer_means_and_the_next_letter(command, reply, outcome, hande
             with pytest.raises(DeliveryError) as caught:
                 link.deliver(LETTER, lambda: found.append(True))
             assert (caught.value.outcome, found) == (outcome, handed)
-            assert caught.value.over == (reply is None)
+            assert caught.value.over == (command == "." and reply is None)
             box.replies = {}
             box.letters.clear()
             link.deliver(LETTER, lambda: None)
         assert len(box.letters) == 1
+
+
+def test_a_server_that_hangs_up_at_one_letter_gets_the_next_and_one_that_hangs_up_at_all_is_left_alone():
+    with Mailbox(replies={"RCPT": None}) as box, delivery(box, security="none") as link:
+        for over, tried in ((False, True), (True, False)):
+            with pytest.raises(DeliveryError) as caught:
+                link.deliver(LETTER, lambda: None)
+            assert (caught.value.outcome, caught.value.over, caught.value.tried) == ("later", over, tried)
+        box.replies = {}
+        link.deliver(LETTER, lambda: None)
+        # A connection that ended between two letters is made again, and no letter is charged for it.
+        replies = iter([None, "250 ok"])
+        box.replies = {"MAIL": lambda: next(replies)}
+        link.deliver(LETTER, lambda: None)
+        assert len(box.letters) == 2

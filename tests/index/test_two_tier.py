@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orthant.errors import DimensionError, InputError, NonFiniteError, StoreCorruptedError
+from orthant.errors import DimensionError, InputError, NonFiniteError, NotFoundError, StoreCorruptedError
 from orthant.index import Flat, TwoTier
 from orthant.index.tiers import queued as queues
 from orthant.index.tiers import row_files
@@ -213,6 +213,12 @@ def test_a_limit_below_the_codes_is_refused_and_nothing_is_added():
     with pytest.raises(InputError, match="memory_limit_bytes"):
         index.add(data(900))
     assert len(index) == 900
+    # Before there are codes, what is wanted is not told as if there were.
+    index = TwoTier(DIM, memory_limit_bytes=40_000)
+    index.add(data(900))
+    with pytest.raises(InputError, match=r"expected more than \d+, the id and the mark of each without its code"):
+        index.add(data(6000))
+    assert len(index) == 900
     # Chosen too fine for what came: told when it no longer fits.
     with pytest.raises(InputError, match="memory_limit_bytes"):
         filled(memory_limit_bytes=3000)
@@ -287,6 +293,8 @@ def test_what_does_not_fit_is_refused():
     for name, value in (("access", "mapped"), ("readers", 33), ("train_rows", 0), ("capacity", 0)):
         with pytest.raises(InputError, match=name):
             TwoTier(DIM, **{name: value})
+    with pytest.raises(NotFoundError, match=r"no file .*absent\.npy"):
+        TwoTier.over("absent.npy")
     index, X = filled(1200)
     with pytest.raises(InputError, match="one of them"):
         index.search(X[:1], effort=3, recall=0.5)

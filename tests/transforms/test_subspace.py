@@ -62,6 +62,11 @@ def test_what_gives_no_direction_is_refused():
         SubspaceProjection().fit(np.zeros((0, 3)))
     with pytest.raises(InputError):
         SubspaceProjection.from_directions(np.zeros((4, 3)))
+    # All directions taken out would leave zeros, whose cosines are undefined.
+    with pytest.raises(InputError, match="span all 3 dimensions"):
+        SubspaceProjection.from_directions(np.eye(3))
+    with pytest.raises(InputError, match="nothing would be left"):
+        SubspaceProjection(rank=3).fit(np.eye(3))
     assert SubspaceProjection(center=True).fit(np.ones((4, 3))).transform(np.eye(3)).tolist() == np.eye(3).tolist()
     with pytest.raises(DimensionError):
         SubspaceProjection().fit(np.eye(3)).transform(np.eye(3), mask=[True])

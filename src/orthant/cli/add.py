@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
             "", help="In front of the row number as the ids of a vector file, or of documents' ids."
         ),
         id_field: str = typer.Option(None, help="Field with the ids; default _id, else id."),
-        text_field: list[str] = typer.Option(None, help="Field of the text; may be given more than once."),
+        text_field: list[str] = typer.Option(None, help="Field of the text; repeatable. '': records without text."),
         vector_field: str = typer.Option(None, help="Field with a vector per record."),
         ids: str = typer.Option("field", help="field, hash (of the content) or number."),
         format: str = typer.Option(None, help="jsonl, csv, tsv, parquet or folder; default: by the ending."),
@@ -89,7 +89,7 @@ def register(app: typer.Typer) -> None:
 
         settings: dict[str, Any] = {
             "id_field": id_field,
-            "text_fields": text_field or None,
+            "text_fields": () if text_field == [""] else text_field or None,
             "vector_field": vector_field and {"default": vector_field},
             "ids": check_choice(ids, ("field", "hash", "number"), name="--ids"),
             "format": format,

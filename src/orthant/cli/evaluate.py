@@ -196,6 +196,11 @@ def _read(
             from orthant.evaluation.limit import generate
 
             return generate(pattern=str(part).removeprefix(_GENERATED), n_docs=_GENERATED_DOCUMENTS)  # type: ignore[arg-type]
+        if data == "limit" and part is not None:
+            from orthant.validate import check_choice
+
+            patterns = [f"{_GENERATED}{name}" for name in ("dense", "random", "cycle", "disjoint")]
+            check_choice(part, ("small", "full", *patterns), name="--part")
         return load_retrieval(data, part=part)
     if part is not None:
         raise InputError(message("--part without --data", "a named data set that has parts", "leave --part out"))

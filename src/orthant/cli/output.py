@@ -32,7 +32,6 @@ __all__ = [
     "progress_bar",
     "readable_bytes",
     "require_collection",
-    "short_fingerprint",
 ]
 
 _PIPED_WIDTH = 120
@@ -449,24 +448,3 @@ def _with_sparse(weights: Mapping[str, float] | None, sparse_weight: float) -> d
         given = f"--dense-weight {weights['dense']} and --sparse-weight {share}"
         raise InputError(message(given, "at most 1 together", "lower one of them"))
     return {"dense": weights["dense"], "lexical": round(1.0 - weights["dense"] - share, 12), "sparse": share}
-
-
-def short_fingerprint(fingerprint: str) -> str:
-    """Return the two ends of a fingerprint, where its name and its hash stand.
-
-    Parameters
-    ----------
-    fingerprint : str
-        Of an encoder.
-
-    Returns
-    -------
-    str
-        At most 22 characters.
-
-    Examples
-    --------
-    >>> short_fingerprint("name=static-minilm|dim=512|#ec85f82a92")
-    'name=static…ec85f82a92'
-    """
-    return fingerprint if len(fingerprint) <= 22 else f"{fingerprint[:11]}…{fingerprint[-10:]}"

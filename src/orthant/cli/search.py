@@ -64,9 +64,9 @@ def register(app: typer.Typer) -> None:
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.hits import print_hits
-        from orthant.cli.output import fusion_settings, parse_json_object, print_json, sparse_space
+        from orthant.cli.output import fusion_settings, parse_json_object, print_json
+        from orthant.cli.spaces.opening import opened_with
         from orthant.cli.spaces.tokens import is_tokens, token_weights, with_tokens
-        from orthant.collection.opening import open
 
         condition = parse_json_object(where, name="--where")
         shared = {"k": k, "where": condition, "space": space, "offset": offset, "min_score": min_score}
@@ -77,7 +77,7 @@ def register(app: typer.Typer) -> None:
         told["steer"] = {name: value for name, value in steer.items() if value or value == 0} or None
         told |= {"rerank": rerank, **({} if token_weight is None else {"weights": {}})}
         asked = _asked(query, similar_to, told)
-        with open(collection, encoder=encoder, read_only=True, spaces=sparse_space(sparse)) as opened:
+        with opened_with(collection, space=space, encoder=encoder, sparse=sparse) as opened:
             if tokens is not None:
                 with_tokens(opened, tokens, space=space if is_tokens(opened, space) else None)
             if token_weight is not None:
@@ -86,7 +86,8 @@ def register(app: typer.Typer) -> None:
             if similar_to:
                 result = opened.similar(similar_to, recall=recall, **shared)  # type: ignore[arg-type]
             else:
-                result = opened.search(asked, recall=recall, exact=exact, explain=explain, **shared, **told)  # type: ignore[arg-type]
+                part = _as_part(opened, space, asked)
+                result = opened.search(part, recall=recall, exact=exact, explain=explain, **shared, **told)  # type: ignore[arg-type]
         if json:
             print_json({"query": query, **({"similar_to": similar_to} if similar_to else {}), **result.to_dict()})
         else:
@@ -125,9 +126,21 @@ def _valid(query: str) -> str:
     return query
 
 
+def _as_part(opened: Collection, space: str, asked: str) -> Any:
+    """Return a JSON object as part of a record, where the vectors asked are those of records; a text as it is."""
+    from orthant.cli.output import parse_json_object
+    from orthant.collection.records.items import made_of_records
+
+    held = opened.spaces.get(space)
+    if not asked.lstrip().startswith("{") or held is None or not made_of_records(held.fingerprint):
+        return asked
+    return parse_json_object(asked, name="the query")
+
+
 def _check_space(opened: Collection, mode: str | None, space: str, *, given: bool) -> None:
     """Say in terms of the command line what the library would say in terms of Python."""
     from orthant.cli.spaces.tokens import is_tokens, without_model
+    from orthant.encoders.fingerprint import short_fingerprint
     from orthant.errors import InputError, NotFoundError, message
 
     definition = opened.spaces.get(space)
@@ -141,7 +154,9 @@ def _check_space(opened: Collection, mode: str | None, space: str, *, given: boo
     if is_tokens(opened, space):
         return
     if mode in ("dense", "hybrid") and not given and (definition is None or definition.encoder is None):
-        made_by = definition.fingerprint if definition is not None else None
+        made_by = (
+            None if definition is None or definition.fingerprint is None else short_fingerprint(definition.fingerprint)
+        )
         raise InputError(
             message(
                 f"--mode {mode} for space {space!r}, which has no encoder at hand",

@@ -40,7 +40,8 @@ def register(app: typer.Typer) -> None:
 
 
 def _show(found: CollectionStats) -> None:
-    from orthant.cli.output import note, print_pairs, print_table, readable_bytes, short_fingerprint
+    from orthant.cli.output import note, print_pairs, print_table, readable_bytes
+    from orthant.encoders.fingerprint import short_fingerprint
 
     sizes = ", ".join(f"{name} {readable_bytes(count)}" for name, count in found.bytes.items() if name != "total")
     words = found.lexical
@@ -92,7 +93,8 @@ def _show(found: CollectionStats) -> None:
 
 
 def _show_sparse(found: CollectionStats) -> None:
-    from orthant.cli.output import note, print_table, readable_bytes, short_fingerprint
+    from orthant.cli.output import note, print_table, readable_bytes
+    from orthant.encoders.fingerprint import short_fingerprint
 
     weighted = [
         (name, f"{s['dim']:,}", f"{s['vectors']:,}", f"{s['without_vector']:,}", f"{s['weights']:,}",

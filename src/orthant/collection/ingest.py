@@ -20,6 +20,7 @@ from orthant.collection.records.items import items_of, made_of_records
 from orthant.collection.spaces import AnyEncoder, SpaceDefinition
 from orthant.collection.storage.batch import Batch
 from orthant.collection.tokens.ingest import check_tokens, encode_tokens
+from orthant.encoders.fingerprint import short_fingerprint
 from orthant.errors import DimensionError, InputError, NonFiniteError, NotFoundError, message
 from orthant.types import FloatArray, IdArray, Ragged
 from orthant.validate import as_array, as_vectors
@@ -174,9 +175,10 @@ def prepare_batch(
             _encode(prepared, definition, encoders[name], progress=progress)
         elif (any(checked_texts) and definition.fingerprint is not None) or _lacks_reader(definition, checked):
             what = "texts" if any(checked_texts) else "records"
+            maker = short_fingerprint(definition.fingerprint or "")
             raise InputError(
                 message(
-                    f"{what} for space {name!r}, whose encoder {definition.fingerprint} is not at hand",
+                    f"{what} for space {name!r}, whose encoder {maker} is not at hand",
                     "that encoder, or vectors",
                     f"{_way_to_encoder(name)}, or pass vectors={{{name!r}: [None, ...]}} to store none on purpose",
                 )

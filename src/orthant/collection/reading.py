@@ -541,8 +541,7 @@ class CollectionReader(
         weights = settings.get("weights")
         alone = given is None and all(text is None for text in texts)
         asks = wanted(mode, weights, terms, sparse_space, alone=alone)
-        # Diversity uses the space even where only words are searched.
-        unused = DEFAULT_SPACE if stages.diversity is None else space
+        unused = DEFAULT_SPACE if stages.diversity is None else space  # Diversity looks at it beside words too.
         tokens = self._token_settings(mode, space, stages, settings)
         require_token_leg(matrices, tokens)
         several_legs: Mode = "tokens" if tokens.leg == space else "hybrid"

@@ -30,6 +30,7 @@ from orthant.collection.sparse.state import (
 from orthant.collection.storage.generation import SpaceState
 from orthant.collection.storage.store import Store
 from orthant.encoders.api.specs import is_api_spec, require_trusted_host
+from orthant.encoders.fingerprint import short_fingerprint
 from orthant.encoders.sparse.rows import SparseRows
 from orthant.errors import EncoderMismatchError, InputError, NotFoundError, message
 from orthant.types import Encoder, FloatArray, Metric, SparseEncoder, TokenEncoder
@@ -346,11 +347,11 @@ class SpaceEncoders:
         definition = None if space is None else space.definition
         if isinstance(definition, SparseDefinition) and definition.encoder is None:
             given = f"a text for sparse space {name!r}, which has no encoder at hand"
-            maker = f", or the encoder {definition.fingerprint}" if definition.fingerprint else ""
+            maker = f", or the encoder {short_fingerprint(definition.fingerprint)}" if definition.fingerprint else ""
             way = f"open with spaces={{{name!r}: encoder}}, or pass sparse_vector=..."
             raise InputError(message(given, f"weighted terms{maker}", way))
         if definition is None or definition.encoder is None:
-            stored = definition.fingerprint if definition else None
+            stored = short_fingerprint(definition.fingerprint) if definition and definition.fingerprint else None
             raise InputError(
                 message(
                     f"a text for space {name!r}, which has no encoder at hand",

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from orthant.encoders.fingerprint import difference
+from orthant.encoders.fingerprint import difference, short_fingerprint
 from orthant.errors import EncoderMismatchError, InputError, message
 from orthant.types import Encoder, FloatArray, Metric, SparseEncoder, TokenEncoder
 from orthant.validate import check_choice, check_count, check_metric
@@ -204,12 +204,14 @@ def check_encoder(definition: Any, encoder: Any) -> None:
     """
     if definition.fingerprint == encoder.fingerprint and definition.dim == encoder.dim:
         return
-    stored = definition.fingerprint or "none (vectors brought by the user)"
-    apart = difference(definition.fingerprint or "", encoder.fingerprint)
+    stored, given = definition.fingerprint or "none (vectors brought by the user)", encoder.fingerprint
+    apart = difference(definition.fingerprint or "", given)
     told = "" if not apart or apart.startswith("fingerprint:") else f" They differ in {apart}."
+    if told:
+        stored, given = short_fingerprint(stored), short_fingerprint(given)
     named = f" (encoder={definition.encoder!r})" if definition.encoder else ""
     raise EncoderMismatchError(
-        f"Got encoder {encoder.fingerprint} (dimension {encoder.dim}) for space {definition.name!r}; expected "
+        f"Got encoder {given} (dimension {encoder.dim}) for space {definition.name!r}; expected "
         f"{stored} (dimension {definition.dim}), which made the stored vectors.{told} "
         f"Three ways out: open with the stored encoder{named}; add a second space for the new one with "
         "add_space(name, encoder=...); or export, and import into a new collection with the new encoder, which encodes "
@@ -315,7 +317,7 @@ def require_canaries(
     if cosine >= _MINIMUM_CANARY_COSINE:
         return None
     return (
-        f"Got canary texts that encoder {encoder.fingerprint} places elsewhere than when space {definition.name!r} was "
-        f"made (smallest cosine {cosine:.4f}); expected at least {_MINIMUM_CANARY_COSINE}. The weights behind the name "
-        "changed: restore the former ones, or encode into a new space."
+        f"Got canary texts that encoder {short_fingerprint(encoder.fingerprint)} places elsewhere than when space "
+        f"{definition.name!r} was made (smallest cosine {cosine:.4f}); expected at least {_MINIMUM_CANARY_COSINE}. The "
+        "weights behind the name changed: restore the former ones, or encode into a new space."
     )

@@ -425,7 +425,8 @@ def _text_fields(source: RowSource, asked: str | Sequence[str] | None, has_vecto
             + message(
                 f"no field 'title' or 'text' among {_listed(source.fields)}",
                 "a field to read as text",
-                "name it with text_fields=, or pass text_fields=() for records without text",
+                "name it with text_fields= (--text-field NAME), or pass text_fields=() (--text-field '') for records "
+                "without text",
             )
         )
     names = (asked,) if isinstance(asked, str) else tuple(asked)

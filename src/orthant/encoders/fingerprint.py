@@ -16,7 +16,7 @@ import numpy.typing as npt
 from orthant.errors import InputError, message
 from orthant.validate import as_texts, check_count
 
-__all__ = ["Fingerprint", "difference", "digest_tensors", "prompt_label"]
+__all__ = ["Fingerprint", "difference", "digest_tensors", "prompt_label", "short_fingerprint"]
 
 _DIGEST_LENGTH = 16
 _CHECK_LENGTH = 10
@@ -185,6 +185,34 @@ def difference(a: Fingerprint | str, b: Fingerprint | str) -> str:
         if left != right:
             clauses.append(f"{_WORDS[item.name]}: {_shown(left)} against {_shown(right)}")
     return "; ".join(clauses)
+
+
+def short_fingerprint(fingerprint: Fingerprint | str) -> str:
+    """Name an encoder to a reader: by its name and the checksum of everything else.
+
+    Parameters
+    ----------
+    fingerprint : Fingerprint or str
+        Of an encoder. One that Orthant did not write is shown by its two ends.
+
+    Returns
+    -------
+    str
+        At most 36 characters.
+
+    Examples
+    --------
+    >>> short_fingerprint("name=static-minilm|dim=512|#ec85f82a92")
+    'static-minilm #ec85f82a92'
+    >>> short_fingerprint("a-model-of-mine")
+    'a-model-of-mine'
+    """
+    text = str(fingerprint)
+    field, mark, rest = text.partition("|")
+    if not mark or not field.startswith("name="):
+        return text if len(text) <= 36 else f"{text[:22]}…{text[-13:]}"
+    name = unquote(field.removeprefix("name="))
+    return f"{name if len(name) <= 24 else name[:23] + chr(0x2026)} {rest.rpartition('|')[2]}"
 
 
 def _shown(value: str | int | None) -> str:

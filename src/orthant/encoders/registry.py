@@ -51,6 +51,9 @@ _BUILT_IN: dict[str, Loader] = {
     "minilm-int8": _load_minilm_int8,
 }
 _registered: dict[str, Loader] = {}
+_KINDS = ("encoder.static", "encoder.records", "encoder.projected", "encoder.pictures", "encoder.folded",
+          "encoder.topics", "encoder.words")  # fmt: skip
+"""Artefacts that are encoders of a vector each."""
 
 
 def encoder_names() -> list[str]:
@@ -117,8 +120,8 @@ def load_encoder(spec: Any) -> Encoder:
           folder of the same name: write ``"./static"`` for the folder;
         - an encoder behind an API: ``"openai:MODEL"``, ``"cohere:MODEL"``, ``"ollama:MODEL"``, ``"tei:http://HOST:PORT"``
           (see :func:`orthant.encoders.api.specs.api_encoder`);
-        - a folder: a saved encoder of records or pictures, head of an aspect or folded encoder, a static or model2vec
-          model, or a transformer (sentence-transformers, plain, or ``model.onnx``);
+        - a folder: saved word vectors or topics, a saved encoder of records or pictures, head of an aspect or folded
+          encoder, a static or model2vec model, or a transformer (sentence-transformers, plain, or ``model.onnx``);
         - an encoder, which comes back as it is;
         - a ``SentenceTransformer`` or model2vec ``StaticModel`` object, which is wrapped.
 
@@ -337,22 +340,8 @@ def _load_path(spec: str | os.PathLike[str]) -> Encoder:
     kind = _folder_kind(folder)
     if kind == "transformer":
         return TransformerEncoder.load(folder)
-    if kind == "records":
-        from orthant.encoders.records.encoder import RecordEncoder
-
-        return RecordEncoder.load(folder)
-    if kind == "projected":
-        from orthant.encoders.projected.encoder import ProjectedEncoder
-
-        return cast("Encoder", ProjectedEncoder.load(folder))
-    if kind == "pictures":
-        from orthant.encoders.composed.pictures import PictureTextEncoder
-
-        return PictureTextEncoder.load(folder)
-    if kind == "folded":
-        from orthant.encoders.glyphs.encoder import FoldedEncoder
-
-        return cast("Encoder", FoldedEncoder.load(folder))
+    if kind != "static":
+        return cast("Encoder", load_artifact(folder))
     from orthant.encoders.static import StaticEncoder
 
     return cast("Encoder", StaticEncoder.load(folder))
@@ -375,8 +364,8 @@ def _unknown(text: str, *, is_name: bool) -> NotFoundError:
 def _folder_kind(folder: Path) -> str:
     if (folder / "arrays.safetensors").is_file():
         kind = _artifact_kind(folder)
-        if kind.removeprefix("encoder.") not in ("static", "records", "projected", "pictures", "folded"):
-            known = "'encoder.' and static, records, projected, pictures or folded"
+        if kind not in _KINDS:
+            known = f"'encoder.' and one of {', '.join(one.removeprefix('encoder.') for one in _KINDS)}"
             raise InputError(message(f"an artefact of kind {kind!r}", known, "load it with its own class"))
         return kind.removeprefix("encoder.")
     if "embeddings" in _tensor_names(folder / "model.safetensors"):

@@ -27,12 +27,22 @@ class DeliveryError(OrthantError):
         Whether another attempt can help, cannot, or whether the letter may have arrived.
     over : bool, default False
         Nothing else can be handed over now.
+    tried : bool, optional
+        This letter was begun, so it may be what is in the way and is not tried for ever; default where not ``over``.
     """
 
-    def __init__(self, text: str, outcome: Literal["later", "refused", "unknown"], *, over: bool = False) -> None:
+    def __init__(
+        self,
+        text: str,
+        outcome: Literal["later", "refused", "unknown"],
+        *,
+        over: bool = False,
+        tried: bool | None = None,
+    ) -> None:
         super().__init__(text)
         self.outcome = outcome
         self.over = over
+        self.tried = not over if tried is None else tried
 
 
 class Delivery(Protocol):

@@ -244,7 +244,7 @@ def _hand_over(outbox: Outbox, delivery: Delivery, report: DigestReport) -> None
                 continue
             except DeliveryError as error:
                 state: Any = {"later": "pending", "refused": "refused", "unknown": "uncertain"}[error.outcome]
-                outbox.settle(letter, state, str(error), counted=not error.over)
+                outbox.settle(letter, state, str(error), counted=error.tried)
                 report.problems.append(f"letter {letter.id}: {error}")
                 if error.over:
                     return

@@ -154,10 +154,10 @@ class Outbox:
             connection.execute(
                 f"UPDATE outbox SET letter = {kept}, changed = ?, problem = ?, "
                 "attempts = attempts + CASE WHEN state = 'handing' THEN 0 ELSE ? END, "
-                "state = CASE WHEN ? = 'pending' AND attempts + 1 >= ? THEN 'refused' ELSE ? END WHERE id = ?",
+                "state = CASE WHEN ? = 'pending' AND attempts + ? >= ? THEN 'refused' ELSE ? END WHERE id = ?",
                 (
                     *(self._database.clock(), problem[:_LONGEST_PROBLEM], int(counted)),
-                    *(state, MOST_ATTEMPTS, state, letter.id),
+                    *(state, int(counted), MOST_ATTEMPTS, state, letter.id),
                 ),
             )
 

@@ -77,6 +77,7 @@ class SmtpDelivery:
         self._login = None if username is None or password is None else (username, password)
         self._context = context
         self._smtp: smtplib.SMTP | None = None
+        self._hung_up = False
 
     def __enter__(self) -> Self:
         """Wait for the first letter: where there is none, no server is asked."""
@@ -103,6 +104,7 @@ class SmtpDelivery:
         DeliveryError
             ``"unknown"`` where the connection broke after the letter was on its way.
         """
+        reused = self._smtp is not None
         smtp = self._connected()
         begun = False
 
@@ -121,12 +123,23 @@ class SmtpDelivery:
             self._expect(smtp, *smtp.rcpt(letter.address))
             begin()
             self._expect(smtp, *smtp.data(letter.content))
+            self._hung_up = False
         except smtplib.SMTPDataError as error:
             # The server did not want to hear the letter at all.
             self._expect(smtp, error.smtp_code, error.smtp_error)
         except (smtplib.SMTPException, OSError, ValueError) as error:
             self._close()
-            raise _broken(error, "unknown" if begun else "later") from error
+            if begun:
+                raise _broken(error, "unknown", over=True) from error
+            if reused and not isinstance(error, TimeoutError):
+                # A server may end a connection after some letters; that says nothing about this one.
+                self.deliver(letter, handing)
+                return
+            again, self._hung_up = self._hung_up, True
+            # Hung up at this letter, a server may well take the next one, so that no letter holds up all others for
+            # ever. Hung up at two in a row, or silent, it is the server; the second is not to blame.
+            over = again or isinstance(error, TimeoutError)
+            raise _broken(error, "later", over=over, tried=not again) from error
 
     def _connected(self) -> smtplib.SMTP:
         if self._smtp is not None:
@@ -147,7 +160,7 @@ class SmtpDelivery:
         except (smtplib.SMTPException, OSError, ValueError) as error:
             if smtp is not None:
                 smtp.close()
-            raise _broken(error, "later") from error
+            raise _broken(error, "later", over=True) from error
         self._smtp = smtp
         return smtp
 
@@ -169,9 +182,10 @@ class SmtpDelivery:
             smtp.close()
 
 
-def _broken(error: Exception, outcome: Literal["later", "unknown"]) -> DeliveryError:
+def _broken(
+    error: Exception, outcome: Literal["later", "unknown"], *, over: bool, tried: bool = False
+) -> DeliveryError:
     # What a server answered to a log-in may repeat the name; the password is never in it.
     text = " ".join(str(error).split())[:200] or type(error).__name__
-    return DeliveryError(
-        message(text, "a mail server that answers", "check host, port and security"), outcome, over=True
-    )
+    told = message(text, "a mail server that answers", "check host, port and security")
+    return DeliveryError(told, outcome, over=over, tried=tried)

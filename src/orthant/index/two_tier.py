@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.errors import DimensionError, InputError, StoreCorruptedError, message
+from orthant.errors import DimensionError, InputError, NotFoundError, StoreCorruptedError, message
 from orthant.index.blocks import checked_scale
 from orthant.index.tiers import files
 from orthant.index.tiers.budget import chosen_plan, chosen_quantizer, graph_code_size, graph_row_bytes, light_bytes
@@ -176,6 +176,11 @@ class TwoTier(TwoTierReading):
         size = 0 if row_bytes is None else row_bytes
         learned = self._quantizer_bytes(self._state.quantizer)
         wanted = light_bytes(rows, size, sorted_ids=self._state.runs is None) + learned
+        if wanted > self._limit and row_bytes is None:
+            # Codes are not chosen yet, and there is no room for what comes before them.
+            given, least = f"memory_limit_bytes={self._limit} for {rows} vectors", f"more than {wanted}"
+            way = "raise the limit, or divide the vectors among machines"
+            raise InputError(message(given, f"{least}, the id and the mark of each without its code", way))
         if wanted > self._limit:
             raise InputError(
                 message(
@@ -568,6 +573,8 @@ def _checked_quantizer(quantizer: Any, dim: int) -> Any:
 
 def _npy_layout(path: str | Path) -> tuple[int, int, int]:
     """Return dimension, rows and where they begin, of a file that ``numpy.save`` wrote."""
+    if not Path(path).is_file():
+        raise NotFoundError(message(f"no file {path}", "vectors that numpy.save wrote", "check the path"))
     try:
         with open(path, "rb") as handle:
             version = np.lib.format.read_magic(handle)

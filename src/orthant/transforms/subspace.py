@@ -98,7 +98,7 @@ class SubspaceProjection(Estimator):
         Raises
         ------
         InputError
-            No rows, a setting out of range, or another number of shares than directions.
+            No rows, a setting out of range, another number of shares than directions, or directions that leave nothing.
         """
         rows = as_vectors(X).astype(np.float64)
         check_count(self.rank, name="rank")
@@ -111,6 +111,9 @@ class SubspaceProjection(Estimator):
         kept = right[: self.rank][values[: self.rank] > _TINY * max(float(values[0]), 1e-30)]
         self.basis_ = kept[: int((values[: len(kept)] > 0).sum())].astype(np.float32)
         self.n_features_in_ = rows.shape[1]
+        if len(self.basis_) == rows.shape[1]:
+            given = f"{len(self.basis_)} directions, which span all {rows.shape[1]} dimensions"
+            raise InputError(message(given, "fewer, since nothing would be left", "lower rank, or pass fewer"))
         if np.ndim(self.strength) and np.shape(self.strength) != (len(self.basis_),):
             given = f"{np.size(self.strength)} shares for {len(self.basis_)} direction(s)"
             raise InputError(message(given, "one for each direction, or one number", "change strength or rank"))

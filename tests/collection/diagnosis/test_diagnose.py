@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 
 import numpy as np
@@ -157,6 +158,13 @@ def test_the_page_is_whole_and_needs_nothing_else(sphere, tmp_path, capsys):
     page.feed(text)
     assert page.tags.count("svg") >= 6 and "script" not in page.tags and "link" not in page.tags and not page.outside
     assert "extrapolation" in text and "95 % interval" in text
+    # As a terminal shows them.
+    assert ">1,500<" in text and "<code>compress</code>" in text and "`" not in text
+    # Unit vectors differ by rounding only, of which there is nothing to see.
+    assert "All are 1." in text
+    # A label ends where its bar begins, and its first letter is within the picture.
+    labels = re.findall(r'<text x="(\d+)" y="\d+" text-anchor="end">(\D[^<]*)<', text)
+    assert len(labels) >= 8 and all(int(x) >= 6 * len(label) for x, label in labels)
 
 
 def test_a_person_reads_counts_and_a_page_that_cannot_be_written_is_refused_first(

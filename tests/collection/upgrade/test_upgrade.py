@@ -200,6 +200,21 @@ def test_failing_records_are_listed_tried_again_and_block_the_commit(opened):
     assert plan.status().encoded == COUNT + 2
 
 
+def test_a_record_that_was_let_go_does_not_hold_up_the_release(opened):
+    opened.upsert(["bad"], texts=["unreadable word1"])
+    # Whether it is in the sample or not, one bad text costs only itself.
+    plan = opened.upgrade(Newer(refuses="unreadable"), using="low-rank", pairs=COUNT + 1)
+    plan.run()
+    plan.commit()
+    assert set(plan.run(1.0).failed) == {"bad"}
+    with pytest.raises(InputError, match="1 records that are found by mapped vectors only"):
+        plan.release()
+    assert plan.accept() == 1
+    assert plan.release().phase == "closed"
+    assert "bad" in opened.search("unreadable", mode="lexical").ids
+    assert opened.check().ok
+
+
 def test_a_run_that_is_told_to_stop_ends_at_its_batch_and_goes_on(opened):
     # While the sample is encoded nothing has begun.
     plan = opened.upgrade(Newer(), using="low-rank")
@@ -351,6 +366,8 @@ def test_a_rehearsal_changes_nothing_and_says_what_it_knows(opened):
     assert plan.compatibility()["dims"] == [16, 24]
     with pytest.raises(InputError, match="at least 10"):
         plan.rehearse(QUERIES[:3])
+    with pytest.raises(InputError, match="as one str"):
+        plan.rehearse("word1 word2 word3 word4")
 
 
 def test_w38_a_rehearsal_says_dont_where_the_new_model_is_no_better(opened):
@@ -360,6 +377,8 @@ def test_w38_a_rehearsal_says_dont_where_the_new_model_is_no_better(opened):
     found = plan.rehearse(QUERIES, qrels)
     assert (found.action, found.worth_it) == ("don't", False)
     assert "no better" in found.reason
+    # What is more than all of a loss is nothing that was gained.
+    assert found.shares["0.00"].share > 0 and "of the gain" not in str(found) and "no gain" in str(found)
 
 
 def test_what_cannot_be_upgraded_is_refused(opened, tmp_path):
@@ -373,6 +392,9 @@ def test_what_cannot_be_upgraded_is_refused(opened, tmp_path):
         opened.upgrade(Newer()).commit()
     with pytest.raises(InputError, match="of the same width"):
         opened.upgrade(Newer(), using="drift").run()
+    for using in ("low-rank", "auto"):
+        with pytest.raises(InputError, match=r"could not encode .*cannot read this"):
+            opened.upgrade(Newer(refuses="word"), using=using).run()
     with pytest.raises(InputError, match="at least 16"):
         opened.upgrade(Newer(), using="low-rank", pairs=5).run()
     assert list(opened.spaces) == ["default"]

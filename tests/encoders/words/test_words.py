@@ -9,6 +9,7 @@ import types
 import numpy as np
 import pytest
 
+import orthant
 from orthant.artifact import load_artifact
 from orthant.encoders import (
     BinaryParagraphVectors,
@@ -19,6 +20,7 @@ from orthant.encoders import (
     count_vectors,
     debias,
     from_gensim,
+    load_encoder,
     read_corpus,
     train_skipgram,
     train_with_gensim,
@@ -273,3 +275,28 @@ def test_neutral_words_lose_the_axis_and_equalised_pairs_keep_one_distance():
     assert abs(words.similarity("nurse", "she") - words.similarity("nurse", "he")) > 0.01
     with pytest.raises(OrthantError):
         debias(words, [("lord", "lady")])
+
+
+def test_folders_of_words_and_topics_open_a_collection_again(tmp_path):
+    texts, _ = _texts(60)
+    kinds = {
+        "lsa": TopicEncoder(2, method="lsa").fit(texts),
+        "lda": TopicEncoder(2, method="lda").fit(texts),
+        "words": count_vectors(texts, dim=4, min_count=1),
+    }
+    for name, made in kinds.items():
+        made.save(tmp_path / name)
+        with orthant.open(tmp_path / f"{name}.orthant", encoder=made) as notes:
+            notes.upsert(["a", "b"], texts=texts[:2])
+        again = load_encoder(tmp_path / name)
+        assert type(again) is type(made) and again.fingerprint == made.fingerprint
+        np.testing.assert_array_equal(again.encode(texts), made.encode(texts))
+        with orthant.open(tmp_path / f"{name}.orthant", encoder=tmp_path / name) as notes:
+            assert notes.search(texts[0], mode="dense", k=2)[0].score == pytest.approx(1, abs=1e-5)
+    assert load_encoder(tmp_path / "lsa").topics(k=3) == kinds["lsa"].topics(k=3)
+    with pytest.raises(NotFittedError):
+        TopicEncoder().save(tmp_path / "none")
+    senses = DisambiguatedSkipGram(senses=2, dim=4, epochs=1, min_count=1).fit(texts)
+    senses.save(tmp_path / "senses")
+    with pytest.raises(InputError, match=r"'encoder\.senses'.*its own class"):
+        load_encoder(tmp_path / "senses")

@@ -82,6 +82,8 @@ def test_debiasing_clears_the_axis_and_the_rest_of_the_bias_is_still_found():
         remaining_bias(words, WordVectors(["a"], [[1.0]]), axis, names)
     with pytest.raises(InputError):
         direct_bias(words, axis, ["zz"])
+    with pytest.raises(InputError, match="equal vectors"):
+        debias(words, [("she", "she")])
 
 
 def test_words_with_a_word_class_behind_them_are_found():

@@ -112,6 +112,8 @@ def test_labels_that_do_not_fit_are_refused(kind):
     X = np.ones((4, 3), np.float32)
     with pytest.raises(DimensionError, match="3 rows"):
         kind(X, [1, 2, 3])
+    with pytest.raises(InputError, match="NaN"):
+        kind(X, [1.0, 2.0, float("nan"), 4.0])
     with pytest.raises(InputError, match="beam"):
         kind(X, [1, 2, 3, 4], degree=8, beam=4)
     index = kind(X, [1, 2, 3, 4], degree=4, beam=4)

@@ -75,6 +75,8 @@ def test_what_does_not_fit_is_refused(model):
     X, y = items(EVEN, n=60)
     with pytest.raises(NotFittedError):
         LabelShiftCorrection(model).predict(X)
+    with pytest.raises(InputError, match="without predict_proba"):
+        LabelShiftCorrection(object()).fit(X, y)
     with pytest.raises(InputError, match="label 7"):
         LabelShiftCorrection(model).fit(X, np.full(60, 7))
     with pytest.raises(InputError, match="of class 2"):

@@ -37,18 +37,23 @@ def register(app: typer.Typer) -> None:
         encoder: str = typer.Option(None, help="Needed where the collection was made with an encoder from a folder."),
         apply: bool = typer.Option(False, "--apply", help="Use the correction if it is significantly better."),
         reset: bool = typer.Option(False, "--reset", help="Take a stored correction away; learns nothing."),
+        keep: bool = typer.Option(
+            False, "--keep", help="Let the former vectors of moved records go: --reset is not possible then."
+        ),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.output import note, print_json
+        from orthant.cli.spaces.opening import opened_with
         from orthant.collection.opening import open
 
-        _check(collection, pairs, apply=apply, reset=reset)
-        if reset:
+        _check(collection, pairs, apply=apply, reset=reset, keep=keep)
+        if reset or keep:
             with open(collection, encoder=encoder) as opened:
-                done = opened.reset_adapter(space)
-            print_json({"reset": done}) if json else note("stored correction taken away" if done else "none was stored")
+                done = opened.reset_adapter(space) if reset else opened.keep_adapter(space)
+            said = ("stored correction taken away" if reset else "former vectors let go") if done else "none was stored"
+            print_json({"reset" if reset else "keep": done}) if json else note(said)
             return
-        with open(collection, encoder=encoder, read_only=not apply) as opened:
+        with opened_with(collection, space=space, encoder=encoder, read_only=not apply) as opened:
             report = opened.adapt(
                 pairs,
                 space=space,
@@ -67,15 +72,16 @@ def register(app: typer.Typer) -> None:
             _show(report, asked=apply)
 
 
-def _check(collection: str, pairs: str | None, *, apply: bool, reset: bool) -> None:
+def _check(collection: str, pairs: str | None, *, apply: bool, reset: bool, keep: bool) -> None:
     from orthant.cli.output import require_collection
     from orthant.errors import InputError, message
 
     require_collection(collection)
-    idle = [name for name, value in (("--pairs", pairs), ("--apply", apply)) if value]
-    if reset and idle:
-        raise InputError(message(f"--reset beside {idle[0]}", "one of them", "run one after the other"))
-    if not reset and pairs is None:
+    ends = "--reset" if reset else "--keep" if keep else None
+    idle = [name for name, value in (("--pairs", pairs), ("--apply", apply), ("--keep", reset and keep)) if value]
+    if ends and idle:
+        raise InputError(message(f"{ends} beside {idle[0]}", "one of them", "run one after the other"))
+    if not ends and pairs is None:
         raise InputError(message("no pairs", "--pairs", "name a file with the fields query and id"))
 
 

@@ -197,12 +197,15 @@ def _show_histogram(report: DuplicateReport) -> None:
     histogram = report.histogram
     if histogram is None:
         return
-    largest = max(histogram.counts, default=0) or 1
-    rows = [
-        (f"{low:.3f}", f"{high:.3f}", f"{count:,}", "#" * -(-40 * count // largest))
+    largest, least = max(histogram.counts, default=0) or 1, histogram.sought_from
+    bins = [
+        (low, high, count)
         for low, high, count in zip(histogram.edges, histogram.edges[1:], histogram.counts, strict=False)
         if count
     ]
+    # Below that others were not sought, so the first bin holds all that have no nearer one.
+    bins = [(low, least if low < least else high, count) for low, high, count in bins]
+    rows = [(f"{low:.3f}", f"{high:.3f}", f"{count:,}", "#" * -(-40 * count // largest)) for low, high, count in bins]
     sampled = f", of a sample of {histogram.records:,}" if histogram.records < report.records else ""
     print_table(f"Similarity to the nearest other record{sampled}", ("from#", "to#", "records#", ""), rows)
     if histogram.valley is None:

@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.output import print_json, progress_bar
-        from orthant.collection.opening import open
+        from orthant.cli.spaces.opening import opened_with
         from orthant.errors import NotFoundError, message
         from orthant.evaluation.trec import read_queries
 
@@ -46,7 +46,10 @@ def register(app: typer.Typer) -> None:
         if html is not None and not Path(html).absolute().parent.is_dir():
             raise NotFoundError(message(f"--html {html}", "a file in a folder that exists", "make the folder"))
         texts = None if queries is None else list(read_queries(queries).values())
-        with open(collection, encoder=encoder, read_only=True) as opened, progress_bar("measuring", _PARTS) as advance:
+        with (
+            opened_with(collection, space=space, encoder=encoder) as opened,
+            progress_bar("measuring", _PARTS) as advance,
+        ):
             found = opened.diagnose(
                 space, queries=texts, sample=sample, order=order, seed=seed, progress=lambda part: advance(1)
             )

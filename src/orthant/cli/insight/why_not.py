@@ -53,13 +53,13 @@ def register(app: typer.Typer) -> None:
         sparse: str = typer.Option(None, help="Folder of the sparse model, for --mode sparse and --sparse-weight."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
-        from orthant.cli.output import fusion_settings, parse_json_object, print_json, sparse_space
-        from orthant.collection.opening import open
+        from orthant.cli.output import fusion_settings, parse_json_object, print_json
+        from orthant.cli.spaces.opening import opened_with
 
         condition = parse_json_object(where, name="--where")
         wishes = {"toward": toward, "instead_of": instead_of, "away": away, "strength": strength}
         steer = {name: value for name, value in wishes.items() if value or value == 0} or None
-        with open(collection, encoder=encoder, read_only=True, spaces=sparse_space(sparse)) as opened:
+        with opened_with(collection, space=space, encoder=encoder, sparse=sparse) as opened:
             why = opened.why_not(
                 query,
                 record_id,

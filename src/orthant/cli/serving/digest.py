@@ -170,6 +170,7 @@ def _register_fields(group: typer.Typer) -> None:
         from orthant.cli.output import print_json
 
         with _feed(collection, None) as feed:
+            _check_fields(feed, date, title)
             held = {
                 name: feed.settings.setting(name, value)
                 for name, value in (("date_field", date), ("title_field", title))
@@ -180,6 +181,17 @@ def _register_fields(group: typer.Typer) -> None:
             return
         print(f"Dates: {held['date_field'] or 'none, in the order of writing'}.")
         print(f"Titles: {held['title_field'] or 'title, headline, subject or name, else the first line'}.")
+
+
+def _check_fields(feed: Feed, *names: str | None) -> None:
+    """Refuse a field that nothing has: the feed would lose its dates without a word."""
+    from orthant.errors import InputError, message
+
+    known = feed.collection.stats().fields
+    for name in names:
+        if name is not None and known and name not in known:
+            given = f"field {name!r}, which none of the records has"
+            raise InputError(message(given, f"one of: {', '.join(map(str, known))}", "check the spelling"))
 
 
 @contextmanager
@@ -203,7 +215,8 @@ def _delivery(to: str | None, html: bool, smtp: str | None, settings: dict[str, 
     from orthant.feed.smtp import SmtpDelivery
 
     if (to is None) == (smtp is None):
-        raise InputError(message("both or neither of --to and --smtp", "one of them", "say where letters go"))
+        given = "neither --to nor --smtp" if to is None else "both --to and --smtp"
+        raise InputError(message(given, "one of them", "say where letters go: to a folder, or to a mail server"))
     if to is not None:
         return FolderDelivery(to, form="html" if html else "eml")
     host, sign, port = str(smtp).rpartition(":")
@@ -228,11 +241,9 @@ def _show(report: DigestReport, *, json: bool) -> None:
         print_json(report.to_dict())
         return
     print(f"Wrote {report.written} letters and handed over {report.sent}; {report.waiting} wait.")
-    for count, what in (
-        (report.refused, "were refused for good"),
-        (report.uncertain, "may have arrived: --resend-uncertain sends them again"),
-    ):
-        if count:
-            print(f"{count} {what}.")
+    if report.refused:
+        print(f"Refused for good, in all runs: {report.refused}.")
+    if report.uncertain:
+        print(f"May have arrived: {report.uncertain}; --resend-uncertain sends them again.")
     for problem in report.problems:
         note(problem)

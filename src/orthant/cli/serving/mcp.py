@@ -29,15 +29,21 @@ def register(app: typer.Typer) -> None:
         http: bool = typer.Option(False, "--http", help="Over HTTP at /mcp instead (extra: serve), on this machine."),
         port: int = typer.Option(8372, help="With --http: port; 0 for any that is free."),
         encoder: str = typer.Option(None, help="Encoder of the default spaces, such as static, or a folder."),
+        space_encoder: list[str] = typer.Option(
+            [], "--space-encoder", help="[COLLECTION/]SPACE=FOLDER: model of a space of aspects, concepts or tokens."
+        ),
     ) -> None:
         from contextlib import ExitStack
 
         from orthant.cli.output import note
+        from orthant.cli.serving.models import space_encoders
         from orthant.cli.serving.serve import folder_opener, named_folders
 
+        folders = named_folders(collections)
+        spaces = space_encoders(space_encoder, folders)
         openers = {
-            name: folder_opener(folder, encoder=encoder, read_only=not write, create=None)
-            for name, folder in named_folders(collections).items()
+            name: folder_opener(folder, encoder=encoder, read_only=not write, create=None, spaces=spaces.get(name))
+            for name, folder in folders.items()
         }
         if http:
             from orthant.server.running import serve

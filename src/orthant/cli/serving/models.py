@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from orthant.errors import InputError, message
 
-__all__ = ["named_encoders", "named_models"]
+__all__ = ["named_encoders", "named_models", "space_encoders"]
 
 
 def named_encoders(given: Sequence[str]) -> dict[str, str]:
@@ -34,6 +34,43 @@ def named_encoders(given: Sequence[str]) -> dict[str, str]:
     {'minilm': 'minilm', 'house': './model'}
     """
     return _pairs(given, bare=True)
+
+
+def space_encoders(given: Sequence[str], collections: Collection[str]) -> dict[str, dict[str, str]]:
+    """Return the encoders that spaces of served collections need and no name tells.
+
+    Parameters
+    ----------
+    given : sequence of str
+        ``COLLECTION/SPACE=FOLDER``, or ``SPACE=FOLDER`` where one collection is served.
+    collections : collection of str
+        Names under which collections are served.
+
+    Returns
+    -------
+    dict of str to dict of str to str
+        Folders by space, by collection.
+
+    Raises
+    ------
+    InputError
+        A collection that is not served or not named, two folders for one space, or another form.
+
+    Examples
+    --------
+    >>> space_encoders(["words=./colbert"], ["notes"])
+    {'notes': {'words': './colbert'}}
+    """
+    out: dict[str, dict[str, str]] = {}
+    for name, folder in _pairs(given, bare=False).items():
+        collection, sign, space = name.rpartition("/")
+        if not sign and len(collections) == 1:
+            collection = next(iter(collections))
+        if collection not in collections:
+            known = f"COLLECTION/SPACE=FOLDER with one of: {', '.join(collections)}"
+            raise InputError(message(f"--space-encoder {name}={folder}", known, "correct it"))
+        out.setdefault(collection, {})[space] = folder
+    return out
 
 
 def named_models(models: Sequence[str], dimensions: Sequence[str], rerankers: Sequence[str]) -> dict[str, Any]:

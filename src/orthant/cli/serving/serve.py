@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import typer
@@ -36,6 +37,9 @@ def register(app: typer.Typer) -> None:
         create: bool = typer.Option(False, "--create", help="Make collections that do not exist."),
         read_only: bool = typer.Option(False, "--read-only", help="Refuse writes, and leave the writer's place free."),
         encoder: str = typer.Option(None, help="Encoder of the default spaces, such as static, or a folder."),
+        space_encoder: list[str] = typer.Option(
+            [], "--space-encoder", help="[COLLECTION/]SPACE=FOLDER: model of a space of aspects, concepts or tokens."
+        ),
         model: list[str] = typer.Option(
             [], "--model", help="NAME=ENCODER for /v1/embeddings, such as minilm, or a folder; several times."
         ),
@@ -58,7 +62,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         _end_when_told()
         from orthant.cli.output import note
-        from orthant.cli.serving.models import named_encoders, named_models
+        from orthant.cli.serving.models import named_encoders, named_models, space_encoders
         from orthant.server.limits import Limits
         from orthant.server.running import serve as run
         from orthant.server.tracing import tracing_from_environment
@@ -67,8 +71,9 @@ def register(app: typer.Typer) -> None:
         limits = Limits(max_body_bytes=max_body_mb * 2**20, max_k=max_k, call_timeout_s=call_timeout)
         held = _keys(keys, without=no_keys)
         models = named_models(model, dimensions, reranker)
+        spaces = space_encoders(space_encoder, folders)
         openers = {
-            name: folder_opener(folder, encoder=encoder, read_only=read_only, create=create)
+            name: folder_opener(folder, encoder=encoder, read_only=read_only, create=create, spaces=spaces.get(name))
             for name, folder in folders.items()
         }
         _log(wanted=log)
@@ -142,7 +147,9 @@ def named_folders(given: list[str]) -> dict[str, Path]:
     return out
 
 
-def folder_opener(folder: Path, *, encoder: str | None, read_only: bool, create: bool | None) -> Opener:
+def folder_opener(
+    folder: Path, *, encoder: str | None, read_only: bool, create: bool | None, spaces: Mapping[str, str] | None = None
+) -> Opener:
     """Return what opens a folder later.
 
     Parameters
@@ -155,6 +162,8 @@ def folder_opener(folder: Path, *, encoder: str | None, read_only: bool, create:
         Never write.
     create : bool or None
         Make it where it does not exist; None for a verb that has no ``--create``.
+    spaces : mapping of str to str, optional
+        Folders of the models of further spaces.
 
     Returns
     -------
@@ -173,7 +182,18 @@ def folder_opener(folder: Path, *, encoder: str | None, read_only: bool, create:
     if not create and not (folder.is_dir() and any(folder.iterdir())):
         way = "check the path" if create is None else "check it, or pass --create"
         raise NotFoundError(message(f"no collection at {folder}", "a collection's folder", way))
-    return lambda: open(folder, encoder=encoder, read_only=read_only)
+
+    def opener() -> Any:
+        opened = open(folder, encoder=encoder, read_only=read_only)
+        try:
+            for space, model in (spaces or {}).items():
+                opened.use_encoder(space, model)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    return opener
 
 
 def _keys(path: str | None, *, without: bool) -> KeyFile | None:

@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.output import print_json, require_collection
-        from orthant.collection.opening import open
+        from orthant.cli.spaces.opening import opened_with
         from orthant.errors import InputError, message
 
         require_collection(collection)
@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
 
             check_plot(plot)
         asked = None if queries is None else _queries(queries)
-        with open(collection, encoder=encoder, read_only=not (apply or undo)) as opened:
+        with opened_with(collection, space=space, encoder=encoder, read_only=not (apply or undo)) as opened:
             outcome = opened.compress(
                 budget_bytes=budget_bytes,
                 recall=recall,

@@ -34,11 +34,11 @@ def register(app: typer.Typer) -> None:
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.output import print_json, require_collection
-        from orthant.collection.opening import open
+        from orthant.cli.spaces.opening import opened_with
 
         require_collection(collection)
         given = _read(queries)
-        with open(collection, encoder=encoder) as opened:
+        with opened_with(collection, space=space, encoder=encoder, read_only=False) as opened:
             report = opened.tune(given, space=space, progress=True)
         if json:
             print_json({"space": space, **report.as_dict()})

@@ -43,6 +43,7 @@ def register(app: typer.Typer) -> None:
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.output import note, parse_json_object, print_json, progress_bar
+        from orthant.cli.spaces.opening import opened_with
         from orthant.collection.opening import open
         from orthant.evaluation.trec import read_qrels, read_queries
 
@@ -54,7 +55,7 @@ def register(app: typer.Typer) -> None:
             return
         texts, judged = read_queries(queries), read_qrels(qrels)
         bar = progress_bar("searching", len(judged))
-        with open(collection, encoder=encoder, read_only=not apply) as opened, bar as advance:
+        with opened_with(collection, space=space, encoder=encoder, read_only=not apply) as opened, bar as advance:
             report = opened.tune_fusion(
                 queries=texts,
                 qrels=judged,

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command("upgrade", help="Replace the encoder of a collection; without an action, show where it stands.")
     def upgrade(
-        collection: str = typer.Argument(help="The collection's folder."),
+        collection: str = typer.Argument(None, help="The collection's folder; only --decisions needs none."),
         encoder: str = typer.Argument(None, help="The new encoder; left out, the open upgrade is continued."),
         using: str = typer.Option("auto", help="A way, such as joint-words or reencode; see --decisions."),
         old: str = typer.Option(None, help="The stored encoder, where it was not given by name at its making."),
@@ -47,10 +47,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         from orthant.cli.output import print_json
         from orthant.collection.opening import open
-        from orthant.collection.upgrade.words import decision_table
 
         if decisions:
-            print(decision_table())
+            _show_decisions(json=json)
             return
         chosen = {"rehearse": rehearse, "run": run, "commit": commit, "rollback": rollback, "release": release}
         action = _action(collection, chosen)
@@ -87,10 +86,22 @@ def _tell_none(*, json: bool) -> None:
         print("No upgrade is open. Name the new encoder and --rehearse or --run to begin one.")
 
 
-def _action(collection: str, chosen: dict[str, bool]) -> str | None:
+def _show_decisions(*, json: bool) -> None:
+    from orthant.cli.output import print_json, print_table
+    from orthant.collection.upgrade.words import DECISIONS
+
+    if json:
+        print_json({"decisions": [dict(zip(("when", "way", "what"), row, strict=True)) for row in DECISIONS]})
+        return
+    print_table("Which way suits whom; the first that fits", ("when", "way=", "what it does"), DECISIONS)
+
+
+def _action(collection: str | None, chosen: dict[str, bool]) -> str | None:
     from orthant.cli.output import require_collection
     from orthant.errors import InputError, message
 
+    if collection is None:
+        raise InputError(message("no collection", "its folder", "write orthant upgrade COLLECTION"))
     require_collection(collection)
     wanted = [name for name, asked in chosen.items() if asked]
     if len(wanted) > 1:
@@ -110,7 +121,7 @@ def _rehearsed(plan: UpgradePlan, queries: str | None, qrels: str | None, decide
 
 
 def _tell(action: str | None, found: Any) -> None:
-    from orthant.cli.output import short_fingerprint
+    from orthant.encoders.fingerprint import short_fingerprint
 
     if action == "run":
         print(

@@ -101,6 +101,10 @@ def _rows(pairs: Any) -> Iterable[tuple[Any, Any]]:
             yield pair[0], pair[1]
         return
     source = os.fspath(pairs) if isinstance(pairs, os.PathLike) else pairs
-    for batch in read_records(source, text_fields="query", metadata_fields=()):
-        for key, text in zip(batch.ids, batch.texts, strict=True):
-            yield text if text is not None else "", key
+    try:
+        for batch in read_records(source, text_fields="query", metadata_fields=()):
+            for key, text in zip(batch.ids, batch.texts, strict=True):
+                yield text if text is not None else "", key
+    except InputError as error:
+        # The reader speaks of records.
+        raise InputError(f"{error} Pairs are rows with the fields 'query' and 'id'.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -11,6 +12,9 @@ from orthant.collection.diagnosis.report import Bin, Diagnosis, Estimate, Histog
 __all__ = ["render"]
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 420, 170, 8, 22
+_CHARACTER = 6.4
+"""Pixels that a character of a label takes, with some to spare."""
+_ROUNDING = 1e-5
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1c2430;background:#fff;max-width:980px;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin-bottom:0}h2{font-size:1.1rem;margin:1.8rem 0 .3rem}p{margin:.3rem 0 .6rem}
@@ -88,7 +92,9 @@ def render(found: Diagnosis) -> str:
 def _advice(found: Diagnosis) -> str:
     if not found.advice:
         return "<p>Nothing stands out.</p>"
-    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in found.advice) + "</ul>"
+    # Names of verbs stand between backticks, for terminals.
+    lines = (re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(line)) for line in found.advice)
+    return "<ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"
 
 
 def _table(found: Diagnosis) -> str:
@@ -96,8 +102,8 @@ def _table(found: Diagnosis) -> str:
     for name, estimate in found.figures.items():
         label, meaning = _LABELS.get(name, (name, ""))
         rows.append(
-            f'<tr><td>{label}</td><td class="n">{estimate.value:.4g}</td>'
-            f'<td class="n"><small>{estimate.low:.4g} to {estimate.high:.4g}</small></td>'
+            f'<tr><td>{label}</td><td class="n">{_number(estimate.value)}</td>'
+            f'<td class="n"><small>{_number(estimate.low)} to {_number(estimate.high)}</small></td>'
             f"<td><small>{meaning}</small></td></tr>"
         )
     return "<table><tr><th>figure</th><th>value</th><th>95 % interval</th><th></th></tr>" + "".join(rows) + "</table>"
@@ -133,8 +139,15 @@ def _figure(found: Diagnosis, name: str, title: str, caption: str) -> str:
     curve: Any = found.curves.get(name)
     if not curve:
         return ""
+    if isinstance(curve, Histogram) and curve.edges[-1] - curve.edges[0] <= _ROUNDING * abs(curve.edges[-1]):
+        # Bars of rounding would look as if there were something to see.
+        return f"<figure><strong>{title}</strong><p>All are {curve.edges[-1]:.3g}.</p></figure>"
     drawing = _bars(curve, title) if isinstance(curve, Histogram) else _whiskers(curve, title)
     return f"<figure><strong>{title}</strong>{drawing}<figcaption>{caption}</figcaption></figure>"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _open(title: str, height: int) -> str:
@@ -163,7 +176,7 @@ def _bars(curve: Histogram, title: str) -> str:
 
 def _whiskers(bins: Sequence[Bin], title: str) -> str:
     """Draw one bar per group, from 0, with its interval; the scale ends at 1 or at the largest end."""
-    line, left = 30, 190
+    line, left = 30, min(280, max(190, 12 + round(_CHARACTER * max(len(one.label) for one in bins))))
     height = line * len(bins) + 20
     top = max(1.0, *(b.estimate.high for b in bins))
     low = _start([b.estimate for b in bins])

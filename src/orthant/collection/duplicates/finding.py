@@ -245,7 +245,8 @@ def _look(compared: Compared, wish: _Wish) -> tuple[str, SimilarityHistogram]:
         np.maximum.at(nodes, right, alike)
         nodes[np.bincount(compared.nodes, minlength=len(nodes)) > 1] = 1.0
         best = nodes[compared.nodes]
-    return method, make_histogram(best if n > 1 else best[:0])
+    sought_from = 0.0 if method in ("scan", "graph") else _LEAST_SIMILAR
+    return method, make_histogram(best if n > 1 else best[:0], sought_from=sought_from)
 
 
 def _text_pairs(compared: Compared, threshold: float, wish: _Wish) -> tuple[IdArray, IdArray]:

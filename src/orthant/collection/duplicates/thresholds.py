@@ -65,16 +65,19 @@ class SimilarityHistogram:
         A hint to look at, never applied.
     records : int
         Records looked at, a sample of large collections.
+    sought_from : float
+        Less similar others were not sought: records without a more similar one stand in the first bin.
     """
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
     valley: float | None
     records: int
+    sought_from: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the histogram as JSON-ready values."""
-        return {"edges": list(self.edges), "counts": list(self.counts), "valley": self.valley, "records": self.records}
+        return {**vars(self), "edges": list(self.edges), "counts": list(self.counts)}
 
 
 def choose_threshold(
@@ -160,13 +163,15 @@ def _figures(
     return 2 * right / int(accepted.sum() + truth.sum()), precision, recall
 
 
-def make_histogram(similarities: npt.NDArray[np.float64]) -> SimilarityHistogram:
+def make_histogram(similarities: npt.NDArray[np.float64], *, sought_from: float = 0.0) -> SimilarityHistogram:
     """Return the histogram of similarities from 0 to 1, and the valley below the near-copies.
 
     Parameters
     ----------
     similarities : ndarray of shape (n,), float64
         Each record's similarity to its nearest other; below 0 counts as 0.
+    sought_from : float, default 0.0
+        Where less similar others were not sought.
 
     Returns
     -------
@@ -180,7 +185,8 @@ def make_histogram(similarities: npt.NDArray[np.float64]) -> SimilarityHistogram
     0.6625
     """
     counts, edges = np.histogram(np.clip(similarities, 0.0, 1.0), bins=_BINS, range=(0.0, 1.0))
-    return SimilarityHistogram(tuple(edges.tolist()), tuple(counts.tolist()), _valley(counts, edges), len(similarities))
+    valley, looked_at = _valley(counts, edges), len(similarities)
+    return SimilarityHistogram(tuple(edges.tolist()), tuple(counts.tolist()), valley, looked_at, sought_from)
 
 
 def _valley(counts: npt.NDArray[np.int64], edges: npt.NDArray[np.float64]) -> float | None:

@@ -19,6 +19,7 @@ from orthant.collection.spaces import require_dense
 from orthant.datasets.foreign.contents import ForeignSource
 from orthant.datasets.foreign.opening import ForeignKind, open_foreign
 from orthant.datasets.record_batches import Records
+from orthant.encoders.fingerprint import short_fingerprint
 from orthant.errors import DimensionError, EncoderMismatchError, InputError, message
 from orthant.types import Metric
 from orthant.validate import check_choice, check_count, check_metric
@@ -215,9 +216,10 @@ def _require_encoders(collection: Collection, batch: Records, targets: Mapping[s
         return
     for name, definition in collection.spaces.items():
         if definition.fingerprint is not None and name not in aimed and not collection._encoders.at_hand(name):
+            maker = short_fingerprint(definition.fingerprint)
             raise InputError(
                 message(
-                    f"texts for space {name!r}, whose encoder {definition.fingerprint} is not at hand",
+                    f"texts for space {name!r}, whose encoder {maker} is not at hand",
                     "that encoder",
                     "open the collection with encoder=...",
                 )

@@ -12,6 +12,7 @@ from orthant.collection.ingest import Prepared
 from orthant.collection.space_encoders import define_space, define_sparse, is_sparse
 from orthant.collection.spaces import SpaceDefinition, check_encoder, embed_canaries
 from orthant.collection.sparse.state import SparseDefinition, embed_sparse_canaries
+from orthant.encoders.fingerprint import short_fingerprint
 from orthant.encoders.sparse.rows import SparseRows, as_sparse_rows
 from orthant.errors import DimensionError, InputError, message
 from orthant.types import Metric, SparseEncoder
@@ -121,9 +122,10 @@ def weigh_batch(
         elif encode and name in encoders:
             _encode(prepared, definition, encoders[name])
         elif encode and definition.fingerprint is not None and any(texts):
+            maker = short_fingerprint(definition.fingerprint)
             raise InputError(
                 message(
-                    f"texts for sparse space {name!r}, whose encoder {definition.fingerprint} is not at hand",
+                    f"texts for sparse space {name!r}, whose encoder {maker} is not at hand",
                     "that encoder, or weighted terms",
                     f"open with spaces={{{name!r}: encoder}}, or pass vectors={{{name!r}: [None, ...]}} to store none "
                     "on purpose",

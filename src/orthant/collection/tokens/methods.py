@@ -31,8 +31,8 @@ class TokenReading:
         Parameters
         ----------
         space : str
-            A space that exists, of vectors or of tokens.
-        encoder : str, Path, Encoder, TokenEncoder or sentence-transformers model
+            A space that exists, of vectors, of tokens or sparse.
+        encoder : str, Path, Encoder, TokenEncoder, SparseEncoder or sentence-transformers model
             The encoder that the space was made with; a folder for a saved one.
 
         Raises
@@ -43,11 +43,11 @@ class TokenReading:
             Another encoder made the stored vectors.
         """
         me = cast("CollectionReader", self)
-        spaces = me.spaces
-        if space not in spaces:
-            known = ", ".join(spaces) or "none"
+        spaces, sparse = me.spaces, me.sparse_spaces
+        if space not in spaces and space not in sparse:
+            known = ", ".join([*spaces, *sparse]) or "none"
             raise NotFoundError(message(f"space {space!r}", f"one of: {known}", "add it with add_space"))
-        loaded, loadable = load(encoder, sparse=True, kind=spaces[space].kind)
+        loaded, loadable = load(encoder, sparse=True, kind="dense" if space in sparse else spaces[space].kind)
         me._encoders.adopt(space, loaded, loadable=loadable)
 
     def _token_settings(

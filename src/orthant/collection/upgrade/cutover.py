@@ -24,6 +24,7 @@ from orthant.collection.storage.segments import Extent, SegmentState
 from orthant.collection.storage.settings.compression import write_compression
 from orthant.collection.storage.store import Store
 from orthant.collection.upgrade.state import NO_UPGRADE, UpgradeState
+from orthant.encoders.fingerprint import short_fingerprint
 from orthant.errors import InputError, message
 from orthant.kernels import bitmaps
 from orthant.types import FloatArray, IdArray
@@ -74,7 +75,8 @@ def begin(store: Store, state: UpgradeState, spaces: Definitions) -> None:
         if now.upgrade:
             raise InputError(
                 message(
-                    f"a second upgrade while that of space {now.upgrade.space!r} to {now.upgrade.fingerprint} is open",
+                    f"a second upgrade while that of space {now.upgrade.space!r} to "
+                    f"{short_fingerprint(now.upgrade.fingerprint)} is open",
                     "one at a time",
                     "finish it with commit() and release(), or take it back with rollback()",
                 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from orthant.collection.records.items import made_of_records, reads_records
 from orthant.collection.space_encoders import is_sparse, load
 from orthant.collection.spaces import require_dense
+from orthant.collection.upgrade.state import ADAPTED
+from orthant.encoders.fingerprint import short_fingerprint
 from orthant.errors import InputError, NotFoundError, message
 from orthant.validate import check_choice, check_count
 
@@ -20,6 +22,24 @@ if TYPE_CHECKING:
 __all__ = ["UpgradeMethods"]
 
 _WAYS = ("auto", "joint-words", "words", "joint", "low-rank", "procrustes", "drift", "relative", "reencode")
+
+
+class AbsentEncoder:
+    """Stands for the new encoder of an open upgrade where nobody has passed it: known by its fingerprint alone.
+
+    Parameters
+    ----------
+    fingerprint : str
+        Of the encoder that is not there.
+    """
+
+    def __init__(self, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Refuse whatever needs the encoder itself."""
+        given = f"an open upgrade to {short_fingerprint(self.fingerprint)}, whose encoder has no name"
+        raise InputError(message(given, "the encoder itself", "pass it, or its folder, to upgrade"))
 
 
 class UpgradeMethods:
@@ -42,7 +62,8 @@ class UpgradeMethods:
         Parameters
         ----------
         encoder : str, Encoder or sentence-transformers model, optional
-            The new one. Left out, the upgrade that is open is continued, if its encoder was given by name.
+            The new one. Left out, the upgrade that is open is continued. Where its encoder was given neither by name
+            nor on opening, the plan tells where it stands and goes back or is released, but encodes nothing.
         using : {"auto", "joint-words", "words", "joint", "low-rank", "procrustes", "drift", "relative", "reencode"}
             How records are found that are not encoded again: by old vectors mapped to the new space (``"low-rank"``,
             ``"procrustes"``, ``"drift"`` or ``"relative"``), by old vectors and the words of the stored texts, at most
@@ -77,15 +98,19 @@ class UpgradeMethods:
         check_count(seed, name="seed", minimum=0)
         now = self._store.refreshed()
         state = now.upgrade
+        if state and state.using == ADAPTED:
+            given = f"space {state.space!r}, whose records are moved by a correction"
+            raise InputError(message(given, "vectors of an encoder", "keep_adapter() or reset_adapter() first"))
         if encoder is None:
             if not state:
                 raise NotFoundError(
                     message("no encoder, and no open upgrade", "either", "pass the new encoder to begin one")
                 )
-            if state.encoder is None:
-                given = f"an open upgrade to {state.fingerprint}, which has no name"
-                raise InputError(message(given, "the encoder itself", "pass it to upgrade()"))
-            encoder, space = state.encoder, state.space
+            space = state.space
+            encoder = state.encoder or self._encoders.given(state.fresh)
+            if encoder is None:
+                absent = AbsentEncoder(state.fingerprint)
+                return UpgradePlan(self, absent, None, using=using, space=space, pairs=pairs, seed=seed)  # type: ignore[arg-type]
         loaded, loadable = load(encoder)
         held = now.spaces.get(space)
         if reads_records(loaded) or made_of_records(None if held is None else held.definition.fingerprint):
@@ -98,8 +123,8 @@ class UpgradeMethods:
             if state.fingerprint != loaded.fingerprint or state.space != space or using not in ("auto", state.using):
                 raise InputError(
                     message(
-                        f"a second upgrade while that of space {state.space!r} to {state.fingerprint} by "
-                        f"{state.using!r} is open",
+                        f"a second upgrade while that of space {state.space!r} to "
+                        f"{short_fingerprint(state.fingerprint)} by {state.using!r} is open",
                         "one at a time",
                         "continue that one, or end it with release() or rollback()",
                     )

@@ -24,7 +24,8 @@ from orthant.collection.upgrade.vocabulary import window_of
 from orthant.encoders.progress import progress_bar
 from orthant.errors import EncoderMismatchError, InputError, NotFoundError, message
 from orthant.kernels import bitmaps
-from orthant.validate import check_choice, check_count, check_fraction
+from orthant.types import BitmapArray
+from orthant.validate import as_texts, check_choice, check_count, check_fraction
 
 if TYPE_CHECKING:
     from orthant.collection.collection import Collection
@@ -137,7 +138,7 @@ class UpgradePlan:
         check_choice(decide_by, ("unseen", "now"), name="decide_by")
         if self._store.refreshed().upgrade.committed:
             raise InputError(message("a rehearsal of what is committed", "an open plan", "roll back, or release it"))
-        named = dict(queries) if isinstance(queries, Mapping) else {text: text for text in queries}
+        named = dict(queries) if isinstance(queries, Mapping) else {text: text for text in as_texts(queries)}
         wanted = [] if judgements is None else [d for q in named for d, g in judgements.get(q, {}).items() if g > 0]
         try:
             sample = self._sampled(wanted, progress=progress, stop=stop)
@@ -315,7 +316,11 @@ class UpgradePlan:
         if state.mapped is not None:
             found = found | bitmaps.resize(now.spaces[state.mapped].rows_bitmap(), words)
         lost = now.live & bitmaps.resize(now.spaces[state.former].rows_bitmap(), words) & ~found
-        rows = bitmaps.to_rows(lost)
+        return self._not_accepted(lost, state)
+
+    def _not_accepted(self, chosen: BitmapArray, state: UpgradeState) -> int:
+        """How many of some rows hold a record that nobody let go without a vector."""
+        rows = bitmaps.to_rows(chosen)
         if not len(rows) or not state.accepted:
             return len(rows)
         with self._store.database.reading() as connection:
@@ -454,7 +459,7 @@ class UpgradePlan:
         Raises
         ------
         InputError
-            It is not committed, or records are still found by their mapped vectors only.
+            It is not committed, or records are still found by their mapped vectors only, and were not accepted.
         """
         with self._store.writer() as now:
             state = self._open()
@@ -464,9 +469,9 @@ class UpgradePlan:
                 words = len(now.live)
                 only = now.live & bitmaps.resize(now.spaces[state.mapped].rows_bitmap(), words)
                 only &= ~bitmaps.resize(now.spaces[state.space].rows_bitmap(), words)
-                rows = bitmaps.to_rows(only)
-                if len(rows):
-                    given = f"{len(rows)} records that are found by mapped vectors only"
+                count = self._not_accepted(only, state)
+                if count:
+                    given = f"{count} records that are found by mapped vectors only"
                     raise InputError(message(given, "none", "run(share=1.0) first, or leave the upgrade open"))
             status = self._status_closed(state)
             cutover.drop_spaces(self._store, [name for name in (state.former, state.mapped) if name])

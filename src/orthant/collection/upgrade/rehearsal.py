@@ -124,7 +124,8 @@ class Rehearsal:
             lines.append(f"  {title}:")
             for share, one in shares.items():
                 low, high = one.interval
-                part = f"{one.share:+.2f} of the gain ({low:+.2f} to {high:+.2f})"
+                # A share of a loss would read as if something were gained.
+                part = f"{one.share:+.2f} of the gain ({low:+.2f} to {high:+.2f})" if one.gain > 0 else "no gain"
                 lines.append(f"  {float(share):>4.0%} encoded again: {means[share]:.4f}, {part}")
         return "\n".join([*lines, f"{self.action}: {self.reason}"])
 

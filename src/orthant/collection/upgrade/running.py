@@ -15,13 +15,14 @@ from orthant.collection.storage.store import Store
 from orthant.collection.upgrade.cutover import fill, note
 from orthant.collection.upgrade.maps import SpaceBridge
 from orthant.collection.upgrade.state import UpgradeState
-from orthant.errors import DimensionError, NonFiniteError, OrthantError, message
+from orthant.errors import DimensionError, InputError, NonFiniteError, OrthantError, message
 from orthant.kernels import bitmaps
 from orthant.types import FloatArray, IdArray
 
-__all__ = ["RunReport", "attempts", "encode_batch", "encode_rest", "fill_mapped", "remaining"]
+__all__ = ["RunReport", "attempts", "encode_batch", "encode_rest", "encode_sample", "fill_mapped", "remaining"]
 
 _MAPPED_ROWS = 8192
+_SAMPLED_AT_ONCE = 256
 _PASSES = np.uint64(16)
 _SCATTER = np.uint64(2_654_435_761)
 
@@ -301,13 +302,56 @@ def attempts(
     try:
         yield rows, checked(encoder.encode(texts, role="document"), len(rows), dim), None
         return
-    except (OrthantError, ValueError, RuntimeError, OSError) as error:
+    except (OrthantError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, OSError) as error:
         if len(rows) == 1:
             yield rows, np.zeros((0, dim), np.float32), f"{type(error).__name__}: {error}"
             return
     middle = len(rows) // 2
     yield from attempts(encoder, rows[:middle], texts[:middle], dim)
     yield from attempts(encoder, rows[middle:], texts[middle:], dim)
+
+
+def encode_sample(
+    encoder: Any, texts: list[str], *, advance: Callable[[float], None], proceed: Callable[[], None]
+) -> FloatArray:
+    """Encode texts of which some may fail.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The new one.
+    texts : list of str, length n
+        Texts.
+    advance : callable of float
+        Told how many further texts are done.
+    proceed : callable
+        Asked before each batch; ends the call by raising.
+
+    Returns
+    -------
+    ndarray of shape (n, dim), float32
+        Zeros for those that failed: a later run lists them.
+
+    Raises
+    ------
+    InputError
+        All of them failed.
+    """
+    out = np.zeros((len(texts), encoder.dim), dtype=np.float32)
+    why = None
+    for begin in range(0, len(texts), _SAMPLED_AT_ONCE):
+        proceed()
+        part = texts[begin : begin + _SAMPLED_AT_ONCE]
+        places = np.arange(begin, begin + len(part), dtype=np.int64)
+        for some, X, error in attempts(encoder, places, part, encoder.dim):
+            if error is None:
+                out[some] = X
+            why = why or error
+        advance(len(part))
+    if why is not None and not out.any():
+        given = f"a sample of {len(texts)} texts that the new encoder could not encode ({why})"
+        raise InputError(message(given, "some that it can", "mend the encoder"))
+    return out
 
 
 def checked(X: Any, count: int, dim: int) -> FloatArray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from orthant.collection.storage import tables
 from orthant.collection.upgrade.maps import trained_drift
-from orthant.collection.upgrade.running import checked
+from orthant.collection.upgrade.running import encode_sample
 from orthant.collection.upgrade.vocabulary import Words, encode_words, frequent_words, window_of
 from orthant.encoders.progress import progress_bar
 from orthant.kernels import bitmaps
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Sample", "Sampling", "Stopped"]
 
-_TEXTS_READ, _TEXTS_AT_ONCE, _ENCODED_AT_ONCE = 50_000, 2_048, 256
+_TEXTS_READ, _TEXTS_AT_ONCE = 50_000, 2_048
 
 Encoded = tuple[tuple[str, ...], FloatArray, FloatArray, tuple[str, ...]]
 
@@ -213,15 +213,13 @@ class Sampling:
             found = tables.fetch_records(connection, self._store.database, rows.tolist())
         kept: IdArray = np.array([row for row in rows.tolist() if row in found and found[row][1]], dtype=np.int64)
         texts = [str(found[row][1]) for row in kept.tolist()]
-        new = np.zeros((len(kept), self._encoder.dim), dtype=np.float32)
+
+        def proceed() -> None:
+            if stop is not None and stop():
+                raise Stopped
+
         with progress_bar(len(kept), shown=progress, label="encoding the sample") as advance:
-            for begin in range(0, len(texts), _ENCODED_AT_ONCE):
-                if stop is not None and stop():
-                    raise Stopped
-                part = texts[begin : begin + _ENCODED_AT_ONCE]
-                X = self._encoder.encode(part, role="document")
-                new[begin : begin + len(part)] = checked(X, len(part), self._encoder.dim)
-                advance(len(part))
+            new = encode_sample(self._encoder, texts, advance=advance, proceed=proceed)
         good = np.flatnonzero(new.any(axis=1))
         _, old = space.vectors_of(kept[good])
         ids = tuple(found[row][0] for row in kept[good].tolist())

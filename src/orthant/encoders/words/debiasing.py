@@ -15,6 +15,8 @@ from orthant.validate import check_count
 __all__ = ["bias_directions", "debias"]
 
 Pairs = Iterable[tuple[str, str]]
+_EQUAL = 1e-6
+"""Where all values of halves of unit vectors are smaller, rounding is all that there is."""
 
 
 def bias_directions(words: WordVectors, pairs: Pairs, *, rank: int = 1) -> SubspaceProjection:
@@ -49,6 +51,8 @@ def bias_directions(words: WordVectors, pairs: Pairs, *, rank: int = 1) -> Subsp
         raise InputError(message(f"{len(listed)} pairs without a known one", "one at least", "check the spelling"))
     unit = _unit(np.stack([words[word] for pair in known for word in pair])).reshape(len(known), 2, -1)
     halves = (unit - unit.mean(axis=1, keepdims=True)).reshape(2 * len(known), -1)
+    if not (np.abs(halves) > _EQUAL).any():
+        raise InputError(message("pairs of equal vectors", "words that differ", "pair a word with another one"))
     return SubspaceProjection(rank=check_count(rank, name="rank")).fit(halves)
 
 

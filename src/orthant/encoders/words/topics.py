@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from orthant.artifact import read_artifact, write_artifact
 from orthant.encoders.fingerprint import Fingerprint, digest_tensors
 from orthant.encoders.words.corpus import words_of
 from orthant.errors import InputError, NotFittedError, message
@@ -17,6 +19,7 @@ from orthant.validate import as_texts, check_choice, check_count
 __all__ = ["TopicEncoder"]
 
 METHODS = ("lsa", "lda")
+_KIND = "encoder.topics"
 
 
 class TopicEncoder:
@@ -49,8 +52,8 @@ class TopicEncoder:
 
     Notes
     -----
-    Texts without a known word get zeros under ``"lsa"``, and equal proportions under ``"lda"``. What is fitted lives in
-    scikit-learn's objects and is not saved; fit again from the same texts and seed. Cost: O(words dim) per pass.
+    Texts without a known word get zeros under ``"lsa"``, and equal proportions under ``"lda"``. ``save`` keeps words
+    and topics as arrays, and ``load`` puts them into scikit-learn's objects again. Cost: O(words dim) per pass.
 
     References
     ----------
@@ -95,20 +98,8 @@ class TopicEncoder:
         InputError
             Too few texts or words for ``dim`` topics.
         """
-        from sklearn.decomposition import LatentDirichletAllocation, TruncatedSVD
-        from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
-
         given = as_texts(texts)
-        settings = {"tokenizer": words_of, "token_pattern": None, "lowercase": False, "min_df": self.min_count,
-                    "max_features": self.max_words}  # fmt: skip
-        counter = (
-            TfidfVectorizer(sublinear_tf=True, **settings) if self.method == "lsa" else CountVectorizer(**settings)
-        )
-        model = (
-            TruncatedSVD(self.dim, random_state=self.seed)
-            if self.method == "lsa"
-            else LatentDirichletAllocation(self.dim, learning_method="online", random_state=self.seed)
-        )
+        counter, model = self._unfitted(min_df=self.min_count, max_features=self.max_words)
         try:
             counts = counter.fit_transform(given)
             if self.method == "lsa" and self.dim >= min(counts.shape):
@@ -121,6 +112,17 @@ class TopicEncoder:
             ) from error  # fmt: skip
         self._counter, self._model = counter, model
         return self
+
+    def _unfitted(self, **settings: Any) -> tuple[Any, Any]:
+        """What counts words, and what finds topics in the counts."""
+        from sklearn.decomposition import LatentDirichletAllocation, TruncatedSVD
+        from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+
+        settings |= {"tokenizer": words_of, "token_pattern": None, "lowercase": False}
+        if self.method == "lsa":
+            return TfidfVectorizer(sublinear_tf=True, **settings), TruncatedSVD(self.dim, random_state=self.seed)
+        topics = LatentDirichletAllocation(self.dim, learning_method="online", random_state=self.seed)
+        return CountVectorizer(**settings), topics
 
     @property
     def fingerprint(self) -> str:
@@ -228,3 +230,59 @@ class TopicEncoder:
         words = self._counter.get_feature_names_out()
         best = np.argsort(-self._model.components_, axis=1)[:, : check_count(k, name="k")]
         return [[str(word) for word in words[row]] for row in best]
+
+    def save(self, path: str | Path) -> None:
+        """Write words and topics as an artefact folder, which is a name for ``orthant.open(..., encoder=folder)``.
+
+        Parameters
+        ----------
+        path : str or Path
+            Folder, created if missing.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        """
+        if self._model is None:
+            raise NotFittedError(message("a TopicEncoder that has not been fitted", "a fitted one", "call fit(texts)"))
+        words = "\n".join(self._counter.get_feature_names_out())
+        arrays = {"words": np.frombuffer(words.encode(), np.uint8), "topics": self._model.components_}
+        if self.method == "lsa":
+            arrays["rarity"] = self._counter.idf_
+        else:
+            arrays["shares"] = self._model.exp_dirichlet_component_
+        names = ("dim", "method", "min_count", "max_words", "seed")
+        write_artifact(path, kind=_KIND, arrays=arrays, config={"settings": {name: vars(self)[name] for name in names}})
+
+    @classmethod
+    def load(cls, path: str | Path) -> TopicEncoder:
+        """Read a folder of ``save``.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder.
+
+        Returns
+        -------
+        TopicEncoder
+            Encodes as the saved one did, with the same fingerprint.
+
+        Raises
+        ------
+        NotFoundError, StoreCorruptedError, StoreVersionError
+            No such folder, damaged files, or those of a newer release.
+        """
+        arrays, config = read_artifact(path, kind=_KIND)
+        made = cls(**config["settings"])
+        words = arrays["words"].tobytes().decode().split("\n")
+        made._counter, model = made._unfitted(vocabulary=words)
+        if made.method == "lsa":
+            made._counter.idf_ = arrays["rarity"]
+        else:
+            model.exp_dirichlet_component_ = arrays["shares"]
+            model.doc_topic_prior_ = 1.0 / made.dim
+        model.components_, model.n_features_in_ = arrays["topics"], len(words)
+        made._model = model
+        return made

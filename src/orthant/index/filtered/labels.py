@@ -56,6 +56,8 @@ class Labels:
             raise InputError(message("labels of no rows", "one value or set per row", "pass labels of every row"))
         try:
             self.names: tuple[Any, ...] = tuple(sorted(set().union(*rows)))
+            if any(name != name for name in self.names):
+                raise InputError(message("NaN as a label", "a value that equals itself", "leave such rows' sets empty"))
         except TypeError as error:
             raise InputError(message("labels of several types", "all strings or all numbers", str(error))) from error
         place = {name: code for code, name in enumerate(self.names)}

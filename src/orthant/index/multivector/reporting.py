@@ -89,12 +89,12 @@ class MultiVectorReport:
         """Return a table."""
         lines = [
             f"{self.sets} sets of {self.tokens_per_set:.1f} tokens, {self.queries} queries; recall@{self.k} of exact "
-            f"MaxSim ({self.exact_products:.0f} products, {self.exact_ms:.2f} ms)",
-            f"{'method':<8}{'effort':>8}{'recall':>15}{'compared':>11}{'products':>11}{'bytes/set':>11}{'ms':>8}",
+            f"MaxSim ({self.exact_products:,.0f} products, {self.exact_ms:.2f} ms)",
+            f"{'method':<8}{'effort':>8}{'recall':>15}{'compared':>11}{'products':>13}{'bytes/set':>11}{'ms':>8}",
         ]
         lines += [
-            f"{r.method:<8}{r.effort:>8}{r.recall:>8.3f} ±{r.recall_halfwidth:.3f}{r.compared:>11.0f}"
-            f"{r.products:>11.0f}{r.bytes_per_set:>11.0f}{r.latency_ms:>8.2f}"
+            f"{r.method:<8}{r.effort:>8}{r.recall:>8.3f} ±{r.recall_halfwidth:.3f}{r.compared:>11,.0f}"
+            f"{r.products:>13,.0f}{r.bytes_per_set:>11,.0f}{r.latency_ms:>8.2f}"
             for r in self.rows
         ]
         return "\n".join(lines)

@@ -209,6 +209,9 @@ class LabelShiftCorrection(Estimator):
         return self.classes_[best]
 
     def _raw(self, X: npt.ArrayLike) -> Floats:
+        if self.estimator is not None and not hasattr(self.estimator, "predict_proba"):
+            told = f"an estimator of type {type(self.estimator).__name__} without predict_proba"
+            raise InputError(message(told, "a classifier that gives probabilities", "calibrate it, or pass those"))
         given = X if self.estimator is None else self.estimator.predict_proba(X)
         wanted = len(self.classes_) if hasattr(self, "_scale") and hasattr(self, "classes_") else None
         P = as_vectors(given, dim=wanted, name="probabilities").astype(np.float64)
