@@ -54,6 +54,12 @@ def _shortened(buffer: Any, size: Any, last: Any) -> Any:
     return size
 
 
+@kernel(inline="always")
+def _looks(expanded: Any) -> Any:
+    """Return whether a walk asks at this candidate if it will end in time."""
+    return expanded >= FIRST_LOOK and expanded & (expanded - 1) == 0
+
+
 @kernel
 def beam_past(
     view: Any, query: Any, constants: Any, most: Any, fewest: Any, spare: Any, usual: Any, patience: Any, visited: Any,
@@ -94,15 +100,13 @@ def beam_past(
     twins = view[TWINS] if view[TWIN_COUNT] > 0 else np.int64(0)
     width, degree, dims, sketched = view[WIDTH], view[DEGREE], view[DIMS], view[SKETCHED]
     blocks, bits, planes, row_bytes = width >> 6, view[BITS], query + signed_bytes(dims), 4 * degree
-    norm, slack, apart = constants[3], constants[6], view[SHIFT]
-    wide = most + spare
+    norm, slack, apart, wide = constants[3], constants[6], view[SHIFT], most + spare
     room, hasty = min(4 * (patience + wide), view[SLOTS] + len(starts)), patience < view[SLOTS]
     buffer = key_buffer(room)
     size: Any
     size, seen = expand_entries(view, query, constants, room, visited, touched, buffer, starts, 4)
-    current, expanded, compared = 0, 0, np.int64(size)
+    current, expanded, compared, held, met, put = 0, 0, np.int64(size), np.int64(0), np.int64(0), np.int64(size)
     waiting: Any = 0
-    held, met, put = np.int64(0), np.int64(0), np.int64(size)
     for i in range(size):
         if is_allowed(ids, twins, apart, slot_of(buffer[i]), allowed, words):
             insert_key(kept, buffer[i], wide)
@@ -118,8 +122,7 @@ def beam_past(
             break
         end = seen
         if not ended:
-            look = hasty and expanded >= FIRST_LOOK and expanded & (expanded - 1) == 0
-            if expanded == patience or (look and enough > share * patience):
+            if expanded == patience or (hasty and _looks(expanded) and enough > share * patience):
                 return -1, seen, expanded, compared
             slot = slot_of(buffer[current])
             buffer[current] |= _ONE
