@@ -50,7 +50,7 @@ def test_an_upgrade_from_rehearsal_to_release(run, named, tmp_path):
 
 
 def test_mistakes_are_one_paragraph(run, refused, named, tmp_path):
-    refused("upgrade", tmp_path / "absent", "today", says=["no collection"])
+    refused("upgrade", tmp_path / "absent", "today", says=["no collection at"])
     assert "No upgrade is open" in run("upgrade", named).out
     refused("upgrade", named, "today", "--run", "--commit", says=["one of them"])
     refused("upgrade", named, "today", "--rehearse", says=["--queries"])
