@@ -199,9 +199,11 @@ def add_vector_file(
     """
     began = time.perf_counter()
     check_count(batch_size, name="batch_size")
-    is_file = isinstance(path, (str, Path))
-    name = str(check_path(path, name="path")) if is_file else "vectors"
-    X = read_vectors(name) if is_file else as_vectors(path, name=name)
+    if isinstance(path, str | Path):
+        name = str(check_path(path, name="path"))
+        X = read_vectors(name)
+    else:
+        name, X = "vectors", as_vectors(path, name="vectors")
     keys = [f"{id_prefix}{i}" for i in range(len(X))] if ids is None else check_ids(ids)
     if len(keys) != len(X):
         raise DimensionError(message(f"{len(keys)} ids for {len(X)} vectors", "one each", "align the ids"))
