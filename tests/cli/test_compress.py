@@ -66,5 +66,5 @@ def test_refused(refused, made, options, text):
 
 
 def test_a_misspelt_folder_is_not_made(refused, tmp_path):
-    refused("compress", str(tmp_path / "absent"), "--undo", says=("no folder",))
+    refused("compress", str(tmp_path / "absent"), "--undo", says=("no collection at",))
     assert not (tmp_path / "absent").exists()

@@ -92,7 +92,7 @@ def test_candidates_are_chosen_measured_and_stored(run, refused, models, tmp_pat
     assert "everything below 100" in run("tokens", path).out
     assert run("tokens", path, "--method", "exact", "--json").json["plan"] == "scan"
     refused("tokens", path, "--apply", says=["--queries"])
-    refused("tokens", tmp_path / "absent", says=["no folder"])
+    refused("tokens", tmp_path / "absent", says=["no collection at"])
 
 
 def test_a_collection_without_token_spaces_is_told_how_to_get_one(refused, notes):

@@ -58,6 +58,6 @@ def test_learn_apply_and_take_back(run, judged):
 
 def test_refused(refused, judged, tmp_path):
     folder, *_ = judged
-    refused("tune-fusion", str(folder / "nowhere"), "--reset", says=("no folder",))
+    refused("tune-fusion", str(folder / "nowhere"), "--reset", says=("no collection at",))
     refused("tune-fusion", str(folder / "c"), says=("--queries and --qrels",))
     refused("tune-fusion", str(folder / "c"), "--reset", "--apply", says=("--reset beside --apply",))
