@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from orthant.collection.dense import DEFAULT_RECALL
 from orthant.kernels.warmup import wait
 from orthant.measures.neighbours import recall_per_query
 from orthant.types import FloatArray, IdArray
@@ -63,7 +64,8 @@ def graph_candidate(state: SpaceState, queries: FloatArray | None, *, k: int, mo
         queries = queries[rng.permutation(len(queries))[:most]]
     wanted = k if own is None else k + 1
     exact = index.search(queries, wanted, recall=1.0)
-    found = index.search(queries, wanted)
+    # As searches of the collection ask, where nobody says otherwise.
+    found = index.search(queries, wanted, recall=DEFAULT_RECALL)
     per_query = recall_per_query(
         *(_without(hits, own, k, part) for hits, part in ((found, "ids"), (exact, "ids"))),
         found_scores=_without(found, own, k, "scores"),
@@ -73,7 +75,7 @@ def graph_candidate(state: SpaceState, queries: FloatArray | None, *, k: int, mo
     spent = []
     for i in range(min(_TIMED_QUERIES, len(queries))):
         began = time.perf_counter()
-        index.search(queries[i : i + 1], k, threads=1)
+        index.search(queries[i : i + 1], k, recall=DEFAULT_RECALL, threads=1)
         spent.append(time.perf_counter() - began)
     share, latency = float(np.mean(per_query)), 1000 * float(np.median(spent))
     halfwidth = float(1.96 * np.std(per_query) / np.sqrt(len(per_query)))
