@@ -207,7 +207,8 @@ for metric in ("dot", "cosine", "l2"):
         lambda dim, metric=metric: LeanVec(dim=max(1, dim // 2), metric=metric, center=metric != "dot"),
     )
 FEW_DIMS = (1, 2, 3, 8, 33, 64, 130)
-register_transform("subspace", lambda dim: SubspaceProjection(), dims=FEW_DIMS)
+# Of one dimension nothing would be left.
+register_transform("subspace", lambda dim: SubspaceProjection(), dims=FEW_DIMS[1:])
 register_transform("subspace-centred", lambda dim: SubspaceProjection(rank=3, center=True, strength=0.5), dims=FEW_DIMS)
 for name, make_map in {
     "mean-shift": MeanShift,

@@ -65,9 +65,10 @@ def split_queries(
     """
     if isinstance(queries, (str, bytes)):
         raise InputError(message("queries as one str", "a list of queries", "call search, or write [query]"))
-    if not isinstance(queries, Iterable):
+    listed = as_array(queries, name="query vectors")
+    if not isinstance(listed, Iterable):
         raise InputError(message(f"queries of type {type(queries).__name__}", "a list of queries", "write [query]"))
-    items = [as_array(item, name="a query vector") for item in as_array(queries, name="query vectors")]
+    items = [as_array(item, name="a query vector") for item in listed]
     texts: list[str | None] = [item if isinstance(item, str) else None for item in items]
     as_texts([text for text in texts if text is not None], name="queries")
     raw = [item for item in items if item is not None and not isinstance(item, str)]

@@ -30,6 +30,10 @@ _TABLE_BYTES = 8 << 20
 _PART_WORK = 1 << 20
 
 
+_PLAIN_ROWS = 32
+"""Rows for each code from which on those drawn plainly are seldom alike."""
+
+
 class ResidualQuantizer(Estimator):
     """Compress vectors to a few codes: the nearest centroid, then the nearest to what is left, and so on.
 
@@ -67,7 +71,7 @@ class ResidualQuantizer(Estimator):
     ``r_1 = x``, ``c_l = argmin_k |r_l - C_lk|``, ``r_(l+1) = r_l - C_lcl`` and ``Q(x) = sum_l C_lcl``. A dot product is
     the sum of ``<q, C_lcl>`` over a table of each level. Squared distances need ``|Q(x)|^2`` besides, which is computed
     while scoring and not stored.
-    Centroids of the first level begin spread out, those of later ones at rows drawn plainly.
+    Centroids of the first level begin spread out, those of later ones at rows drawn plainly where these are many.
     At most 256 rows for each code are used to fit, with a beam as many times fewer, but 16,384 at least. With fewer
     rows than codes each row gets its own and the rest are never used. A warning names levels that use less than half of
     their codes.
@@ -144,7 +148,7 @@ class ResidualQuantizer(Estimator):
 
         def centroids(left: FloatArray, level: int) -> FloatArray:
             rng, first = np.random.default_rng([seed, level]), None
-            if level and len(left) > entries:
+            if level and len(left) >= _PLAIN_ROWS * entries:
                 # What a level leaves over has no clusters that could be missed: spreading the first centroids would
                 # take as long as all passes after it, and rows that the codebooks were not learned from lose more.
                 first = left[np.sort(rng.choice(len(left), entries, replace=False))]

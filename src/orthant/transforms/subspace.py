@@ -111,7 +111,7 @@ class SubspaceProjection(Estimator):
         kept = right[: self.rank][values[: self.rank] > _TINY * max(float(values[0]), 1e-30)]
         self.basis_ = kept[: int((values[: len(kept)] > 0).sum())].astype(np.float32)
         self.n_features_in_ = rows.shape[1]
-        if len(self.basis_) == rows.shape[1]:
+        if len(self.basis_) == rows.shape[1] and np.all(np.asarray(self.strength) == 1.0):
             given = f"{len(self.basis_)} directions, which span all {rows.shape[1]} dimensions"
             raise InputError(message(given, "fewer, since nothing would be left", "lower rank, or pass fewer"))
         if np.ndim(self.strength) and np.shape(self.strength) != (len(self.basis_),):
