@@ -324,6 +324,6 @@ def test_bad_settings_are_refused(options, text):
 
 def test_half_a_character_is_refused_before_anything_is_sent(server):
     encoder = _make(server, dimensions=DIM)
-    with pytest.raises(InputError, match=r"texts\[1\]"):
+    with pytest.raises(InputError, match=r"items\[1\]"):
         encoder.encode(["a", "\ud800"])
     assert not server.requests
