@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import subprocess
 import sys
 import threading
-import weakref
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,6 @@ import orthant
 from collection.fake_graph import FakeGraph
 from collection.fakes import DIM, WORDS, FakeEncoder, naive_scores, text_of
 from orthant.collection.collection import Collection
-from orthant.collection.lexical.packed import PackedDocuments
 from orthant.collection.storage import graphs, maintenance, merging, segments, store
 from orthant.collection.storage.segments import SegmentFolder
 from orthant.errors import EncoderMismatchError, InputError, NotFoundError
@@ -574,34 +571,3 @@ def test_w48_segment_folder_names_are_relative(filled):
     database = (filled.path / "store.sqlite").read_bytes()
     assert str(filled.path).encode() not in database and folder.path(0).is_relative_to(filled.path)
     assert folder.dim == DIM
-
-
-@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
-def test_a_state_that_nobody_reads_is_freed_at_once(tmp_path, mode):
-    # With everything it maps: waiting for the collector of cycles, a server under writes held gigabytes of them.
-    with orthant.open(tmp_path / "books.orthant", encoder="static") as books:
-        books.upsert(["a", "b"], texts=["a captain hunts a whale", "a journey to a lighthouse"])
-        books.search("whale", mode=mode)
-        seen = weakref.ref(books._store.refreshed())
-        gc.collect()
-        gc.disable()
-        try:
-            books.upsert(["c"], texts=["a submarine"])
-            books.search("whale", mode=mode)
-            assert seen() is None
-        finally:
-            gc.enable()
-
-
-def test_postings_that_were_saved_do_not_stay_in_memory(tmp_path):
-    with Collection(tmp_path / "c", encoder=FakeEncoder()) as collection:
-        collection.upsert([f"r{i}" for i in range(300)], texts=[f"amber w{i % 9} kelp" for i in range(300)])
-        before = collection.search("w3", mode="lexical", k=40)
-        collection._store.save_derived()
-        chunks = collection._store.generation.lexical.chunks
-        assert [type(chunk.documents) for chunk in chunks] == [PackedDocuments]
-        after = collection.search("w3", mode="lexical", k=40)
-        assert [(hit.id, hit.score) for hit in after] == [(hit.id, hit.score) for hit in before]
-        collection.upsert(["late"], texts=["amber w3"])
-        collection.delete(["r3"])
-        assert set(collection.search("w3", mode="lexical", k=40).ids) == {*before.ids, "late"} - {"r3"}
