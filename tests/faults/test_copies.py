@@ -38,6 +38,21 @@ def in_copy(act) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
+def reading(collection, seconds):
+    """Read in another thread until told, or until the seconds are over; return it once it reads, and how to tell it."""
+    inside, done = threading.Event(), threading.Event()
+
+    def read():
+        with collection._store.view():
+            inside.set()
+            done.wait(seconds)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert inside.wait(10)
+    return reader, done
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "c"
@@ -114,16 +129,7 @@ def test_a_copy_made_in_the_middle_of_a_call_says_so(path, monkeypatch):
     monkeypatch.setattr(database, "_BEFORE_COPY_S", 0.05)
     with Collection(path, encoder=FakeEncoder()) as collection:
         collection.upsert(["a"], texts=["amber delta"])
-        inside, done = threading.Event(), threading.Event()
-
-        def read():
-            with collection._store.view():
-                inside.set()
-                done.wait(30)
-
-        reader = threading.Thread(target=read)
-        reader.start()
-        assert inside.wait(10)
+        reader, done = reading(collection, 30)
 
         def act():
             with pytest.raises(StoreError, match=r"os\.fork.*spawn"):
@@ -139,16 +145,7 @@ def test_a_copy_made_in_the_middle_of_a_call_says_so(path, monkeypatch):
 def test_a_call_that_ends_in_time_is_waited_for(path):
     with Collection(path, encoder=FakeEncoder()) as collection:
         collection.upsert(["a"], texts=["amber delta"])
-        inside, done = threading.Event(), threading.Event()
-
-        def read():
-            with collection._store.view():
-                inside.set()
-                done.wait(0.2)
-
-        reader = threading.Thread(target=read)
-        reader.start()
-        assert inside.wait(10)
+        reader, _ = reading(collection, 0.2)
         in_copy(lambda: [collection.search("amber delta", k=1).ids == ["a"] or os._exit(2)])
         reader.join()
 
