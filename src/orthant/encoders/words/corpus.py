@@ -14,11 +14,43 @@ import numpy.typing as npt
 from orthant.errors import InputError, message
 from orthant.validate import check_count
 
-__all__ = ["Corpus", "Vocabulary", "read_corpus", "words_of"]
+__all__ = ["Corpus", "Vocabulary", "packed_words", "read_corpus", "unpacked_words", "words_of"]
 
 WORD_PATTERN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 Texts = Iterable[str | Sequence[str]]
+
+
+def packed_words(words: Iterable[str]) -> npt.NDArray[np.uint8]:
+    """Return words as an array of an artefact.
+
+    Parameters
+    ----------
+    words : iterable of str
+        Without line breaks.
+
+    Returns
+    -------
+    ndarray of uint8
+        UTF-8, a word a line.
+    """
+    return np.frombuffer("\n".join(words).encode(), np.uint8)
+
+
+def unpacked_words(packed: npt.NDArray[np.uint8]) -> list[str]:
+    """Return the words of ``packed_words``.
+
+    Parameters
+    ----------
+    packed : ndarray of uint8
+        What it returned.
+
+    Returns
+    -------
+    list of str
+        In their order.
+    """
+    return packed.tobytes().decode().split("\n")
 
 
 def words_of(text: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from orthant.artifact import read_artifact, write_artifact
-from orthant.encoders.words.corpus import Corpus, Texts, Vocabulary, read_corpus
+from orthant.encoders.words.corpus import Corpus, Texts, Vocabulary, packed_words, read_corpus, unpacked_words
 from orthant.encoders.words.skipgram import noise_of
 from orthant.errors import InputError, NotFittedError, message
 from orthant.kernels.skipgram.paragraphs import LINEAR, ROUNDED, SMOOTH, train_paragraphs
@@ -247,7 +247,7 @@ class BinaryParagraphVectors:
         if not self._arrays:
             given = "a BinaryParagraphVectors that has not been fitted"
             raise NotFittedError(message(given, "a fitted one", "call fit(texts) first"))
-        words = np.frombuffer("\n".join(self.vocabulary_.words).encode(), np.uint8)
+        words = packed_words(self.vocabulary_.words)
         arrays = {**self._arrays, "words": words, "counts": self.vocabulary_.counts}
         write_artifact(path, kind=_KIND, arrays=arrays, config={"settings": self._settings})
 
@@ -272,7 +272,7 @@ class BinaryParagraphVectors:
         """
         arrays, config = read_artifact(path, kind=_KIND)
         made = cls(**config["settings"])
-        words = tuple(arrays.pop("words").tobytes().decode().split("\n"))
+        words = tuple(unpacked_words(arrays.pop("words")))
         made.vocabulary_ = Vocabulary(words, arrays.pop("counts"))
         made._arrays = {name: np.array(array) for name, array in arrays.items()}
         return made

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant.artifact import read_artifact, write_artifact
-from orthant.encoders.words.corpus import Corpus, Texts, Vocabulary, read_corpus
+from orthant.encoders.words.corpus import Corpus, Texts, Vocabulary, packed_words, read_corpus, unpacked_words
 from orthant.encoders.words.skipgram import noise_of
 from orthant.encoders.words.vectors import WordVectors
 from orthant.errors import InputError, NotFittedError, NotFoundError, message
@@ -283,7 +283,7 @@ class DisambiguatedSkipGram:
             Folder, created if missing.
         """
         self._fitted()
-        words = np.frombuffer("\n".join(self.vocabulary_.words).encode(), np.uint8)
+        words = packed_words(self.vocabulary_.words)
         arrays: dict[str, npt.NDArray[Any]] = {**self._arrays, "words": words, "counts": self.vocabulary_.counts}
         write_artifact(path, kind=_KIND, arrays=arrays, config={"settings": self._settings})
 
@@ -308,7 +308,7 @@ class DisambiguatedSkipGram:
         """
         arrays, config = read_artifact(path, kind=_KIND)
         made = cls(**config["settings"])
-        made.vocabulary_ = Vocabulary(tuple(arrays["words"].tobytes().decode().split("\n")), arrays["counts"])
+        made.vocabulary_ = Vocabulary(tuple(unpacked_words(arrays["words"])), arrays["counts"])
         made._arrays = {name: arrays[name] for name in _NAMES}
         made._publish()
         return made

@@ -11,7 +11,7 @@ import numpy as np
 
 from orthant.artifact import read_artifact, write_artifact
 from orthant.encoders.fingerprint import Fingerprint, digest_tensors
-from orthant.encoders.words.corpus import words_of
+from orthant.encoders.words.corpus import packed_words, unpacked_words, words_of
 from orthant.errors import InputError, NotFittedError, message
 from orthant.types import EncodeReport, FloatArray, Role
 from orthant.validate import as_texts, check_choice, check_count
@@ -246,8 +246,7 @@ class TopicEncoder:
         """
         if self._model is None:
             raise NotFittedError(message("a TopicEncoder that has not been fitted", "a fitted one", "call fit(texts)"))
-        words = "\n".join(self._counter.get_feature_names_out())
-        arrays = {"words": np.frombuffer(words.encode(), np.uint8), "topics": self._model.components_}
+        arrays = {"words": packed_words(self._counter.get_feature_names_out()), "topics": self._model.components_}
         if self.method == "lsa":
             arrays["rarity"] = self._counter.idf_
         else:
@@ -276,7 +275,7 @@ class TopicEncoder:
         """
         arrays, config = read_artifact(path, kind=_KIND)
         made = cls(**config["settings"])
-        words = arrays["words"].tobytes().decode().split("\n")
+        words = unpacked_words(arrays["words"])
         made._counter, model = made._unfitted(vocabulary=words)
         if made.method == "lsa":
             made._counter.idf_ = arrays["rarity"]

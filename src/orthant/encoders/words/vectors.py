@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from orthant.artifact import read_artifact, write_artifact
 from orthant.encoders.fingerprint import Fingerprint, digest_tensors
-from orthant.encoders.words.corpus import Vocabulary, read_corpus
+from orthant.encoders.words.corpus import Vocabulary, packed_words, read_corpus, unpacked_words
 from orthant.encoders.words.files import FORMATS, read_word_vectors, write_word_vectors
 from orthant.errors import DimensionError, InputError, NotFoundError, message
 from orthant.kernels.pooling import pool_bags
@@ -112,7 +112,7 @@ class WordVectors:
             Fingerprint(
                 name=name,
                 weight_hash=digest_tensors({"vectors": self.vectors, "weights": self._weights}),
-                tokenizer_hash=digest_tensors({"words": np.frombuffer("\n".join(self.words).encode(), np.uint8)}),
+                tokenizer_hash=digest_tensors({"words": packed_words(self.words)}),
                 pooling="rare-words-first mean" if self.counts is not None else "mean",
                 normalization="l2",
                 dim=self.dim,
@@ -306,7 +306,7 @@ class WordVectors:
         """
         arrays: dict[str, Any] = {
             "vectors": self.vectors,
-            "words": np.frombuffer("\n".join(self.words).encode(), np.uint8),
+            "words": packed_words(self.words),
         }
         if self.counts is not None:
             arrays["counts"] = self.counts
@@ -332,7 +332,7 @@ class WordVectors:
             No such folder, damaged files, or those of a newer release.
         """
         arrays, config = read_artifact(path, kind=_KIND)
-        words = arrays["words"].tobytes().decode().split("\n")
+        words = unpacked_words(arrays["words"])
         return cls(words, arrays["vectors"], counts=arrays.get("counts"), name=config["name"])
 
     def write(self, path: str | Path, *, format: str = "text") -> None:
