@@ -31,7 +31,7 @@ def packed_words(words: Iterable[str]) -> npt.NDArray[np.uint8]:
 
     Returns
     -------
-    ndarray of uint8
+    ndarray of uint8, shape (n_bytes,)
         UTF-8, a word a line.
     """
     return np.frombuffer("\n".join(words).encode(), np.uint8)
@@ -42,7 +42,7 @@ def unpacked_words(packed: npt.NDArray[np.uint8]) -> list[str]:
 
     Parameters
     ----------
-    packed : ndarray of uint8
+    packed : ndarray of uint8, shape (n_bytes,)
         What it returned.
 
     Returns
