@@ -125,11 +125,6 @@ def pending() -> list[str]:
     -------
     list of str
         Empty where nothing was begun, and once all of it has ended, well or not.
-
-    Examples
-    --------
-    >>> pending()
-    []
     """
     with _state:
         return list(_queue)
