@@ -11,6 +11,7 @@ from index.graph_data import clustered, flat_of, recall
 from orthant.index import Graph
 from orthant.index.vamana import planner
 from orthant.kernels import bitmaps
+from orthant.kernels.graph import answers, filters
 
 SHARES = (0.001, 0.01, 0.1, 0.5, 1.0)
 N = 12_000
@@ -188,3 +189,30 @@ def test_w16_twins_are_found_by_the_filter_that_allows_them(compiled):
         chosen = np.arange(residue, 2400, 8)
         hits = index.search(X[::8], 1, allowed=chosen, effort=64)
         assert (hits.ids[:, 0] == chosen).mean() >= 0.99
+
+
+def test_filters_that_may_not_be_written_to_compile_nothing(field):
+    index, _, X, Q = field
+    bitmap = bitmaps.from_mask(allowed_rows("random", 0.3, X, Q))
+    wanted = index.search(Q, 10, allowed=bitmap)
+    before = [len(kernel.compiled.signatures) for kernel in (filters.count_bits, answers.search_graph)]
+    bitmap.flags.writeable = False
+    found = index.search(Q, 10, allowed=bitmap)
+    assert np.array_equal(found.ids, wanted.ids)
+    assert [len(kernel.compiled.signatures) for kernel in (filters.count_bits, answers.search_graph)] == before
+
+
+def test_long_scans_begin_with_a_look(monkeypatch):
+    state = SimpleNamespace(
+        live=20_000_000, used=20_000_000, room=32, space=SimpleNamespace(width=128), entries=np.zeros(1, np.int32)
+    )
+    # Far fewer than a walk promises to find; but a look costs little of such a scan.
+    allowed = planner.Filter(np.zeros(1, np.uint64), None, 200_000)
+    plan = planner.choose(state, allowed, k=10, effort=2000, fewest=500)
+    assert plan.name == "graph"
+    scanned = 200_000 * planner._FAR_SLOT_NS
+    assert plan.patience * planner._HOP_NS <= scanned
+    monkeypatch.setattr(planner, "_PROBED", 1e9)
+    planner._cheapest.cache_clear()
+    assert planner.choose(state, allowed, k=10, effort=2000, fewest=500).name == "scan-allowed"
+    planner._cheapest.cache_clear()

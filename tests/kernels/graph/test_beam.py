@@ -103,10 +103,10 @@ def search(
     counts, spent = np.zeros(len(Q), np.int64), np.zeros(4, np.int64) if spent is None else spent
     visited = np.zeros(bitmaps.words_for(state.capacity), np.uint64)
     touched = np.empty(state.capacity + 2 * state.room + 64, np.int32)
-    address, words = (0, -1) if allowed is None else (allowed.ctypes.data, len(allowed))
+    bitmap, words = (np.zeros(0, np.uint64), -1) if allowed is None else (allowed, len(allowed))
     answers.search_graph(
         state.view(sketched=True, filtered=True), rows, full, 0, len(Q), k, effort, 1, rerank or max(effort, k), metric,
-        state.entries if starts is None else starts, address, words, mode, fewest or effort,
+        state.entries if starts is None else starts, bitmap, words, mode, fewest or effort,
         0, np.float32(0), patience, np.zeros(0, np.int32), visited, touched, ids, scores, counts, spent,
     )  # fmt: skip
     assert not visited.any()
@@ -249,7 +249,7 @@ def walked(state, Q, allowed, **settings):
     visited = np.zeros(bitmaps.words_for(state.capacity), np.uint64)
     touched = np.empty(state.capacity + 2 * state.room + 64, np.int32)
     answers.search_graph(
-        view, rows, Q, 0, 1, 5, settings["effort"], 1, 20, answers.L2, state.entries, allowed.ctypes.data, len(allowed),
+        view, rows, Q, 0, 1, 5, settings["effort"], 1, 20, answers.L2, state.entries, allowed, len(allowed),
         answers.PAST, settings["fewest"], settings.get("spare", 0), np.float32(settings.get("usual", 0)), 4000,
         np.zeros(0, np.int32), visited, touched, ids, scores, counts, spent,
     )  # fmt: skip

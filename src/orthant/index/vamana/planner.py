@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, cast
 
 import numpy as np
@@ -45,8 +46,12 @@ _HOPEFUL = 1.25
 """Of what it would take then, what it has in any case."""
 _WAGER = 0.7
 """It gives up before it has cost so much of the scan that follows."""
-_RISK = 2.0
-"""A scan is sure of its cost and of what it finds, so a walk has to promise half of that."""
+_RISK = 1.5
+"""A scan is sure of its cost and of what it finds, so a walk has to promise two thirds of that."""
+_LOOK_NS = 60_000.0
+"""Of what a walk expands before it first asks whether it will end in time: nothing bounds what it compares there."""
+_PROBED = 10.0
+"""A scan that costs so many looks is not begun without one."""
 _RESERVE = 0.5
 """Of the effort, what a walk adds where all that it meets is allowed and next to nothing elsewhere."""
 _STARTS = 48
@@ -130,15 +135,17 @@ def make_filter(state: State, allowed: BitmapArray | IdArray | npt.NDArray[np.bo
         bitmap = bitmaps.from_mask(cast("npt.NDArray[np.bool_]", allowed))
     else:
         bitmap = cast("BitmapArray", allowed)
-    bitmap = bitmap[: bitmaps.words_for(state.highest + 1)]
-    bitmap = np.ascontiguousarray(bitmap)
+    words = bitmaps.words_for(state.highest + 1)
+    if len(bitmap) > words or not bitmap.flags.carray:
+        # Kernels are compiled for arrays that may be written to; another kind would be compiled in the middle of this.
+        bitmap = bitmap[:words].copy()
     return Filter(bitmap, None, _count(bitmap))
 
 
 def _count(bitmap: BitmapArray) -> int:
     """Count the rows of a bitmap; of a long one that allows much, about: counting it all takes as long as a walk."""
     if len(bitmap) >= _LONG:
-        part = np.ascontiguousarray(bitmap[:: len(bitmap) // _SAMPLED])
+        part = bitmap[:: len(bitmap) // _SAMPLED].copy()
         share = int(filters.count_bits(part)) / (64 * len(part))
         if share >= _MUCH:
             return int(share * 64 * len(bitmap))
@@ -168,21 +175,32 @@ def choose(state: State, allowed: Filter | None, *, k: int, effort: int, fewest:
     """
     if allowed is None:
         return Plan("graph", effort, state.entries)
-    live, count = max(state.live, 1), allowed.count
-    share = min(1.0, count / live)
-    if allowed.bitmap is None or count <= 4 * k:
+    if allowed.bitmap is None or allowed.count <= 4 * k:
         return Plan("scan-allowed", effort, state.entries)
-    hop, scan = _hop_ns(state), _scan_ns(count)
+    each = SKETCH_BYTES + state.space.width + 4 * state.room
+    name, patience, share = _cheapest(allowed.count, state.live, state.used * each, effort, fewest)
+    if name == "graph-filtered":
+        return _over(state, allowed, _WIDER * effort)
+    return Plan(name, effort, state.entries, fewest, patience, int(_RESERVE * effort), share)
+
+
+@lru_cache(maxsize=1024)
+def _cheapest(count: int, live: int, bytes_: int, effort: int, fewest: int) -> tuple[PlanName, int, float]:
+    """Return the plan of least expected cost, the patience of a walk past others, and the share that is allowed."""
+    share = min(1.0, count / max(live, 1))
+    hop, scan = _hop_ns(bytes_), _scan_ns(count)
     expanded = (fewest + share * (effort - fewest)) / max(share, 1e-9)
     past, over = _RISK * hop * expanded, _RISK * _over_ns(hop, share, _WIDER * effort)
-    best = min(scan, past, over)
-    if best == over:
-        return _over(state, allowed, _WIDER * effort)
-    if best == scan:
-        return Plan("scan-allowed", effort, state.entries)
-    patience = min(64 + int(_PATIENCE * expanded), _MOST_PATIENT, int(_WAGER * scan / hop))
-    patience = max(patience, int(_HOPEFUL * expanded))
-    return Plan("graph", effort, state.entries, fewest, patience, int(_RESERVE * effort), share)
+    if over < min(scan, past):
+        return "graph-filtered", 0, share
+    worth = int(_WAGER * scan / hop)
+    if past <= scan:
+        patience = min(64 + int(_PATIENCE * expanded), _MOST_PATIENT, worth)
+        return "graph", max(patience, int(_HOPEFUL * expanded)), share
+    # Where much of what is near is allowed a walk is quicker all the same, and soon knows.
+    if scan >= _PROBED * _LOOK_NS:
+        return "graph", min(worth, _MOST_PATIENT), share
+    return "scan-allowed", 0, share
 
 
 def force(state: State, allowed: Filter, name: PlanName, *, effort: int) -> Plan:
@@ -235,9 +253,8 @@ def _scan_ns(count: int) -> float:
     return count * (_SLOT_NS if count <= _CACHED_SLOTS else _FAR_SLOT_NS)
 
 
-def _hop_ns(state: State) -> float:
-    each = SKETCH_BYTES + state.space.width + 4 * state.room
-    decades = math.log10(max(state.used, 1) * each / _HOP_BYTES)
+def _hop_ns(bytes_: int) -> float:
+    decades = math.log10(max(bytes_, 1) / _HOP_BYTES)
     return _HOP_NS + _DECADE_NS * min(max(decades, -1.0), 2.0)
 
 

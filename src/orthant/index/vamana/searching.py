@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +33,8 @@ _FEW = 256
 """Slots that are compared by their full vectors without looking at codes."""
 _SCANNED = 40_000
 """Slots to compare that are worth a thread of their own."""
+_MANY = np.iinfo(np.int64).max
+_EVERYTHING = np.zeros(0, np.uint64)
 _TOGETHER = 1
 """Candidates expanded at once: memory is already asked for one step ahead."""
 
@@ -91,13 +92,15 @@ class _Rooms:
         self._free: list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]] = []
 
     def take(self, state: State) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:
-        words, room = bitmaps.words_for(state.capacity), state.capacity + (_TOGETHER + 1) * state.room + 64
-        with suppress(IndexError):
+        capacity = state.capacity
+        room = capacity + (_TOGETHER + 1) * state.room + 64
+        try:
             while True:
-                visited, touched = self._free.pop()
-                if len(visited) >= words and len(touched) >= room:
-                    return visited, touched
-        return np.zeros(words, np.uint64), np.empty(room, np.int32)
+                pair = self._free.pop()
+                if 64 * len(pair[0]) >= capacity and len(pair[1]) >= room:
+                    return pair
+        except IndexError:
+            return np.zeros(bitmaps.words_for(capacity), np.uint64), np.empty(room, np.int32)
 
     def give(self, pair: tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]) -> None:
         if len(self._free) < 8:
@@ -237,7 +240,9 @@ class _Answers:
 
     def fewest(self) -> int:
         """Return the fewest hits that a query has, -1 where a walk gave up."""
-        return min(self.counts.tolist(), default=np.iinfo(np.int64).max)
+        if len(self.counts) == 1:
+            return int(self.counts[0])
+        return min(self.counts.tolist(), default=_MANY)
 
     def compare(self, state: State, request: Request, full: FloatArray, slots: Any) -> None:
         """Score every slot by its full vector: so few are quicker compared than encoded for."""
@@ -258,7 +263,13 @@ class _Answers:
                 _walk(state, request, plan, given.rows, given.full, self, spent, start, stop)
             return spent
 
-        for spent in pool.map_ranges(part, given.blocks, threads=request.threads):
+        blocks = given.blocks
+        if blocks == 1:
+            # One query at a time is the commonest call.
+            start, stop = given.prepare(0)
+            _walk(state, request, plan, given.rows, given.full, self, self.spent, start, stop)
+            return
+        for spent in pool.map_ranges(part, blocks, threads=request.threads):
             self.spent += spent
 
     def walk(self, state: State, request: Request, plan: Plan, given: _Queries, which: IdArray) -> None:
@@ -331,13 +342,14 @@ def _walk(
     state: State, request: Request, plan: Plan, rows: Any, full: FloatArray, out: _Answers,
     spent: npt.NDArray[np.int64], start: int, stop: int,
 ) -> None:  # fmt: skip
-    bitmap = request.allowed.bitmap if request.allowed is not None else None
-    address, words = (0, -1) if bitmap is None else (bitmap.ctypes.data, len(bitmap))
-    mode = answers.ANY if bitmap is None else answers.OVER if plan.name == "graph-filtered" else answers.PAST
+    bitmap, words, mode = _EVERYTHING, -1, answers.ANY
+    if request.allowed is not None and request.allowed.bitmap is not None:
+        bitmap = request.allowed.bitmap
+        words, mode = len(bitmap), answers.OVER if plan.name == "graph-filtered" else answers.PAST
     room = _rooms.take(state)
     answers.search_graph(
         request.view, rows, full, start, stop, request.k, plan.effort, _TOGETHER, _kept(state, request, plan.effort),
-        _metric(state, request), plan.starts, address, words, mode, plan.fewest, plan.spare, np.float32(plan.usual),
+        _metric(state, request), plan.starts, bitmap, words, mode, plan.fewest, plan.spare, np.float32(plan.usual),
         plan.patience, request.skips, *room, out.ids, out.scores, out.counts, spent,
     )  # fmt: skip
     _rooms.give(room)

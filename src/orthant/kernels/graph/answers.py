@@ -167,14 +167,14 @@ def _search_examples() -> Iterable[tuple[Any, ...]]:
     floats, found = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
     view, spent = np.zeros(22, np.int64), np.zeros(4, np.int64)
     counts = np.zeros(1, np.int64)
-    plan = 0, -1, 0, 1, 0, np.float32(0), 0
+    plan = words, -1, 0, 1, 0, np.float32(0), 0
     yield view, rows, floats, 0, 1, 1, 1, 1, 1, 0, ints, *plan, ints, words, ints, found, floats, counts, spent
 
 
 @kernel(group="graph", examples=_search_examples)
 def search_graph(
     view: Any, rows: Any, queries: Any, start: Any, stop: Any, k: Any, effort: Any, together: Any, rerank: Any,
-    metric: Any, starts: Any, allowed: Any, words: Any, mode: Any, fewest: Any, spare: Any, usual: Any, patience: Any,
+    metric: Any, starts: Any, bitmap: Any, words: Any, mode: Any, fewest: Any, spare: Any, usual: Any, patience: Any,
     skips: Any, visited: Any, touched: Any, ids: Any, scores: Any, counts: Any, spent: Any,
 ) -> None:  # fmt: skip
     """Answer queries start to stop from a graph.
@@ -201,8 +201,10 @@ def search_graph(
         Of the final scores.
     starts : ndarray of int32
         Where searches begin.
-    allowed, words : int
-        Address and length of a bitmap over ids; length -1 allows all.
+    bitmap : ndarray of uint64
+        Over ids.
+    words : int
+        Its length; -1 allows all.
     mode : int
         ``ANY`` without a filter, ``PAST`` or ``OVER`` slots that are not allowed; see ``filtered``.
     fewest, spare, usual, patience : int, int, float32, int
@@ -218,7 +220,7 @@ def search_graph(
     spent : ndarray of shape (4,), int64
         Slots seen, expanded, compared by code, and scored by full vectors are added.
     """
-    degree = view[DEGREE]
+    degree, allowed = view[DEGREE], bitmap.ctypes.data
     todo, found = np.empty((degree + 1) * together + degree, np.int32), np.empty(rerank, np.int32)
     for i in range(start, stop):
         query, constants = rows[i].ctypes.data, rows[i, rows.shape[1] - 64 :].view(np.float32)
