@@ -9,9 +9,13 @@ import hashlib
 import importlib
 import json
 import os
+import platform
+import re
+import secrets
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import get_ident
 from typing import Any
@@ -24,6 +28,7 @@ from orthant.errors import InputError, NotFoundError, StoreCorruptedError, Store
 __all__ = [
     "ARTIFACT_CLASSES",
     "ARTIFACT_FORMAT",
+    "aside",
     "aside_name",
     "check_new_folder",
     "load_artifact",
@@ -75,6 +80,10 @@ ARTIFACT_CLASSES = {
 _ARRAYS = "arrays.safetensors"
 _CONFIG = "config.json"
 
+# Tells two processes apart that have one number, as every first process of a container has.
+_PROCESS = secrets.token_hex(4)
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"
+
 
 def write_bytes_atomically(path: str | Path, data: bytes) -> None:
     """Write a file so that a reader sees the old content or the new, never a part.
@@ -112,7 +121,67 @@ def aside_name(name: str) -> str:
         Begins with a dot and ends in ``.tmp``.
     """
     # Two threads that write under one name mix their bytes, and the first one moves them away from the second.
-    return f".{name}.{os.getpid()}-{get_ident():x}.tmp"
+    return f".{name}.{_HOST}-{os.getpid()}-{_PROCESS}-{get_ident():x}.tmp"
+
+
+@contextmanager
+def aside(target: Path) -> Iterator[Path]:
+    """Give a place beside a target where it is written before it gets its name.
+
+    Parameters
+    ----------
+    target : Path
+        What is being made; its folder must exist.
+
+    Yields
+    ------
+    Path
+        Nothing is there yet. What is there when the block ends, because it was not moved to the target, is removed.
+
+    Notes
+    -----
+    A killed process cannot tidy up: what those of this machine left for the same target is removed first. Processes
+    of other machines, which may share the folder, are left alone, as is everything under another name.
+    """
+    _clear_abandoned(target)
+    place = target.with_name(aside_name(target.name))
+    _remove(place)
+    try:
+        yield place
+    finally:
+        _remove(place)
+
+
+def _clear_abandoned(target: Path) -> None:
+    ours = re.compile(re.escape(f".{target.name}.{_HOST}-") + r"(\d{1,10})-([0-9a-f]{8})-[0-9a-f]+\.tmp")
+    with suppress(OSError):
+        for name in os.listdir(target.parent):
+            if (made := ours.fullmatch(name)) and not _is_running(int(made[1]), made[2]):
+                with suppress(OSError):
+                    _remove(target.parent / name)
+
+
+def _is_running(number: int, process: str) -> bool:
+    if number == os.getpid():
+        return process == _PROCESS
+    # On Windows a signal of 0 is no question but an interruption.
+    if os.name == "nt":
+        return True
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        # Another user's, or no number of a process at all.
+        return True
+    return True
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
 
 
 def check_new_folder(path: str | Path) -> Path:
@@ -161,17 +230,12 @@ def staged_folder(path: str | Path) -> Iterator[Path]:
     """
     target = check_new_folder(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    staging = target.with_name(aside_name(target.name))
-    # What a killed process of the same number left.
-    shutil.rmtree(staging, ignore_errors=True)
-    try:
+    with aside(target) as staging:
         staging.mkdir()
         yield staging
         if target.is_dir():
             target.rmdir()
         staging.rename(target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def write_artifact(

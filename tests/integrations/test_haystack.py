@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import dataclasses
+import inspect
 
 import pytest
 
@@ -14,7 +17,7 @@ from haystack.dataclasses import ByteStream
 from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy, FilterPolicy
 from haystack.errors import FilterError
-from haystack.testing.document_store import CountDocumentsByFilterTest, DocumentStoreBaseExtendedTests
+from haystack.testing import document_store as standard
 
 from orthant.errors import InputError
 from orthant.integrations.haystack import OrthantDocumentStore
@@ -32,7 +35,24 @@ def _float32(document):
     return dataclasses.replace(document, embedding=vector and np.float32(vector).tolist())
 
 
-class TestStandard(DocumentStoreBaseExtendedTests, CountDocumentsByFilterTest):
+try:
+    from haystack.testing import document_store_async as standard_async
+except ImportError:
+    standard_async = None
+
+# An older Haystack has fewer suites.
+OPTIONAL = [
+    "CountDocumentsByFilterTest",
+    "CountUniqueMetadataByFilterTest",
+    "GetMetadataFieldMinMaxTest",
+    "GetMetadataFieldUniqueValuesTest",
+    "GetMetadataFieldsInfoTest",
+]
+SUITES = [getattr(standard, name) for name in OPTIONAL if hasattr(standard, name)]
+AWAITED = [suite for name, suite in sorted(vars(standard_async or object).items()) if name.endswith("AsyncTest")]
+
+
+class TestStandard(standard.DocumentStoreBaseExtendedTests, *SUITES):
     @pytest.fixture
     def document_store(self, tmp_path):
         store = OrthantDocumentStore(tmp_path / "c")
@@ -49,6 +69,59 @@ class TestStandard(DocumentStoreBaseExtendedTests, CountDocumentsByFilterTest):
         assert document_store.write_documents(DOCUMENTS) == 3
         with pytest.raises(DuplicateDocumentError):
             document_store.write_documents(DOCUMENTS[:1])
+
+
+class TestStandardAsync(*AWAITED):
+    @pytest.fixture
+    def document_store(self, tmp_path):
+        store = OrthantDocumentStore(tmp_path / "c")
+        yield store
+        store.close()
+
+    assert_documents_are_equal = staticmethod(TestStandard.assert_documents_are_equal)
+
+    @pytest.mark.skipif(not AWAITED, reason="this Haystack has no tests of asynchronous stores")
+    async def test_write_documents_async(self, document_store):
+        assert await document_store.write_documents_async(DOCUMENTS) == 3
+        with pytest.raises(DuplicateDocumentError):
+            await document_store.write_documents_async(DOCUMENTS[:1])
+
+
+def test_awaited_calls_take_what_the_others_take():
+    for name, awaited in inspect.getmembers(OrthantDocumentStore, inspect.iscoroutinefunction):
+        assert inspect.signature(awaited) == inspect.signature(getattr(OrthantDocumentStore, name[: -len("_async")]))
+
+
+def test_calls_at_once_open_one_collection_and_write_an_id_once(tmp_path):
+    store = OrthantDocumentStore(tmp_path / "c")
+
+    async def write():
+        same = [Document(id="x", content="the sea is calm")]
+        calls = [store.write_documents_async(same, policy=DuplicatePolicy.SKIP) for _ in range(8)]
+        return await asyncio.gather(*calls)
+
+    assert sum(asyncio.run(write())) == store.count_documents() == 1
+    store.close()
+    again = copy.deepcopy(store)
+    assert (again.count_documents(), again.to_dict()) == (1, store.to_dict())
+    again.close()
+
+
+def test_fields_are_told_by_their_values(store):
+    store.write_documents(
+        [
+            Document(id="d", content="x", meta={"year": 7.5, "by": {"name": "Ann"}, "tags": ["sea", "calm"]}),
+            Document(id="e", content="y", meta={"year": None, "by": "Ann", "tags": ["sea"]}),
+        ]
+    )
+    told = {name: entry["type"] for name, entry in store.get_metadata_fields_info().items()}
+    assert told == {"by": "mixed", "tags": "list", "year": "float"}
+    assert store.get_metadata_field_min_max("year") == {"min": 7.5, "max": 2020}
+    assert store.get_metadata_field_min_max("meta.by") == {"min": "Ann", "max": "Ann"}
+    assert store.get_metadata_field_unique_values("tags", size=None) == (["calm", "sea"], 2)
+    assert store.get_metadata_field_unique_values("meta.by.name") == (["Ann"], 1)
+    with pytest.raises(InputError, match="from_"):
+        store.get_metadata_field_unique_values("tags", from_=-1)
 
 
 @pytest.fixture

@@ -14,7 +14,12 @@ from orthant.errors import InputError
 from orthant.integrations.langchain import OrthantEmbeddings, OrthantVectorStore
 
 try:
-    from langchain_tests.integration_tests import VectorStoreIntegrationTests
+    from langchain_tests.integration_tests import (
+        EmbeddingsIntegrationTests,
+        RetrieversIntegrationTests,
+        VectorStoreIntegrationTests,
+    )
+    from langchain_tests.unit_tests import EmbeddingsUnitTests
 except ImportError:
     VectorStoreIntegrationTests = None
 
@@ -36,6 +41,25 @@ if VectorStoreIntegrationTests is not None:
         def vectorstore(self, tmp_path):
             with orthant.open(tmp_path / "store", encoder="static") as collection:
                 yield OrthantVectorStore(collection, mode="hybrid")
+
+    class TestStandardEmbeddingsUnits(EmbeddingsUnitTests):
+        embeddings_class = OrthantEmbeddings
+        embedding_model_params = {"encoder": "static"}
+
+    class TestStandardEmbeddings(EmbeddingsIntegrationTests):
+        embeddings_class = OrthantEmbeddings
+        embedding_model_params = {"encoder": "static"}
+
+    class TestStandardRetriever(RetrieversIntegrationTests):
+        retriever_query_example = "calm sea"
+        retriever_constructor_params = {}
+
+        @pytest.fixture(autouse=True)
+        def filled(self, store):
+            self.store = store
+
+        def retriever_constructor(self, **settings):
+            return self.store.as_retriever(search_kwargs=settings)
 
 else:
 

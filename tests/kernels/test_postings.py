@@ -84,6 +84,37 @@ def test_find_phrase_matches_slicing(tokens, phrase):
     assert found.tolist() == [i for i in range(len(tokens)) if tokens[i : i + len(phrase)] == phrase]
 
 
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 1), max_size=40), st.lists(st.integers(0, 1), min_size=2, max_size=19), st.randoms())
+def test_find_phrase_by_blocks_matches_slicing(tokens, phrase, random):
+    start = random.randrange(len(tokens) + 1)
+    for wanted in (phrase, tokens[start : start + len(phrase)]):
+        if len(wanted) > 1:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(kernel, "_PATIENCE", 0)
+                patch.setattr(kernel, "_STRETCH", 7)
+                found = kernel.find_phrase(np.array(tokens, dtype=np.uint8), wanted)
+            assert found.tolist() == [i for i in range(len(tokens)) if tokens[i : i + len(wanted)] == wanted]
+
+
+@pytest.mark.parametrize("phrase", [[7] * 500, [7] * 499 + [8], [7] * 250 + [8] + [7] * 249])
+def test_a_repeated_word_costs_no_look_per_word(phrase):
+    class Counted(np.ndarray):
+        looks = 0
+
+        def __getitem__(self, key):
+            out = super().__getitem__(key)
+            Counted.looks += np.size(out)
+            return out
+
+    tokens = np.full(20_000, 7, dtype=np.int32)
+    tokens[12_000:12_500] = phrase
+    found = kernel.find_phrase(tokens.view(Counted), phrase)
+    expected = [i for i in range(19_501) if tokens[i : i + 500].tolist() == phrase]
+    assert found.tolist() == expected and len(expected) >= 1
+    assert Counted.looks < 60 * len(tokens)
+
+
 @pytest.mark.parametrize(("repeats", "dtype"), [(255, np.uint8), (256, np.uint16), (65_536, np.uint32)])
 def test_counts_are_never_cut(repeats, dtype):
     postings = kernel.join_postings([build([[1] * repeats]), build([[1]])], [0, 1])

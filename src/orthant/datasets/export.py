@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -19,6 +18,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from orthant.artifact import aside
 from orthant.datasets.record_batches import Records, described
 from orthant.datasets.sources.rows import check_encodable, clean_metadata
 from orthant.datasets.sources.tables import import_arrow
@@ -439,16 +439,13 @@ def write_export(
             )
         stream, defined = _peeled(batches, spaces)
         kept = _plain(details)
-        temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-        try:
+        with aside(folder) as temporary:
             temporary.mkdir()
             count = _write_folder(temporary, stream, defined, _check_spaces(sparse), kept)
             if folder.exists():
                 folder.rmdir()
             os.replace(temporary, folder)
             _sync_folder(folder.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
     return count
 
 

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
+from orthant.artifact import aside
 from orthant.datasets.vector_layouts import (
     FILE_HEADED,
     ROW_HEADED,
@@ -249,15 +250,12 @@ def replaced_on_success(path: Path) -> Iterator[BinaryIO]:
     OSError
         From the disk; the target is as it was and nothing is left beside it.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with aside(path) as temporary:
         with open(temporary, "wb") as handle:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class NpyWriter:

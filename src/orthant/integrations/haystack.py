@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from orthant.errors import FilterError as OrthantFilterError
 from orthant.errors import InputError, message
 from orthant.integrations.common import find_hits, missing, require_one_encoder, vectors_of
 from orthant.integrations.filters import where_from_haystack
+from orthant.integrations.haystack_async import AsyncCalls
+from orthant.integrations.haystack_metadata import MetadataQuestions
 from orthant.types import Metric
 
 try:
@@ -29,7 +32,7 @@ __all__ = ["OrthantDocumentStore"]
 Filters = Mapping[str, Any]
 
 
-class OrthantDocumentStore:
+class OrthantDocumentStore(MetadataQuestions, AsyncCalls):
     """A collection behind Haystack's ``DocumentStore`` protocol.
 
     Parameters
@@ -56,19 +59,32 @@ class OrthantDocumentStore:
         self.encoder = encoder
         self.metric = metric
         self._collection: Collection | None = None
+        # Awaited calls come from several threads: the first two must not both open, nor two writers both find an id
+        # free that they then both write.
+        self._lock = threading.RLock()
 
     @property
     def collection(self) -> Collection:
         """The collection, opened at the first use."""
-        if self._collection is None:
-            self._collection = open_collection(self.path, encoder=self.encoder, metric=self.metric)
-        return self._collection
+        with self._lock:
+            if self._collection is None:
+                self._collection = open_collection(self.path, encoder=self.encoder, metric=self.metric)
+            return self._collection
 
     def close(self) -> None:
         """Give the collection back; the next use opens it again."""
-        if self._collection is not None:
-            self._collection.close()
-            self._collection = None
+        with self._lock:
+            if self._collection is not None:
+                self._collection.close()
+                self._collection = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the settings: a copy is a store that has not opened anything yet."""
+        return {"path": self.path, "encoder": self.encoder, "metric": self.metric}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the settings of a copied store."""
+        OrthantDocumentStore.__init__(self, **state)
 
     def to_dict(self) -> dict[str, Any]:
         """Return type and settings, for a pipeline's YAML.
@@ -242,6 +258,10 @@ class OrthantDocumentStore:
         )
         if not documents:
             return 0
+        with self._lock:
+            return self._write(documents, policy)
+
+    def _write(self, documents: list[Document], policy: DuplicatePolicy | None) -> int:
         overwrite = policy == DuplicatePolicy.OVERWRITE
         chosen = {d.id: d for d in (documents if overwrite else reversed(documents))}
         if not overwrite:
@@ -309,6 +329,10 @@ class OrthantDocumentStore:
         int
             Documents changed.
         """
+        with self._lock:
+            return self._update(filters, meta)
+
+    def _update(self, filters: Filters, meta: Mapping[str, Any]) -> int:
         found = self._matching(filters)
         if not found:
             return 0

@@ -38,6 +38,10 @@ IntArray = npt.NDArray[Any]
 
 _BLOCK = 64
 _LOW32 = np.int64(0xFFFFFFFF)
+# Tokens of a phrase are looked at one by one while that reads every token of the text at most this many times.
+_PATIENCE = 16
+# Positions that are numbered at a time: eight bytes each.
+_STRETCH = 1 << 20
 
 
 class Postings(NamedTuple):
@@ -281,25 +285,66 @@ def find_phrase(tokens: IntArray, phrase: Sequence[int]) -> npt.NDArray[np.int64
 
     Parameters
     ----------
-    tokens : ndarray of shape (T,), int32
+    tokens : ndarray of shape (T,), int32 or uint8
         Tokens of all documents; documents are kept apart by a token that no phrase contains.
-    phrase : sequence of int
+    phrase : sequence of int, length m
         At least one token.
 
     Returns
     -------
-    ndarray of shape (m,), int64
+    ndarray of shape (n,), int64
         Ascending start positions.
+
+    Notes
+    -----
+    Cost: O(T) for ordinary text, where few positions survive the first tokens; O(T log m) at worst, such as for a
+    word repeated in the phrase and in a text.
     """
     last = len(tokens) - len(phrase) + 1
     if last <= 0:
         return np.zeros(0, dtype=np.int64)
-    found = np.flatnonzero(tokens[:last] == phrase[0])
+    found = np.flatnonzero(tokens[:last] == phrase[0]).astype(np.int64, copy=False)
     for offset, token in enumerate(phrase[1:], start=1):
         if len(found) == 0:
             break
+        if len(found) * (len(phrase) - offset) > _PATIENCE * len(tokens):
+            return _find_repetitive(tokens, np.asarray(phrase), found)
         found = found[tokens[found + offset] == token]
-    return found.astype(np.int64, copy=False)
+    return found
+
+
+def _find_repetitive(tokens: IntArray, phrase: IntArray, found: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Narrow candidates down by blocks of 1, 2, 4, ... tokens instead of token by token.
+
+    Every block of the phrase gets a number, equal for equal blocks, made from the numbers of its two halves; blocks of
+    the text that the phrase does not have get 0. A phrase is the sum of its blocks as a number is of powers of two.
+    (R. M. Karp, R. E. Miller, A. L. Rosenberg, Rapid identification of repeated patterns, 1972.)
+    """
+    parts = []
+    for start in range(int(found[0]), int(found[-1]) + 1, _STRETCH):
+        own = found[np.searchsorted(found, start) : np.searchsorted(found, start + _STRETCH)] - start
+        text, pattern = _numbered(tokens[start : start + _STRETCH + len(phrase) - 1], phrase)
+        width, offset = 1, 0
+        while len(own):
+            if len(phrase) & width:
+                own = own[text[own + offset] == pattern[offset]]
+                offset += width
+            if offset == len(phrase):
+                break
+            # Numbers of the phrase begin at 1, so that no pair with a 0 in it equals one of the phrase.
+            text = text[:-width] * (len(phrase) + 1) + text[width:]
+            pattern = pattern[:-width] * (len(phrase) + 1) + pattern[width:]
+            text, pattern = _numbered(text, pattern)
+            width *= 2
+        parts.append(own + start)
+    return np.concatenate(parts)
+
+
+def _numbered(text: IntArray, pattern: IntArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Number the values of a pattern from 1; in the text all others get 0."""
+    known, numbers = np.unique(pattern, return_inverse=True)
+    places = np.minimum(np.searchsorted(known, text), len(known) - 1)
+    return np.where(known[places] == text, places + 1, 0), numbers + 1
 
 
 def inverse_document_frequency(df: int, count: int) -> float:

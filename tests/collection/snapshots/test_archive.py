@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -158,3 +162,48 @@ def test_equal_exports_are_equal_files(tmp_path):
         if name != "export.json":
             assert first.read(name) == second.read(name)
     assert [m.date_time for m in first.infolist()] == [m.date_time for m in second.infolist()]
+
+
+KILLED = """
+import os, signal, sys
+from collection.fakes import FakeEncoder
+from orthant.collection import transfer
+from orthant.collection.collection import Collection
+
+whole = transfer.stored_batches
+
+def cut(store):
+    yield from whole(store)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+transfer.stored_batches = cut
+with Collection(sys.argv[1], encoder=FakeEncoder()) as collection:
+    collection.export(sys.argv[2])
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal, and no question after a process")
+@pytest.mark.parametrize("name", ["x", "x.parquet", "x.zip"])
+def test_what_a_killed_export_left_goes_with_the_next_to_that_target(tmp_path, name):
+    with open_fake(tmp_path / "c") as collection:
+        collection.upsert(["a"], texts=["amber"])
+    target, other = tmp_path / "out" / name, tmp_path / "out" / ("y" + name)
+    target.parent.mkdir()
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED, tmp_path / "c", target], env={**os.environ, "PYTHONPATH": path}
+    )
+    assert ended.returncode == -signal.SIGKILL
+    (left,) = os.listdir(target.parent)
+    assert left.startswith(f".{name}.") and left.endswith(".tmp")
+    host, _, process, thread = left[len(f".{name}.") : -len(".tmp")].split("-")
+    # A process that lives, this one before it was this one, another machine, and what only looks alike.
+    running, same = f"{host}-{os.getppid()}-{process}-{thread}", f"{host}-{os.getpid()}-{process}-{thread}"
+    kept = {f".{name}.{running}.tmp", f".{name}.00000000-{'9' * 7}-{process}-{thread}.tmp", f".{name}.7.tmp"}
+    for beside in {*kept, f".{name}.{same}.tmp"}:
+        (target.parent / beside).write_bytes(b"x")
+    with open_fake(tmp_path / "c", read_only=True) as collection:
+        collection.export(other)
+        assert left in os.listdir(target.parent)
+        collection.export(target)
+    assert set(os.listdir(target.parent)) == {name, other.name, *kept}

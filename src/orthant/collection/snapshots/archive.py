@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from orthant.artifact import aside
 from orthant.collection.storage.files import storage_error
 from orthant.datasets.export import MANIFEST, write_export
 from orthant.datasets.imports import read_export
@@ -93,8 +94,9 @@ def write_archive(
     if not path.parent.is_dir():
         raise NotFoundError(message(f"no folder {path.parent}", "a folder for the archive", "make it first"))
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
-            folder, partial = Path(scratch) / "export", Path(scratch) / "archive"
+        with aside(path) as scratch:
+            scratch.mkdir()
+            folder, partial = scratch / "export", scratch / "archive"
             count = write_export(folder, batches, spaces=spaces, sparse=sparse, details=details)
             with open(partial, "xb") as handle:
                 with zipfile.ZipFile(handle, "w") as archive:

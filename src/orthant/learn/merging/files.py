@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from orthant.artifact import aside_name
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError, message
 
 __all__ = ["TensorEntry", "TensorFileWriter", "file_sha256", "read_header", "read_tensor", "weight_files"]
@@ -199,7 +200,7 @@ class TensorFileWriter:
         self._layout = {name: (dtype, tuple(shape)) for name, (dtype, shape) in layout.items()}
         self._metadata = dict(metadata or {"format": "pt"})
         self._waiting = list(self._layout)
-        self._aside = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        self._aside = self.path.with_name(aside_name(self.path.name))
         self._handle: BinaryIO | None = None
 
     def __enter__(self) -> TensorFileWriter:
