@@ -2,10 +2,11 @@
 
 By the shipped word table, at the defaults, from at most 5,000 pairs of which a fifth judges: nDCG@10 of the dense leg
 over all records, three splits each. ``sides="auto"`` judges: what is corrected is chosen for each split by pairs that
-are set aside among those to learn from. The arms of one choice for all (``query``, ``both``) are reported beside it. ``nl2code`` is where the defaults were chosen (other splits of it); the others were
-not looked at before: requests to programs (``smcalflow``, whose kind of record is the outermost operator), questions to
-answers (``medquad``, the illness), titles to abstracts (``papers``, venue and year), web queries to functions
-(``cosqa``, which has none). ``python benchmarks/adapt.py [--only="by kind, auto"] [SET ...]``; minutes of one core.
+are set aside among those to learn from. The arms of one choice for all (``query``, ``both``) are reported beside it.
+``nl2code`` is where the defaults were chosen (other splits of it); the others had no say in them: requests to programs
+(``smcalflow``, whose kind of record is the outermost operator), questions to answers (``medquad``, the illness), titles
+to abstracts (``papers``, venue and year), web queries to functions (``cosqa``, which has none).
+``python benchmarks/adapt.py [--only="by kind, auto"] [SET ...]``; minutes of one core.
 """
 
 from __future__ import annotations

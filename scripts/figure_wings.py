@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from figure_row import Row, target
@@ -255,22 +255,30 @@ def _rehearsed(one: dict[str, Any]) -> str:
 
 
 def word_rows(record: dict[str, Any]) -> Iterator[Row]:
-    points = record["points"]
-    for threads in sorted({one["threads"] for one in points}):
-        spent, quality = {}, {}
-        for engine in ("orthant", "gensim"):
-            own = [one for one in points if (one["engine"], one["threads"]) == (engine, threads)]
+    if record["missing"]:
+        return
+    told, engines = {}, ("orthant", "gensim")
+    for engine in engines:
+        seeds = [fmean(one["quality"].values()) for one in record["quality"] if one["engine"] == engine]
+        told[engine] = (fmean(seeds), stdev(seeds), len(seeds))
+    (ours, spread, count), (peers, peers_spread, _) = told["orthant"], told["gensim"]
+    yield Row(
+        f"Skip-gram on newsgroups20: mean rank correlation with similarity, {count} seeds",
+        f"{ours:.3f} (standard deviation {spread:.3f}); gensim {peers:.3f} ({peers_spread:.3f})",
+        target("gensim's less 0.01", met=ours >= peers - 0.01),
+        "word_vectors.py",
+    )
+    for threads in sorted({one["threads"] for one in record["speed"]}):
+        spent = {}
+        for engine in engines:
+            own = [one["seconds"] for one in record["speed"] if (one["engine"], one["threads"]) == (engine, threads)]
             if not own:
                 return
-            spent[engine] = sum(one["seconds"] for one in own) / len(own)
-            told = [sum(one["quality"].values()) / len(one["quality"]) for one in own]
-            quality[engine] = sum(told) / len(told)
+            spent[engine] = fmean(own)
         ratio = spent["gensim"] / spent["orthant"]
-        met = ratio >= 0.6 and quality["orthant"] >= quality["gensim"] - 0.01
         yield Row(
             f"Skip-gram on newsgroups20, {threads} thread{'s' * (threads > 1)}, times gensim's speed",
-            f"{ratio:.2f} ({spent['orthant']:.0f} s against {spent['gensim']:.0f} s); mean rank correlation with "
-            f"similarity {quality['orthant']:.3f} against {quality['gensim']:.3f}",
-            target("0.6 at equal quality", met=met),
+            f"{ratio:.2f} ({spent['orthant']:.0f} s against {spent['gensim']:.0f} s)",
+            target("0.6", met=ratio >= 0.6),
             "word_vectors.py",
         )

@@ -30,7 +30,8 @@ def register(app: typer.Typer) -> None:
         held_out: float = typer.Option(0.2, help="Share of the pairs that judge."),
         group_by: str = typer.Option(None, help="Field whose values are held out whole, such as a module."),
         sides: str = typer.Option(
-            "auto", help="query; both: records are moved too, which --reset takes back; auto: as pairs set aside choose."
+            "auto",
+            help="query; both: records are moved too, which --reset takes back; auto: as pairs set aside choose.",
         ),
         kind: str = typer.Option("linear", help="linear or memory."),
         rank: int = typer.Option(None, help="Rank of the correction; default 32, 128 for both sides."),

@@ -95,4 +95,9 @@ class AdaptReport:
         dict
             One key per attribute, and ``sentence``.
         """
-        return {**asdict(self), "validated": dict(self.validated), "left_out": dict(self.left_out), "sentence": self.sentence}
+        return {
+            **asdict(self),
+            "validated": dict(self.validated),
+            "left_out": dict(self.left_out),
+            "sentence": self.sentence,
+        }
