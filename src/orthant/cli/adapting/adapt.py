@@ -97,6 +97,9 @@ def _show(report: AdaptReport, *, asked: bool) -> None:
         ("judged", f"{report.queries:,} queries, held out by {report.split_by}"),
         ("better/equal/worse", f"{report.wins}/{report.ties}/{report.losses}"),
     ]
+    if len(report.validated) > 2:
+        told = ", ".join(f"{side} {value:.4f}" for side, value in report.validated.items())
+        rows.insert(1, ("sides chosen by", f"{told} (reciprocal rank of pairs set aside)"))
     left = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.left_out.items() if count)
     if left:
         rows.append(("left out", left))

@@ -54,8 +54,9 @@ class AdaptMethods:
         Parameters
         ----------
         pairs : iterable of (query, id), mapping of str to ids, path, or table
-            Tuples of a text, or a vector, and a record's id; ``{text: [id, ...]}``; or rows with fields ``query`` and
-            ``id``: a path to JSON lines or CSV, a list of dicts, a table.
+            Tuples of a text, or a vector, and a record's id; ``{text: [id, ...]}`` or ``{text: {id: grade, ...}}``, of
+            which grades above 0 count; or rows with fields ``query`` and ``id``: a path to JSON lines or CSV, a list of
+            dicts, a table.
         space : str, default "default"
             The vector space; its metric is cosine.
         sides : {"auto", "query", "both"}, default "auto"
@@ -175,11 +176,14 @@ class AdaptMethods:
 
         Raises
         ------
+        NotFoundError
+            No such space.
         StoreReadOnlyError, StoreLockedError
             Nothing can be written.
         """
         from orthant.collection.upgrade.cutover import drop_spaces
 
+        _require_space(self._store.refreshed(), space)
         state = self._store.refreshed().upgrade
         if state.using != ADAPTED or state.space != space or not state.committed:
             return False
@@ -201,6 +205,8 @@ class AdaptMethods:
 
         Raises
         ------
+        NotFoundError
+            No such space.
         InputError
             Records were corrected, and ``keep_adapter`` let their former vectors go.
         StoreReadOnlyError, StoreLockedError
@@ -208,6 +214,8 @@ class AdaptMethods:
         """
         now = self._store.refreshed()
         stored = now.adapters.get(space)
+        if stored is None:
+            _require_space(now, space)
         if stored is not None and stored.base is not None and stored.fingerprint == _fingerprint(now, space):
             if now.upgrade.using != ADAPTED or now.upgrade.space != space:
                 given = f"a way back for space {space!r}, whose former vectors were let go"
@@ -228,8 +236,7 @@ class AdaptMethods:
 
     def _require_adaptable(self, space: str, sides: str) -> None:
         now = self._store.refreshed()
-        if space not in now.spaces:
-            raise NotFoundError(message(f"space {space!r}", "a vector space with records", "check the name"))
+        _require_space(now, space)
         metric = now.spaces[space].definition.metric
         if metric != "cosine":
             given = f"space {space!r}, which is searched by {metric!r}"
@@ -266,6 +273,11 @@ class AdaptMethods:
             adapters = others if stored is None else {**others, space: stored}
             following = replace(now, number=now.number + 1, adapters=adapters)
             self._store.publish(following, lambda connection: write_adapters(connection, adapters))
+
+
+def _require_space(now: Generation, space: str) -> None:
+    if space not in now.spaces:
+        raise NotFoundError(message(f"space {space!r}", "a vector space with records", "check the name"))
 
 
 def _fingerprint(now: Generation, space: str) -> str | None:
