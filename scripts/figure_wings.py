@@ -237,7 +237,7 @@ def adapt_rows(record: dict[str, Any]) -> Iterator[Row]:
             significant += arm["significant"]
             moved = arm["sides"].count("both")
             shown.append(
-                f"{name} {fmean(arm['before']):.3f} to {fmean(arm['after']):.3f} (records too in {moved} splits, p at "
+                f"{name} {fmean(arm['before']):.3f} to {fmean(arm['after']):.3f} (records too in {moved} of 3, p at "
                 f"most {max(arm['p_values']):.2g})"
             )
         yield Row(
