@@ -1,12 +1,13 @@
-"""Time skip-gram beside gensim at equal settings, and judge the vectors of both.
+"""Time skip-gram beside gensim at equal settings, and judge the vectors of both, from three seeds each.
 
-    python benchmarks/word_vectors.py [--peer-python PYTHON_WITH_GENSIM] [--threads 1 2] [--part 1.0]
-        [--engines orthant gensim]
+    python benchmarks/word_vectors.py quality [--peer-python PYTHON_WITH_GENSIM] [--seeds 101 102 103] [--engines ...]
+    python benchmarks/word_vectors.py speed [--peer-python PYTHON_WITH_GENSIM] [--threads 2] [--seeds 101 102]
 
 Both read the same lists of words from newsgroups20, with the same dimension, window, noise, thinning, rate and rounds.
-gensim lives in an environment of its own, which `--peer-python` names; without it the peer is missing. Seconds are
-wall-clock of training alone, after a short warm-up; quality is rank correlation with judged similarity on pairs that
-both know. Run it alone on the machine, with ORTHANT_DATA set.
+gensim lives in an environment of its own, which `--peer-python` names; without it the peer is missing. Quality is rank
+correlation with judged similarity on pairs that both know, of training by one thread, which a seed decides; it may be
+measured beside other work. Seconds are wall-clock of training alone, after a short warm-up: run `speed` alone on the
+machine. `--part` below 1 tries either on the first texts and stores nothing. ORTHANT_DATA must be set.
 """
 
 from __future__ import annotations
@@ -82,33 +83,38 @@ def peer(python: str, rows: list[list[str]], threads: int, seed: int) -> dict:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=("quality", "speed"))
     parser.add_argument("--peer-python")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="for speed alone")
     parser.add_argument("--part", type=float, default=1.0)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103])
     parser.add_argument("--engines", nargs="+", choices=("orthant", "gensim"), default=["orthant", "gensim"])
     given = parser.parse_args(arguments)
     rows = passages(given.part)
     arms = {"orthant": lambda t, s: ours(rows, t, s), "gensim": lambda t, s: peer(given.peer_python, rows, t, s)}
     engines = [name for name in given.engines if name != "gensim" or given.peer_python]
-    for threads in given.threads:
+    left_out = "seconds" if given.what == "quality" else "quality"
+    for threads in given.threads if given.what == "speed" else [1]:
         for seed in given.seeds:
             for name in engines:
                 point = {"engine": name, "threads": threads, "seed": seed, **arms[name](threads, seed)}
+                del point[left_out]
                 print(json.dumps(point), file=sys.stderr)
                 if given.part == 1.0:
-                    store(point)
+                    store(given.what, point)
     return 0
 
 
-def store(point: dict) -> None:
+def store(what: str, point: dict) -> None:
     """Put one point in place of the former one, so that the run can be divided."""
     key = ("engine", "threads", "seed")
-    known = json.loads(RESULT.read_text())["points"] if RESULT.exists() else []
-    points = [one for one in known if [one[name] for name in key] != [point[name] for name in key]] + [point]
-    points.sort(key=lambda one: [one[name] for name in key])
-    missing = sorted({"orthant", "gensim"} - {one["engine"] for one in points})
-    record = {"settings": SETTINGS, "points": points, "missing": missing, "context": run_context(seed=0)}
+    known = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    kept = {part: known.get(part, []) for part in ("quality", "speed")}
+    same = [point[name] for name in key]
+    kept[what] = [one for one in kept[what] if [one[name] for name in key] != same] + [point]
+    kept[what].sort(key=lambda one: [one[name] for name in key])
+    missing = sorted({"orthant", "gensim"} - {one["engine"] for one in kept["quality"] + kept["speed"]})
+    record = {"settings": SETTINGS, **kept, "missing": missing, "context": run_context(seed=point["seed"])}
     write_bytes_atomically(RESULT, (json.dumps(record, indent=2) + "\n").encode())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from figure_row import Row, target
@@ -231,19 +231,18 @@ def adapt_rows(record: dict[str, Any]) -> Iterator[Row]:
     for by in ("record", "kind"):
         shown, significant = [], 0
         for name, one in found.items():
-            arms = {key: arm for key, arm in one["gains"].items() if key.startswith(f"by {by}")}
-            if not arms:
+            arm = one["gains"].get(f"by {by}, auto")
+            if arm is None:
                 continue
-            best = max(arms, key=lambda key: (arms[key]["significant"], arms[key]["difference"]))
-            arm = arms[best]
             significant += arm["significant"]
-            sides = "both sides" if best.endswith("both") else "queries"
+            moved = arm["sides"].count("both")
             shown.append(
-                f"{name} {fmean(arm['before']):.3f} to {fmean(arm['after']):.3f} ({sides}, p at most "
-                f"{max(arm['p_values']):.2g})"
+                f"{name} {fmean(arm['before']):.3f} to {fmean(arm['after']):.3f} (records too in {moved} of 3, p at "
+                f"most {max(arm['p_values']):.2g})"
             )
         yield Row(
-            f"Adapters from at most 5,000 pairs, whole {by}s held out: nDCG@10 of the dense leg, three splits",
+            f"Adapters from at most 5,000 pairs, whole {by}s held out, sides chosen by pairs set aside: nDCG@10 of "
+            "the dense leg, three splits",
             "; ".join(shown),
             target("significant on two sets", met=significant >= 2),
             "adapt.py",
@@ -256,22 +255,30 @@ def _rehearsed(one: dict[str, Any]) -> str:
 
 
 def word_rows(record: dict[str, Any]) -> Iterator[Row]:
-    points = record["points"]
-    for threads in sorted({one["threads"] for one in points}):
-        spent, quality = {}, {}
-        for engine in ("orthant", "gensim"):
-            own = [one for one in points if (one["engine"], one["threads"]) == (engine, threads)]
+    if record["missing"]:
+        return
+    told, engines = {}, ("orthant", "gensim")
+    for engine in engines:
+        seeds = [fmean(one["quality"].values()) for one in record["quality"] if one["engine"] == engine]
+        told[engine] = (fmean(seeds), stdev(seeds), len(seeds))
+    (ours, spread, count), (peers, peers_spread, _) = told["orthant"], told["gensim"]
+    yield Row(
+        f"Skip-gram on newsgroups20: mean rank correlation with similarity, {count} seeds",
+        f"{ours:.3f} (standard deviation {spread:.3f}); gensim {peers:.3f} ({peers_spread:.3f})",
+        target("gensim's less 0.01", met=ours >= peers - 0.01),
+        "word_vectors.py",
+    )
+    for threads in sorted({one["threads"] for one in record["speed"]}):
+        spent = {}
+        for engine in engines:
+            own = [one["seconds"] for one in record["speed"] if (one["engine"], one["threads"]) == (engine, threads)]
             if not own:
                 return
-            spent[engine] = sum(one["seconds"] for one in own) / len(own)
-            told = [sum(one["quality"].values()) / len(one["quality"]) for one in own]
-            quality[engine] = sum(told) / len(told)
+            spent[engine] = fmean(own)
         ratio = spent["gensim"] / spent["orthant"]
-        met = ratio >= 0.6 and quality["orthant"] >= quality["gensim"] - 0.01
         yield Row(
             f"Skip-gram on newsgroups20, {threads} thread{'s' * (threads > 1)}, times gensim's speed",
-            f"{ratio:.2f} ({spent['orthant']:.0f} s against {spent['gensim']:.0f} s); mean rank correlation with "
-            f"similarity {quality['orthant']:.3f} against {quality['gensim']:.3f}",
-            target("0.6 at equal quality", met=met),
+            f"{ratio:.2f} ({spent['orthant']:.0f} s against {spent['gensim']:.0f} s)",
+            target("0.6", met=ratio >= 0.6),
             "word_vectors.py",
         )

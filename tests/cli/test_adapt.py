@@ -52,6 +52,7 @@ def test_learn_apply_and_take_back(run, made):
     assert first.json["recommended"] and not first.json["applied"]
     shown = run("adapt", *given, "--apply")
     assert shown.code == 0 and "Searches use it now" in shown.out and "--reset" in shown.err
+    assert f"query {first.json['validated']['query']:.4f}" in shown.out and first.json["sides"] in ("query", "both")
     assert "in use" in run("stats", str(folder / "c")).out
     assert run("adapt", str(folder / "c"), "--reset", "--json").json == {"reset": True}
     assert run("adapt", str(folder / "c"), "--reset", "--json").json == {"reset": False}

@@ -210,12 +210,14 @@ def check_encoder(definition: Any, encoder: Any) -> None:
     if told:
         stored, given = short_fingerprint(stored), short_fingerprint(given)
     named = f" (encoder={definition.encoder!r})" if definition.encoder else ""
+    third = "export, and import into a new collection with the new encoder, which encodes the stored texts again"
+    if isinstance(definition, SpaceDefinition) and definition.kind == "dense":
+        third = "open with the stored one and call upgrade(encoder), which replaces it while searches go on"
     raise EncoderMismatchError(
         f"Got encoder {given} (dimension {encoder.dim}) for space {definition.name!r}; expected "
         f"{stored} (dimension {definition.dim}), which made the stored vectors.{told} "
         f"Three ways out: open with the stored encoder{named}; add a second space for the new one with "
-        "add_space(name, encoder=...); or export, and import into a new collection with the new encoder, which encodes "
-        "the stored texts again."
+        f"add_space(name, encoder=...); or {third}."
     )
 
 

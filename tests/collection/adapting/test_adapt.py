@@ -85,7 +85,10 @@ def test_feedback_is_judged_on_other_queries_and_used_until_it_is_taken_back(col
         # Judging alone writes nothing; its baseline is the encoder without what is stored.
         assert reader.adapt(PAIRS, apply=False).before == pytest.approx(report.before, abs=0.02)
     collection.delete(["late"])
-    assert collection.reset_adapter() and not collection.reset_adapter()
+    assert collection.reset_adapter() and not collection.reset_adapter() and not collection.keep_adapter()
+    for call in (collection.reset_adapter, collection.keep_adapter):
+        with pytest.raises(NotFoundError, match="'defualt'"):
+            call("defualt")
     assert found(collection) == plain and collection.adapters == {}
 
 
@@ -166,6 +169,10 @@ def test_pairs_come_from_files_tables_mappings_and_vectors(collection, tmp_path)
         str(path),
         [{"query": q, "id": key} for q, key in PAIRS],
         {q: [key] for q, key in PAIRS},
+        {q: {key: 2, "d0" if key != "d0" else "d1": 0} for q, key in PAIRS},
+        zip([q for q, _ in PAIRS], [key for _, key in PAIRS], strict=True),
+        ((q, key) for q, key in PAIRS),
+        ({"query": q, "id": key} for q, key in PAIRS),
         [(x, key) for x, (_, key) in zip(vectors, PAIRS, strict=True)],
     ):
         assert collection.adapt(given, apply=False) == wanted
@@ -181,6 +188,8 @@ def test_pairs_come_from_files_tables_mappings_and_vectors(collection, tmp_path)
         ([("  ", "d1")], {}, InputError, "empty query"),
         ([("question 1", 7)], {}, InputError, "id 7"),
         (["question 1"], {}, InputError, "tuples"),
+        (iter([]), {}, InputError, "no pair"),
+        ({"question 1": {"d1": "high"}}, {}, InputError, "the grade 'high'"),
         (PAIRS, {"sides": "items"}, InputError, "sides"),
         (PAIRS, {"apply": "always"}, InputError, "apply"),
         (PAIRS, {"held_out": 1.0}, InputError, "held_out"),

@@ -50,6 +50,22 @@ def test_records_are_moved_with_the_queries_and_come_back_to_the_byte(tmp_path):
         assert all(after[name].startswith(data) for name, data in before.items())
 
 
+def test_sides_are_chosen_without_the_held_out_queries(tmp_path):
+    with made(tmp_path / "c", Asker()) as collection:
+        reports = {sides: collection.adapt(PAIRS, sides=sides, apply=False) for sides in ("auto", "query", "both")}
+    validated = reports["auto"].validated
+    assert set(validated) == {"none", "query", "both"} and set(reports["query"].validated) == {"none", "query"}
+    best = max(("query", "both"), key=validated.get)
+    assert reports["auto"].sides == best and reports["auto"].after == reports[best].after
+    with Collection(tmp_path / "own") as own:
+        own.add_space("default", dim=DIM)
+        asker = Asker()
+        own.upsert([f"d{i}" for i in range(N)], vectors=asker.encode([f"document {i}" for i in range(N)]))
+        vectors = asker.encode([query for query, _ in PAIRS])
+        report = own.adapt([(x, key) for x, (_, key) in zip(vectors, PAIRS, strict=True)])
+        assert report.applied and report.sides == "query" and set(own.spaces) == {"default"}
+
+
 def test_held_out_figures_of_both_sides_are_those_of_the_searches_that_follow(tmp_path):
     with made(tmp_path / "c", Asker()) as collection:
         report = collection.adapt(PAIRS, seed=3, **SETTINGS)

@@ -388,8 +388,14 @@ def test_what_cannot_be_upgraded_is_refused(opened, tmp_path):
         opened.upgrade(Newer(), space="absent")
     with pytest.raises(NotFoundError):
         opened.upgrade()
+    with (
+        orthant.open(tmp_path / "empty", encoder=FakeEncoder()) as empty,
+        pytest.raises(NotFoundError, match=r"without vectors.* with the new encoder"),
+    ):
+        empty.upgrade(Newer())
     with pytest.raises(NotFoundError):
         opened.upgrade(Newer()).commit()
+    assert repr(opened.upgrade(Newer(), using="joint")).startswith("UpgradePlan(space='default', using='joint', to ")
     with pytest.raises(InputError, match="of the same width"):
         opened.upgrade(Newer(), using="drift").run()
     for using in ("low-rank", "auto"):

@@ -117,7 +117,15 @@ def test_files_of_other_writers_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"2 2\nsea 1 2\nship 1\n", b"2 2\nsea 1 x\n", b"sea 1 nan\n", b"9 2\nsea \x00\x00\x80?\x00"]
+    "data",
+    [
+        b"",
+        b"2 2\nsea 1 2\nship 1\n",
+        b"2 2\nsea 1 x\n",
+        b"2 2\nsea 1 2\n",
+        b"sea 1 nan\n",
+        b"9 2\nsea \x00\x00\x80?\x00",
+    ],
 )
 def test_damaged_files_are_told(tmp_path, data):
     path = tmp_path / "bad.bin"
@@ -206,6 +214,8 @@ def test_senses_follow_the_context_and_come_back_from_disk(tmp_path):
     assert len(model.words()) == 11
     with pytest.raises(NotFoundError):
         model.disambiguate("sofa", SEA)
+    with pytest.raises(InputError, match="context of one text"):
+        model.disambiguate("bank", "river shore")
     for wrong in ({"senses": 1}, {"temperature": 0}, {"gamma": float("nan")}):
         with pytest.raises(InputError):
             DisambiguatedSkipGram(**wrong)

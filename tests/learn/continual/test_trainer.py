@@ -145,8 +145,12 @@ def test_what_does_not_fit_is_refused_and_nothing_is_trained():
     with pytest.raises(InputError, match="without items"):
         trainer.learn(np.zeros((0, 12)), np.zeros(0))
     assert len(trainer.generations) == 1 and trainer.classes == [0, 1, 2]
-    with pytest.raises(InputError, match="two or more"):
+    with pytest.raises(InputError, match=r"1 generation\(s\); expected 2 at least"):
         report(trainer)
+    untrained = ContinualTrainer(n_prototypes=4)
+    for asked in (lambda: untrained.queries(items()[0], gallery=0), lambda: untrained.encoder("static")):
+        with pytest.raises(InputError, match=r"0 generation\(s\).* Learn a task first"):
+            asked()
     with pytest.raises(InputError, match="gallery=1"):
         trainer.queries(items()[0], gallery=1)
     with pytest.raises(InputError, match=r"weight=1\.0"):

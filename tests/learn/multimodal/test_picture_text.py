@@ -50,6 +50,8 @@ def test_what_cannot_be_paired_is_refused():
         train_picture_text(pictures, names[:5])
     with pytest.raises(InputError, match="picture 2 without a text"):
         train_picture_text(pictures, [[name] if i != 2 else [] for i, name in enumerate(names)])
+    with pytest.raises(InputError, match="same text for all"):
+        train_picture_text(pictures, ["thing"] * 6)
     with pytest.raises(DimensionError):
         train_picture_text(pictures[0], names[:1])
     with pytest.raises(InputError, match="halved"):

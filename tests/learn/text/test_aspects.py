@@ -94,8 +94,11 @@ def test_what_cannot_be_learned_from_is_refused():
     with pytest.raises(InputError, match="at least two documents"):
         train_aspect_heads(X, {"shape": [{str(i)} for i in range(100)]})
     with pytest.raises(InputError, match="batch"):
-        train_aspect_heads(X, {"shape": [{"a"}, {"a"}, *[None] * 98]}, method="contrastive")
-    with pytest.raises(InputError):
+        train_aspect_heads(X, {"shape": [{"a"}, {"a"}, {"b"}, {"b"}, *[None] * 96]}, method="contrastive")
+    for method in ("regression", "contrastive"):
+        with pytest.raises(InputError, match="'shape', whose labels every document has"):
+            train_aspect_heads(X, {"shape": [{"round"}] * 99 + [None]}, method=method)
+    with pytest.raises(InputError, match="no aspect"):
         train_aspect_heads(X, {})
     with pytest.raises(DimensionError):
         train_aspect_encoder(None, ["a"], [])

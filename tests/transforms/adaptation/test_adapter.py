@@ -49,6 +49,33 @@ def test_held_out_queries_find_their_items_better(sides, kind):
     assert len(adapter.up_items_) == (12 if sides == "both" else 0)
 
 
+def split_ways(n=600, seed=0):
+    """What is unlike in items makes some of them long, and so their cosines small: no query can undo that."""
+    rng = np.random.default_rng(seed)
+    shared, noise = rng.standard_normal((n, 8)), rng.standard_normal((n, 8)) * np.exp(2 * rng.standard_normal((n, 1)))
+    queries, items = np.hstack([shared + 0.5 * rng.standard_normal((n, 8)), 0 * shared]), np.hstack([shared, noise])
+    return queries.astype(np.float32), items.astype(np.float32)
+
+
+def test_sides_are_chosen_by_pairs_that_are_set_aside():
+    settings = {"rank": 12, "learning_rate": 0.01, "epochs": 10}
+    forced = {sides: ResidualAdapter(sides=sides, **settings).fit(*split_ways()) for sides in ("query", "both")}
+    chosen = ResidualAdapter(sides="auto", **settings).fit(*split_ways())
+    assert chosen.sides_ == "both" and chosen.history_ == forced["both"].history_
+    assert chosen.validated_ == {"none": chosen.history_[0], **{s: max(one.history_) for s, one in forced.items()}}
+    np.testing.assert_array_equal(chosen.up_items_, forced["both"].up_items_)
+    judged = split_ways(seed=1)
+    assert value(chosen, *judged) > value(forced["query"], *judged) + 0.05
+
+
+def test_where_both_serve_alike_items_stay_as_they_are():
+    items = np.random.default_rng(3).standard_normal((200, DIM)).astype(np.float32)
+    adapter = ResidualAdapter(sides="auto", epochs=3).fit(items, items)
+    assert adapter.sides_ == "query" and adapter.best_epoch_ == 0
+    with pytest.raises(NotFittedError):
+        _ = ResidualAdapter(sides="auto").sides_
+
+
 def twins(n=1000, seed=0):
     """Items in pairs of which a batch seldom holds both; queries turn wholly what the two are told apart by."""
     rng = np.random.default_rng(seed)
@@ -176,6 +203,7 @@ def test_equal_seeds_give_equal_adapters_and_files_bring_them_back(tmp_path):
     np.testing.assert_array_equal(back.transform(queries), one.transform(queries))
     np.testing.assert_array_equal(back.transform_target(items), one.transform_target(items))
     assert back.best_epoch_ == one.best_epoch_ and back.history_ == one.history_
+    assert back.sides_ == "both" and back.validated_ == one.validated_
     with pytest.raises(EncoderMismatchError, match="other"):
         back.check_fingerprints(source="other")
 

@@ -40,6 +40,8 @@ def test_a_metric_passes_as_a_symmetric_copy():
         (changed(0, 3, np.inf), NonFiniteError, "label 0 to 3"),
         (changed(0, 4, 9), InputError, "by way of label"),
         (LINE**2, InputError, "root of squared"),
+        (np.zeros((3, 3)), InputError, r"0 between labels 0 and 1; .* one label, .*require_metric"),
+        (LINE[[0, 1, 2, 2]][:, [0, 1, 2, 2]], InputError, "0 between labels 2 and 3"),
     ],
 )
 def test_what_is_no_metric_is_refused_with_the_labels(distances, error, told):
@@ -49,6 +51,7 @@ def test_what_is_no_metric_is_refused_with_the_labels(distances, error, told):
 
 def test_costs_pass_where_no_triangle_is_asked_for():
     assert np.array_equal(check_label_metric(LINE**2, triangle=False), LINE**2)
+    assert not check_label_metric(np.zeros((3, 3)), triangle=False).any()
 
 
 def test_many_labels_are_tried_with_some_detours():

@@ -108,6 +108,9 @@ def test_blocks_of_items_do_not_matter(monkeypatch):
         ({"distances": LINE, "observed": [0], "temperature": 0.0}, "temperature"),
         ({"distances": LINE, "observed": [0], "temperature": None}, "labelled items"),
         ({"distances": LINE, "observed": [0], "exponent": 3}, "exponent=3"),
+        ({"distances": LINE[[0, 1]][:, [0, 1, 0]], "observed": [0, 1]}, "0 between labels 0 and 2"),
+        ({"distances": LINE, "estimator": LogisticRegression()}, "LogisticRegression without classes_.* Fit it first"),
+        ({"distances": LINE, "estimator": object()}, "without predict_proba"),
     ],
 )
 def test_what_does_not_fit_is_refused(settings, told):

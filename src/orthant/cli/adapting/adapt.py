@@ -29,9 +29,12 @@ def register(app: typer.Typer) -> None:
         space: str = typer.Option("default", help="The vector space."),
         held_out: float = typer.Option(0.2, help="Share of the pairs that judge."),
         group_by: str = typer.Option(None, help="Field whose values are held out whole, such as a module."),
-        sides: str = typer.Option("query", help="query, or both: records are moved too, which --reset takes back."),
+        sides: str = typer.Option(
+            "auto",
+            help="query; both: records are moved too, which --reset takes back; auto: as pairs set aside choose.",
+        ),
         kind: str = typer.Option("linear", help="linear or memory."),
-        rank: int = typer.Option(None, help="Rank of the correction; default 32."),
+        rank: int = typer.Option(None, help="Rank of the correction; default 32, 128 for both sides."),
         alpha: float = typer.Option(0.05, help="Chance of recommending a change where nothing is better."),
         seed: int = typer.Option(0, help="Of split, training and tests."),
         encoder: str = typer.Option(None, help="Needed where the collection was made with an encoder from a folder."),
@@ -94,6 +97,9 @@ def _show(report: AdaptReport, *, asked: bool) -> None:
         ("judged", f"{report.queries:,} queries, held out by {report.split_by}"),
         ("better/equal/worse", f"{report.wins}/{report.ties}/{report.losses}"),
     ]
+    if len(report.validated) > 2:
+        told = ", ".join(f"{side} {value:.4f}" for side, value in report.validated.items())
+        rows.insert(1, ("sides chosen by", f"{told} (reciprocal rank of pairs set aside)"))
     left = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.left_out.items() if count)
     if left:
         rows.append(("left out", left))

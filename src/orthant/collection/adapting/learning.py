@@ -182,7 +182,7 @@ def judged(
     )
     left_out = {**m.left_out, "asked_in_both_parts": len(kept) - len(taught)}
     index = dense_index(m.now, space)
-    moved = _moved(m, space, adapter) if adapter.sides == "both" else index
+    moved = _moved(m, space, adapter) if adapter.sides_ == "both" else index
     values = [_values(m, asked, m.Q[asked], index), _values(m, asked, adapter.transform(m.Q[asked]), moved)]
     gain = values[1] - values[0]
     low, high = paired_bootstrap(*values, seed=seed)
@@ -201,9 +201,10 @@ def judged(
         losses=int((gain < 0).sum()),
         queries=len(asked),
         trained_pairs=len(taught),
-        sides=adapter.sides,
+        sides=adapter.sides_,
         split_by=split_by,
         best_epoch=adapter.best_epoch_,
+        validated=dict(adapter.validated_),
         recommended=bool(gain.mean() > 0 and p_value < alpha),
         applied=False,
         left_out=left_out,

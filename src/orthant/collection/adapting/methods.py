@@ -36,7 +36,7 @@ class AdaptMethods:
         pairs: Any,
         *,
         space: str = "default",
-        sides: Literal["query", "both"] = "query",
+        sides: Literal["auto", "query", "both"] = "auto",
         held_out: float = 0.2,
         group_by: str | None = None,
         kind: Literal["linear", "memory"] = "linear",
@@ -48,21 +48,25 @@ class AdaptMethods:
         """Learn from queries and the records they should have found how queries of a space are better asked.
 
         Use it with some hundreds of pairs from clicks, tickets or judgements, where the encoder cannot be trained.
-        Records keep their vectors unless ``sides="both"``, and nothing is encoded again. It changes searches only where
-        queries that it has not seen are better served.
+        Nothing is encoded again, and records keep their vectors where queries alone are corrected. It changes searches
+        only where queries that it has not seen are better served.
 
         Parameters
         ----------
         pairs : iterable of (query, id), mapping of str to ids, path, or table
-            Tuples of a text, or a vector, and a record's id; ``{text: [id, ...]}``; or rows with fields ``query`` and
-            ``id``: a path to JSON lines or CSV, a list of dicts, a table.
+            Tuples of a text, or a vector, and a record's id; ``{text: [id, ...]}`` or ``{text: {id: grade, ...}}``, of
+            which grades above 0 count; or rows with fields ``query`` and ``id``: a path to JSON lines or CSV, a list of
+            dicts, a table.
         space : str, default "default"
             The vector space; its metric is cosine.
-        sides : {"query", "both"}, default "query"
-            ``"both"`` corrects records as well, which suits questions and answers of different kinds. If it is applied,
-            every stored vector is moved into a further generation of the space, which is indexed and takes the place of
-            the former one in one commit; that stays beside it until ``reset_adapter`` brings it back, to the byte, or
-            ``keep_adapter`` lets it go. Meanwhile the encoder cannot be replaced.
+        sides : {"auto", "query", "both"}, default "auto"
+            ``"query"`` leaves records as they are. ``"both"`` corrects records as well, which suits questions and
+            answers of different kinds. If it is applied, every stored vector is moved into a further generation of the
+            space, which is indexed and takes the place of the former one in one commit; that stays beside it until
+            ``reset_adapter`` brings it back, to the byte, or ``keep_adapter`` lets it go. Meanwhile the encoder cannot
+            be replaced. ``"auto"`` learns either and keeps the one that better serves a part of the pairs to learn
+            from, which is set aside; no held-out query has a say in that. It is ``"query"`` where records cannot be
+            moved: the space's encoder is not at hand, or another space has a generation that waits.
         held_out : float, default 0.2
             Share of the pairs that judge. Too few cannot show a gain, too many leave few to learn from.
         group_by : str, optional
@@ -71,7 +75,7 @@ class AdaptMethods:
         kind : {"linear", "memory"}, default "linear"
             See ``orthant.transforms.ResidualAdapter``.
         rank : int, optional
-            Default 32. More can express more, and needs more pairs.
+            Default 32 for queries alone and 128 for both. More can express more, and needs more pairs.
         alpha : float, default 0.05
             Chance of a recommendation where nothing is better.
         seed : int, default 0
@@ -101,7 +105,8 @@ class AdaptMethods:
         Queries whose text occurs in both parts teach nothing. Both figures are of the encoder without any stored
         adapter, over an exact search of the dense leg; a hybrid search gains less. One that is stored is replaced.
         Query vectors that a caller passes to ``search`` are corrected as well; searches by example are not.
-        Cost: the encoding of the queries, seconds of training, two scans for the held-out queries.
+        Cost: the encoding of the queries, seconds of training (``"auto"``: of both kinds), two scans for the held-out
+        queries.
 
         References
         ----------
@@ -115,16 +120,18 @@ class AdaptMethods:
             raise InputError(message(f"apply={apply!r}", "'if-significant', True or False", "choose one"))
         share = check_fraction(held_out, name="held_out", low=0.01, high=0.9)
         level, seed = check_fraction(alpha, name="alpha"), check_count(seed, name="seed", minimum=0)
-        self._require_adaptable(space, sides)
-        sided: Any = check_choice(sides, ("query", "both"), name="sides")
+        sided: Any = check_choice(sides, ("auto", "query", "both"), name="sides")
+        self._require_adaptable(space, sided)
         if apply:
             # Refused before the work, not after it.
             with self._store.writer():
                 pass
         found = check_pairs(pairs)
         dim = self._store.refreshed().spaces[space].definition.dim
+        if sided == "auto" and not self._can_move(space):
+            sided = "query"
         # Records that are moved need an encoder for those that come later.
-        base = self._encoders.require(space) if sided == "both" else None
+        base = self._encoders.require(space) if sided != "query" else None
         raw = found.vectors
         if raw is None:
             raw = self._encoders.require(space).encode(found.texts, role="query")
@@ -138,7 +145,7 @@ class AdaptMethods:
             return report
         names = ("metric", "before", "after", "low", "high", "p_value", "queries", "trained_pairs", "split_by")
         about = {name: getattr(report, name) for name in names}
-        if base is None:
+        if base is None or report.sides == "query":
             self._store_adapter(space, StoredAdapter(space, print_, adapter, about))
         else:
             self._move_records(space, base, adapter, about)
@@ -169,11 +176,14 @@ class AdaptMethods:
 
         Raises
         ------
+        NotFoundError
+            No such space.
         StoreReadOnlyError, StoreLockedError
             Nothing can be written.
         """
         from orthant.collection.upgrade.cutover import drop_spaces
 
+        _require_space(self._store.refreshed(), space)
         state = self._store.refreshed().upgrade
         if state.using != ADAPTED or state.space != space or not state.committed:
             return False
@@ -195,6 +205,8 @@ class AdaptMethods:
 
         Raises
         ------
+        NotFoundError
+            No such space.
         InputError
             Records were corrected, and ``keep_adapter`` let their former vectors go.
         StoreReadOnlyError, StoreLockedError
@@ -202,6 +214,8 @@ class AdaptMethods:
         """
         now = self._store.refreshed()
         stored = now.adapters.get(space)
+        if stored is None:
+            _require_space(now, space)
         if stored is not None and stored.base is not None and stored.fingerprint == _fingerprint(now, space):
             if now.upgrade.using != ADAPTED or now.upgrade.space != space:
                 given = f"a way back for space {space!r}, whose former vectors were let go"
@@ -213,10 +227,16 @@ class AdaptMethods:
             self._store_adapter(space, None)
         return stored is not None
 
+    def _can_move(self, space: str) -> bool:
+        """Say whether corrected records could take the place of those stored."""
+        now = self._store.refreshed()
+        waiting = now.upgrade and not (now.upgrade.using == ADAPTED and not now.upgrade.committed)
+        made = now.spaces[space].definition.fingerprint is not None
+        return made and self._encoders.at_hand(space) and not waiting
+
     def _require_adaptable(self, space: str, sides: str) -> None:
         now = self._store.refreshed()
-        if space not in now.spaces:
-            raise NotFoundError(message(f"space {space!r}", "a vector space with records", "check the name"))
+        _require_space(now, space)
         metric = now.spaces[space].definition.metric
         if metric != "cosine":
             given = f"space {space!r}, which is searched by {metric!r}"
@@ -253,6 +273,11 @@ class AdaptMethods:
             adapters = others if stored is None else {**others, space: stored}
             following = replace(now, number=now.number + 1, adapters=adapters)
             self._store.publish(following, lambda connection: write_adapters(connection, adapters))
+
+
+def _require_space(now: Generation, space: str) -> None:
+    if space not in now.spaces:
+        raise NotFoundError(message(f"space {space!r}", "a vector space with records", "check the name"))
 
 
 def _fingerprint(now: Generation, space: str) -> str | None:

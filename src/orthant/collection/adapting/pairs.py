@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,9 @@ def check_pairs(pairs: Any) -> Pairs:
     Parameters
     ----------
     pairs : iterable of (query, id), mapping of str to ids, path, or table
-        Tuples of a text or a vector and the id of a record; ``{text: [id, ...]}``; or rows with the fields ``query``
-        and ``id`` (or ``_id``) as a path to JSON lines or CSV, a list of dicts, or a table.
+        Tuples of a text or a vector and the id of a record; ``{text: [id, ...]}``, or ``{text: {id: grade, ...}}``, of
+        which grades above 0 count; or rows with the fields ``query`` and ``id`` (or ``_id``) as a path to JSON lines or
+        CSV, a list of dicts, or a table.
 
     Returns
     -------
@@ -90,9 +92,18 @@ def _rows(pairs: Any) -> Iterable[tuple[Any, Any]]:
             if not isinstance(ids, Iterable):
                 given = f"ids of type {type(ids).__name__} for query {query!r}"
                 raise InputError(message(given, "an id, or a list of ids", "name the records that answer it"))
+            if isinstance(ids, Mapping):
+                ids = [key for key, grade in ids.items() if _grade(grade, query) > 0]
             for key in [ids] if isinstance(ids, str) else ids:
                 yield query, key
         return
+    if isinstance(pairs, Iterator):
+        first = next(pairs, None)
+        if first is None:
+            return
+        # Tuples from a generator or zip; whatever else is a reader's matter.
+        tuples = isinstance(first, (list, tuple))
+        pairs = [first, *pairs] if tuples else chain([first], pairs)
     if isinstance(pairs, (list, tuple)) and not (pairs and isinstance(pairs[0], Mapping)):
         for number, pair in enumerate(pairs):
             if not isinstance(pair, (list, tuple)) or len(pair) != 2:
@@ -108,3 +119,10 @@ def _rows(pairs: Any) -> Iterable[tuple[Any, Any]]:
     except InputError as error:
         # The reader speaks of records.
         raise InputError(f"{error} Pairs are rows with the fields 'query' and 'id'.") from error
+
+
+def _grade(grade: Any, query: Any) -> float:
+    if isinstance(grade, bool) or not isinstance(grade, (int, float)):
+        given = f"the grade {grade!r} of a record for query {query!r}"
+        raise InputError(message(given, "a number, above 0 where the record answers", "correct it"))
+    return float(grade)

@@ -33,6 +33,9 @@ class AdaptReport:
         Pairs that taught.
     sides : str
         ``"query"``, or ``"both"`` where records are corrected too.
+    validated : mapping of str to float
+        What ``sides="auto"`` chose by: the mean reciprocal rank of the pairs that were set aside among those to learn
+        from, as the encoder gives them (``"none"``) and by what was corrected. No held-out query is among them.
     split_by : str
         ``"record"``, or the field whose values were held out whole.
     best_epoch : int
@@ -59,6 +62,7 @@ class AdaptReport:
     queries: int
     trained_pairs: int
     sides: str
+    validated: Mapping[str, float]
     split_by: str
     best_epoch: int
     recommended: bool
@@ -91,4 +95,9 @@ class AdaptReport:
         dict
             One key per attribute, and ``sentence``.
         """
-        return {**asdict(self), "left_out": dict(self.left_out), "sentence": self.sentence}
+        return {
+            **asdict(self),
+            "validated": dict(self.validated),
+            "left_out": dict(self.left_out),
+            "sentence": self.sentence,
+        }

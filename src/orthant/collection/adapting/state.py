@@ -64,7 +64,7 @@ class StoredAdapter:
         """
         return {
             "kind": self.adapter.kind,
-            "sides": self.adapter.sides,
+            "sides": self.adapter.sides_,
             "rank": len(self.adapter.up_),
             "fingerprint": self.fingerprint,
             "in_use": self.fingerprint == fingerprint,
@@ -86,7 +86,7 @@ class StoredAdapter:
 
 
 def _names(adapter: ResidualAdapter) -> tuple[str, ...]:
-    return ("down", "up", "down_items", "up_items") if adapter.sides == "both" else ("down", "up")
+    return ("down", "up", "down_items", "up_items") if adapter.sides_ == "both" else ("down", "up")
 
 
 def _packed(matrix: np.ndarray) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _read(space: str, text: str) -> StoredAdapter:
 
     record = json.loads(text)
     adapter = ResidualAdapter(**record["parameters"])
-    found = {name: _unpacked(record["arrays"][name]) for name in _names(adapter)}
+    found = {name: _unpacked(matrix) for name, matrix in record["arrays"].items()}
     adapter.down_, adapter.up_ = found["down"], found["up"]
     d = adapter.up_.shape[1]
     none = np.zeros((0, d), dtype=np.float32)

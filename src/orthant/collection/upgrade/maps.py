@@ -175,7 +175,7 @@ def fit_bridge(
             message(
                 f"{len(old)} records with text and vector to learn a map from",
                 f"at least {_LEAST_PAIRS}, better some thousands",
-                "use using='reencode', which needs none",
+                "raise pairs=, mend an encoder that gives zeros, or use using='reencode', which needs no map",
             )
         )
     if using == "drift" and old.shape[1] != new.shape[1]:

@@ -131,6 +131,9 @@ class UpgradeMethods:
                 )
             if self._encoders.given(state.fresh) is None:
                 self._encoders.adopt(state.fresh, loaded, loadable=loadable)
+        elif not now.spaces:
+            given = f"space {space!r} of a collection without vectors"
+            raise NotFoundError(message(given, "vectors of another encoder", "open() the folder with the new encoder"))
         elif space not in now.spaces:
             raise NotFoundError(message(f"space {space!r}", f"one of: {', '.join(now.spaces)}", "check the name"))
         elif now.spaces[space].definition.kind == "tokens":

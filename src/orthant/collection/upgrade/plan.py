@@ -21,6 +21,7 @@ from orthant.collection.upgrade.sampling import Sample, Sampling, Stopped
 from orthant.collection.upgrade.state import UpgradeState
 from orthant.collection.upgrade.status import UpgradeStatus
 from orthant.collection.upgrade.vocabulary import window_of
+from orthant.encoders.fingerprint import short_fingerprint
 from orthant.encoders.progress import progress_bar
 from orthant.errors import EncoderMismatchError, InputError, NotFoundError, message
 from orthant.kernels import bitmaps
@@ -83,6 +84,11 @@ class UpgradePlan:
         """The way; ``"auto"`` until a rehearsal or a run has chosen."""
         state = self._store.generation.upgrade
         return state.using if state else self._using
+
+    def __repr__(self) -> str:
+        """Return what is planned; ``status`` tells how far it is."""
+        to = short_fingerprint(self._encoder.fingerprint)
+        return f"UpgradePlan(space={self.space!r}, using={self.using!r}, to {to})"
 
     def _open(self) -> UpgradeState:
         state = self._store.refreshed().upgrade

@@ -101,7 +101,7 @@ def read_word_vectors(
         elif format == "binary" or (format is None and _looks_binary(handle.peek(1 << 16)[: 1 << 16])):
             found = _binary_rows(path, handle, header)
         else:
-            found = _text_rows(path, iter(handle), header[1])
+            found = _promised(path, _text_rows(path, iter(handle), header[1]), header[0])
         words: dict[str, None] = {}
         rows: list[FloatArray] = []
         for word, row in found:
@@ -151,6 +151,15 @@ def _text_rows(path: Path, lines: Iterator[bytes], dim: int | None) -> Iterator[
         if not word or len(row) != dim or not np.isfinite(row).all():
             raise _damaged(path, f"a row that begins {line[:40]!r}", f"a word and {dim} finite numbers")
         yield word.decode("utf-8", errors="replace"), row
+
+
+def _promised(path: Path, rows: Iterator[tuple[str, FloatArray]], count: int) -> Iterator[tuple[str, FloatArray]]:
+    number = 0
+    for row in rows:
+        number += 1
+        yield row
+    if number < count:
+        raise _damaged(path, f"an end after {number} of {count} words", "all that the header promises")
 
 
 def _binary_rows(path: Path, handle: IO[bytes], header: tuple[int, int]) -> Iterator[tuple[str, FloatArray]]:

@@ -218,10 +218,14 @@ class DisambiguatedSkipGram:
         ------
         NotFoundError
             An unknown word.
+        InputError
+            One text in place of words.
         NotFittedError
             Before ``fit``.
         """
         place = self._place(word)
+        if isinstance(context, (str, bytes)):
+            raise InputError(message("a context of one text", "a sequence of words", "write context.lower().split()"))
         known = [self.vocabulary_.index[other] for other in context if other in self.vocabulary_.index]
         if not known:
             return self.priors_[place].copy()

@@ -256,6 +256,7 @@ class ContinualTrainer:
         EncoderMismatchError
             Features that cannot be compared.
         """
+        self._require(1)
         check_count(gallery, name="gallery", minimum=0, maximum=len(self.generations) - 1)
         newest = self.generations[-1]
         newest.check_follows(self.generations[gallery])
@@ -281,6 +282,7 @@ class ContinualTrainer:
         InputError
             A number that no older generation has.
         """
+        self._require(2)
         check_count(gallery, name="gallery", minimum=0, maximum=len(self.generations) - 2)
         steps = []
         for older, newer in zip(self.generations, self.generations[1:], strict=False):
@@ -325,6 +327,7 @@ class ContinualTrainer:
         InputError
             A number that no generation has, or a base of another width.
         """
+        self._require(1)
         check_count(generation, name="generation", minimum=-len(self.generations), maximum=len(self.generations) - 1)
         number = range(len(self.generations))[generation]
         heads = [
@@ -370,8 +373,7 @@ class ContinualTrainer:
         InputError
             Fewer than two generations.
         """
-        if len(self.generations) < 2:
-            raise InputError(message(f"{len(self.generations)} generation(s)", "two or more", "learn another task"))
+        self._require(2)
         asked = [one.encode(queries) for one in self.generations]
         stored = [one.encode(gallery) for one in self.generations]
         drifts = [np.zeros(self._table.shape[1]) if one.drift is None else one.drift for one in self.generations]
@@ -384,6 +386,11 @@ class ContinualTrainer:
         return CompatibilityReport(
             matrix, average_compatibility(matrix), average_multimodel_accuracy(matrix), float(matrix[-1, -1])
         )
+
+    def _require(self, least: int) -> None:
+        if len(self.generations) < least:
+            given, wanted = f"{len(self.generations)} generation(s)", f"{least} at least"
+            raise InputError(message(given, wanted, "learn another task" if self.generations else "learn a task first"))
 
     def _train(self, rows: FloatArray, labels: list[Hashable], before: Any) -> History:
         if before is not None:

@@ -120,6 +120,10 @@ def _text_vectors(
     empty = next((i for i, one in enumerate(lists) if not one), None)
     if empty is not None:
         raise InputError(message(f"picture {empty} without a text", "one at least", "name it, or leave it out"))
+    if len({tuple(one) for one in lists}) == 1:
+        raise InputError(
+            message("one and the same text for all pictures", "texts that differ", "describe each picture")
+        )
     counts = np.array([len(one) for one in lists], dtype=np.int64)
     found = encoder.encode([text for one in lists for text in one])
     out = np.zeros((n, check_count(int(counts.max()), name="texts"), encoder.dim), dtype=np.float32)

@@ -30,9 +30,10 @@ class ResidualAdapter(SpaceMap):
 
     Parameters
     ----------
-    sides : {"query", "both"}, default "query"
+    sides : {"query", "both", "auto"}, default "query"
         What is corrected. ``"query"`` leaves items, and indexes of them, as they are. ``"both"`` has a correction for
-        either side, so every stored item must be transformed as well.
+        either side, so every stored item must be transformed as well. ``"auto"`` learns the two and keeps the one whose
+        validation pairs are better served, the first where they are equal.
     kind : {"linear", "memory"}, default "linear"
         ``x + U D x``, or ``x + U softmax(D x)``, where rows of D act as prototypes of queries.
     rank : int, optional
@@ -66,11 +67,15 @@ class ResidualAdapter(SpaceMap):
     down_, up_ : ndarray of shape (r, d), float32
         D and U, transposed, of queries; ``up_`` is zero where no correction was better.
     down_items_, up_items_ : ndarray of shape (r, d), float32
-        Those of items; without rows where ``sides="query"``.
+        Those of items; without rows where ``sides_`` is ``"query"``.
     best_epoch_ : int
         The epoch that was kept; 0 is no correction.
     history_ : list of float
         Mean reciprocal rank of the validation pairs, before training and after every epoch.
+    sides_ : str
+        ``"query"`` or ``"both"``: what ``transform_target`` is needed for.
+    validated_ : dict of str to float
+        Best mean reciprocal rank of the validation pairs for ``"none"`` and for what was learned.
     n_features_in_, n_features_out_ : int
         Dimension d.
 
@@ -80,7 +85,8 @@ class ResidualAdapter(SpaceMap):
     exp(s_ij / tau))`` with cosines ``s``, over the items of the batch and one hard one for each of its queries, where
     other answers to a query are left out of its sum. U starts at zero, so training starts at the frozen encoder, which
     is kept unless an epoch is better.
-    Cost: O(epochs n d (batch_size + r)) to fit, O(n d min(n + m, 4096)) once to find hard items, O(n d r) to transform.
+    Cost: O(epochs n d (batch_size + r)) to fit, O(n d min(n + m, 4096)) once to find hard items, O(n d r) to transform;
+    ``"auto"`` takes the time of both fits.
 
     References
     ----------
@@ -100,7 +106,7 @@ class ResidualAdapter(SpaceMap):
 
     _kind: ClassVar[str] = "transform.residual_adapter"
     _arrays: ClassVar[tuple[str, ...]] = ("down", "up", "down_items", "up_items")
-    _figures: ClassVar[tuple[str, ...]] = ("best_epoch", "history")
+    _figures: ClassVar[tuple[str, ...]] = ("best_epoch", "history", "validated")
 
     down_: FloatArray
     up_: FloatArray
@@ -108,11 +114,12 @@ class ResidualAdapter(SpaceMap):
     up_items_: FloatArray
     best_epoch_: int
     history_: list[float]
+    validated_: dict[str, float]
 
     def __init__(
         self,
         *,
-        sides: Literal["query", "both"] = "query",
+        sides: Literal["query", "both", "auto"] = "query",
         kind: Literal["linear", "memory"] = "linear",
         rank: int | None = None,
         tau: float = 0.1,
@@ -183,21 +190,34 @@ class ResidualAdapter(SpaceMap):
         more = np.zeros((0, d), dtype=np.float32)
         if others is not None:
             more = unit_rows(as_vectors(others, dim=d, name="other items", nonzero=True))
-        course = self._course(d)
+        courses = self._courses(d)
         q, c = _numbers(Q), _numbers(C)
         if int(c.max()) == 0:
             raise InputError(
                 message("pairs with one and the same item", "at least two different items", "add pairs of other items")
             )
-        rng = np.random.default_rng(course.seed)
-        parts = split(_groups(groups, len(Q), c), course.validation, rng)
-        learned, self.history_ = train(Q, C, more, q, c, parts, course, rng)
+        numbers = _groups(groups, len(Q), c)
+        found = []
+        for course in courses:
+            # From the same seed, so that the same pairs validate either.
+            rng = np.random.default_rng(course.seed)
+            parts = split(numbers, course.validation, rng)
+            found.append(train(Q, C, more, q, c, parts, course, rng))
+        values = [max(history) for _, history in found]
+        self.validated_ = {"none": found[0][1][0], **dict(zip([one.sides for one in courses], values, strict=True))}
+        learned, self.history_ = found[int(np.argmax(values))]
         self.best_epoch_ = int(np.argmax(self.history_))
         self.down_, self.up_ = learned[0].down, learned[0].up
         none = np.zeros((0, d), dtype=np.float32)
         self.down_items_, self.up_items_ = (learned[1].down, learned[1].up) if len(learned) > 1 else (none, none)
         self.n_features_in_ = self.n_features_out_ = d
         return self
+
+    @property
+    def sides_(self) -> str:
+        """What was corrected: ``"query"``, or ``"both"`` where items have a correction of their own."""
+        check_is_fitted(self)
+        return "both" if len(self.up_items_) else "query"
 
     def transform(self, X: npt.ArrayLike) -> FloatArray:
         """Return queries as the items should be asked.
@@ -226,7 +246,7 @@ class ResidualAdapter(SpaceMap):
         Returns
         -------
         ndarray of shape (n, d), float32
-            At length 1; only brought to it where ``sides="query"``.
+            At length 1; only brought to it where ``sides_`` is ``"query"``.
         """
         check_is_fitted(self)
         return self._corrected(as_vectors(Y, dim=self.n_features_in_), self.down_items_, self.up_items_)
@@ -240,9 +260,12 @@ class ResidualAdapter(SpaceMap):
         out[~unit.any(axis=1)] = 0
         return out
 
-    def _course(self, d: int) -> Course:
+    def _courses(self, d: int) -> list[Course]:
+        sides = check_choice(self.sides, ("query", "both", "auto"), name="sides")
+        return [self._course(one, d) for one in (("query", "both") if sides == "auto" else (sides,))]
+
+    def _course(self, sides: str, d: int) -> Course:
         """Check the settings."""
-        sides = check_choice(self.sides, ("query", "both"), name="sides")
         rank = min(_RANKS[sides], d) if self.rank is None else check_count(self.rank, name="rank")
         if rank > d:
             raise InputError(message(f"rank={rank} for {d} dimensions", f"1 to {d}", "lower it"))

@@ -21,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 _EXACT_LABELS = 400
 _PIVOTS = 200
+_WITHOUT_METRIC = "do without a metric (require_metric=False; triangle=False for the check alone)"
 
 
 def check_label_metric(distances: npt.ArrayLike, *, triangle: bool = True, tolerance: float = 1e-6) -> Floats:
@@ -31,8 +32,9 @@ def check_label_metric(distances: npt.ArrayLike, *, triangle: bool = True, toler
     distances : array-like of shape (N, N)
         From every label to every label.
     triangle : bool, default True
-        Refuse detours that are shorter than the direct way. False for costs that need not be a metric, such as squared
-        distances; the rule that uses them then has no geometry behind it.
+        Refuse detours that are shorter than the direct way, and different labels at one place, between which nothing
+        can decide. False for costs that need not be a metric, such as squared distances; the rule that uses them then
+        has no geometry behind it.
     tolerance : float, default 1e-6
         What is still taken for equal, as a share of the largest distance. Too small refuses rounding.
 
@@ -48,7 +50,8 @@ def check_label_metric(distances: npt.ArrayLike, *, triangle: bool = True, toler
     NonFiniteError
         NaN, or infinity as between parts of a graph that do not touch.
     InputError
-        Negative entries, a diagonal that is not zero, no symmetry, or a shorter detour; the text names the labels.
+        Negative entries, a diagonal that is not zero, no symmetry, labels that are 0 apart, or a shorter detour; the
+        text names the labels.
 
     Notes
     -----
@@ -82,8 +85,36 @@ def check_label_metric(distances: npt.ArrayLike, *, triangle: bool = True, toler
     D = (D + D.T) / 2
     np.fill_diagonal(D, 0.0)
     if triangle:
+        refuse_twins(D, np.arange(len(D)), tolerance)
         _check_triangle(D, slack)
     return D
+
+
+def refuse_twins(D: Floats, numbers: npt.NDArray[np.int64], tolerance: float = 1e-6) -> None:
+    """Raise where two different labels are at one place.
+
+    Parameters
+    ----------
+    D : ndarray of shape (K, N), float64
+        Distances, 0 or more.
+    numbers : ndarray of shape (K,), int64
+        Which of the N labels the rows are.
+    tolerance : float, default 1e-6
+        What is still taken for 0, as a share of the largest distance.
+
+    Raises
+    ------
+    InputError
+        Names the first two.
+    """
+    same = float(D.max()) * tolerance >= D
+    same[np.arange(len(D)), numbers] = False
+    if same.any():
+        i, j = divmod(int(same.argmax()), D.shape[1])
+        given = f"a distance of 0 between labels {numbers[i]} and {j}"
+        raise InputError(
+            message(given, "labels apart, between which can be decided", f"make them one label, or {_WITHOUT_METRIC}")
+        )
 
 
 def graph_label_distances(
@@ -277,6 +308,6 @@ def _check_triangle(D: Floats, slack: float) -> None:
                 message(
                     f"{D[i, j]:g} from label {i} to {j}, and {D[i, k]:g} + {D[k, j]:g} by way of label {k}",
                     "a metric: no detour shorter than the direct way",
-                    "take shortest paths (graph_label_distances), the root of squared distances, or triangle=False",
+                    f"take shortest paths (graph_label_distances), the root of squared distances, or {_WITHOUT_METRIC}",
                 )
             )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from orthant.errors import DimensionError, InputError, NonFiniteError, message
 from orthant.estimator import Estimator, check_is_fitted
 from orthant.kernels.distances import row_chunks
-from orthant.transforms.geometry.distances import check_label_metric
+from orthant.transforms.geometry.distances import check_label_metric, refuse_twins
 from orthant.types import IdArray
 from orthant.validate import as_vectors, check_count
 
@@ -70,7 +70,7 @@ class FrechetMeanPredictor(Estimator):
     exponent : {1, 2}, default 2
         Of the distances. With 1 the answer is a median, which on a tree seldom leaves the labels that were seen.
     require_metric : bool, default True
-        Refuse distances that break the triangle inequality.
+        Refuse distances that break the triangle inequality, and different labels that are 0 apart.
 
     Attributes
     ----------
@@ -268,7 +268,16 @@ class FrechetMeanPredictor(Estimator):
             )
         given = self.observed if self.observed is not None else getattr(self.estimator, "classes_", None)
         if given is None:
-            raise InputError(message("no observed labels", "which label each probability belongs to", "pass observed="))
+            what = "no observed labels"
+            if self.estimator is not None:
+                if not hasattr(self.estimator, "predict_proba"):
+                    what = f"an estimator of type {type(self.estimator).__name__} without predict_proba"
+                    raise InputError(
+                        message(what, "a classifier that gives probabilities", "pass those, and observed=")
+                    )
+                what = f"a {type(self.estimator).__name__} without classes_, and no observed labels"
+                raise InputError(message(what, "a fitted classifier, which is not trained here", "fit it first"))
+            raise InputError(message(what, "which label each probability belongs to", "pass observed="))
         self.observed_ = _numbers(
             np.asarray(given).tolist(), {name: i for i, name in enumerate(names.tolist())}, "observed"
         )
@@ -289,6 +298,7 @@ class FrechetMeanPredictor(Estimator):
         # The square part can be checked in full; the rest only through it.
         check_label_metric(D[:, self.observed_], triangle=self.require_metric)
         if self.require_metric:
+            refuse_twins(D, self.observed_)
             for row in range(1, len(D)):
                 between = D[row, self.observed_[0]]
                 if (np.abs(D[row] - D[0]) > between + 1e-6 * max(1.0, float(D.max()))).any():

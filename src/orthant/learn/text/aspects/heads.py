@@ -60,7 +60,8 @@ def train_aspect_heads(
         ``"regression"`` predicts the labels and keeps the directions that tell them apart: seconds, and hard to beat
         where every label has dozens of documents. ``"contrastive"`` draws pairs together against the rest of a batch.
     dim : int, optional
-        Width of an aspect's vectors, at most d; default 128 or d. Regression has no more directions than labels.
+        Width of an aspect's vectors, at most d; default 128 or d. Regression has no more directions than labels, and
+        one for two labels that exclude each other: it parts documents, and ranks none within a part.
     frequent : int, optional
         Leave out labels of so many documents or more.
     ridge : float, default 1.0
@@ -90,8 +91,8 @@ def train_aspect_heads(
     Raises
     ------
     InputError
-        No aspect, one without two documents that share a label, texts where sets should be, vectors of zeros, settings
-        out of range, or fewer pairs than a batch.
+        No aspect, one without two documents that share a label or whose labels all documents share, texts where sets
+        should be, vectors of zeros, settings out of range, or fewer pairs than a batch.
     DimensionError
         Labels for another number of documents.
 
@@ -151,13 +152,19 @@ def train_aspect_heads(
 
 def _checked(labels: Any, count: int, frequent: int | None) -> dict[str, LabelSets]:
     if not isinstance(labels, Mapping) or not labels:
-        given = f"labels of type {type(labels).__name__}"
+        given = "no aspect" if isinstance(labels, Mapping) else f"labels of type {type(labels).__name__}"
         raise InputError(message(given, "a mapping of aspects to labels", "write {'genre': [{'drama'}, ...]}"))
     wrong = next((name for name, one in labels.items() if len(one) != count), None)
     if wrong is not None:
         given = f"labels of {len(labels[wrong])} documents in aspect {wrong!r} and {count} vectors"
         raise DimensionError(message(given, "one set per vector", "align them; None where nothing is known"))
-    return {name: label_sets(one, aspect=name, frequent=frequent) for name, one in labels.items()}
+    sets = {name: label_sets(one, aspect=name, frequent=frequent) for name, one in labels.items()}
+    for name, found in sets.items():
+        # What every document has tells none apart; the rounding of zero would be taken for a direction.
+        if found.matrix.sum(axis=0).min() == np.count_nonzero(found.sizes):
+            given = f"aspect {name!r}, whose labels every document has"
+            raise InputError(message(given, "labels that some have and others have not", "bring other documents"))
+    return sets
 
 
 def _regression(X: FloatArray, labels: LabelSets, dim: int, ridge: float) -> Network:
