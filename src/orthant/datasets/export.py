@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from orthant.artifact import sync_folder
 from orthant.datasets.record_batches import Records, described
 from orthant.datasets.sources.rows import check_encodable, clean_metadata
 from orthant.datasets.sources.tables import import_arrow
@@ -446,7 +447,7 @@ def write_export(
             if folder.exists():
                 folder.rmdir()
             os.replace(temporary, folder)
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return count
@@ -500,8 +501,8 @@ def _write_folder(
         handle.flush()
         os.fsync(handle.fileno())
     for part in ("vectors", *(("sparse",) if sparse else ())):
-        _sync_folder(folder / part)
-    _sync_folder(folder)
+        sync_folder(folder / part)
+    sync_folder(folder)
     return count
 
 
@@ -585,14 +586,3 @@ def file_sha256(path: Path) -> str:
     """
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    # Only POSIX lets a folder be opened and synced; elsewhere the rename is all there is.
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

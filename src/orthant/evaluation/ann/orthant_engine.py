@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,6 @@ class OrthantEngine:
 
     def __init__(self) -> None:
         self.index: Any = None
-
-    @property
-    def kind(self) -> str:
-        """Class of the index."""
-        return "Graph" if importlib.util.find_spec("orthant.index.graph") else "Flat"
 
     def warm(self) -> None:
         """Compile all kernels now: a compiler that works behind the first searches would be measured with them."""

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from orthant.artifact import read_artifact, write_artifact
+from orthant.artifact import read_artifact, sync_folder, write_artifact
 from orthant.errors import InputError, NotFoundError, OrthantError, StoreCorruptedError, message
 
 __all__ = [
@@ -114,7 +114,7 @@ def write_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> Path:
     if target.exists():
         shutil.rmtree(target)
     os.replace(aside, target)
-    _sync_folder(folder)
+    sync_folder(folder)
     return target
 
 
@@ -395,13 +395,3 @@ def _to_arrays(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, npt.NDArr
 
 def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    # The rename itself must survive a power cut; Windows has no such call for folders.
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
