@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.errors import InputError, NotFoundError, message
+from orthant.errors import InputError, NotFoundError, message, warn
 from orthant.index.blocks import BlockSet, shown
 from orthant.index.flat import Flat
 from orthant.index.scan import scan, score_rows
@@ -328,13 +327,12 @@ class GraphReading:
                 break
         else:
             settings = self._settings
-            warnings.warn(
+            warn(
                 message(
                     f"a graph in which {share:.1%} of {rows} rows find themselves",
                     f"at least {_SOUND:.0%}",
                     f"raise degree (now {settings.degree}) or beam (now {settings.beam}), or search with more effort",
-                ),
-                stacklevel=3,
+                )
             )
 
     def ids(self) -> IdArray:

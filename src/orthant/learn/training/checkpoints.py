@@ -7,7 +7,6 @@ import json
 import os
 import random
 import shutil
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from orthant.artifact import read_artifact, sync_folder, write_artifact
-from orthant.errors import InputError, NotFoundError, OrthantError, StoreCorruptedError, message
+from orthant.errors import InputError, NotFoundError, OrthantError, StoreCorruptedError, message, warn
 
 __all__ = [
     "KIND",
@@ -190,7 +189,7 @@ def latest_checkpoint(folder: str | Path) -> Checkpoint | None:
         try:
             return read_checkpoint(path)
         except (OrthantError, OSError) as error:
-            warnings.warn(f"{path.name} is passed over: {error}", stacklevel=2)
+            warn(f"{path.name} is passed over: {error}")
     return None
 
 
@@ -243,7 +242,7 @@ def mean_weights(paths: list[Path]) -> Tensors:
         try:
             last = read_checkpoint(path).part("model")
         except (OrthantError, OSError) as error:
-            warnings.warn(f"{path.name} is left out of the average: {error}", stacklevel=2)
+            warn(f"{path.name} is left out of the average: {error}")
             continue
         count += 1
         for name, tensor in last.items():
