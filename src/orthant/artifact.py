@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import get_ident
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +34,10 @@ __all__ = [
     "load_artifact",
     "read_artifact",
     "staged_folder",
+    "sync_folder",
     "write_artifact",
     "write_bytes_atomically",
+    "written_aside",
 ]
 
 ARTIFACT_FORMAT = 1
@@ -95,16 +97,51 @@ def write_bytes_atomically(path: str | Path, data: bytes) -> None:
     data : bytes
         The content.
     """
+    with written_aside(path) as handle:
+        handle.write(data)
+
+
+@contextmanager
+def written_aside(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file that takes a name's place, durably, when the block ends without an error.
+
+    Parameters
+    ----------
+    path : str or Path
+        Target; its folder must exist.
+
+    Yields
+    ------
+    binary file
+        To be written. After an error, the target is as it was and nothing is left beside it.
+    """
     path = Path(path)
     temporary = path.with_name(aside_name(path.name))
     try:
         with open(temporary, "wb") as handle:
-            handle.write(data)
+            yield handle
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync_folder(path: str | Path) -> None:
+    """Make the names in a folder durable, so that a rename survives a power cut.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder. Only POSIX lets a folder be opened and synced; elsewhere nothing is done.
+    """
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def aside_name(name: str) -> str:

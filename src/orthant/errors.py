@@ -26,6 +26,14 @@ that no raise site forgets one.
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
 __all__ = [
     "DimensionError",
     "DtypeError",
@@ -45,7 +53,12 @@ __all__ = [
     "StoreReadOnlyError",
     "StoreVersionError",
     "message",
+    "quiet",
+    "warn",
 ]
+
+_HOME = str(Path(__file__).parent) + os.sep
+_SILENT: ContextVar[bool] = ContextVar("orthant_silent", default=False)
 
 
 def message(given: str, expected: str, remedy: str) -> str:
@@ -72,6 +85,40 @@ def message(given: str, expected: str, remedy: str) -> str:
     """
     remedy = remedy.rstrip(".")
     return f"Got {given}; expected {expected.rstrip('.')}. {remedy[:1].upper()}{remedy[1:]}."
+
+
+def warn(text: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the caller's own line: the nearest one outside this package.
+
+    Parameters
+    ----------
+    text : str
+        What is wrong, and what the reader can do about it.
+    category : type of Warning, default UserWarning
+        Its class.
+    """
+    if _SILENT.get():
+        return
+    depth, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HOME):
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=depth)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep `warn` silent in this thread: for settings that the library chose, which no caller could change.
+
+    Yields
+    ------
+    None
+        Warnings of other threads and other packages are not touched.
+    """
+    token = _SILENT.set(True)
+    try:
+        yield
+    finally:
+        _SILENT.reset(token)
 
 
 class OrthantError(Exception):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from orthant.errors import EndpointError, NotFoundError, message
+from orthant.urls import retry_after_s
 from orthant.validate import check_count, check_fraction
 
 __all__ = ["JsonClient", "UnexpectedAnswerError"]
@@ -246,7 +247,7 @@ class JsonClient:
         shown = " ".join((shown.replace(key, "***") if key else shown).split())[:300]
         reason = f"status {error.code} ({shown or error.reason})"
         if error.code in _RETRIED or error.code >= 500:
-            return UnexpectedAnswerError(reason, _retry_after(error.headers.get("Retry-After")))
+            return UnexpectedAnswerError(reason, retry_after_s(error.headers.get("Retry-After")))
         text = message(f"{reason} from {url}", "an accepted request", "check address, model and key")
         return EndpointError(text, status=error.code)
 
@@ -260,12 +261,3 @@ class JsonClient:
 
 def _interval(rate: float | None, name: str, high: float) -> float:
     return 0.0 if rate is None else 60 / check_fraction(rate, name=name, low=1e-3, high=high)
-
-
-def _retry_after(value: str | None) -> float | None:
-    try:
-        wait = float(value) if value else None
-    except ValueError:
-        return None  # a date: the usual wait will do
-    # NaN would pass a comparison with the longest wait.
-    return None if wait is None or wait != wait else max(0.0, wait)

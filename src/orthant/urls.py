@@ -1,4 +1,4 @@
-"""Addresses of servers, checked on the standard library alone."""
+"""Addresses of servers, and how long they ask to wait, on the standard library alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from orthant.errors import InputError, message
 
-__all__ = ["check_url", "is_loopback"]
+__all__ = ["check_url", "is_loopback", "retry_after_s"]
 
 
 def check_url(url: Any) -> str:
@@ -76,3 +76,24 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def retry_after_s(value: str | None) -> float | None:
+    """Return the seconds that a ``Retry-After`` header asks for.
+
+    Parameters
+    ----------
+    value : str or None
+        The header.
+
+    Returns
+    -------
+    float or None
+        0 or more; None without a header, or where it holds a date: the caller's usual wait will do.
+    """
+    try:
+        wait = float(value) if value else None
+    except ValueError:
+        return None
+    # NaN would pass a comparison with the longest wait.
+    return None if wait is None or wait != wait else max(0.0, wait)

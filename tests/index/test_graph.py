@@ -84,6 +84,7 @@ def test_recall_one_is_a_scan(graph, oracle, vectors):
     assert graph.search(vectors[1][:1], 5000).cost.plan == "scan"
 
 
+@pytest.mark.filterwarnings("ignore:.*find themselves:UserWarning")
 @pytest.mark.parametrize("kind", ["constant dimensions", "sparse", "heavy-tailed", "digits", "unnormalised"])
 @pytest.mark.parametrize("metric", ["dot", "l2", "cosine"])
 def test_w74_ill_shaped_vectors_keep_their_recall(compiled, kind, metric):
@@ -111,6 +112,7 @@ def test_w74_ill_shaped_vectors_keep_their_recall(compiled, kind, metric):
     assert recall(hits, flat_of(rows, metric=metric).search(queries, 10)) >= 0.95
 
 
+@pytest.mark.filterwarnings("ignore:.*find themselves:UserWarning")
 @pytest.mark.parametrize("metric", ["dot", "l2"])
 def test_w54_builds_end_whatever_the_lengths_of_vectors(compiled, metric):
     # Over six orders of magnitude most vectors are one point to the codes, and rule each other out as neighbours.

@@ -130,6 +130,7 @@ def test_removed_and_equal_vectors_get_no_links(base):
     assert not np.isin(graph.search(outside(200, 4), 10).ids, np.arange(1000, 1040)).any()
 
 
+@pytest.mark.filterwarnings("ignore:.*find themselves:UserWarning")
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 def test_directions_learned_from_queries_are_chosen_where_they_find_more(metric):
     rng = np.random.default_rng(0)

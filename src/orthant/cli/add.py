@@ -36,49 +36,54 @@ def register(app: typer.Typer) -> None:
         help="Add JSONL, CSV, TSV, Parquet, a folder of .txt/.md, a vector file (.npy, .fvecs, ...), or --documents.",
     )
     def add(
-        collection: str = typer.Argument(help="The collection's folder; made if it does not exist."),
+        collection: str = typer.Argument(help="The collection's folder; created if it does not exist."),
         sources: list[str] = typer.Argument(help="Files or folders."),
         encoder: str = typer.Option(
             None,
-            help="static, minilm, minilm-int8 or a folder; needed once, at the start. Without one: words only.",
+            help="static, minilm, minilm-int8 or a folder; for a new collection. Without it: words only.",
         ),
         sparse: str = typer.Option(
-            None, help="Folder of a sparse (SPLADE) model: texts get weighted terms as well, in the space 'sparse'."
+            None, help="Folder of a sparse (SPLADE) model: also store sparse vectors, in the space 'sparse'."
         ),
-        metric: str = typer.Option(None, help="cosine (default), dot or l2, when the collection is made."),
-        space: str = typer.Option("default", help="Vector space of a vector file."),
-        id_prefix: str = typer.Option(
-            "", help="In front of the row number as the ids of a vector file, or of documents' ids."
-        ),
+        metric: str = typer.Option(None, help="cosine (default), dot or l2, for a new collection."),
+        space: str = typer.Option("default", help="Vector space to put the vectors of a vector file into."),
+        id_prefix: str = typer.Option("", help="Prefix of the ids: of row numbers in a vector file, or of documents."),
         id_field: str = typer.Option(None, help="Field with the ids; default _id, else id."),
         text_field: list[str] = typer.Option(None, help="Field of the text; repeatable. '': records without text."),
-        vector_field: str = typer.Option(None, help="Field with a vector per record."),
-        ids: str = typer.Option("field", help="field, hash (of the content) or number."),
-        format: str = typer.Option(None, help="jsonl, csv, tsv, parquet or folder; default: by the ending."),
-        delimiter: str = typer.Option(None, help="Cell separator of CSV and TSV; default: by the ending."),
+        vector_field: str = typer.Option(None, help="Field with the vector of each record."),
+        ids: str = typer.Option("field", help="Where ids come from: field, hash (of the content) or number."),
+        format: str = typer.Option(None, help="jsonl, csv, tsv, parquet or folder; default: by the file name."),
+        delimiter: str = typer.Option(None, help="Cell separator of CSV and TSV; default: by the file name."),
         encoding: str = typer.Option("utf-8", help="Encoding of text files."),
         batch_size: int = typer.Option(4096, help="Records per commit."),
         documents: bool = typer.Option(
-            False, "--documents", help="Divide .txt, .md, .html, .pdf, code and mail into chunks; only what changed."
+            False,
+            "--documents",
+            help="Split .txt, .md, .html, .pdf, code and mail into chunks; only files that changed.",
         ),
         chunk: str = typer.Option(
-            None, help="Of documents: headings (default), sentences, tokens or whole, then :SIZE and :OVERLAP."
+            None,
+            help="How to split documents: headings (default), sentences, tokens or whole, then :SIZE and :OVERLAP.",
         ),
         prune: bool = typer.Option(False, "--prune", help="Delete documents whose files are gone."),
-        on_error: str = typer.Option(None, help="Of documents: raise (default), or skip what cannot be read."),
+        on_error: str = typer.Option(None, help="For documents that cannot be read: raise (default) or skip."),
         truncation: str = typer.Option(
-            None, help="Of chunks beyond the encoder's window: chunk (default: divide further), cut or error."
+            None, help="For chunks beyond the encoder's window: chunk (default: split further), cut or error."
         ),
         tokens: str = typer.Option(
-            None, help="Folder of a late-interaction model: texts get token vectors too, in a space of their own."
+            None, help="Folder of a late-interaction model: also store token vectors, in a space of their own."
         ),
         token_space: str = typer.Option(None, help="Name of that space; default tokens."),
-        token_dtype: str = typer.Option(None, help="float32 (default) or float16, when the space is made."),
+        token_dtype: str = typer.Option(None, help="float32 (default) or float16, for a new token space."),
         token_method: str = typer.Option(
-            None, help="How that space finds candidates, when it is made: auto (default), pooled, fde, plaid, exact."
+            None, help="How a new token space finds candidates: auto (default), pooled, fde, plaid or exact."
         ),
-        token_exact_below: int = typer.Option(None, help="Records below which it compares everything; default 10000."),
-        dry_run: bool = typer.Option(False, "--dry-run", help="Check the sources and show how they are understood."),
+        token_exact_below: int = typer.Option(
+            None, help="Below this number of records it compares everything; default 10000."
+        ),
+        dry_run: bool = typer.Option(
+            False, "--dry-run", help="Check the sources and show how they would be read; write nothing."
+        ),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.documents.adding import add_documents, refuse_with_documents, refuse_without_documents

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
     def check(
         collection: str = typer.Argument(help="The collection's folder."),
         repair: bool = typer.Option(False, "--repair", help="Rebuild derived files; encode damaged vectors again."),
-        encoder: str = typer.Option(None, help="For --repair, where the encoder came from a folder."),
+        encoder: str = typer.Option(None, help="For --repair, if the encoder came from a folder."),
         tokens: str = typer.Option(None, help="For --repair: the folder of the model that made the token vectors."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:

@@ -303,9 +303,9 @@ def register(app: typer.Typer) -> None:
     """
     import typer
 
-    @app.command("demo", help="Index Python's own documentation and the papers; search them, explained.")
+    @app.command("demo", help="Index Python's own documentation and the papers, and show explained searches.")
     def demo(
-        folder: str = typer.Option("demo", help="Where the three collections go."),
+        folder: str = typer.Option("demo", help="Folder for the three collections."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.hits import print_hits

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     def export(
         collection: str = typer.Argument(help="The collection's folder."),
         target: str = typer.Argument(help="A new folder, or a file ending in .parquet or .zip."),
-        format: str = typer.Option(None, help="folder, parquet or archive; default: by the target's ending."),
+        format: str = typer.Option(None, help="folder, parquet or archive; default: by the target's name."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.output import print_json, progress_bar

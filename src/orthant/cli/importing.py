@@ -26,12 +26,12 @@ def register(app: typer.Typer) -> None:
 
     @app.command(
         "import",
-        help="Write an export, or what Chroma, LanceDB, Qdrant, pgvector, FAISS or hnswlib hold, into a collection, "
-        "which is made if it does not exist.",
+        help="Import an export, or the contents of Chroma, LanceDB, Qdrant, pgvector, FAISS or hnswlib. "
+        "The collection is created if it does not exist.",
     )
     def import_(
         source: str = typer.Argument(
-            help="What `orthant export` made; or a folder, file or address of a vector store."
+            help="An export by `orthant export`; or the folder, file or URL of a vector store."
         ),
         collection: str = typer.Argument(help="The collection's folder."),
         encoder: str = typer.Option(None, help="Encoder of the collection, such as static."),
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
             False, "--encode-again", help="Encode the texts with --encoder instead of keeping the vectors."
         ),
         kind: str = typer.Option(
-            None, "--from", help="chroma, lancedb, qdrant, pgvector, faiss or hnswlib; else told."
+            None, "--from", help="chroma, lancedb, qdrant, pgvector, faiss or hnswlib; default: detected."
         ),
         table: str = typer.Option(None, help="Collection or table of the source, if it has several."),
         id_field: str = typer.Option(None, help="Field with the ids."),
@@ -47,9 +47,9 @@ def register(app: typer.Typer) -> None:
         metadata_field: list[str] = typer.Option(None, help="Field to keep; repeatable. Default: all others."),
         records: str = typer.Option(None, help="For FAISS and hnswlib: a .jsonl file, one line per label."),
         space: list[str] = typer.Option(None, help="Space for the vectors, or FIELD=SPACE; repeatable."),
-        metric: str = typer.Option(None, help="cosine, dot or l2, for a space that is made."),
-        on_unknown: str = typer.Option("raise", help="raise or report, when something cannot be carried."),
-        existing: str = typer.Option("replace", help="replace or skip, when an id is there already."),
+        metric: str = typer.Option(None, help="cosine, dot or l2, for a new space."),
+        on_unknown: str = typer.Option("raise", help="For data that cannot be imported: raise or report."),
+        existing: str = typer.Option("replace", help="For ids that already exist: replace or skip."),
         api_key_env: str = typer.Option(None, help="Environment variable with the key for Qdrant."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:

@@ -71,7 +71,7 @@ def register(app: typer.Typer) -> None:
     """
     import typer
 
-    @app.command("papers", help="List the papers Orthant is built from: where each lives, its status, its claims.")
+    @app.command("papers", help="List the papers Orthant is built from: modules, status and claims of each.")
     def papers(
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
         wing: str = typer.Option(None, help="Only one wing: search, space, text, recommend or vision."),

@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
     def search(
         collection: str = typer.Argument(help="The collection's folder."),
         query: str = typer.Argument(
-            None, help='Text; "a phrase", prefix*, +must and -not concern the words. Not with --similar-to.'
+            None, help='Query text, with "a phrase", prefix*, +required and -excluded words. Not with --similar-to.'
         ),
         k: int = typer.Option(5, "-k", "--k", help="Hits wanted."),
         mode: str = typer.Option(None, help="dense, lexical, sparse, tokens or hybrid; default: hybrid if possible."),
@@ -37,28 +37,32 @@ def register(app: typer.Typer) -> None:
         space: str = typer.Option("default", help="Space of vectors, or of tokens."),
         offset: int = typer.Option(0, help="Hits to skip."),
         min_score: float = typer.Option(None, help="Drop hits below this score."),
-        recall: float = typer.Option(None, help="Share of the true neighbours to find; default 0.95, 1 compares all."),
-        effort: int = typer.Option(None, help="Instead of --recall: candidates that a graph search keeps."),
+        recall: float = typer.Option(None, help="Recall to ask for; default 0.95, 1 compares every vector."),
+        effort: int = typer.Option(None, help="Instead of --recall: number of candidates that a graph search keeps."),
         exact: bool = typer.Option(False, "--exact", help="Compare every vector or token, as --recall 1 does."),
-        syntax: str = typer.Option(None, help="operators (default), or plain: punctuation means nothing."),
+        syntax: str = typer.Option(None, help="operators (default), or plain: treat + - * and quotes as text."),
         dense_weight: float = typer.Option(None, help="Weight of the dense leg in hybrid search; default 0.4."),
         sparse_weight: float = typer.Option(None, help="Weight of the sparse leg in hybrid search; default 0: none."),
         fusion: str = typer.Option(None, help="minmax (default) or rrf, for hybrid search."),
-        group_by: str = typer.Option(None, help="Field whose values gather hits; -k counts groups then."),
-        per_group: int = typer.Option(None, help="Hits of each group; default 3."),
-        facet: list[str] = typer.Option(None, help="Field to count over all matches; may be given several times."),
-        diversity: float = typer.Option(None, help="From 0 to 1: prefer hits unlike those above them."),
+        group_by: str = typer.Option(None, help="Group hits by the values of this field; -k then counts groups."),
+        per_group: int = typer.Option(None, help="Hits per group; default 3."),
+        facet: list[str] = typer.Option(None, help="Field to count facets of, over all matches; repeatable."),
+        diversity: float = typer.Option(None, help="From 0 to 1: prefer hits that differ from those above them."),
         similar_to: list[str] = typer.Option(
-            None, help="Instead of a query: id of a record to find others like; may be given several times."
+            None, help="Instead of a query: id of a record to find similar ones to; repeatable."
         ),
         toward: list[str] = typer.Option(None, help="Text whose meaning is added to the query's vector; repeatable."),
-        instead_of: list[str] = typer.Option(None, help="Text that --toward stands in place of; repeatable."),
-        away: list[str] = typer.Option(None, help="Text whose meaning is taken out of the query's vector; repeatable."),
-        strength: float = typer.Option(None, help="From 0 to 2: how far --toward and --away go; default 1."),
-        tokens: str = typer.Option(None, help="Folder of the model of the token vectors, for what compares these."),
+        instead_of: list[str] = typer.Option(None, help="Text that --toward replaces; repeatable."),
+        away: list[str] = typer.Option(None, help="Text whose meaning is removed from the query's vector; repeatable."),
+        strength: float = typer.Option(None, help="From 0 to 2: strength of --toward and --away; default 1."),
+        tokens: str = typer.Option(
+            None, help="Folder of the model of the token vectors, for searches and reranking by tokens."
+        ),
         token_weight: float = typer.Option(None, help="Weight of a token leg in hybrid search; none by default."),
-        rerank: str = typer.Option(None, help="tokens, or tokens:SPACE: order the first 50 by stored token vectors."),
-        encoder: str = typer.Option(None, help="Needed where the collection was made with an encoder from a folder."),
+        rerank: str = typer.Option(
+            None, help="tokens, or tokens:SPACE: rerank the first 50 hits by stored token vectors."
+        ),
+        encoder: str = typer.Option(None, help="Needed if the collection was created with an encoder from a folder."),
         sparse: str = typer.Option(None, help="Folder of the sparse model, for --mode sparse and --sparse-weight."),
         explain: bool = typer.Option(False, "--explain", help="Show matched words and metadata of every hit."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),

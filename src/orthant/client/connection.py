@@ -15,7 +15,7 @@ from typing import Any
 
 from orthant import errors
 from orthant.errors import EndpointError, InputError, NotFoundError, OrthantError, message
-from orthant.urls import check_url
+from orthant.urls import check_url, retry_after_s
 
 __all__ = ["Connection", "encode_body", "key_of", "parsed", "raised"]
 
@@ -128,7 +128,7 @@ class Connection:
         if response.will_close or early:
             self._drop()
         self._local.used = time.monotonic()
-        return response.status, payload, _seconds(response.getheader("Retry-After"))
+        return response.status, payload, retry_after_s(response.getheader("Retry-After"))
 
     def _connection(self) -> http.client.HTTPConnection:
         held: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
@@ -302,11 +302,3 @@ def raised(status: int, values: Any) -> OrthantError:
     if isinstance(kind, type) and issubclass(kind, OrthantError) and kind is not EndpointError:
         return kind(text)
     return EndpointError(text, status=status)
-
-
-def _seconds(value: str | None) -> float | None:
-    try:
-        wait = float(value) if value else None
-    except ValueError:
-        return None
-    return None if wait is None or wait != wait else max(0.0, wait)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +31,7 @@ from orthant.collection.storage.store import Store
 from orthant.encoders.api.specs import is_api_spec, require_trusted_host
 from orthant.encoders.fingerprint import short_fingerprint
 from orthant.encoders.sparse.rows import SparseRows
-from orthant.errors import EncoderMismatchError, InputError, NotFoundError, message
+from orthant.errors import EncoderMismatchError, InputError, NotFoundError, message, warn
 from orthant.types import Encoder, FloatArray, Metric, SparseEncoder, TokenEncoder
 
 __all__ = ["SpaceEncoders", "define_space", "define_sparse", "is_sparse", "load", "named_encoders"]
@@ -207,7 +206,7 @@ class SpaceEncoders:
             if problem and self._canaries == "raise":
                 raise EncoderMismatchError(problem)
             if problem:
-                warnings.warn(problem, stacklevel=4)
+                warn(problem)
         self._known[name], self._loadable[name] = encoder, loadable
 
     def _space(self, name: str) -> SpaceState | SparseState | None:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from orthant.artifact import aside
+from orthant.artifact import aside, sync_folder
 from orthant.datasets.record_batches import Records, described
 from orthant.datasets.sources.rows import check_encodable, clean_metadata
 from orthant.datasets.sources.tables import import_arrow
@@ -445,7 +445,7 @@ def write_export(
             if folder.exists():
                 folder.rmdir()
             os.replace(temporary, folder)
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
     return count
 
 
@@ -497,8 +497,8 @@ def _write_folder(
         handle.flush()
         os.fsync(handle.fileno())
     for part in ("vectors", *(("sparse",) if sparse else ())):
-        _sync_folder(folder / part)
-    _sync_folder(folder)
+        sync_folder(folder / part)
+    sync_folder(folder)
     return count
 
 
@@ -582,14 +582,3 @@ def file_sha256(path: Path) -> str:
     """
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    # Only POSIX lets a folder be opened and synced; elsewhere the rename is all there is.
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import sysconfig
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from orthant.datasets.documentation.compiled import compiled_items, language_top
 from orthant.datasets.documentation.names import PublicNames, is_public
 from orthant.datasets.documentation.parse import Finding, Job
 from orthant.datasets.kinds import Document
-from orthant.errors import InputError, message
+from orthant.errors import InputError, message, warn
 from orthant.validate import as_texts, check_count
 
 __all__ = ["DocumentationSet", "read_python_documentation"]
@@ -146,7 +145,7 @@ def read_python_documentation(
     findings = _parse([job for listed in jobs.values() for job in listed], processes)
     unreadable = tuple(f["error"] for f in findings if f["error"])
     if unreadable:
-        warnings.warn(f"{len(unreadable)} source files could not be parsed: {unreadable[0]}", stacklevel=2)
+        warn(f"{len(unreadable)} source files could not be parsed: {unreadable[0]}")
     by_module = {f["module"]: f for f in findings}
     documents: list[Document] = []
     for name, listed in jobs.items():

@@ -195,7 +195,7 @@ class SentenceTransformerEncoder:
         """
         vectors, count = self._encode(items, role=role, batch_size=batch_size, progress=progress)
         if self.max_tokens:
-            warn_truncated(count, max_tokens=self.max_tokens, stacklevel=2)
+            warn_truncated(count, max_tokens=self.max_tokens)
         return vectors
 
     def encode_with_report(

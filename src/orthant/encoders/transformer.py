@@ -336,7 +336,7 @@ class TransformerEncoder:
         """
         vectors, count = self._encode(items, role=role, batch_size=batch_size, progress=progress)
         if self._truncation == "cut":
-            warn_truncated(count, max_tokens=self.max_tokens or 0, stacklevel=2)
+            warn_truncated(count, max_tokens=self.max_tokens or 0)
         return vectors
 
     def encode_with_report(

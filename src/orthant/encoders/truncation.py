@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from orthant.errors import InputError, message
+from orthant.errors import InputError, message, warn
 from orthant.types import EncodeReport
 
 if TYPE_CHECKING:
@@ -183,7 +182,7 @@ def _all_unknown(windows: Sequence[object], unknown_id: int) -> bool:
     return True
 
 
-def warn_truncated(count: TruncationCount, *, max_tokens: int, stacklevel: int) -> None:
+def warn_truncated(count: TruncationCount, *, max_tokens: int) -> None:
     """Warn once, with figures, when texts lost their end.
 
     Parameters
@@ -192,14 +191,10 @@ def warn_truncated(count: TruncationCount, *, max_tokens: int, stacklevel: int) 
         Figures of the call.
     max_tokens : int
         The window.
-    stacklevel : int
-        Frames up to the user's line, as in ``warnings.warn``.
     """
     if count.truncated_items:
-        warnings.warn(
+        warn(
             f"{count.truncated_items} of {count.items} texts were longer than {max_tokens} tokens: "
             f"{count.truncated_tokens} of {count.tokens} tokens ({count.truncated_tokens / count.tokens:.0%}) were cut."
-            " Load the encoder with truncation='chunk' to use all of each text, or 'error' to refuse such texts.",
-            UserWarning,
-            stacklevel=stacklevel + 1,
+            " Load the encoder with truncation='chunk' to use all of each text, or 'error' to refuse such texts."
         )

@@ -260,10 +260,6 @@ def _as_queries(queries: Mapping[str, str]) -> dict[str, str]:
     return dict(zip(queries, as_texts(queries.values(), name="queries"), strict=True))
 
 
-def _as_corpus(corpus: Any) -> dict[str, str]:
-    return read_corpus(corpus) if isinstance(corpus, (str, Path)) else as_documents(corpus)
-
-
 def _search(
     target: Any, documents: dict[str, str] | None, queries: dict[str, str], depth: int, exclude_self: bool
 ) -> tuple[dict, dict]:

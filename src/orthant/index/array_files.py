@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from orthant.artifact import aside_name, write_bytes_atomically
+from orthant.artifact import aside_name, sync_folder, write_bytes_atomically
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError, StoreError, StoreVersionError, message
 
 try:
@@ -106,7 +106,7 @@ def _replace(
     whole = {**body, "files": files}
     record = {"body": whole, "sha256": _digest(whole)}
     write_bytes_atomically(folder / header, json.dumps(record, separators=(",", ":"), sort_keys=True).encode())
-    _sync_folder(folder)
+    sync_folder(folder)
     kept = {str(entry["name"]) for entry in files.values()}
     for stale in list(folder.glob("*-*.bin")):
         if stale.name not in kept:
@@ -200,15 +200,6 @@ def remove_beside(folder: Path, stems: Iterable[str], kept: Iterable[str]) -> No
         for found in (folder / stem, *folder.glob(f"{stem}-*")):
             if found.name not in names and found.is_dir():
                 shutil.rmtree(found, ignore_errors=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _digest(body: dict[str, Any]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 import tempfile
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.errors import InputError, MissingExtraError, message
+from orthant.errors import InputError, MissingExtraError, message, warn
 from orthant.index.flat import Flat
 from orthant.types import FloatArray, IdArray
 from orthant.validate import check_count
@@ -222,11 +221,7 @@ def _layer_of(index: Any) -> _Layer:
     position[kept] = np.arange(len(kept), dtype=np.int32)
     links, ids = position[np.where(links[kept] >= 0, links[kept], len(ids))], ids[kept].astype(np.int64)
     if len(ids) < len(index):
-        warnings.warn(
-            f"{len(index) - len(ids)} ids share the place of an equal vector and are left out of the export.",
-            UserWarning,
-            stacklevel=3,
-        )
+        warn(f"{len(index) - len(ids)} ids share the place of an equal vector and are left out of the export.")
     vectors = _unit(index.reconstruct(ids), index.metric)
     # An even width, since both libraries count the base layer as twice their degree; gaps go last.
     width = max(2, links.shape[1] + links.shape[1] % 2)

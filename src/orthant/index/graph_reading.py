@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.errors import InputError, NotFoundError, message
+from orthant.errors import InputError, NotFoundError, message, warn
 from orthant.index.blocks import BlockSet, shown
 from orthant.index.flat import Flat
 from orthant.index.scan import scan, score_rows
 from orthant.index.vamana import files
 from orthant.index.vamana.building import Settings, drop
-from orthant.index.vamana.calibration import KS, Calibration, measure
+from orthant.index.vamana.calibration import KS, Calibration, measure, self_recall
 from orthant.index.vamana.checking import problems
 from orthant.index.vamana.exact import block_set
 from orthant.index.vamana.planner import make_filter
@@ -26,7 +25,6 @@ from orthant.index.vamana.searching import Request, run
 from orthant.index.vamana.state import State
 from orthant.kernels.files.rows import release
 from orthant.kernels.warmup import ensure_compiling, is_ready, wait
-from orthant.measures.neighbours import recall_at_k
 from orthant.threads import ReadersWriterLock, Turn
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, IndexStats, Metric
 from orthant.validate import as_allowed, as_ids, as_vectors, check_count, check_effort, check_metric
@@ -38,7 +36,6 @@ _NO_SKIPS = np.zeros(0, np.int32)
 _CALIBRATION_QUERIES = 400
 _LOOKED_UP = (64, 512)
 _SOUND = 0.99
-_ROUNDING = 1e-5
 _SCAN_SHARE = 4
 """Asked for more than one in so many of all vectors, a scan is quicker than a walk."""
 
@@ -317,17 +314,7 @@ class GraphReading:
         Building looks 64 rows up in this way (k = 1), 512 where one is missed, and warns where less than 99 % of those
         find themselves.
         """
-        count, ids = check_count(sample, name="sample"), self.ids()
-        if not len(ids):
-            return 1.0
-        chosen = np.random.default_rng(seed).choice(ids, min(count, len(ids)), replace=False)
-        queries = self.reconstruct(chosen)
-        truth = self.search(queries, k, recall=1.0, threads=threads)
-        found = self.search(queries, k, threads=threads)
-        # Of equal vectors any will do.
-        return recall_at_k(
-            found.ids, truth.ids, found_scores=found.scores, true_scores=truth.scores, tolerance=_ROUNDING
-        )
+        return self_recall(self, sample, k=k, seed=seed, threads=threads)
 
     def _warn_if_unsound(self, threads: int | None) -> None:
         """Look some rows of a fresh graph up, and say so where they do not find themselves."""
@@ -340,13 +327,12 @@ class GraphReading:
                 break
         else:
             settings = self._settings
-            warnings.warn(
+            warn(
                 message(
                     f"a graph in which {share:.1%} of {rows} rows find themselves",
                     f"at least {_SOUND:.0%}",
                     f"raise degree (now {settings.degree}) or beam (now {settings.beam}), or search with more effort",
-                ),
-                stacklevel=3,
+                )
             )
 
     def ids(self) -> IdArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.errors import DimensionError, InputError, NotFoundError, StoreCorruptedError, message
+from orthant.errors import DimensionError, InputError, NotFoundError, StoreCorruptedError, message, quiet
 from orthant.index.blocks import checked_scale
 from orthant.index.tiers import files
 from orthant.index.tiers.budget import chosen_plan, chosen_quantizer, graph_code_size, graph_row_bytes, light_bytes
@@ -342,7 +343,9 @@ class TwoTier(TwoTierReading):
             most = self._sample_rows()
             if len(rows) > most:
                 rows = np.sort(rng.choice(rows, most, replace=False))
-            quantizer = copy.deepcopy(quantizer).fit(state.rows.read(rows, readers=self._readers)[0])
+            # Codes that the memory limit decided are nobody's to change.
+            with quiet() if self._given is None else nullcontext():
+                quantizer = copy.deepcopy(quantizer).fit(state.rows.read(rows, readers=self._readers)[0])
         size = int(quantizer.code_size)
         if self._limit is not None:
             self._check_limit(max(len(state.ids), self._capacity or 0), size)

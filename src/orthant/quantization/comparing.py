@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.errors import InputError, message
+from orthant.errors import InputError, message, quiet
 from orthant.kernels.distances import exact_scores, norms, row_scale, tile_scores
 from orthant.kernels.topk import top_k
 from orthant.kernels.warmup import wait
@@ -234,7 +234,9 @@ def report(
     choices = _choices(candidates, base, metric, budget_bytes, notes)
     measured, fitted = [_uncompressed(task)], list[Coding]()
     for one, choice in choices.items():
-        fitted.append(coding_of(choice, dim=base.shape[1], metric=metric).fit(base, beside=fitted))
+        # What a candidate loses on these vectors is what the report measures.
+        with quiet():
+            fitted.append(coding_of(choice, dim=base.shape[1], metric=metric).fit(base, beside=fitted))
         measured.append(_measured(one, fitted[-1], task))
         if advance is not None:
             advance(1 / len(choices))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthant.artifact import read_artifact, write_artifact
-from orthant.errors import DimensionError, InputError, message
+from orthant.errors import DimensionError, InputError, message, quiet
 from orthant.kernels.clustering.kmeans import kmeans
 from orthant.kernels.clustering.nearest import nearest
 from orthant.kernels.distances import norms, row_chunks
@@ -168,7 +169,9 @@ class IVFCodec:
         centroids = kmeans(rows, count, seed=rng, iterations=_ITERATIONS).centroids
         found = default_quantizer(matrix.shape[1], seed) if quantizer is None else quantizer
         sample = books.training_sample(matrix, 1 << found.bits, rng)
-        found.fit(sample - centroids[nearest(sample, centroids)])
+        # Whoever left the codes to this function cannot mend what few rows make of them.
+        with quiet() if quantizer is None else nullcontext():
+            found.fit(sample - centroids[nearest(sample, centroids)])
         return cls(centroids, found, metric=metric)
 
     def prepare(self, X: FloatArray) -> FloatArray:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from orthant.errors import warn
 from orthant.types import IdArray
 
 __all__ = ["CodeUsage", "code_usage", "warn_of_dead_codes"]
@@ -122,10 +122,8 @@ def warn_of_dead_codes(usage: CodeUsage, *, name: str, floor: float = _FLOOR) ->
     shown = ", ".join(f"{b} ({usage.dead_share[b]:.0%} dead)" for b in low[:_SHOWN]) + (" ..." * (len(low) > _SHOWN))
     rows, entries = int(usage.counts.sum(axis=1).max(initial=0)), usage.counts.shape[1]
     remedy = "fit on more rows" if rows < 20 * entries else "take fewer bits, or train with restarts or SimVQ"
-    warnings.warn(
+    warn(
         f"{name}: {len(low)} of {len(usage.counts)} codebooks use less than {floor:.0%} of their {entries} codes on "
-        f"{rows} rows: {shown}. Dead codes cost bits and carry nothing: {remedy}.",
-        UserWarning,
-        stacklevel=3,
+        f"{rows} rows: {shown}. Dead codes cost bits and carry nothing: {remedy}."
     )
     return True

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import numpy.typing as npt
 
-from orthant.errors import InputError, message
+from orthant.errors import InputError, message, warn
 from orthant.kernels.distances import norms, row_scale, tile_scores
 from orthant.kernels.topk import top_k
 from orthant.measures.neighbours import recall_per_query
@@ -186,10 +184,8 @@ def resolve_dim(dim: int | None, *, available: int, energies: npt.NDArray[np.flo
         raise InputError(message(f"dim={wanted}", f"at most {available}, the vectors' own", "choose a smaller dim"))
     rank = int((energies > energies[0] * available * np.finfo(np.float32).eps ** 2).sum()) if energies[0] > 0 else 0
     if wanted > rank:
-        warnings.warn(
+        warn(
             f"{name}(dim={wanted}): the vectors span only {rank} dimensions; the other directions carry nothing. "
-            f"Choose dim={max(1, rank)} or fit on more vectors.",
-            UserWarning,
-            stacklevel=3,
+            f"Choose dim={max(1, rank)} or fit on more vectors."
         )
     return wanted

@@ -50,7 +50,6 @@ def graph(monkeypatch):
     fake.Graph = Graph
     Graph.calls = []
     monkeypatch.setitem(sys.modules, "orthant.index.graph", fake)
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: fake.__spec__)
     return Graph
 
 
@@ -79,13 +78,3 @@ def test_kernels_are_compiled_before_anything_is_measured(monkeypatch):
     monkeypatch.setattr(warmup, "warm", lambda: asked.append("warm"))
     module.OrthantEngine().warm()
     assert asked == ["warm"]
-
-
-def test_without_a_graph_the_exact_index_stands_in(monkeypatch, vectors):
-    X, Q = vectors
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
-    engine = module.OrthantEngine()
-    engine.build(X, "cosine", threads=1, settings={})
-    assert engine.kind == "Flat" and engine.paths(5) == [[{}]]
-    engine.calibrate(Q)
-    np.testing.assert_array_equal(engine.ask(Q, 5, 0.9, threads=1).ids, engine.search(Q, 5, {}, threads=1))

@@ -69,6 +69,7 @@ def test_gathered_rows_are_those_of_the_map(mapped, compiled):
 
 @reads
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells it")
+@pytest.mark.filterwarnings("ignore:.*find themselves:UserWarning")
 def test_a_search_of_a_graph_maps_no_vectors(tmp_path, compiled):
     rng = np.random.default_rng(3)
     X = rng.standard_normal((6000, 256)).astype(np.float32)

@@ -27,21 +27,23 @@ def register(app: typer.Typer) -> None:
         collection: str = typer.Argument(help="The collection's folder."),
         pairs: str = typer.Option(None, help="Rows with query and id: JSON lines, CSV or Parquet."),
         space: str = typer.Option("default", help="The vector space."),
-        held_out: float = typer.Option(0.2, help="Share of the pairs that judge."),
-        group_by: str = typer.Option(None, help="Field whose values are held out whole, such as a module."),
+        held_out: float = typer.Option(0.2, help="Share of the pairs held out to evaluate the adapter."),
+        group_by: str = typer.Option(
+            None, help="Hold out all pairs with the same value of this field, such as a module."
+        ),
         sides: str = typer.Option(
             "auto",
-            help="query; both: records are moved too, which --reset takes back; auto: as pairs set aside choose.",
+            help="query; both: correct vectors of records too, which --reset undoes; auto: chosen by validation.",
         ),
-        kind: str = typer.Option("linear", help="linear or memory."),
-        rank: int = typer.Option(None, help="Rank of the correction; default 32, 128 for both sides."),
-        alpha: float = typer.Option(0.05, help="Chance of recommending a change where nothing is better."),
-        seed: int = typer.Option(0, help="Of split, training and tests."),
-        encoder: str = typer.Option(None, help="Needed where the collection was made with an encoder from a folder."),
+        kind: str = typer.Option("linear", help="Kind of correction: linear or memory."),
+        rank: int = typer.Option(None, help="Rank of the correction; default 32, or 128 for both sides."),
+        alpha: float = typer.Option(0.05, help="Significance level: the chance of a false recommendation."),
+        seed: int = typer.Option(0, help="Random seed of split, training and tests."),
+        encoder: str = typer.Option(None, help="Needed if the collection was created with an encoder from a folder."),
         apply: bool = typer.Option(False, "--apply", help="Use the correction if it is significantly better."),
-        reset: bool = typer.Option(False, "--reset", help="Take a stored correction away; learns nothing."),
+        reset: bool = typer.Option(False, "--reset", help="Remove the stored correction; learns nothing."),
         keep: bool = typer.Option(
-            False, "--keep", help="Let the former vectors of moved records go: --reset is not possible then."
+            False, "--keep", help="Delete the old vectors of corrected records; --reset is then impossible."
         ),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:

@@ -27,13 +27,15 @@ def register(bench: typer.Typer) -> None:
     @bench.command("collection", help="Ingest, latency, recall, memory, disk, churn and crashes of embedded stores.")
     def collection(
         records: int = typer.Option(100_000, help="Chunks of newsgroup messages to load."),
-        rivals: str = typer.Option("chroma,lancedb,milvus-lite,txtai", help="Stores, with commas; 'none' for none."),
-        python: str = typer.Option(None, help="Interpreter of the environment that has them; default: this one."),
+        rivals: str = typer.Option(
+            "chroma,lancedb,milvus-lite,txtai", help="Stores, separated by commas; 'none' for none."
+        ),
+        python: str = typer.Option(None, help="Python interpreter of an environment that has them; default: this one."),
         rounds: int = typer.Option(50, help="Rounds of deleting and adding one record in a hundred."),
-        kills: int = typer.Option(3, help="Times that a writing process is killed."),
+        kills: int = typer.Option(3, help="How many times to kill a writing process."),
         judge: int = typer.Option(500, help="Queries per mode."),
-        mode_budget_s: float = typer.Option(6.0, help="Seconds for the queries of one mode."),
-        churn_budget_s: float = typer.Option(45.0, help="Seconds for the rounds."),
+        mode_budget_s: float = typer.Option(6.0, help="Time limit for the queries of one mode, in seconds."),
+        churn_budget_s: float = typer.Option(45.0, help="Time limit for the rounds, in seconds."),
         out: Path = typer.Option(None, help="Folder for collection_rivals.json."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:

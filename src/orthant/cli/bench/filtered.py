@@ -29,18 +29,22 @@ def register(bench: typer.Typer) -> None:
         queries: str = typer.Option(None, help="Queries, in one of the same formats."),
         metric: str = typer.Option("cosine", help="cosine, dot or l2; for --vectors."),
         k: int = typer.Option(10, help="Neighbours."),
-        recall: float = typer.Option(0.95, help="Recall that every arm should reach."),
-        selectivity: list[float] = typer.Option([0.001, 0.01, 0.1, 0.5], help="Share allowed; may be repeated."),
-        cell_budget_s: float = typer.Option(1.0, help="Seconds per arm and cell."),
-        limit: int = typer.Option(None, help="Index so many vectors only, drawn at random."),
+        recall: float = typer.Option(0.95, help="Recall that every method should reach."),
+        selectivity: list[float] = typer.Option(
+            [0.001, 0.01, 0.1, 0.5], help="Share of the rows that pass the filter; may be repeated."
+        ),
+        cell_budget_s: float = typer.Option(1.0, help="Time limit per method and cell, in seconds."),
+        limit: int = typer.Option(None, help="Index only this many vectors, drawn at random."),
         study: str = typer.Option(
             None, help="Sweep every method over real filters instead: a folder like arxiv-for-fanns, or short_texts."
         ),
         count: int = typer.Option(200, help="Queries per kind of filter; for --study."),
         rival: list[str] = typer.Option(
-            None, help="Further arms: hnswlib-filter, lancedb or milvus-lite; may be repeated. --study takes all."
+            None, help="Further methods: hnswlib-filter, lancedb or milvus-lite; may be repeated. --study takes all."
         ),
-        rivals_python: str = typer.Option(None, help="Interpreter that has LanceDB and milvus-lite; else this one."),
+        rivals_python: str = typer.Option(
+            None, help="Python interpreter that has LanceDB and milvus-lite; default: this one."
+        ),
         out: Path = typer.Option(None, help="Folder for filtered.json."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:

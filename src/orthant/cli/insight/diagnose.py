@@ -25,16 +25,16 @@ def register(app: typer.Typer) -> None:
     """
     import typer
 
-    @app.command("diagnose", help="Measure intrinsic dimension, hubs, recall and cost on samples; say what to do.")
+    @app.command("diagnose", help="Measure intrinsic dimension, hubness, recall and cost on samples, and give advice.")
     def diagnose(
         collection: str = typer.Argument(help="The collection's folder."),
         space: str = typer.Option("default", help="Vector space."),
-        queries: str = typer.Option(None, help="queries.jsonl (_id, text) to judge searches by; else sampled records."),
-        sample: int = typer.Option(1000, help="Records whose neighbours are found exactly."),
+        queries: str = typer.Option(None, help="queries.jsonl (_id, text) to measure with; default: sampled records."),
+        sample: int = typer.Option(1000, help="Number of records to sample."),
         order: bool = typer.Option(True, "--order/--no-order", help="Also build small graphs in several orders."),
-        seed: int = typer.Option(0, help="Of every draw."),
-        html: str = typer.Option(None, help="Write a page with plots to this file."),
-        encoder: str = typer.Option(None, help="Needed for --queries where the encoder came from a folder."),
+        seed: int = typer.Option(0, help="Random seed."),
+        html: str = typer.Option(None, help="Write a page with plots to this HTML file."),
+        encoder: str = typer.Option(None, help="Needed for --queries if the encoder came from a folder."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.output import print_json, progress_bar

@@ -20,10 +20,12 @@ def register(app: typer.Typer) -> None:
     """
     import typer
 
-    @app.command("monitor", help="Show what a monitor noted in its file. Exit 0: no change; 1: a change was reported.")
+    @app.command(
+        "monitor", help="Show the report of a monitor from its file. Exit 0: no change; 1: a change was reported."
+    )
     def monitor(
         file: str = typer.Argument(help="The file given to Collection.monitor."),
-        plot: str = typer.Option(None, help="Also draw it as an SVG file."),
+        plot: str = typer.Option(None, help="Also draw the report to this SVG file."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.output import note, print_json

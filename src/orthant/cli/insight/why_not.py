@@ -23,33 +23,35 @@ def register(app: typer.Typer) -> None:
     """
     import typer
 
-    @app.command("why-not", help="Say why a search does not return a record. Exit 0: it does; 1: it does not.")
+    @app.command("why-not", help="Explain why a search does not return a record. Exit 0: it does; 1: it does not.")
     def why_not(
         collection: str = typer.Argument(help="The collection's folder."),
         query: str = typer.Argument(help="The text that was searched for."),
         record_id: str = typer.Argument(metavar="ID", help="Id of the record that was expected."),
         k: int = typer.Option(5, "-k", "--k", help="Hits wanted."),
-        mode: str = typer.Option(None, help="dense, lexical, sparse or hybrid; default: the richest without sparse."),
+        mode: str = typer.Option(None, help="dense, lexical, sparse or hybrid; default: hybrid if possible."),
         where: str = typer.Option(None, help='Filter as JSON, such as \'{"year": {"gte": 2000}}\'.'),
         space: str = typer.Option("default", help="Vector space."),
         offset: int = typer.Option(0, help="Hits to skip."),
         min_score: float = typer.Option(None, help="Drop hits below this score."),
-        recall: float = typer.Option(None, help="Share of the true neighbours to find."),
-        effort: int = typer.Option(None, help="Instead of --recall: candidates that a graph search keeps."),
+        recall: float = typer.Option(None, help="Recall to ask for: the share of the true neighbours to find."),
+        effort: int = typer.Option(None, help="Instead of --recall: number of candidates that a graph search keeps."),
         depth: int = typer.Option(None, help="Candidates per leg of a hybrid search; default 200."),
-        syntax: str = typer.Option(None, help="operators (default), or plain: punctuation means nothing."),
+        syntax: str = typer.Option(None, help="operators (default), or plain: treat + - * and quotes as text."),
         dense_weight: float = typer.Option(None, help="Weight of the dense leg in hybrid search; default 0.4."),
         sparse_weight: float = typer.Option(None, help="Weight of the sparse leg in hybrid search; default 0: none."),
         fusion: str = typer.Option(None, help="minmax (default) or rrf, for hybrid search."),
-        diversity: float = typer.Option(None, help="From 0 to 1: prefer hits unlike those above them."),
-        group_by: str = typer.Option(None, help="Field whose values gather hits."),
+        diversity: float = typer.Option(None, help="From 0 to 1: prefer hits that differ from those above them."),
+        group_by: str = typer.Option(None, help="Group hits by the values of this field."),
         groups: int = typer.Option(None, help="Groups wanted; default -k."),
-        per_group: int = typer.Option(None, help="Hits of each group; default 3."),
-        toward: list[str] = typer.Option(None, help="Text that was added to the query's vector; repeatable."),
-        instead_of: list[str] = typer.Option(None, help="Text that --toward stood in place of; repeatable."),
-        away: list[str] = typer.Option(None, help="Text that was taken out of the query's vector; repeatable."),
-        strength: float = typer.Option(None, help="From 0 to 2: how far --toward and --away went; default 1."),
-        encoder: str = typer.Option(None, help="Needed where the collection was made with an encoder from a folder."),
+        per_group: int = typer.Option(None, help="Hits per group; default 3."),
+        toward: list[str] = typer.Option(None, help="Text whose meaning was added to the query's vector; repeatable."),
+        instead_of: list[str] = typer.Option(None, help="Text that --toward replaced; repeatable."),
+        away: list[str] = typer.Option(
+            None, help="Text whose meaning was removed from the query's vector; repeatable."
+        ),
+        strength: float = typer.Option(None, help="From 0 to 2: strength of --toward and --away; default 1."),
+        encoder: str = typer.Option(None, help="Needed if the collection was created with an encoder from a folder."),
         sparse: str = typer.Option(None, help="Folder of the sparse model, for --mode sparse and --sparse-weight."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:

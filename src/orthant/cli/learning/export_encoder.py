@@ -24,8 +24,12 @@ def register(app: typer.Typer) -> None:
     def export_encoder(
         model: str = typer.Argument(help="A saved sentence-transformers or transformers folder, or minilm."),
         out: str = typer.Argument(help="A new folder."),
-        int8: bool = typer.Option(False, "--int8", help="8-bit weights: a quarter of the size, other vectors."),
-        min_cosine: float = typer.Option(0.9, help="Refuse an int8 copy below this cosine to the model."),
+        int8: bool = typer.Option(
+            False, "--int8", help="8-bit weights: a quarter of the size, slightly different vectors."
+        ),
+        min_cosine: float = typer.Option(
+            0.9, help="Refuse an int8 export whose vectors have a lower cosine with the original's."
+        ),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.output import print_json, print_pairs, progress_bar, readable_bytes

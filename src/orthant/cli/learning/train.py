@@ -23,12 +23,14 @@ def register(app: typer.Typer) -> None:
     """
     import typer
 
-    @app.command("train", help="Train an encoder by a recipe; a run that was killed goes on where it was.")
+    @app.command("train", help="Train an encoder by a recipe; a run that was killed resumes at its last checkpoint.")
     def train(
         recipe: str = typer.Argument(None, help="A .yaml or .json file."),
-        folder: str = typer.Option(None, "--folder", help="Of the run; by default the name of the recipe."),
-        dry_run: bool = typer.Option(False, "--dry-run", help="Print plan, time and memory; train nothing."),
-        fresh: bool = typer.Option(False, "--fresh", help="Refuse a folder with checkpoints instead of going on."),
+        folder: str = typer.Option(None, "--folder", help="Folder of the run; default: the name in the recipe."),
+        dry_run: bool = typer.Option(
+            False, "--dry-run", help="Print the plan with estimated time and memory; train nothing."
+        ),
+        fresh: bool = typer.Option(False, "--fresh", help="Refuse a folder with checkpoints instead of resuming."),
         schema: bool = typer.Option(False, "--schema", help="Print every setting with its default."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:

@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
     import typer
 
     group = typer.Typer(
-        help="Saved searches over a collection, whose new matches go out as e-mail or to files.",
+        help="Manage saved searches over a collection, whose new matches are sent by e-mail or written to files.",
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -48,21 +48,21 @@ def _register_run(group: typer.Typer) -> None:
 
     @group.command(
         "run",
-        help="Send every saved search what is new; repeat it as you like. Exit code 1: something did not go out.",
+        help="Send the new matches of every saved search; safe to repeat. Exit code 1: something could not be sent.",
     )
     def run(
         collection: str = typer.Argument(help=_FOLDER),
-        to: str = typer.Option(None, "--to", help="Folder for one file per letter, instead of mail."),
-        html: bool = typer.Option(False, "--html", help="With --to: pages instead of .eml messages."),
+        to: str = typer.Option(None, "--to", help="Folder for one file per message, instead of mail."),
+        html: bool = typer.Option(False, "--html", help="With --to: HTML pages instead of .eml messages."),
         smtp: str = typer.Option(None, "--smtp", help="Mail server: HOST or HOST:PORT."),
-        security: str = typer.Option("starttls", help="starttls, tls, or none: the last on this machine only."),
+        security: str = typer.Option("starttls", help="starttls, tls or none (only for a server on this machine)."),
         user: str = typer.Option(None, help=f"Name at the mail server; the password is taken from {_PASSWORD}."),
-        timeout: float = typer.Option(30.0, help="Seconds that one answer of the mail server may take."),
-        sender: str = typer.Option("orthant@localhost", "--from", help="Who letters are from: NAME <ADDRESS>."),
-        base_url: str = typer.Option(None, help="Where readers reach the server, for links; needed for mail."),
-        served_as: str = typer.Option(None, help="Name of the collection there; default: the folder's."),
+        timeout: float = typer.Option(30.0, help="Seconds to wait for each answer of the mail server."),
+        sender: str = typer.Option("orthant@localhost", "--from", help="Sender: NAME <ADDRESS>."),
+        base_url: str = typer.Option(None, help="URL of the server, for links; needed for mail."),
+        served_as: str = typer.Option(None, help="Name of the collection on the server; default: the folder's."),
         resend_uncertain: bool = typer.Option(
-            False, "--resend-uncertain", help="Send letters again of which nobody knows whether they arrived."
+            False, "--resend-uncertain", help="Send again messages that may not have arrived."
         ),
         encoder: str = typer.Option(None, help=_ENCODER),
         json: bool = typer.Option(False, "--json", help=_JSON),
@@ -82,17 +82,19 @@ def _register_run(group: typer.Typer) -> None:
 def _register_add(group: typer.Typer) -> None:
     import typer
 
-    @group.command("add", help="Save a search; what matches already is not new and never sent.")
+    @group.command("add", help="Save a search; records that match already are not sent.")
     def add(
         collection: str = typer.Argument(help=_FOLDER),
-        address: str = typer.Argument(help="Where digests go."),
+        address: str = typer.Argument(help="E-mail address to send digests to."),
         query: str = typer.Argument("", help="What to look for; may be empty with --where."),
         mode: str = typer.Option(None, help="dense, lexical or filter; default: dense where there is an encoder."),
         where: str = typer.Option(None, help='Filter as JSON, such as \'{"year": {"gte": 2000}}\'.'),
-        min_score: float = typer.Option(None, help="With dense: how close; default: as close as the 20th record now."),
-        most: int = typer.Option(20, help="Entries of one digest."),
+        min_score: float = typer.Option(
+            None, help="With dense: minimum score; default: that of the 20th best record now."
+        ),
+        most: int = typer.Option(20, help="Most entries of one digest."),
         every: str = typer.Option("day", help="run, day or week: how often a digest may go out."),
-        confirm: bool = typer.Option(False, "--confirm", help="Ask the reader first, by a link."),
+        confirm: bool = typer.Option(False, "--confirm", help="Ask the reader to confirm by a link first."),
         encoder: str = typer.Option(None, help=_ENCODER),
         json: bool = typer.Option(False, "--json", help=_JSON),
     ) -> None:
@@ -118,7 +120,7 @@ def _register_lists(group: typer.Typer) -> None:
     @group.command("list", help="List the saved searches of a collection.")
     def list_(
         collection: str = typer.Argument(help=_FOLDER),
-        ended: bool = typer.Option(False, "--ended", help="Also those that have ended."),
+        ended: bool = typer.Option(False, "--ended", help="Also list cancelled ones."),
         json: bool = typer.Option(False, "--json", help=_JSON),
     ) -> None:
         from orthant.cli.output import print_json, print_table
@@ -140,7 +142,7 @@ def _register_lists(group: typer.Typer) -> None:
             caption=f"Letters: {caption}" if caption else "",
         )
 
-    @group.command("remove", help="End a saved search.")
+    @group.command("remove", help="Cancel a saved search.")
     def remove(
         collection: str = typer.Argument(help=_FOLDER),
         number: int = typer.Argument(help="Its id, as `list` shows it."),
@@ -160,11 +162,11 @@ def _register_lists(group: typer.Typer) -> None:
 def _register_fields(group: typer.Typer) -> None:
     import typer
 
-    @group.command("fields", help="Say which fields hold dates and titles, where their names do not tell.")
+    @group.command("fields", help="Set the fields of dates and titles, if they are not recognised by name.")
     def fields(
         collection: str = typer.Argument(help=_FOLDER),
-        date: str = typer.Option(None, help="Field with dates."),
-        title: str = typer.Option(None, help="Field with titles."),
+        date: str = typer.Option(None, help="Field with the dates."),
+        title: str = typer.Option(None, help="Field with the titles."),
         json: bool = typer.Option(False, "--json", help=_JSON),
     ) -> None:
         from orthant.cli.output import print_json

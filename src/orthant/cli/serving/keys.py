@@ -26,14 +26,14 @@ def register(app: typer.Typer) -> None:
     import typer
 
     group = typer.Typer(
-        help="Make, list and revoke the keys of `orthant serve`; running servers notice at once.",
+        help="Create, list and revoke keys of `orthant serve`; running servers notice at once.",
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
-    @group.command("add", help="Make a key and print it, this once; only its hash is kept.")
+    @group.command("add", help="Create a key and print it; only its hash is stored, so it cannot be shown again.")
     def add(
-        label: str = typer.Argument(help="What it is for."),
+        label: str = typer.Argument(help="A label for the key."),
         scope: list[str] = typer.Option(
             ["*:read"], "--scope", help="COLLECTION:read, :write or :admin; * for all. May be given several times."
         ),
@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
         note("keep it now: only its hash is stored")
         print(key)
 
-    @group.command("list", help="List the keys by label, with what each may do; never the keys themselves.")
+    @group.command("list", help="List the keys by label, with their scopes; never the keys themselves.")
     def list_(
         file: str = typer.Option(None, "--file", help=_FILE),
         json: bool = typer.Option(False, "--json", help=_JSON),
@@ -68,7 +68,7 @@ def register(app: typer.Typer) -> None:
         ]
         print_table("Keys" if rows else "No keys.", ("label", "key", "scopes", "made"), rows)
 
-    @group.command("revoke", help="Forget a key; it is refused from the next request on.")
+    @group.command("revoke", help="Revoke a key; it is refused from the next request on.")
     def revoke(
         name: str = typer.Argument(help="Its label, or the part of it that `list` shows."),
         file: str = typer.Option(None, "--file", help=_FILE),

@@ -20,17 +20,17 @@ def register(app: typer.Typer) -> None:
     """
     import typer
 
-    @app.command(
-        "mcp", help="Offer collections to agents as tools (Model Context Protocol) over stdin and stdout; reading only."
-    )
+    @app.command("mcp", help="Offer collections to agents as tools (MCP) over stdin and stdout; read-only by default.")
     def mcp(
         collections: list[str] = typer.Argument(help="Folders, or NAME=FOLDER."),
-        write: bool = typer.Option(False, "--write", help="Offer the tool add as well."),
+        write: bool = typer.Option(False, "--write", help="Also offer the tool that adds records."),
         http: bool = typer.Option(False, "--http", help="Over HTTP at /mcp instead (extra: serve), on this machine."),
-        port: int = typer.Option(8372, help="With --http: port; 0 for any that is free."),
+        port: int = typer.Option(8372, help="With --http: port; 0 for any free one."),
         encoder: str = typer.Option(None, help="Encoder of the default spaces, such as static, or a folder."),
         space_encoder: list[str] = typer.Option(
-            [], "--space-encoder", help="[COLLECTION/]SPACE=FOLDER: model of a space of aspects, concepts or tokens."
+            [],
+            "--space-encoder",
+            help="[COLLECTION/]SPACE=FOLDER: model of a space of aspects, concepts or tokens; repeatable.",
         ),
     ) -> None:
         from contextlib import ExitStack

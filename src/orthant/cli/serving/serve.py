@@ -30,35 +30,43 @@ def register(app: typer.Typer) -> None:
     )
     def serve(
         collections: list[str] = typer.Argument(help="Folders, or NAME=FOLDER."),
-        host: str = typer.Option("127.0.0.1", help="Where to listen; beyond this machine only with keys."),
-        port: int = typer.Option(8372, help="Port; 0 for any that is free."),
-        keys: str = typer.Option(None, help="File of keys; default: that of `orthant keys`, once it holds one."),
-        no_keys: bool = typer.Option(False, "--no-keys", help="Let every program on this machine in."),
-        create: bool = typer.Option(False, "--create", help="Make collections that do not exist."),
-        read_only: bool = typer.Option(False, "--read-only", help="Refuse writes, and leave the writer's place free."),
+        host: str = typer.Option("127.0.0.1", help="Address to listen at; other machines only with keys."),
+        port: int = typer.Option(8372, help="Port; 0 for any free one."),
+        keys: str = typer.Option(None, help="File of keys; default: that of `orthant keys`, once it contains a key."),
+        no_keys: bool = typer.Option(False, "--no-keys", help="Serve without keys, to every program on this machine."),
+        create: bool = typer.Option(False, "--create", help="Create collections that do not exist."),
+        read_only: bool = typer.Option(
+            False, "--read-only", help="Refuse writes, and leave the writer lock to another process."
+        ),
         encoder: str = typer.Option(None, help="Encoder of the default spaces, such as static, or a folder."),
         space_encoder: list[str] = typer.Option(
-            [], "--space-encoder", help="[COLLECTION/]SPACE=FOLDER: model of a space of aspects, concepts or tokens."
+            [],
+            "--space-encoder",
+            help="[COLLECTION/]SPACE=FOLDER: model of a space of aspects, concepts or tokens; repeatable.",
         ),
         model: list[str] = typer.Option(
-            [], "--model", help="NAME=ENCODER for /v1/embeddings, such as minilm, or a folder; several times."
+            [], "--model", help="NAME=ENCODER for /v1/embeddings, such as minilm, or a folder; repeatable."
         ),
         dimensions: list[str] = typer.Option(
-            [], "--dimensions", help="NAME=64,128: widths for which a --model was made; default what its folder says."
+            [],
+            "--dimensions",
+            help="NAME=64,128: dimensions that a --model can be truncated to; default: as its folder says.",
         ),
-        reranker: list[str] = typer.Option([], "--reranker", help="NAME=FOLDER for /v1/rerank; several times."),
+        reranker: list[str] = typer.Option([], "--reranker", help="NAME=FOLDER for /v1/rerank; repeatable."),
         upgrade_encoder: list[str] = typer.Option(
-            [], "--upgrade-encoder", help="NAME=ENCODER that a space may be changed to, instead of those shipped."
+            [],
+            "--upgrade-encoder",
+            help="NAME=ENCODER that spaces may be upgraded to, instead of the shipped ones; repeatable.",
         ),
         mcp_write: bool = typer.Option(False, "--mcp-write", help="Let agents add records under /mcp."),
         max_body_mb: int = typer.Option(32, help="Largest body of a request, in MiB."),
-        max_k: int = typer.Option(1000, help="Most hits of a search."),
-        call_timeout: float = typer.Option(30.0, help="Seconds that a search may take."),
-        tls_certificate: str = typer.Option(None, help="PEM file, for https."),
-        tls_key: str = typer.Option(None, help="PEM file of its key."),
+        max_k: int = typer.Option(1000, help="Maximum number of hits of a search."),
+        call_timeout: float = typer.Option(30.0, help="Time limit of a search, in seconds."),
+        tls_certificate: str = typer.Option(None, help="PEM file of the TLS certificate, for https."),
+        tls_key: str = typer.Option(None, help="PEM file of the certificate's private key."),
         open_page: bool = typer.Option(False, "--open", help="Open the page in the browser of this machine."),
         open_at: str = typer.Option("/", help="With --open: what to open, such as /feed/NAME."),
-        log: bool = typer.Option(False, "--log", help="One line per request on stderr; never what clients wrote."),
+        log: bool = typer.Option(False, "--log", help="Log one line per request to stderr; never what clients sent."),
     ) -> None:
         _end_when_told()
         from orthant.cli.output import note

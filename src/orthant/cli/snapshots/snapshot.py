@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
     import typer
 
     group = typer.Typer(
-        help="Keep the state of a collection under a name; list, open, restore, export or drop it.",
+        help="Save the state of a collection under a name; list, restore, export or drop snapshots.",
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 def _register_keeping(group: typer.Typer) -> None:
     import typer
 
-    @group.command("create", help="Keep the present state under a name. Vectors are shared, records copied.")
+    @group.command("create", help="Save the current state under a name. Vectors are shared, records copied.")
     def create(
         collection: str = typer.Argument(help=_FOLDER),
         name: str = typer.Argument(help="A new name."),
@@ -55,7 +55,7 @@ def _register_keeping(group: typer.Typer) -> None:
             own = readable_bytes(info.own_bytes)
             print(f"Kept {info.records:,} records of generation {info.generation} as {name!r}; {own} of its own.")
 
-    @group.command("list", help="List the snapshots, oldest first, with what dropping each would give back.")
+    @group.command("list", help="List the snapshots, oldest first, with the bytes that dropping each would free.")
     def list_(
         collection: str = typer.Argument(help=_FOLDER),
         json: bool = typer.Option(False, "--json", help=_JSON),
@@ -82,10 +82,10 @@ def _register_keeping(group: typer.Typer) -> None:
 def _register_drop(group: typer.Typer) -> None:
     import typer
 
-    @group.command("drop", help="Forget a snapshot.")
+    @group.command("drop", help="Delete a snapshot.")
     def drop(
         collection: str = typer.Argument(help=_FOLDER),
-        name: str = typer.Argument(help="Which."),
+        name: str = typer.Argument(help="Name of the snapshot."),
         json: bool = typer.Option(False, "--json", help=_JSON),
     ) -> None:
         from orthant.cli.output import print_json, require_collection
@@ -103,10 +103,10 @@ def _register_drop(group: typer.Typer) -> None:
 def _register_using(group: typer.Typer) -> None:
     import typer
 
-    @group.command("restore", help="Go back to a snapshot; it is verified first, and stays.")
+    @group.command("restore", help="Restore a snapshot; it is verified first, and kept.")
     def restore(
         collection: str = typer.Argument(help=_FOLDER),
-        name: str = typer.Argument(help="Which."),
+        name: str = typer.Argument(help="Name of the snapshot."),
         json: bool = typer.Option(False, "--json", help=_JSON),
     ) -> None:
         from dataclasses import asdict
@@ -126,7 +126,7 @@ def _register_using(group: typer.Typer) -> None:
     @group.command("export", help="Write a snapshot to a folder, a .parquet or a .zip file.")
     def export(
         collection: str = typer.Argument(help=_FOLDER),
-        name: str = typer.Argument(help="Which."),
+        name: str = typer.Argument(help="Name of the snapshot."),
         target: str = typer.Argument(help="A new folder, or a file ending in .parquet or .zip."),
         json: bool = typer.Option(False, "--json", help=_JSON),
     ) -> None:

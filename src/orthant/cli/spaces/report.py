@@ -20,18 +20,18 @@ def register(app: typer.Typer) -> None:
     """
     import typer
 
-    @app.command("tokens", help="Choose how a space of tokens finds candidates, or measure what that loses.")
+    @app.command("tokens", help="Choose how a space of tokens finds candidates, or measure the recall of each way.")
     def tokens(
         collection: str = typer.Argument(help="The collection's folder."),
         model: str = typer.Option(None, "--tokens", help="Folder of the model of the token vectors, for --queries."),
         space: str = typer.Option(None, help="The space of tokens; default the only one."),
-        method: str = typer.Option(None, help="auto, pooled, fde, plaid or exact: find candidates so from now on."),
-        exact_below: int = typer.Option(None, help="Records below which everything is compared."),
-        queries: str = typer.Option(None, help="Measure with these: queries.jsonl (_id, text), plain or gzipped."),
-        k: int = typer.Option(10, help="True neighbours looked for."),
-        effort: list[int] = typer.Option(None, help="Candidates compared exactly; may be repeated."),
-        compare: list[str] = typer.Option(None, help="pooled, fde or plaid: measure these; may be repeated."),
-        apply: bool = typer.Option(False, "--apply", help="Store what was measured, for searches by --recall."),
+        method: str = typer.Option(None, help="auto, pooled, fde, plaid or exact: method to use from now on."),
+        exact_below: int = typer.Option(None, help="Below this number of records everything is compared."),
+        queries: str = typer.Option(None, help="Queries to measure with: queries.jsonl (_id, text), plain or gzipped."),
+        k: int = typer.Option(10, help="Neighbours that recall is measured for."),
+        effort: list[int] = typer.Option(None, help="Number of candidates to compare exactly; may be repeated."),
+        compare: list[str] = typer.Option(None, help="Method to measure: pooled, fde or plaid; may be repeated."),
+        apply: bool = typer.Option(False, "--apply", help="Store the measurements, for searches with --recall."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.output import print_json

@@ -23,23 +23,21 @@ def register(app: typer.Typer) -> None:
     """
     import typer
 
-    @app.command(
-        "compress", help="Measure what compression costs on a collection's vectors; --apply searches by the best codes."
-    )
+    @app.command("compress", help="Measure the recall of compressed vectors; --apply switches to the best codes.")
     def compress(
         collection: str = typer.Argument(help="The collection's folder."),
-        budget_bytes: int = typer.Option(None, help="Bytes that the code of a vector may take."),
+        budget_bytes: int = typer.Option(None, help="Maximum bytes per vector."),
         recall: float = typer.Option(None, help="Recall wanted, from 0 to 1; default 0.95 without a budget."),
         space: str = typer.Option("default", help="Space of vectors."),
         queries: str = typer.Option(None, help="Real queries: queries.jsonl (_id, text), or vectors as .npy."),
         k: int = typer.Option(10, help="Neighbours that recall is measured for."),
-        rescored_rows: int = typer.Option(50, help="Rows scored again by the full vectors."),
-        codes: list[str] = typer.Option(None, help="Names to choose from, such as lvq4 or opq48; repeatable."),
-        seed: int = typer.Option(0, help="Of the samples."),
-        plot: str = typer.Option(None, help="Write bytes against recall to FILE.html, FILE.png or FILE.json."),
-        encoder: str = typer.Option(None, help="Needed for texts where the encoder came from a folder."),
+        rescored_rows: int = typer.Option(50, help="Rows to rescore with the full vectors."),
+        codes: list[str] = typer.Option(None, help="Codes to consider, such as lvq4 or opq48; repeatable."),
+        seed: int = typer.Option(0, help="Random seed of the samples."),
+        plot: str = typer.Option(None, help="Plot bytes against recall to FILE.html, FILE.png or FILE.json."),
+        encoder: str = typer.Option(None, help="Needed for text queries if the encoder came from a folder."),
         apply: bool = typer.Option(False, "--apply", help="Encode every vector and search by the codes."),
-        undo: bool = typer.Option(False, "--undo", help="Take codes back; measures nothing."),
+        undo: bool = typer.Option(False, "--undo", help="Go back to full vectors; measures nothing."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.output import print_json, require_collection

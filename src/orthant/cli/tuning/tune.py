@@ -23,14 +23,14 @@ def register(app: typer.Typer) -> None:
     """
     import typer
 
-    @app.command("tune", help="Suit the graph to sample queries. Exit 0: others of them gain; 1: nothing gained.")
+    @app.command("tune", help="Tune the graph to sample queries. Exit 0: held-out queries gain; 1: no gain.")
     def tune(
         collection: str = typer.Argument(help="The collection's folder."),
         queries: str = typer.Option(
             help="Sample queries: queries.jsonl (_id, text), a .txt file with one per line, or vectors as .npy."
         ),
         space: str = typer.Option("default", help="Vector space."),
-        encoder: str = typer.Option(None, help="Needed where the collection was made with an encoder from a folder."),
+        encoder: str = typer.Option(None, help="Needed if the collection was created with an encoder from a folder."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.output import print_json, require_collection

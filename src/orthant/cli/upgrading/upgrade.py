@@ -22,27 +22,32 @@ def register(app: typer.Typer) -> None:
     """
     import typer
 
-    @app.command("upgrade", help="Replace the encoder of a collection; without an action, show where it stands.")
+    @app.command(
+        "upgrade", help="Replace the encoder of a collection; without an action, show the state of the upgrade."
+    )
     def upgrade(
         collection: str = typer.Argument(None, help="The collection's folder; only --decisions needs none."),
         encoder: str = typer.Argument(None, help="The new encoder; left out, the open upgrade is continued."),
-        using: str = typer.Option("auto", help="A way, such as joint-words or reencode; see --decisions."),
-        old: str = typer.Option(None, help="The stored encoder, where it was not given by name at its making."),
+        using: str = typer.Option("auto", help="Method, such as joint-words or reencode; see --decisions."),
+        old: str = typer.Option(None, help="The old encoder, if the collection does not store it by name."),
         rehearse: bool = typer.Option(False, "--rehearse", help="Measure on a sample; changes nothing."),
         queries: str = typer.Option(None, help="With --rehearse: JSONL with _id and text."),
         qrels: str = typer.Option(None, help="With --rehearse: TSV of query-id, corpus-id, score, with a header."),
         decide_by: str = typer.Option(
-            "unseen", help="With --rehearse: the figures that decide, of records the map has not seen, or 'now'."
+            "unseen",
+            help="With --rehearse: decide by records the map has not seen (default), or 'now': by this collection.",
         ),
-        pairs: int = typer.Option(5000, min=1, help="Records that are encoded for rehearsal and map."),
-        run: bool = typer.Option(False, "--run", help="Make the new vectors; continues what was interrupted."),
-        share: float = typer.Option(None, help="With --run: share of the records to encode again."),
-        pause: float = typer.Option(0.0, min=0.0, help="With --run: seconds of rest after each batch."),
-        accept: bool = typer.Option(False, "--accept-failed", help="Let failed records go without a vector."),
-        commit: bool = typer.Option(False, "--commit", help="Search with the new encoder from now on."),
+        pairs: int = typer.Option(5000, min=1, help="Number of records to encode for rehearsal and map."),
+        run: bool = typer.Option(False, "--run", help="Make the new vectors; resumes an interrupted run."),
+        share: float = typer.Option(None, help="With --run: share of the records to re-encode."),
+        pause: float = typer.Option(0.0, min=0.0, help="With --run: seconds to pause after each batch."),
+        accept: bool = typer.Option(False, "--accept-failed", help="Leave records that failed without a vector."),
+        commit: bool = typer.Option(False, "--commit", help="Switch searches to the new encoder."),
         rollback: bool = typer.Option(False, "--rollback", help="Go back to the old encoder."),
-        release: bool = typer.Option(False, "--release", help="Drop the old vectors; there is no way back then."),
-        decisions: bool = typer.Option(False, "--decisions", help="Print which way suits whom."),
+        release: bool = typer.Option(
+            False, "--release", help="Delete the old vectors; rolling back is then impossible."
+        ),
+        decisions: bool = typer.Option(False, "--decisions", help="Print which method suits which situation."),
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.output import print_json

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-import warnings
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +20,7 @@ from orthant.collection.insight.shift import energy_test, standardised
 from orthant.collection.insight.window import SIGNALS, Sample, Window
 from orthant.collection.results import SearchResult
 from orthant.collection.searching import Query, SearchOptions, execute
-from orthant.errors import InputError, OrthantError, message
+from orthant.errors import InputError, OrthantError, message, warn
 from orthant.threads import Turn
 from orthant.types import FloatArray
 from orthant.validate import as_texts, check_count, check_fraction, check_path
@@ -193,7 +192,7 @@ class Monitor:
 
     def _problem(self, text: str) -> None:
         if not self._problems:
-            warnings.warn(f"monitor: {text}", stacklevel=2)
+            warn(f"monitor: {text}")
         self._problems.append(text)
 
     # ---- windows --------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.artifact import aside_name
+from orthant.artifact import written_aside
 from orthant.errors import NotFoundError, StoreCorruptedError, StoreVersionError, message
 
 __all__ = ["StoredArrays", "read_arrays", "write_arrays"]
@@ -45,7 +45,6 @@ def write_arrays(path: str | Path, *, version: int, settings: Mapping[str, Any],
     arrays : mapping of str to ndarray or bytes
         One-dimensional numeric arrays, or bytes stored as uint8.
     """
-    path = Path(path)
     blocks: list[_Block] = []
     parts: list[npt.NDArray[Any]] = []
     at = 0
@@ -58,18 +57,11 @@ def write_arrays(path: str | Path, *, version: int, settings: Mapping[str, Any],
         at += array.nbytes + -array.nbytes % _ALIGNMENT
     header = json.dumps({"version": version, "settings": settings, "blocks": blocks, "bytes": at}).encode()
     header += b" " * (-(len(header) + _PREFIX.size) % _ALIGNMENT)
-    temporary = path.with_name(aside_name(path.name))
-    try:
-        with open(temporary, "wb") as handle:
-            handle.write(_PREFIX.pack(_MAGIC, len(header), zlib.crc32(header)) + header)
-            for array in parts:
-                handle.write(array.tobytes())
-                handle.write(bytes(-array.nbytes % _ALIGNMENT))
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_aside(path) as handle:
+        handle.write(_PREFIX.pack(_MAGIC, len(header), zlib.crc32(header)) + header)
+        for array in parts:
+            handle.write(array.tobytes())
+            handle.write(bytes(-array.nbytes % _ALIGNMENT))
 
 
 class StoredArrays(Mapping[str, npt.NDArray[Any]]):

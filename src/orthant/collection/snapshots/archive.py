@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from orthant.artifact import aside
+from orthant.artifact import aside, sync_folder
 from orthant.collection.storage.files import storage_error
 from orthant.datasets.export import MANIFEST, write_export
 from orthant.datasets.imports import read_export
@@ -105,7 +105,7 @@ def write_archive(
                 handle.flush()
                 os.fsync(handle.fileno())
             os.replace(partial, path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     except OSError as error:
         raise storage_error(error, path, "write") from error
     return count
@@ -119,15 +119,6 @@ def _pack(archive: zipfile.ZipFile, file: Path, name: str) -> None:
     with open(file, "rb") as source, archive.open(member, "w", force_zip64=True) as target:
         shutil.copyfileobj(source, target, _PART)
     file.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "nt":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _damaged(path: Path, what: str) -> StoreCorruptedError:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orthant.collection.storage.creating import DATABASE_NAME, MANIFEST_NAME, SNAPSHOTS
+from orthant.collection.storage.files import size_and_crc
 from orthant.errors import InputError, NotFoundError, StoreCorruptedError, StoreVersionError, message
 
 __all__ = [
@@ -163,7 +164,7 @@ def write_manifest(folder: Path, *, generation: int, created: str, records: int,
         "created": created,
         "records": records,
         "spaces": spaces,
-        "database": _size_and_crc(folder / DATABASE_NAME),
+        "database": list(size_and_crc(folder / DATABASE_NAME)),
     }
     target = folder / MANIFEST_NAME
     target.write_text(json.dumps({**record, "crc": _crc(record)}))
@@ -231,17 +232,9 @@ def database_is_sound(folder: Path) -> bool:
         Cost: one read of the file.
     """
     try:
-        return _read(folder)["database"] == _size_and_crc(folder / DATABASE_NAME)
+        return _read(folder)["database"] == list(size_and_crc(folder / DATABASE_NAME))
     except OSError:
         return False
-
-
-def _size_and_crc(file: Path) -> list[int]:
-    size = crc = 0
-    with open(file, "rb") as handle:
-        while part := handle.read(1 << 20):
-            size, crc = size + len(part), zlib.crc32(part, crc)
-    return [size, crc]
 
 
 def _damaged(folder: Path) -> StoreCorruptedError:

@@ -24,7 +24,7 @@ from orthant.collection.lexical.index import Lexical
 from orthant.collection.sparse.index import WeightedIndex
 from orthant.collection.sparse.state import SparseDefinition, SparseState
 from orthant.collection.storage.creating import SNAPSHOTS
-from orthant.collection.storage.files import FileLayer
+from orthant.collection.storage.files import FileLayer, remove_folder, size_and_crc
 from orthant.collection.storage.generation import Generation
 from orthant.encoders.sparse.rows import SparseRows
 from orthant.errors import OrthantError, StoreCorruptedError, message
@@ -118,7 +118,7 @@ def _load_one(folder: Path, number: int) -> Generation:
     live = np.frombuffer(data, dtype="<u8").astype(np.uint64)
     # Every byte is compared now: a search could only report what is found later, while now it is rebuilt.
     for name, wanted in files.items():
-        if _file_crc(folder / name) != wanted:
+        if size_and_crc(folder / name)[1] != wanted:
             raise _damaged(folder / name)
     columns, lexical = Columns.load(folder / "columns"), Lexical.load(folder / "lexical")
     states = {name[len(_SPARSE) :]: _load_sparse(folder / name) for name in sorted(sparse)}
@@ -130,14 +130,6 @@ def _load_sparse(path: Path) -> SparseState:
     # Definition and canaries are read from the records' database, whatever was saved.
     definition = SparseDefinition(path.name[len(_SPARSE) :], index.dim)
     return SparseState(definition, SparseRows.of([], index.dim), index)
-
-
-def _file_crc(path: Path) -> int:
-    crc = 0
-    with open(path, "rb") as handle:
-        while part := handle.read(1 << 20):
-            crc = zlib.crc32(part, crc)
-    return crc
 
 
 def _manifest_crc(record: dict) -> int:
@@ -176,7 +168,7 @@ def save(path: Path, generation: Generation, files: FileLayer) -> Generation:
     target = root / f"{generation.number:012d}"
     fresh = root / f"{target.name}.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    _remove(target)
+    remove_folder(target)
     files.make_folder(fresh)
     generation.columns.save(fresh / "columns")
     generation.lexical.save(fresh / "lexical")
@@ -189,7 +181,7 @@ def save(path: Path, generation: Generation, files: FileLayer) -> Generation:
         "generation": generation.number,
         "next_row": generation.next_row,
         "words": len(generation.live),
-        "files": {name: _file_crc(fresh / name) for name in (*_PARTS, *sound)},
+        "files": {name: size_and_crc(fresh / name)[1] for name in (*_PARTS, *sound)},
     }
     (fresh / _MANIFEST).write_text(json.dumps({**record, "crc": _manifest_crc(record)}))
     # No write here needs to be durable before another: whatever a power cut leaves, the manifest's checksums tell.
@@ -238,18 +230,7 @@ def keep_only(path: Path, number: int) -> None:
     """
     for other, folder in _folders(path):
         if other != number:
-            _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    # Renamed first, so that a crash half-way leaves nothing that looks like a damaged folder.
-    gone = folder.with_name(f"{folder.name}.old")
-    shutil.rmtree(gone, ignore_errors=True)
-    try:
-        folder.rename(gone)
-    except OSError:
-        gone = folder
-    shutil.rmtree(gone, ignore_errors=True)
+            remove_folder(folder)
 
 
 def remove_all(path: Path) -> None:
@@ -263,7 +244,7 @@ def remove_all(path: Path) -> None:
         The collection's folder.
     """
     for _, folder in _folders(path):
-        _remove(folder)
+        remove_folder(folder)
 
 
 def remove_leftovers(path: Path, spaces: Iterable[str], files: FileLayer) -> list[str]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from orthant.artifact import sync_folder
 from orthant.errors import StoreError, StoreReadOnlyError, message
 
-__all__ = ["SHORTAGES", "FileLayer", "storage_error"]
+__all__ = ["SHORTAGES", "FileLayer", "remove_folder", "size_and_crc", "storage_error"]
 
 _PART = 1 << 20
 
@@ -145,13 +147,7 @@ class FileLayer:
         path : Path
             The folder.
         """
-        if os.name == "nt":
-            return
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_folder(path)
 
     def link(self, source: Path, target: Path, *, size: int | None = None) -> bool:
         """Give a file a second name, or copy it durably where that cannot be done.
@@ -217,3 +213,40 @@ class FileLayer:
             # Windows refuses while a reader maps the file; the next maintenance tries again.
             return False
         return True
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder that can be derived again.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder. It is renamed first, so that a crash half-way leaves nothing that looks like a damaged one.
+    """
+    gone = folder.with_name(f"{folder.name}.old")
+    shutil.rmtree(gone, ignore_errors=True)
+    try:
+        folder.rename(gone)
+    except OSError:
+        gone = folder
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def size_and_crc(path: Path) -> tuple[int, int]:
+    """Return a file's size in bytes and its CRC-32.
+
+    Parameters
+    ----------
+    path : Path
+        The file; read once, in parts.
+
+    Returns
+    -------
+    tuple of (int, int)
+        Size and checksum.
+    """
+    size = crc = 0
+    with open(path, "rb") as handle:
+        while part := handle.read(_PART):
+            size, crc = size + len(part), zlib.crc32(part, crc)
+    return size, crc

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from orthant.collection.spaces import SpaceDefinition
-from orthant.collection.storage.files import SHORTAGES, FileLayer
+from orthant.collection.storage.files import SHORTAGES, FileLayer, remove_folder, size_and_crc
 from orthant.errors import OrthantError, StoreCorruptedError, message
 from orthant.threads import Turn
 
@@ -42,7 +42,6 @@ _FORMAT = 1
 _MANIFEST = "manifest.json"
 _LINKS = "links"
 _NAME = re.compile(r"graph\.(.+)\.([0-9]{12,18})")
-_PART = 1 << 20
 
 # Gives (numbers of the segments, their blocks) for an attachment.
 _Blocks = Callable[[], tuple[frozenset[int], Sequence[tuple[Any, ...]]]]
@@ -190,7 +189,7 @@ class SpaceGraph:
         if found.keys() != self.files.keys():
             raise _damaged(self.folder, f"files {sorted(found)} where {sorted(self.files)} were saved")
         for name, wanted in self.files.items():
-            if _size_and_crc(found[name]) != wanted:
+            if size_and_crc(found[name]) != wanted:
                 raise _damaged(found[name], "other bytes than were saved")
 
 
@@ -309,10 +308,10 @@ def save(
     target = _root(path) / f"graph.{space.place}.{number:012d}"
     fresh = target.with_name(f"{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    _remove(target)
+    remove_folder(target)
     files.make_folder(fresh)
     index.save_links(fresh / _LINKS)
-    parts = {file.relative_to(fresh).as_posix(): _size_and_crc(file) for file in _files_in(fresh)}
+    parts = {file.relative_to(fresh).as_posix(): size_and_crc(file) for file in _files_in(fresh)}
     record = {
         "format": _FORMAT,
         "space": space.place,
@@ -360,7 +359,7 @@ def adopt(path: Path, space: SpaceDefinition, graph: SpaceGraph, *, number: int,
     target = _root(path) / f"graph.{space.place}.{number:012d}"
     fresh = target.with_name(f"{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    _remove(target)
+    remove_folder(target)
     for name in graph.files:
         files.make_folder((fresh / name).parent)
         files.link(graph.folder / name, fresh / name)
@@ -390,7 +389,7 @@ def keep_only(path: Path, space: str, number: int) -> None:
     """
     for name, other, folder in _folders(path):
         if name == space and other != number:
-            _remove(folder)
+            remove_folder(folder)
 
 
 def remove_stale(path: Path, used: Mapping[str, int]) -> list[str]:
@@ -411,7 +410,7 @@ def remove_stale(path: Path, used: Mapping[str, int]) -> list[str]:
     done = []
     for name, number, folder in _folders(path):
         if used.get(name) != number:
-            _remove(folder)
+            remove_folder(folder)
             done.append(f"removed derived/{folder.name}: no graph in use")
     return done
 
@@ -446,27 +445,8 @@ def _files_in(folder: Path) -> list[Path]:
     return sorted(Path(base) / name for base, _, names in os.walk(folder) for name in names)
 
 
-def _size_and_crc(file: Path) -> tuple[int, int]:
-    size = crc = 0
-    with open(file, "rb") as handle:
-        while part := handle.read(_PART):
-            size, crc = size + len(part), zlib.crc32(part, crc)
-    return size, crc
-
-
 def _manifest_crc(record: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps(record, sort_keys=True).encode())
-
-
-def _remove(folder: Path) -> None:
-    # Renamed first, so that a crash half-way leaves nothing that looks like a damaged graph.
-    gone = folder.with_name(f"{folder.name}.old")
-    shutil.rmtree(gone, ignore_errors=True)
-    try:
-        folder.rename(gone)
-    except OSError:
-        gone = folder
-    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _damaged(path: Path, what: str) -> StoreCorruptedError:

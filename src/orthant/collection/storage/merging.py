@@ -20,6 +20,7 @@ from orthant.collection.storage.files import storage_error
 from orthant.collection.storage.generation import Generation, SpaceState, distinct
 from orthant.collection.storage.settings.compression import StoredCompression, write_compression
 from orthant.encoders.progress import progress_bar
+from orthant.errors import quiet
 from orthant.kernels import bitmaps
 from orthant.kernels.files.rows import release
 from orthant.types import FloatArray
@@ -494,16 +495,18 @@ def build(
             rescored_rows=space.compression.rescored_rows,
             recall=space.compression.recall,
         )
-    return graphs.graph_class().over(
-        blocks,
-        dim=definition.dim,
-        metric=definition.metric,
-        live=now.live,
-        progress=progress,
-        # How large a space must be for a graph was decided here.
-        scan_below=0,
-        **({} if queries is None else {"queries": queries}),
-    )
+    # A collection has no degree or beam to raise: what its graph finds is measured and told by the plan of a search.
+    with quiet():
+        return graphs.graph_class().over(
+            blocks,
+            dim=definition.dim,
+            metric=definition.metric,
+            live=now.live,
+            progress=progress,
+            # How large a space must be for a graph was decided here.
+            scan_below=0,
+            **({} if queries is None else {"queries": queries}),
+        )
 
 
 def _extended(now: Generation, space: SpaceState, old: Any, below: int, *, clean: bool) -> Any:

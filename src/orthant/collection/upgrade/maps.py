@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from orthant.errors import DimensionError, InputError, message
+from orthant.errors import DimensionError, InputError, message, quiet
 from orthant.kernels.distances import norms
 from orthant.types import FloatArray
 
@@ -188,7 +188,9 @@ def fit_bridge(
         )
     fitted = make_map(using, source=source, target=target)
     if using not in WORDED:
-        bridge = SpaceBridge(fitted.fit(old, new))
+        # How many pairs there are was decided by the upgrade, and its rehearsal measures what they are worth.
+        with quiet():
+            bridge = SpaceBridge(fitted.fit(old, new))
     elif words is None or not len(words.vocabulary):
         given = f"using={using!r} where no word of the texts has a vector"
         raise InputError(message(given, "texts of words", "use 'joint' or 'low-rank'"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from orthant.errors import StoreError, message
+from orthant.errors import StoreError, message, warn
 from orthant.types import FloatArray
 
 __all__ = ["VectorCache"]
@@ -165,10 +164,7 @@ class VectorCache:
             # Another process may have set it aside already.
             with contextlib.suppress(FileNotFoundError):
                 os.replace(self.path, aside)
-            warnings.warn(
-                f"the cache {self.path} is damaged ({error}); it was moved to {aside.name} and starts empty",
-                stacklevel=6,
-            )
+            warn(f"the cache {self.path} is damaged ({error}); it was moved to {aside.name} and starts empty")
             return self._tried()
 
     def _tried(self) -> sqlite3.Connection:

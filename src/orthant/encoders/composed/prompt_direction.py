@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.errors import DimensionError, InputError, message
+from orthant.errors import DimensionError, InputError, message, warn
 from orthant.types import FloatArray
 from orthant.validate import as_vectors, check_fraction
 
@@ -115,7 +115,7 @@ class PromptDirection:
         delta = p - t
         still = ~np.any(np.abs(delta) > 1e-7, axis=1)
         if still.any():
-            warnings.warn(f"the change moves {int(still.sum())} of {len(t)} queries nowhere", stacklevel=2)
+            warn(f"the change moves {int(still.sum())} of {len(t)} queries nowhere")
         out = t + self.alpha_text * delta
         if v is not None:
             out = (1.0 - self.beta) * (v + self.alpha_image * delta) + self.beta * out

@@ -19,7 +19,7 @@ from orthant.encoders.late_interaction.reducing import make_reducer
 from orthant.encoders.late_interaction.rules import TokenFolder
 from orthant.encoders.pipeline.modules import head_layers, head_tensors
 from orthant.encoders.pipeline.tokenizer import expansion_token, read_tokenizer, special_token
-from orthant.errors import InputError, message
+from orthant.errors import InputError, message, warn
 from orthant.threads import map_tasks
 from orthant.transforms.network import Network
 from orthant.types import FloatArray, Ragged, Role
@@ -375,11 +375,9 @@ class LateInteractionEncoder:
         encoded = settings.tokenizer.encode_batch([text.lower() for text in given] if lower else given)
         cut = sum(bool(one.overflowing) for one in encoded)
         if cut:
-            warnings.warn(
+            warn(
                 f"{cut} of {len(texts)} texts were longer than {settings.window} tokens and were cut there. "
-                "Split them to keep all of each text.",
-                UserWarning,
-                stacklevel=3,
+                "Split them to keep all of each text."
             )
         rows = []
         for one in encoded:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from orthant.encoders.fingerprint import Fingerprint, digest_tensors, prompt_lab
 from orthant.encoders.pipeline.tokenizer import read_tokenizer
 from orthant.encoders.sparse.folder import MaskedModel, SparseFolder, WeightTable, read_sparse_folder
 from orthant.encoders.sparse.rows import SparseRows, SparseVector
-from orthant.errors import DimensionError, message
+from orthant.errors import DimensionError, message, warn
 from orthant.transforms.network import Network
 from orthant.types import FloatArray, Role
 from orthant.validate import as_texts, check_choice, check_count
@@ -187,11 +186,9 @@ class SpladeEncoder:
         encoded = part.tokenizer.encode_batch([part.prepared(prompt + text) for text in texts]) if texts else []
         cut = sum(bool(one.overflowing) for one in encoded)
         if cut:
-            warnings.warn(
+            warn(
                 f"{cut} of {len(texts)} texts were longer than {part.max_tokens} tokens and were cut there. "
-                "Split them to keep all of each text.",
-                UserWarning,
-                stacklevel=2,
+                "Split them to keep all of each text."
             )
         rows = part.weights([np.array(one.ids, dtype=np.int64) for one in encoded], batch_size)
         return SparseRows.of([_sparse(row) for row in rows], self.dim).to_csr()

@@ -1,8 +1,7 @@
-"""Orthant's own index as an engine: the graph over vectors where they lie, or the exact index where there is none."""
+"""Orthant's own index as an engine: the graph, over vectors where they lie."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ class OrthantEngine:
 
     Attributes
     ----------
-    index : Graph or Flat
+    index : Graph
         After ``build``.
     """
 
@@ -28,11 +27,6 @@ class OrthantEngine:
 
     def __init__(self) -> None:
         self.index: Any = None
-
-    @property
-    def kind(self) -> str:
-        """Class of the index."""
-        return "Graph" if importlib.util.find_spec("orthant.index.graph") else "Flat"
 
     def warm(self) -> None:
         """Compile all kernels now: a compiler that works behind the first searches would be measured with them."""
@@ -46,19 +40,14 @@ class OrthantEngine:
 
     def build(self, X: FloatArray, metric: Metric, *, threads: int, settings: Settings) -> None:
         """Build over X without a copy of it."""
+        from orthant.index.graph import Graph
+
         blocks = [(X, np.arange(len(X), dtype=np.int64))]
-        if self.kind == "Graph":
-            from orthant.index.graph import Graph
-
-            self.index = Graph.over(blocks, dim=X.shape[1], metric=metric, threads=threads, **settings)
-        else:
-            from orthant.index.flat import Flat
-
-            self.index = Flat.over(blocks, dim=X.shape[1], metric=metric)
+        self.index = Graph.over(blocks, dim=X.shape[1], metric=metric, threads=threads, **settings)
 
     def paths(self, k: int) -> list[list[Settings]]:
-        """Rise in the beam; the exact index has no setting."""
-        return [[{"effort": e} for e in _EFFORTS if e >= k]] if self.kind == "Graph" else [[{}]]
+        """Rise in the beam."""
+        return [[{"effort": e} for e in _EFFORTS if e >= k]]
 
     def search(self, Q: FloatArray, k: int, setting: Settings, *, threads: int) -> IdArray:
         """Search one batch."""
@@ -93,8 +82,7 @@ class OrthantEngine:
         queries : ndarray of shape (q, d), float32, or None
             Like those to come; None takes held-out rows.
         """
-        if self.kind == "Graph":
-            self.index.calibrate(queries)
+        self.index.calibrate(queries)
 
     def save(self, folder: Path) -> bool:
         """Return False: the code under test changes, so it is built anew."""
@@ -124,5 +112,5 @@ class QueryAwareEngine(OrthantEngine):
         threads : int
             CPU threads.
         """
-        if self.kind == "Graph" and len(queries):
+        if len(queries):
             self.index.tune(queries, threads=threads)

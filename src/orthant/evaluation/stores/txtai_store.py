@@ -71,25 +71,19 @@ class TxtaiStore:
 
     @staticmethod
     def _records(rows: Rows) -> Iterator[tuple[str, dict[str, Any], None]]:
-        _VECTORS.clear()
         _VECTORS.update(zip(rows.texts, rows.vectors, strict=True))
         for id_, text, one in zip(rows.ids, rows.texts, rows.metadata, strict=True):
             yield id_, {"text": text, **one}, None
 
     def load(self, batches: Iterable[Rows]) -> None:
         """Index all at once, so that the cells are learned from all."""
-        self._embeddings.index(record for rows in batches for record in self._kept(rows))
+        # Its indexing runs ahead of its encoding by a batch, so vectors of earlier rows stay until the end.
+        self._embeddings.index(record for rows in batches for record in self._records(rows))
         _VECTORS.clear()
-
-    @staticmethod
-    def _kept(rows: Rows) -> Iterator[tuple[str, dict[str, Any], None]]:
-        # Its indexing runs ahead of its encoding by a batch, so vectors of earlier rows stay.
-        _VECTORS.update(zip(rows.texts, rows.vectors, strict=True))
-        for id_, text, one in zip(rows.ids, rows.texts, rows.metadata, strict=True):
-            yield id_, {"text": text, **one}, None
 
     def write(self, rows: Rows) -> None:
         """Upsert and save."""
+        _VECTORS.clear()
         self._embeddings.upsert(self._records(rows))
         self._embeddings.save(self._path)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.errors import InputError, message
+from orthant.errors import InputError, message, warn
 from orthant.index.filtered.labels import Labels
 from orthant.index.filtered.walk import FilteredWalk, Slots, check_rows
 from orthant.index.vamana import build
@@ -102,10 +101,7 @@ class NavigatingGraph(FilteredWalk):
         self._members = [order[a:b].astype(np.int32) for a, b in pairwise(bounds.tolist())]
         self.groups = len(self._members)
         if self.groups > _MANY_GROUPS:
-            warnings.warn(
-                f"{self.groups:,} distinct sets of labels: most groups hold a row or two, and a scan is quicker",
-                stacklevel=2,
-            )
+            warn(f"{self.groups:,} distinct sets of labels: most groups hold a row or two, and a scan is quicker")
         self._scratch = aligned_rows(self._state.capacity, 8 * degree).view(np.int32)
         self._scratch[:] = -1
         self._starts = np.array([self._link_group(rows) for rows in self._members], np.int32)

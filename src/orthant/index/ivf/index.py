@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.errors import DimensionError, InputError, StoreCorruptedError, message
+from orthant.errors import DimensionError, InputError, StoreCorruptedError, message, warn
 from orthant.index.blocks import shown
 from orthant.index.flat import Flat
 from orthant.index.ivf.drift import Drift, held_out, imbalance_of, row_errors
@@ -236,13 +235,12 @@ class IVF(IVFReading):
         now = replace(self._drift, imbalance=imbalance_of(lists.counts()))
         if now.stale and not before.stale:
             self._drift = now
-            warnings.warn(
+            warn(
                 message(
                     f"vectors unlike those that the lists were trained on ({'; '.join(now.reasons)})",
                     "vectors of the same kind",
                     "call retrain()",
-                ),
-                stacklevel=4,
+                )
             )
 
     def remove(self, ids: npt.ArrayLike) -> int:

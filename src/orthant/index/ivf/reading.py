@@ -15,10 +15,9 @@ from orthant.index.ivf.drift import Drift, imbalance_of
 from orthant.index.ivf.files import write_ivf
 from orthant.index.ivf.lists import Lists
 from orthant.index.ivf.searching import Ready, Request, ready_for, run
-from orthant.index.vamana.calibration import KS, Calibration, measure
+from orthant.index.vamana.calibration import KS, Calibration, measure, self_recall
 from orthant.kernels.clustering.list_rank import GROUP
 from orthant.kernels.warmup import ensure_compiling, is_ready, wait
-from orthant.measures.neighbours import recall_at_k
 from orthant.quantization.inverted import IVFCodec
 from orthant.threads import ReadersWriterLock, Turn
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, IndexStats, Metric
@@ -27,7 +26,6 @@ from orthant.validate import as_allowed, as_ids, as_vectors, check_count, check_
 __all__ = ["IVFReading", "Settings"]
 
 _CALIBRATION_QUERIES = 400
-_ROUNDING = 1e-5
 _DEFAULT_SHARE, _LEAST_LISTS = 16, 8
 """Without a calibration one in so many lists is looked into, and so many at least."""
 
@@ -342,16 +340,7 @@ class IVFReading:
         -----
         A quick check that an index is sound. It flatters: a row leads to its own list. ``calibrate`` does not.
         """
-        count, ids = check_count(sample, name="sample"), self.ids()
-        if not len(ids):
-            return 1.0
-        chosen = np.random.default_rng(seed).choice(ids, min(count, len(ids)), replace=False)
-        queries = self.reconstruct(chosen)
-        truth = self.search(queries, k, recall=1.0, threads=threads)
-        found = self.search(queries, k, threads=threads)
-        return recall_at_k(
-            found.ids, truth.ids, found_scores=found.scores, true_scores=truth.scores, tolerance=_ROUNDING
-        )
+        return self_recall(self, sample, k=k, seed=seed, threads=threads)
 
     def ids(self) -> IdArray:
         """Return the ids of all live vectors, shape (n,), int64."""

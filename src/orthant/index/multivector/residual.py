@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from orthant.errors import quiet
 from orthant.index.multivector.sets import SetBlock, Sets, places_of
 from orthant.index.multivector.stages import Beside, Proposal, candidate_rows
 from orthant.kernels.clustering.kmeans import kmeans
@@ -187,5 +188,7 @@ def residual_stage(
     found = kmeans(values, wanted, seed=seed, iterations=_ROUNDS, batch_rows=_BATCH_ROWS)
     rows = np.random.default_rng(seed).permutation(len(values))[:_CODE_TOKENS]
     left = values[rows] - found.centroids[found.labels[rows]]
-    quantizer = ProductQuantizer(m=parts, iterations=_ROUNDS, seed=seed).fit(left)
+    # How many codewords there are is decided here: with few tokens most stay unused, which nobody outside can change.
+    with quiet():
+        quantizer = ProductQuantizer(m=parts, iterations=_ROUNDS, seed=seed).fit(left)
     return Residual(found.centroids, quantizer, probes=probes, prune=prune)

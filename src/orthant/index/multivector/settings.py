@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from orthant.errors import InputError, message
+from orthant.errors import InputError, message, quiet
 from orthant.index.multivector.reduced import ReducedEncoding, reduced_stage
 from orthant.index.multivector.residual import residual_stage
 from orthant.index.multivector.sets import Sets
@@ -206,7 +206,8 @@ def make_stage(method: str, sample: Ragged, settings: Settings, *, expected: int
     def fit(vectors: FloatArray) -> ProductQuantizer:
         # Hundreds of books of 256 entries each: 16 rows for each entry are enough to tell where they lie.
         parts = _parts(vectors.shape[1], settings.block)
-        return ProductQuantizer(m=parts, iterations=_CODE_ROUNDS, seed=settings.seed).fit(vectors)
+        with quiet():
+            return ProductQuantizer(m=parts, iterations=_CODE_ROUNDS, seed=settings.seed).fit(vectors)
 
     return encoded_stage(sample, encoding, codes=codes, fit=fit)
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from orthant.measures.neighbours import recall_at_k
 from orthant.types import FloatArray, IdArray
+from orthant.validate import check_count
 
-__all__ = ["EFFORTS", "KS", "Calibration", "measure", "recall_of"]
+__all__ = ["EFFORTS", "KS", "Calibration", "measure", "recall_of", "self_recall"]
 
 EFFORTS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536)
 """Beams that are tried."""
@@ -23,6 +25,9 @@ KS = (1, 10, 100)
 
 _Z = 1.645
 """Of a one-sided 95 % bound."""
+
+_ROUNDING = 1e-5
+"""Difference of scores that rounding may make."""
 
 _MOST_CHOICES = 1024
 """Pairs of k and recall whose effort is remembered."""
@@ -140,6 +145,38 @@ def recall_of(found: IdArray, truth: IdArray) -> FloatArray:
     out = np.array(hits, dtype=np.float32) / wanted
     out[(truth >= 0).sum(axis=1) == 0] = 1.0
     return out.astype(np.float32)
+
+
+def self_recall(index: Any, sample: int, *, k: int, seed: int, threads: int | None) -> float:
+    """Search for rows of an index as they are, at its default effort, and compare with an exact search.
+
+    Parameters
+    ----------
+    index : Graph or IVF
+        Has ``ids``, ``reconstruct`` and ``search``.
+    sample : int
+        Rows searched for at most.
+    k : int
+        Neighbours compared.
+    seed : int
+        Of the choice of rows.
+    threads : int or None
+        Threads.
+
+    Returns
+    -------
+    float
+        Mean share of the true neighbours found; 1 for an empty index.
+    """
+    count, ids = check_count(sample, name="sample"), index.ids()
+    if not len(ids):
+        return 1.0
+    chosen = np.random.default_rng(seed).choice(ids, min(count, len(ids)), replace=False)
+    queries = index.reconstruct(chosen)
+    truth = index.search(queries, k, recall=1.0, threads=threads)
+    found = index.search(queries, k, threads=threads)
+    # Of equal vectors any will do.
+    return recall_at_k(found.ids, truth.ids, found_scores=found.scores, true_scores=truth.scores, tolerance=_ROUNDING)
 
 
 def _beams(k: int) -> tuple[int, ...]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import string
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orthant.errors import InputError, message
+from orthant.errors import InputError, message, warn
 from orthant.learn.conversion.texts import normalised_text
 from orthant.validate import as_texts, check_count
 
@@ -248,10 +247,7 @@ class InContextPrompt:
         while first < len(written) and self.count_tokens(self._join(written[first:], query)) > self.max_tokens:
             first += 1
         if first:
-            warnings.warn(
-                f"{first} of {len(written)} examples do not fit into {self.max_tokens} tokens and were dropped",
-                stacklevel=2,
-            )
+            warn(f"{first} of {len(written)} examples do not fit into {self.max_tokens} tokens and were dropped")
         return self._join(written[first:], query)
 
     def _join(self, written: Sequence[str], query: str) -> str:

@@ -85,16 +85,6 @@ class Encoded:
         """
         return Encoded(self.values.unsqueeze(1), None if self.mask is None else self.mask.unsqueeze(1))
 
-    def detached(self) -> Encoded:
-        """Cut the gradient.
-
-        Returns
-        -------
-        Encoded
-            The same values.
-        """
-        return Encoded(self.values.detach(), self.mask)
-
 
 class Scorer(Protocol):
     """Similarity of encoded items, larger is closer."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from orthant.errors import InputError, message
+from orthant.errors import InputError, message, warn
 from orthant.learn.losses.protocol import LossOutput, check_finite, check_positive, check_shape
 
 __all__ = ["HigherOrderCompatibilityLoss", "compatibility_rows"]
@@ -88,11 +87,7 @@ class HigherOrderCompatibilityLoss(nn.Module):
         check_finite({"features": new, "previous": old})
         rows, cosines, alone = compatibility_rows(new, old, labels, scale=self.scale, legacy_mask=self.legacy_mask)
         if bool(alone.any()):
-            warnings.warn(
-                message("a batch of a single class", "two classes or more", "use larger or mixed batches"),
-                UserWarning,
-                stacklevel=2,
-            )
+            warn(message("a batch of a single class", "two classes or more", "use larger or mixed batches"))
         parts = {"cosine": float(cosines.detach().mean()), "rows_without_negatives": float(alone.sum())}
         return LossOutput(rows.mean(), parts)
 

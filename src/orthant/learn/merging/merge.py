@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 
 import orthant
 from orthant.artifact import check_new_folder
-from orthant.errors import DtypeError, InputError, NonFiniteError, message
+from orthant.errors import DtypeError, InputError, NonFiniteError, message, warn
 from orthant.learn.merging.arrays import inner_product
 from orthant.learn.merging.compatibility import folder_conflicts, renamed
 from orthant.learn.merging.model_folders import write_model_folder
@@ -90,11 +89,9 @@ class _Plan:
         if min(found) < _RELATED:
             which = self.sources[found.index(min(found))].origin
             other = "the first model" if self.ancestor is None else "the ancestor"
-            warnings.warn(
+            warn(
                 f"The matrices of {which} have cosine {min(found):.2f} with those of {other}; "
-                "fine-tuning leaves it far above 0.5. Weights of unrelated models do not add up; check their origin.",
-                UserWarning,
-                stacklevel=4,
+                "fine-tuning leaves it far above 0.5. Weights of unrelated models do not add up; check their origin."
             )
         return [round(value, 6) for value in found]
 

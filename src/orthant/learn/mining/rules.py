@@ -132,11 +132,6 @@ class MiningRules:
                 message(f"min_score={self.min_score} above max_score={self.max_score}", "bounds in order", "swap them")
             )
 
-    @property
-    def needs_positive_scores(self) -> bool:
-        """Whether a rule compares with the positives' scores."""
-        return any(m is not None for m in (self.absolute_margin, self.relative_margin, self.percentile_margin))
-
 
 def duplicate_mask(keys: npt.NDArray[np.int64], eligible: Mask) -> Mask:
     """Mark candidates whose text an earlier eligible candidate of the same query has.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import numpy as np
 import torch
 
-from orthant.errors import DtypeError, InputError, NonFiniteError, message
+from orthant.errors import DtypeError, InputError, NonFiniteError, message, warn
 from orthant.learn.analysis.gradients import GradientStatistics, gradient_alignment
 from orthant.learn.merging.sources import Weights, WeightSource, check_finite, open_weights
 from orthant.measures.correlation import spearman
@@ -214,11 +213,7 @@ def alignment_scores(
     source = _matching(model, domain.square)
     aligned = gradient_alignment(general, domain, window=window)
     if all(torch.equal(domain.square[name], general.square[name]) for name in domain.square):
-        warnings.warn(
-            "General and domain statistics are equal, so the scores follow the weights' size; pass two data sets.",
-            UserWarning,
-            stacklevel=2,
-        )
+        warn("General and domain statistics are equal, so the scores follow the weights' size; pass two data sets.")
     scores = {}
     for name, fisher in domain.square.items():
         size = _weight(source, name).abs()

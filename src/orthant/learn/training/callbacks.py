@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from orthant.errors import InputError, message
+from orthant.errors import InputError, message, warn
 from orthant.learn.training.checkpoints import list_checkpoints, mean_weights
 from orthant.learn.training.ema import EMATeacher
 
@@ -173,7 +172,7 @@ class NonFiniteGuard(Callback):
         self.kept_step = self._restore(run)
         where = f"step {run.step + 1} of stage {run.stage.name!r}"
         reason = f"{where}: {' and '.join(what)}; the weights are those of step {self.kept_step}"
-        warnings.warn(f"The run stops at {reason}.", RuntimeWarning, stacklevel=2)
+        warn(f"The run stops at {reason}.", RuntimeWarning)
         run.stop(reason)
 
     def on_step(self, run: TrainingRun) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import random
 import shutil
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from orthant.artifact import read_artifact, write_artifact
-from orthant.errors import InputError, NotFoundError, OrthantError, StoreCorruptedError, message
+from orthant.artifact import read_artifact, sync_folder, write_artifact
+from orthant.errors import InputError, NotFoundError, OrthantError, StoreCorruptedError, message, warn
 
 __all__ = [
     "KIND",
@@ -114,7 +113,7 @@ def write_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> Path:
     if target.exists():
         shutil.rmtree(target)
     os.replace(aside, target)
-    _sync_folder(folder)
+    sync_folder(folder)
     return target
 
 
@@ -190,7 +189,7 @@ def latest_checkpoint(folder: str | Path) -> Checkpoint | None:
         try:
             return read_checkpoint(path)
         except (OrthantError, OSError) as error:
-            warnings.warn(f"{path.name} is passed over: {error}", stacklevel=2)
+            warn(f"{path.name} is passed over: {error}")
     return None
 
 
@@ -243,7 +242,7 @@ def mean_weights(paths: list[Path]) -> Tensors:
         try:
             last = read_checkpoint(path).part("model")
         except (OrthantError, OSError) as error:
-            warnings.warn(f"{path.name} is left out of the average: {error}", stacklevel=2)
+            warn(f"{path.name} is left out of the average: {error}")
             continue
         count += 1
         for name, tensor in last.items():
@@ -395,13 +394,3 @@ def _to_arrays(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, npt.NDArr
 
 def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    # The rename itself must survive a power cut; Windows has no such call for folders.
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import torch
 from torch import nn
 
-from orthant.errors import InputError, message
+from orthant.errors import InputError, message, warn
 from orthant.nn.codebooks.codebook import Codebook, drawn_words
 from orthant.quantization.residual import ResidualQuantizer
 from orthant.quantization.usage import CodeUsage
@@ -129,11 +127,7 @@ class SimVQ(Codebook):
             Q, as it is now. A warning says so where the map has not been trained yet.
         """
         if self._fingerprint() == self._untouched:
-            warnings.warn(
-                "SimVQ: the map has not been trained, so these are random codewords. Train it first.",
-                UserWarning,
-                stacklevel=2,
-            )
+            warn("SimVQ: the map has not been trained, so these are random codewords. Train it first.")
         return np.ascontiguousarray(self.codebook().cpu().float().numpy())
 
     def to_quantizer(self, *, usage: CodeUsage | None = None) -> ResidualQuantizer:

@@ -37,10 +37,6 @@ class Usage:
         shares = self.counts.double() / self.counts.sum(dim=1, keepdim=True).clamp_min(1)
         return torch.special.entr(shares).sum(dim=1).exp()
 
-    def to_report(self) -> CodeUsage:
-        """Return the counts as NumPy."""
-        return CodeUsage(self.counts.cpu().numpy())
-
 
 @dataclass(frozen=True)
 class Quantized:

@@ -122,10 +122,6 @@ def _trial(tokens: list[Any], seed: int, *, close: bool = False) -> Trial:
     )
 
 
-def _averaged(found: list[Figures]) -> dict[str, float]:
-    return {key: float(np.mean([one[key] for one in found])) for key in found[0]}
-
-
 def _truth(sets: Any) -> Array:
     from orthant.kernels.multivector.maxsim import maxsim_scores
 

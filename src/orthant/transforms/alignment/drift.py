@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from orthant.errors import DimensionError, EncoderMismatchError, InputError, message
+from orthant.errors import DimensionError, EncoderMismatchError, InputError, message, warn
 from orthant.estimator import check_is_fitted
 from orthant.transforms.alignment.mean_shift import MeanShift
 from orthant.transforms.alignment.spaces import SpaceMap, as_pairs, unit_rows
@@ -107,11 +106,7 @@ class DriftCompensator(SpaceMap):
         """
         newer, older = as_pairs(X, y, name="DriftCompensator")
         if len(newer) < _FEW_QUERIES:
-            warnings.warn(
-                message(f"a drift from {len(newer)} queries", f"{_FEW_QUERIES} or more", "encode more queries"),
-                UserWarning,
-                stacklevel=2,
-            )
+            warn(message(f"a drift from {len(newer)} queries", f"{_FEW_QUERIES} or more", "encode more queries"))
         shift = MeanShift(unit="before" if self.unit else "none").fit(newer, older)
         self.drift_ = -shift.shift_
         moved = self._prepared(newer).astype(np.float64) - self._prepared(older)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthant.errors import DimensionError, InputError, NotFittedError, message
+from orthant.errors import DimensionError, InputError, NotFittedError, message, warn
 from orthant.estimator import Estimator, check_is_fitted
 from orthant.kernels.clustering.kmeans import kmeans
 from orthant.types import IdArray
@@ -207,7 +207,7 @@ class LatentLabelShift(Estimator):
         self.labels_ = self.posterior_.argmax(axis=1)
         self._report = self._judge(loss, entropy, error, joint.sum(axis=1))
         for words in self._report.warnings:
-            warnings.warn(words, UserWarning, stacklevel=2)
+            warn(words)
         return self
 
     def predict_proba(self, X: npt.ArrayLike, domains: npt.ArrayLike | None = None) -> Floats:

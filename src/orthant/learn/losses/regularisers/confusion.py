@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
 
-from orthant.errors import InputError, message
+from orthant.errors import InputError, message, warn
 from orthant.learn.losses.metric.tuples import label_masks
 from orthant.learn.losses.regularisers.interface import Regulariser
 from orthant.validate import check_count
@@ -77,11 +75,9 @@ class EnergyConfusion(Regulariser):
         if not self.log:
             return energy
         if float(energy.detach()) < _LEAST:
-            warnings.warn(
+            warn(
                 "EnergyConfusion: the embeddings have collapsed; rows of different classes are equal. Lower its weight "
-                "or add RowNorm.",
-                UserWarning,
-                stacklevel=4,
+                "or add RowNorm."
             )
         return energy.clamp_min(_LEAST).log()
 
