@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from orthant.collection.records.items import made_of_records, reads_records
@@ -131,11 +132,8 @@ class UpgradeMethods:
                 )
             if self._encoders.given(state.fresh) is None:
                 self._encoders.adopt(state.fresh, loaded, loadable=loadable)
-        elif not now.spaces:
-            given = f"space {space!r} of a collection without vectors"
-            raise NotFoundError(message(given, "vectors of another encoder", "open() the folder with the new encoder"))
         elif space not in now.spaces:
-            raise NotFoundError(message(f"space {space!r}", f"one of: {', '.join(now.spaces)}", "check the name"))
+            raise _absent(space, now.spaces)
         elif now.spaces[space].definition.kind == "tokens":
             require_dense(now.spaces[space].definition)
         elif now.spaces[space].definition.fingerprint == loaded.fingerprint:
@@ -144,3 +142,10 @@ class UpgradeMethods:
             given = f"using={using!r} for vectors that no encoder made"
             raise InputError(message(given, "'reencode'", "nothing says how queries of the old space are made"))
         return UpgradePlan(self, loaded, loadable, using=using, space=space, pairs=pairs, seed=seed)  # type: ignore[arg-type]
+
+
+def _absent(space: str, spaces: Collection[str]) -> NotFoundError:
+    if spaces:
+        return NotFoundError(message(f"space {space!r}", f"one of: {', '.join(spaces)}", "check the name"))
+    given = f"space {space!r} of a collection without vectors"
+    return NotFoundError(message(given, "vectors of another encoder", "open() the folder with the new encoder"))
