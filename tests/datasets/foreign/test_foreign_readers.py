@@ -490,7 +490,7 @@ def test_what_is_none_of_them_is_refused(tmp_path):
         assert foreign_kind(source) is None
         with pytest.raises(InputError):
             open_foreign(source)
-    with pytest.raises(InputError, match="nine.hnsw', a file; expected a folder for kind='chroma'"):
+    with pytest.raises(InputError, match=r"nine\.hnsw', a file; expected a folder for kind='chroma'"):
         open_foreign(HERE / "nine.hnsw", kind="chroma")
     with pytest.raises(InputError, match="a file for kind='faiss'"):
         open_foreign(tmp_path, kind="faiss")
