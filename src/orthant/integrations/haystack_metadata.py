@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from orthant.collection.results import Record
@@ -23,8 +23,7 @@ class MetadataQuestions:
     Everything is counted from the records that match: exact, and O(documents).
     """
 
-    def _matching(self, filters: Filters | None) -> list[Record]:
-        raise NotImplementedError
+    _matching: Callable[[Filters | None], list[Record]]
 
     def get_metadata_fields_info(self) -> dict[str, dict[str, str]]:
         """Return the fields and the type of their values.
