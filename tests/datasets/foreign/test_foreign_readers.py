@@ -373,6 +373,16 @@ def test_qdrant_is_asked_again_when_it_stumbles(monkeypatch):
         open_foreign(address)
 
 
+def test_qdrant_tells_of_a_metric_that_no_space_has():
+    answers = expected("qdrant")
+    described = answers["GET /collections/plain"]
+    (described.get("answer") or described)["result"]["config"]["params"]["vectors"]["distance"] = "Manhattan"
+    with qdrant(answers) as server:
+        opened = open_foreign(server.address, table="plain")
+    assert opened.vectors[""].metric is None
+    assert opened.notes == {"vectors '', compared by Manhattan there, which no space does": 5}
+
+
 def test_qdrant_that_turns_in_a_circle_is_left():
     answers = expected("qdrant")
     pages = answers["POST /collections/plain/points/scroll"]

@@ -134,6 +134,10 @@ class PgvectorSource:
             if dense := _DENSE.fullmatch(kind):
                 metric = next((m for end, m in _METRICS.items() if classes.get(name, "").endswith(end)), None)
                 self.vectors[name] = VectorField(name, int(dense[1]) if dense[1] else None, metric)
+                if classes.get(name, "").endswith("l1_ops"):
+                    self.notes[f"vectors {name!r}, compared by the sum of differences there, which no space does"] = (
+                        self.count
+                    )
             elif other := _ELSEWHERE.fullmatch(kind):
                 self.losses[f"column {name!r} of type {other[1]}"] = self.count
             else:
