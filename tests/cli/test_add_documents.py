@@ -75,7 +75,11 @@ def test_a_person_is_told_what_happened(run, tmp_path):
     ran = run("add", tmp_path / "c", docs, "--documents", "--on-error", "skip", "--chunk", "sentences:10")
     for words in ("8 added", "bad.txt: Got bytes that are no text", ".png (1)", "holds"):
         assert words in ran.out
-    assert "only words are searchable" in ran.err and "read as Windows-1252" in ran.err
+    assert "only words are searchable" in ran.err and "read as Windows-1252: d1/l6.txt. Where" in ran.err
+    for i in range(12):
+        (docs / f"empty{i:02}.rst").touch()
+    ran = run("add", tmp_path / "c", docs, "--documents", "--on-error", "skip", "--chunk", "sentences:10")
+    assert "12 without a word: empty00.rst" in ran.out and "empty09.rst and 2 more" in " ".join(ran.out.split())
     (docs / "d0" / "t0.txt").unlink()
     settings = ("--documents", "--on-error", "skip", "--chunk", "sentences:10")
     assert "--prune deletes them" in run("add", tmp_path / "c", docs, *settings).err

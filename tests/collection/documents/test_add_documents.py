@@ -44,6 +44,7 @@ def test_every_chunk_knows_its_place(notes, docs):
     report = notes.add_documents(docs, chunk=Chunking(size=50))
     assert (report.added, report.updated, report.unchanged, report.skipped) == (3, 0, 0, [])
     assert report.ignored == {".png": 1} and report.encodings == {"utf-8": 2, "cp1252": 1}
+    assert report.guessed == ["old.txt"]
     kites = notes.find({"parent": "kites.md"})
     assert [record.id for record in kites] == [f"kites.md#{i}" for i in range(len(kites))] and len(kites) == 6
     last = kites[-1].metadata
@@ -333,3 +334,17 @@ def test_odd_names_and_read_only(notes, docs, tmp_path):
     assert report.added == 4 and len(report.skipped) == (bad is not None)
     with orthant.open(tmp_path / "notes", read_only=True) as reader, pytest.raises(StoreReadOnlyError):
         reader.add_documents(docs)
+
+
+def test_why_not_of_a_document_names_a_chunk(notes, docs):
+    notes.add_documents(docs)
+    why = str(notes.why_not("kite", "kites.md"))
+    assert "is a document" in why and "'kites.md#0'" in why
+    assert "is the id of no record" in str(notes.why_not("kite", "kites.txt"))
+
+
+def test_a_folder_without_texts_says_what_reads_other_documents(notes, docs):
+    for name in ("kites.md", "old.txt"):
+        (docs / name).unlink()
+    with pytest.raises(InputError, match=r"add_documents \(--documents\)"):
+        notes.add(docs)

@@ -84,6 +84,10 @@ def test_every_kind_of_value_has_a_place_or_a_reason():
     fields = {
         "date": datetime.date(2020, 1, 2),
         "price": decimal.Decimal("1.50"),
+        "exact": decimal.Decimal("0.12345678901234567890123"),
+        "large": decimal.Decimal("1e400"),
+        "took": datetime.timedelta(minutes=1),
+        "none": decimal.Decimal("NaN"),
         "key": uuid.UUID(int=7),
         "set": {"b", "a"},
         "array": np.arange(2),
@@ -102,7 +106,10 @@ def test_every_kind_of_value_has_a_place_or_a_reason():
     assert records.metadata == [
         {
             "date": "2020-01-02",
-            "price": "1.50",
+            "price": 1.5,
+            "exact": "0.12345678901234567890123",
+            "large": "1E+400",
+            "took": 60.0,
             "key": str(uuid.UUID(int=7)),
             "set": ["a", "b"],
             "array": [0, 1],
@@ -113,12 +120,13 @@ def test_every_kind_of_value_has_a_place_or_a_reason():
     assert {reason.split(":")[0] for reason in tally.lost if reason.startswith("field")} == {
         "field 'raw'",
         "field 'nan'",
+        "field 'none'",
         "field 'object'",
         "field 'huge'",
         "field '7'",
         "field 'a'",
     }
-    assert sum(tally.converted.values()) == 4
+    assert sum(tally.converted.values()) == 7
 
 
 def test_ids_are_carried_once_or_told():

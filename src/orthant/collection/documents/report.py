@@ -46,6 +46,9 @@ class DocumentsReport:
         Records written, and records that went or were replaced.
     encodings : dict of str to int
         How the bytes of the documents written were read.
+    guessed : list of str
+        Those that did not say how, and were no UTF-8: read as Windows-1252, which is wrong for other alphabets than the
+        Latin one.
     truncated_items, truncated_tokens : int
         Chunks longer than an encoder's window and the tokens that were not seen.
     vectors, without_vector : dict of str to int
@@ -67,6 +70,7 @@ class DocumentsReport:
     chunks_written: int = 0
     chunks_removed: int = 0
     encodings: dict[str, int] = field(default_factory=dict)
+    guessed: list[str] = field(default_factory=list)
     truncated_items: int = 0
     truncated_tokens: int = 0
     vectors: dict[str, int] = field(default_factory=dict)

@@ -159,14 +159,23 @@ class Sorter:
             return {_name(name): self._plain(part, depth + 1) for name, part in value.items()}
         if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
             return [self._plain(part, depth + 1) for part in _in_order(value)]
-        return self._as_text(value)
+        return self._converted(value)
 
-    def _as_text(self, value: Any) -> str:
+    def _converted(self, value: Any) -> str | float:
         if isinstance(value, (datetime.date, datetime.time)):
             self.tally.converted["dates and times, written as ISO text"] += 1
             return value.isoformat()
+        if isinstance(value, datetime.timedelta):
+            self.tally.converted["durations, written as seconds"] += 1
+            return value.total_seconds()
         if isinstance(value, decimal.Decimal):
-            self.tally.converted["decimals, written as text"] += 1
+            if not value.is_finite():
+                raise _Lost("NaN or infinity")
+            # A filter compares numbers: a price as text would be above and below nothing.
+            if decimal.Decimal(repr(float(value))) == value:
+                self.tally.converted["decimals, written as numbers"] += 1
+                return float(value)
+            self.tally.converted["decimals of more digits than a number keeps, written as text"] += 1
             return str(value)
         if isinstance(value, uuid.UUID):
             self.tally.converted["UUIDs, written as text"] += 1

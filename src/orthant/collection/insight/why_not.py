@@ -75,7 +75,13 @@ class _Inquiry(Trying):
 
     def run(self, steered: Steered | None) -> WhyNot:
         rows = self.store.read(lambda connection, _: tables.find_rows(connection, self.store.database, [self.id]))
-        self.steps.append(Step("record", bool(len(rows)), {"records": self.now.count}))
+        told: dict[str, Any] = {"records": self.now.count}
+        if not len(rows):
+            # Groups and passages show the ids of documents, whose records are their chunks.
+            chunk = f"{self.id}#0"
+            if len(self.store.read(lambda connection, _: tables.find_rows(connection, self.store.database, [chunk]))):
+                told["chunk"] = chunk
+        self.steps.append(Step("record", bool(len(rows)), told))
         if not len(rows):
             return self._end("missing")
         self.row = int(rows[0])

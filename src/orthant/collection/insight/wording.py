@@ -43,7 +43,9 @@ def _found(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) 
 
 
 def _missing(why: WhyNot, options: SearchOptions, failed: Sequence[FailedClause]) -> str:
-    count = _details(why, "record")["records"]
+    count, chunk = _details(why, "record")["records"], _details(why, "record").get("chunk")
+    if chunk is not None:
+        return f"is a document, which is searched by its chunks: ask for one of these, such as {chunk!r}"
     return f"is the id of no record: it was never added, or it was deleted ({count:,} records are there)"
 
 

@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 TEXT_NAMES = ("text", "document", "page_content", "content")
-"""Fields that are taken for the text when none is named, in this order."""
+"""Fields that are taken for the text when none is named, in this order; in upper or lower case."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class FieldChoice:
         """
         if self.text_field is not None:
             return require_field(self.text_field, names, "text_field", where)
-        return next((name for name in TEXT_NAMES if name in names), None)
+        return next((name for usual in TEXT_NAMES for name in names if name.lower() == usual), None)
 
     def kept(self, fields: Mapping[str, Any], *, without: Sequence[str | None] = ()) -> dict[str, Any]:
         """Return the fields that become metadata.

@@ -87,15 +87,22 @@ class LanceSource:
 
     def _metric(self, column: str) -> Metric | None:
         """Return what the vector index of a column compares by; a table without one does not say."""
-        if not hasattr(self._table, "list_indices"):
-            return None
-        for index in self._table.list_indices():
-            name = index["name"] if isinstance(index, dict) else index.name
-            fields = index["fields"] if isinstance(index, dict) else index.columns
+        for name, fields in self._indexes():
             if column in fields:
                 said = str(self._table.stats.index_stats(name)).lower()
                 return next((metric for word, metric in _METRICS.items() if f"'{word}'" in said), None)
         return None
+
+    def _indexes(self) -> list[tuple[str, list[str]]]:
+        # What each release calls them.
+        if hasattr(self._table, "describe_indices"):
+            return [(index.name, list(index.field_names)) for index in self._table.describe_indices()]
+        if not hasattr(self._table, "list_indices"):
+            return []
+        return [
+            (index["name"], index["fields"]) if isinstance(index, dict) else (index.name, index.columns)
+            for index in self._table.list_indices()
+        ]
 
     def batches(self, size: int) -> Iterator[ForeignBatch]:
         """Yield the rows.

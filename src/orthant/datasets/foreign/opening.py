@@ -137,7 +137,8 @@ def open_foreign(
         raise InputError(message(_shown(source), _EXPECTED, "check the path"))
     if path.is_dir() == (kind in _NUMBERED):
         wanted = "a file" if kind in _NUMBERED else "a folder"
-        raise InputError(message(_shown(source), f"{wanted} for kind={kind!r}", "check the path"))
+        given = f"{str(source)!r}, {'a folder' if path.is_dir() else 'a file'}"
+        raise InputError(message(given, f"{wanted} for kind={kind!r}", "check the path"))
     if kind == "chroma":
         return ChromaSource(path, table, choice)
     if kind == "lancedb":

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from orthant.datasets.foreign.contents import FieldChoice, ForeignBatch, VectorField, require_field
+from orthant.datasets.foreign.contents import FieldChoice, ForeignBatch, VectorField, choose_name, require_field
 from orthant.errors import InputError, MissingExtraError, message
 from orthant.types import Metric
 
@@ -25,6 +25,12 @@ _KEY = """
 SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)
 WHERE i.indrelid = %s::regclass AND i.indisprimary
 """
+_TABLES = """
+SELECT DISTINCT n.nspname, c.relname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_type t ON t.oid = a.atttypid
+WHERE t.typname IN ('vector', 'halfvec') AND c.relkind IN ('r', 'p', 'm', 'f') AND NOT c.relispartition
+AND NOT a.attisdropped ORDER BY 1, 2
+"""
 _CLASSES = """
 SELECT a.attname, o.opcname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
 JOIN pg_opclass o ON o.oid = i.indclass[0] WHERE i.indrelid = %s::regclass
@@ -39,7 +45,7 @@ class PgvectorSource:
     address : str
         ``postgresql://user:password@host/database``; it is never shown in an error.
     table : str or None
-        ``table`` or ``schema.table``.
+        ``table`` or ``schema.table``; None takes the only table with a column of vectors.
     choice : FieldChoice
         Which columns are the id and the text; by default the primary key, and a column with a usual name.
 
@@ -61,9 +67,7 @@ class PgvectorSource:
             raise MissingExtraError(
                 message("a PostgreSQL address without psycopg", "psycopg", "pip install 'orthant[postgres]'")
             ) from error
-        if table is None:
-            raise InputError(message("a database without a table", "table=", "name it, such as table='public.notes'"))
-        self.name, self._choice, self._error = table, choice, psycopg.Error
+        self.name, self._choice, self._error = table or "", choice, psycopg.Error
         try:
             self._connection = psycopg.connect(address)
         except psycopg.Error as error:
@@ -72,6 +76,7 @@ class PgvectorSource:
             ) from error
         try:
             self._begin()
+            self._choose(table)
             self._describe()
         except BaseException as error:
             self._connection.close()
@@ -92,6 +97,28 @@ class PgvectorSource:
             cursor.execute(sql, values)
             return list(cursor.fetchall()) if fetch else []
 
+    def _choose(self, table: str | None) -> None:
+        if table is None:
+            held = [".".join(row) for row in self._rows(_TABLES)]
+            self.name = choose_name(None, held, "the database")
+        elif self._rows("SELECT to_regclass(%s)", (_quoted(table),)) == [(None,)]:
+            held = [".".join(row) for row in self._rows(_TABLES)]
+            expected = f"a table that exists; those with vectors: {', '.join(held) or 'none'}"
+            raise InputError(message(f"table={table!r}", expected, "correct the name, with the schema before it"))
+
+    def _key(self, keys: list[str], where: str) -> str:
+        if self._choice.id_field is not None:
+            return require_field(self._choice.id_field, self._plain, "id_field", where)
+        if len(keys) == 1 and keys[0] in self._plain:
+            return keys[0]
+        if "id" in self._plain:
+            return "id"
+        held = f"a primary key of {len(keys)} columns" if keys else "no primary key"
+        columns = ", ".join(self._plain) or "none"
+        raise InputError(
+            message(f"{where} with {held}", "a column that tells the rows apart", f"name it: id_field=, of {columns}")
+        )
+
     def _describe(self) -> None:
         quoted = _quoted(self.name)
         columns = dict(self._rows(_COLUMNS, (quoted,)))
@@ -107,6 +134,10 @@ class PgvectorSource:
             if dense := _DENSE.fullmatch(kind):
                 metric = next((m for end, m in _METRICS.items() if classes.get(name, "").endswith(end)), None)
                 self.vectors[name] = VectorField(name, int(dense[1]) if dense[1] else None, metric)
+                if classes.get(name, "").endswith("l1_ops"):
+                    self.notes[f"vectors {name!r}, compared by the sum of differences there, which no space does"] = (
+                        self.count
+                    )
             elif other := _ELSEWHERE.fullmatch(kind):
                 self.losses[f"column {name!r} of type {other[1]}"] = self.count
             else:
@@ -114,8 +145,7 @@ class PgvectorSource:
         self._text = self._choice.text_among(self._plain, where)
         for name in self._choice.metadata_fields or ():
             require_field(name, self._plain, "metadata_fields", where)
-        self._id = self._choice.id_field or (keys[0] if len(keys) == 1 else "id")
-        require_field(self._id, self._plain, "id_field", where)
+        self._id = self._key(keys, where)
 
     def batches(self, size: int) -> Iterator[ForeignBatch]:
         """Yield the rows through a cursor of the server.

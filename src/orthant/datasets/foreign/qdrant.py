@@ -77,7 +77,10 @@ class QdrantSource:
         for name, field in named.items():
             # A multivector is a matrix per point; its values are reported point by point.
             if not field.get("multivector_config"):
-                self.vectors[name] = VectorField(name, field.get("size"), _METRICS.get(field.get("distance", "")))
+                said = field.get("distance", "")
+                self.vectors[name] = VectorField(name, field.get("size"), _METRICS.get(said))
+                if said and said not in _METRICS:
+                    self.notes[f"vectors {name!r}, compared by {said} there, which no space does"] = self.count or 0
 
     def batches(self, size: int) -> Iterator[ForeignBatch]:
         """Yield the points in the order of their numbers.

@@ -41,6 +41,7 @@ _SUFFIXES: dict[str, RecordFormat] = {
     ".pq": "parquet",
 }
 _TEXT_SUFFIXES = frozenset({".txt", ".md"})
+_OTHER_FILES = "name a record file inside it; documents of other kinds are for add_documents (--documents)"
 
 
 def detect_format(path: Path) -> RecordFormat:
@@ -310,9 +311,7 @@ def folder_source(path: Path, *, encoding: str) -> RowSource:
         if not any(part.startswith(".") for part in name.split("/"))
     )
     if not names:
-        raise InputError(
-            message(f"{path}, with no .txt or .md file below it", "at least one", "name a record file inside it")
-        )
+        raise InputError(message(f"{path}, with no .txt or .md file below it", "at least one", _OTHER_FILES))
 
     def blocks(batch_size: int, texts: frozenset[str], vectors: frozenset[str]) -> Iterator[RowBlock]:
         for start in range(0, len(names), batch_size):
