@@ -209,5 +209,6 @@ def test_a_commit_says_how_long_the_graph_took(tmp_path):
         began = time.perf_counter()
         report = collection.upsert([f"r{i}" for i in range(700)], vectors=X)
         spent = time.perf_counter() - began
-        assert 0.0 < report.seconds["graph"] <= spent and sum(report.seconds.values()) == pytest.approx(spent, rel=0.2)
+        # Whatever else the machine does between two steps lengthens the call, never its parts.
+        assert 0.0 < report.seconds["graph"] <= spent and sum(report.seconds.values()) <= 1.2 * spent
         assert collection.upsert(["one"], vectors=X[:1]).seconds["graph"] == 0.0
