@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,8 +24,9 @@ class MetadataQuestions:
     Everything is counted from the records that match: exact, and O(documents).
     """
 
+    @abstractmethod
     def _matching(self, filters: Filters | None) -> list[Record]:
-        raise NotImplementedError
+        """Return the records that a filter allows."""
 
     def get_metadata_fields_info(self) -> dict[str, dict[str, str]]:
         """Return the fields and the type of their values.

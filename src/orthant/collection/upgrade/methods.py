@@ -113,12 +113,7 @@ class UpgradeMethods:
                 return UpgradePlan(self, absent, None, using=using, space=space, pairs=pairs, seed=seed)  # type: ignore[arg-type]
         loaded, loadable = load(encoder)
         held = now.spaces.get(space)
-        if reads_records(loaded) or made_of_records(None if held is None else held.definition.fingerprint):
-            # A plan compares and encodes texts, which would be taken for whole records.
-            given = "an upgrade from or to an encoder of whole records"
-            raise InputError(message(given, "encoders of texts", "add a space for it, and write the records again"))
-        if is_sparse(loaded):
-            raise InputError(message("a sparse encoder", "one of vectors", "add_space() holds weighted terms"))
+        _refuse_unfit(loaded, None if held is None else held.definition.fingerprint)
         if state:
             if state.fingerprint != loaded.fingerprint or state.space != space or using not in ("auto", state.using):
                 raise InputError(
@@ -144,3 +139,12 @@ class UpgradeMethods:
             given = f"using={using!r} for vectors that no encoder made"
             raise InputError(message(given, "'reencode'", "nothing says how queries of the old space are made"))
         return UpgradePlan(self, loaded, loadable, using=using, space=space, pairs=pairs, seed=seed)  # type: ignore[arg-type]
+
+
+def _refuse_unfit(new: Any, present: str | None) -> None:
+    if reads_records(new) or made_of_records(present):
+        # A plan compares and encodes texts, which would be taken for whole records.
+        given = "an upgrade from or to an encoder of whole records"
+        raise InputError(message(given, "encoders of texts", "add a space for it, and write the records again"))
+    if is_sparse(new):
+        raise InputError(message("a sparse encoder", "one of vectors", "add_space() holds weighted terms"))
