@@ -57,7 +57,7 @@ class UpgradeMethods:
         pairs: int = 5000,
         seed: int = 0,
     ) -> UpgradePlan:
-        """Plan the replacement of a space's encoder; nothing changes before ``plan.run``, no answer before ``commit``.
+        """Plan the replacement of a space's encoder; nothing changes before ``plan.run``, no search before ``commit``.
 
         Parameters
         ----------
