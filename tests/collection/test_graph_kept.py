@@ -15,17 +15,10 @@ from collection.fakes import FakeEncoder
 from collection.hammer import hammer
 from contracts.package import ROOT
 from orthant.collection.collection import Collection
-from orthant.collection.storage import maintenance, merging
+
+pytestmark = pytest.mark.usefixtures("small_graphs")
 
 DIM, CLUSTERS, K = 24, 40, 10
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    """Graphs from 400 vectors on, tails of 150."""
-    for name, value in {"BREAK_EVEN": 400, "_TAIL_ROWS": 150, "_CLOSE_ROWS": 20}.items():
-        monkeypatch.setattr(merging, name, value)
-    monkeypatch.setattr(maintenance, "_MINIMUM_SLOTS", 100)
 
 
 def clustered(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
