@@ -28,7 +28,7 @@ def test_ranges_cover_every_row_once_and_in_order():
 
 
 def test_threads_work_at_once_and_parts_are_taken_as_they_come():
-    both, counts = threading.Barrier(2, timeout=20), {}
+    both, counts = threading.Barrier(2, timeout=60), {}
 
     def part(start, stop):
         name = threading.current_thread().name
@@ -44,7 +44,7 @@ def test_threads_work_at_once_and_parts_are_taken_as_they_come():
 
 def test_ranges_do_not_wait_for_a_pool_that_is_busy_for_others():
     go = threading.Event()
-    holders = [threading.Thread(target=map_tasks, args=(lambda _: go.wait(20), range(2))) for _ in range(8)]
+    holders = [threading.Thread(target=map_tasks, args=(lambda _: go.wait(60), range(2))) for _ in range(8)]
     for holder in holders:
         holder.start()
     try:
@@ -93,7 +93,7 @@ def test_run_both_waits_for_the_other_before_it_raises():
         raise InputError("no")
 
     def broken_meanwhile():
-        assert began.wait(10)
+        assert began.wait(60)
         broken()
 
     with pytest.raises(InputError):
@@ -114,7 +114,7 @@ def test_the_environment_sets_the_default(monkeypatch):
 
 
 def test_waiting_calls_overlap_and_errors_reach_the_caller():
-    together = threading.Barrier(8, timeout=10)
+    together = threading.Barrier(8, timeout=60)
     map_waiting(lambda _: together.wait(), range(8), workers=8)
     done = []
     map_waiting(done.append, range(5), workers=1)
@@ -149,7 +149,7 @@ def test_an_interrupt_is_raised_once_no_worker_reads_what_it_was_lent():
 
     def part(interrupt, main):
         if threading.current_thread() is main:
-            assert at_work.acquire(timeout=10)
+            assert at_work.acquire(timeout=60)
             interrupt()
             return
         busy.append(1)
@@ -189,11 +189,11 @@ def test_a_writer_that_was_interrupted_while_it_waited_keeps_nobody_waiting():
     def read():
         with lock.reading():
             reading.set()
-            done.wait(20)
+            done.wait(60)
 
     reader = threading.Thread(target=read)
     reader.start()
-    assert reading.wait(10)
+    assert reading.wait(60)
 
     def write(interrupt):
         interrupt()
@@ -203,9 +203,9 @@ def test_a_writer_that_was_interrupted_while_it_waited_keeps_nobody_waiting():
     _interrupted(write)
     later = threading.Thread(target=lambda: lock.reading().__enter__(), daemon=True)
     later.start()
-    later.join(10)
+    later.join(60)
     done.set()
-    reader.join(10)
+    reader.join(60)
     assert not later.is_alive()
 
 

@@ -116,15 +116,12 @@ def written_aside(path: str | Path) -> Iterator[BinaryIO]:
         To be written. After an error, the target is as it was and nothing is left beside it.
     """
     path = Path(path)
-    temporary = path.with_name(aside_name(path.name))
-    try:
+    with aside(path) as temporary:
         with open(temporary, "wb") as handle:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def sync_folder(path: str | Path) -> None:

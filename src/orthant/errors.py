@@ -194,7 +194,7 @@ class StoreCorruptedError(StoreError):
 
 
 class StoreLockedError(StoreError):
-    """Another process holds the one writer's place."""
+    """Another process holds the writer lock."""
 
 
 class StoreVersionError(StoreError):

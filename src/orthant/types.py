@@ -99,7 +99,7 @@ class Hits:
 
 @dataclass(frozen=True)
 class EncodeReport:
-    """What happened while items were encoded.
+    """Statistics of an encoding: items, truncation, cache hits and seconds.
 
     Attributes
     ----------

@@ -22,6 +22,7 @@ def files(tmp_path_factory):
 def test_ann_prints_one_object_with_the_promised_keys(run, files):
     ran = run("bench", "ann", *files, "--peers", "none", "--repetitions", 1, "--recall", 0.9, "--k", 3, "--json")
     assert ran.code == 0, ran.err
+    assert ran.json["missing"] == []
     (entry,) = ran.json["results"]
     assert entry["engine"] == "orthant" and entry["threads"] == 1
     assert entry["qps_at"].keys() == {"0.90", "0.95", "0.99"}

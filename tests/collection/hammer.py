@@ -28,6 +28,7 @@ def hammer(path: Path, seconds: float, encoder: FakeEncoder, *, records: int, mi
         def work(seed: int, act) -> None:
             rng = np.random.default_rng(seed)
             try:
+                act(rng)
                 while time.perf_counter() < stop:
                     act(rng)
             except BaseException as error:

@@ -15,17 +15,10 @@ from collection.fakes import FakeEncoder
 from collection.hammer import hammer
 from contracts.package import ROOT
 from orthant.collection.collection import Collection
-from orthant.collection.storage import maintenance, merging
+
+pytestmark = pytest.mark.usefixtures("small_graphs")
 
 DIM, CLUSTERS, K = 24, 40, 10
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    """Graphs from 400 vectors on, tails of 150."""
-    for name, value in {"BREAK_EVEN": 400, "_TAIL_ROWS": 150, "_CLOSE_ROWS": 20}.items():
-        monkeypatch.setattr(merging, name, value)
-    monkeypatch.setattr(maintenance, "_MINIMUM_SLOTS", 100)
 
 
 def clustered(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -209,5 +202,6 @@ def test_a_commit_says_how_long_the_graph_took(tmp_path):
         began = time.perf_counter()
         report = collection.upsert([f"r{i}" for i in range(700)], vectors=X)
         spent = time.perf_counter() - began
-        assert 0.0 < report.seconds["graph"] <= spent and sum(report.seconds.values()) == pytest.approx(spent, rel=0.2)
+        # Whatever else the machine does between two steps lengthens the call, never its parts.
+        assert 0.0 < report.seconds["graph"] <= spent and sum(report.seconds.values()) <= 1.2 * spent
         assert collection.upsert(["one"], vectors=X[:1]).seconds["graph"] == 0.0

@@ -427,7 +427,7 @@ def check_eight_threads_search_alike(case):
     start = threading.Barrier(8)
 
     def work(number: int) -> None:
-        start.wait(10)
+        start.wait(60)
         for i in range(12):
             rows = (np.arange(20) + number + i) % 20
             np.testing.assert_array_equal(index.search(X[rows], 5).ids, wanted.ids[rows])
@@ -446,7 +446,7 @@ def check_w53_any_mix_of_calls(case):
     start, failures = threading.Barrier(8), []
 
     def write(number: int) -> None:
-        start.wait(10)
+        start.wait(60)
         ids = 1000 * (number + 1) + np.arange(16)
         for _ in range(12):
             index.add(np.tile(probe, (16, 1)), ids)
@@ -454,7 +454,7 @@ def check_w53_any_mix_of_calls(case):
                 failures.append("remove did not find its own ids")
 
     def read(number: int) -> None:
-        start.wait(10)
+        start.wait(60)
         for _ in range(25):
             hits = index.search(probe, 90)
             names = hits.ids[0][: hits.counts[0]]

@@ -191,7 +191,7 @@ def check_eight_threads(case):
     start = threading.Barrier(8)
 
     def work(number: int) -> None:
-        start.wait(10)
+        start.wait(60)
         for i in range(5):
             rows = np.roll(np.arange(len(X)), 3 * number + i)
             np.testing.assert_allclose(apply(made, X[rows]), wanted[rows], rtol=1e-4, atol=1e-5)

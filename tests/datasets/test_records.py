@@ -18,40 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fixtures.records import ROWS, check_parts, jsonl, whole
 from orthant.datasets.export import write_jsonl
 from orthant.datasets.records import Records, read_records, scan_records
 from orthant.errors import DimensionError, DtypeError, InputError, MissingExtraError, NonFiniteError, NotFoundError
-
-ROWS = [
-    {"id": "a", "title": "Dune", "text": "Sand.", "year": 1965, "genre": "novel"},
-    {"id": "b", "title": "Ice", "text": "Cold.", "year": 1967, "genre": "novel"},
-    {"id": "c", "title": "Salt", "text": "Sea.", "year": 2001, "genre": "memoir"},
-]
-
-
-def whole(source, **options):
-    """All batches of a source as one."""
-    parts = list(read_records(source, **options))
-    spaces = {space for part in parts for space in part.vectors or {}}
-    return Records(
-        [key for part in parts for key in part.ids],
-        [text for part in parts for text in part.texts],
-        [values for part in parts for values in part.metadata],
-        {space: np.concatenate([part.vectors[space] for part in parts if space in part.vectors]) for space in spaces},
-    )
-
-
-def jsonl(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def check_parts(error, *parts):
-    text = str(error.value)
-    assert "Got " in text and "; expected " in text, text
-    for part in parts:
-        assert part in text, text
-
 
 # ---------------------------------------------------------------- sources
 

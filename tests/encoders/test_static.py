@@ -207,10 +207,10 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_w41_starts_light():
     code = (
-        "import sys, time; import numpy; t = time.perf_counter();"
+        "import sys, time; import numpy; t = time.process_time();"
         "from orthant.encoders.static import StaticEncoder;"
         "v = StaticEncoder.load().encode(['a query about lighthouses']);"
-        "print(time.perf_counter() - t, [m for m in ('torch', 'numba', 'tokenizers', 'scipy', 'transformers')"
+        "print(time.process_time() - t, [m for m in ('torch', 'numba', 'tokenizers', 'scipy', 'transformers')"
         " if m in sys.modules])"
     )
     path = os.pathsep.join(entry for entry in sys.path if entry)

@@ -49,7 +49,7 @@ def reading(collection, seconds):
 
     reader = threading.Thread(target=read)
     reader.start()
-    assert inside.wait(10)
+    assert inside.wait(60)
     return reader, done
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -59,14 +58,6 @@ def graphs_of_small_spaces(monkeypatch):
     # And records that are packed.
     monkeypatch.setattr(dictionaries, "_LEAST_RECORDS", 16)
     monkeypatch.setattr(dictionaries, "_LEAST_SAMPLE", 512)
-
-
-@pytest.fixture
-def scratch():
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 _Q = FakeEncoder().encode(["amber lagoon"])[0]

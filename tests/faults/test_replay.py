@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +14,6 @@ from faults import child
 from faults.recording import LOG, Operation, Recorder, after_power_cut, recorded, torn_logs, unsynced, write_state
 from faults.verify import check_equal, check_searches, contents
 from orthant.collection.collection import Collection
-
-
-@pytest.fixture
-def scratch():
-    """A folder in memory where there is one: syncs of a thousand states would take minutes on a disk."""
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _abandon(collection: Collection) -> None:

@@ -15,7 +15,6 @@ import orthant
 from collection.fakes import FakeEncoder
 from faults import child
 from faults.recording import Recorder, after_power_cut, recorded, unsynced, write_state
-from faults.test_replay import scratch  # noqa: F401
 from faults.verify import check_equal, contents
 from orthant.collection.collection import Collection
 from orthant.errors import OrthantError
@@ -164,7 +163,7 @@ def test_w27_killed(prepared, action, calls):
 
 
 @pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
-def test_w27_every_permitted_loss_of_a_power_cut(scratch, frequent_upkeep, step):  # noqa: F811
+def test_w27_every_permitted_loss_of_a_power_cut(scratch, frequent_upkeep, step):
     root, recorder = scratch / "c", Recorder(scratch / "c")
     collection = Collection(root, encoder=FakeEncoder(), files=recorder)
     with recorded(collection, recorder):

@@ -101,7 +101,7 @@ def test_settings_that_do_not_fit(settings):
 def test_a_silent_server_does_not_hold_a_run_for_ever():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         done = threading.Event()
-        thread = threading.Thread(target=lambda: (silent.accept(), done.wait(10)))
+        thread = threading.Thread(target=lambda: (silent.accept(), done.wait(60)))
         thread.start()
         quick = SmtpDelivery(
             "127.0.0.1", port=silent.getsockname()[1], sender="a@example.org", security="none", timeout_s=0.2

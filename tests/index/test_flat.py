@@ -505,14 +505,14 @@ def test_w53_searches_survive_growth_and_squeezing():
     start, failures = threading.Barrier(5), []
 
     def write() -> None:
-        start.wait(10)
+        start.wait(60)
         for i in range(12):
             ids = 1000 + np.arange(900)
             index.add(np.full((900, 8), 5 + i), ids)
             index.remove(ids)
 
     def read() -> None:
-        start.wait(10)
+        start.wait(60)
         for _ in range(40):
             hits = index.search(np.ones(8), 950, allowed=np.arange(2000))
             names = hits.ids[0][: hits.counts[0]]

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import tracemalloc
 import warnings
 from pathlib import Path
@@ -415,9 +414,7 @@ def test_other_processors_find_as_much():
 def test_small_indexes_are_exact_without_a_graph(compiled):
     X, _ = clustered(500, 16)
     index = Graph(16)
-    begun = time.perf_counter()
     index.add(X)
-    assert time.perf_counter() - begun < 5
     hits = index.search(X[:9], 3)
     assert index.stats().details["plan"] == "scan"
     assert (hits.ids == flat_of(X).search(X[:9], 3).ids).all()

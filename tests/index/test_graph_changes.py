@@ -66,9 +66,9 @@ def test_w16_w54_twins_are_all_found_and_outlive_their_leader(compiled, outside)
 def test_w54_only_equal_vectors_end_in_time(compiled):
     X = np.ones((3000, 20), np.float32)
     index = Graph(20, **SMALL)
-    begun = time.perf_counter()
+    begun = time.process_time()
     index.add(X, threads=2)
-    assert time.perf_counter() - begun < 20
+    assert time.process_time() - begun < 20
     assert index.check() == []
     hits = index.search(X[0], 5)
     assert len(set(hits.ids[0].tolist())) == 5

@@ -31,7 +31,7 @@ def _awaited(
 
 
 class AsyncRemoteCollection:
-    """A collection on a server whose calls are awaited; made by :func:`connect_async`.
+    """A collection on a server, with coroutine methods; made by :func:`connect_async`.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ class Collection(
     AdaptMethods,
     ShortcutMethods,
 ):
-    """Documents with metadata and vectors in named spaces; made by :func:`orthant.open`.
+    """Documents with metadata and vectors in named spaces; opened by :func:`orthant.open`.
 
     Any mix of calls from any threads is safe: a search sees the last commit before it began, and a write is durable
     and searchable when it returns.
@@ -466,7 +466,7 @@ class Collection(
             yield
 
     def finish(self, *, progress: bool = False) -> FinishReport:
-        """Merge every vector into the graph of its space, so that no search scans a tail.
+        """Merge every vector into the graph of its space, so that no search has to scan newer rows.
 
         Records are searchable without it. Call it after a large load, before many searches.
 
@@ -545,7 +545,7 @@ class Collection(
     # ---- duplicates ----------------------------------------------------------------------------------------------
 
     def unmark_duplicates(self, *, field: str = "duplicate_of") -> int:
-        """Take the marks of ``DuplicateReport.mark`` away from every record, whichever report wrote them.
+        """Remove the marks of ``DuplicateReport.mark`` from every record, whichever report wrote them.
 
         Parameters
         ----------

@@ -212,7 +212,7 @@ class DenseIndex:
             return self.search(Q, size, allowed=allowed, effort=effort, recall=recall, threads=threads)
 
         exact = self.graph is None or (recall is not None and recall >= 1.0)
-        return search(k) if exact or first >= k else by_pages(search, len(Q), k, first)
+        return by_pages(search, len(Q), k, k if exact else first)
 
     @property
     def exact(self) -> bool:
@@ -282,13 +282,15 @@ def by_pages(search: Callable[[int], Hits], queries: int, k: int, first: int) ->
     k : int
         Neighbours wanted.
     first : int
-        Size of the first page, less than k.
+        Size of the first page. From k on there is nothing to keep in order, and one search is enough.
 
     Returns
     -------
     Hits
         In the order of the pages, with the cost of the last search.
     """
+    if first >= k:
+        return search(k)
     ids = np.full((queries, k), -1, dtype=np.int64)
     scores = np.full((queries, k), -np.inf, dtype=np.float32)
     counts = np.zeros(queries, dtype=np.int64)

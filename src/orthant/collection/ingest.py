@@ -25,7 +25,7 @@ from orthant.errors import DimensionError, InputError, NonFiniteError, NotFoundE
 from orthant.types import FloatArray, IdArray, Ragged
 from orthant.validate import as_array, as_vectors
 
-__all__ = ["UpsertReport", "VectorInput", "by_space", "check_ids", "leading_dim", "prepare_batch"]
+__all__ = ["UpsertReport", "VectorInput", "by_space", "check_ids", "checked_vectors", "leading_dim", "prepare_batch"]
 
 VectorInput = npt.ArrayLike | Mapping[str, Any]
 
@@ -361,15 +361,7 @@ def _encode_vectors(prepared: Prepared, definition: SpaceDefinition, encoder: An
     if len(positions):
         chosen = items if len(positions) == len(items) else [items[i] for i in positions.tolist()]
         X, report = encoder.encode_with_report(chosen, role="document", progress=progress)
-        X = np.ascontiguousarray(X, dtype=np.float32)
-        if X.shape != (len(positions), definition.dim):
-            raise DimensionError(
-                message(
-                    f"an encoder result of shape {X.shape}", f"{(len(positions), definition.dim)}", "mend the encoder"
-                )
-            )
-        if not np.isfinite(X).all():
-            raise NonFiniteError(message("NaN or infinity from the encoder", "finite vectors", "mend the encoder"))
+        X = checked_vectors(X, len(positions), definition.dim)
         if definition.metric == "cosine":
             # A text without a known token has no direction; it stays searchable by its words.
             nonzero = X.any(axis=1)
@@ -378,3 +370,35 @@ def _encode_vectors(prepared: Prepared, definition: SpaceDefinition, encoder: An
         prepared.truncated_items += report.truncated_items
         prepared.truncated_tokens += report.truncated_tokens
         prepared.batch.vectors[definition.name] = (positions, X)
+
+
+def checked_vectors(X: Any, count: int, dim: int) -> FloatArray:
+    """Return what an encoder gave, or say what is wrong with it.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, dim)
+        Its result.
+    count : int
+        Items it was given.
+    dim : int
+        Values per vector.
+
+    Returns
+    -------
+    ndarray of shape (count, dim), float32
+        Finite.
+
+    Raises
+    ------
+    DimensionError
+        Another shape.
+    NonFiniteError
+        NaN or infinity.
+    """
+    X = np.ascontiguousarray(X, dtype=np.float32)
+    if X.shape != (count, dim):
+        raise DimensionError(message(f"an encoder result of shape {X.shape}", f"{(count, dim)}", "mend the encoder"))
+    if not np.isfinite(X).all():
+        raise NonFiniteError(message("NaN or infinity from the encoder", "finite vectors", "mend the encoder"))
+    return X

@@ -139,7 +139,7 @@ class CollectionReader(
         self.close()
 
     def close(self) -> None:
-        """Give back files and the writer's place; further calls raise ``StoreError``."""
+        """Release files and the writer lock; further calls raise ``StoreError``."""
         self._store.close()
 
     def __len__(self) -> int:
@@ -441,7 +441,7 @@ class CollectionReader(
         facets: Sequence[str] | Mapping[str, int] | None = None,
         steer: Mapping[str, Any] | None = None,
     ) -> list[SearchResult]:
-        """Run several queries at once; quicker than one by one, same results.
+        """Run several queries at once: faster than one by one, with the same results.
 
         Parameters
         ----------

@@ -77,7 +77,7 @@ class FinishReport:
 
 @dataclass(frozen=True)
 class LegScore:
-    """How one leg of a search saw a hit.
+    """Score and rank of a hit in one leg of a search.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class LegScore:
 
 @dataclass(frozen=True)
 class StageScore:
-    """How one stage after retrieval saw a hit.
+    """Score and rank of a hit in one stage after retrieval.
 
     Attributes
     ----------

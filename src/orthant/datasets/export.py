@@ -18,12 +18,12 @@ from urllib.parse import quote
 
 import numpy as np
 
-from orthant.artifact import aside, sync_folder
+from orthant.artifact import aside, sync_folder, written_aside
 from orthant.datasets.record_batches import Records, described
 from orthant.datasets.sources.rows import check_encodable, clean_metadata
 from orthant.datasets.sources.tables import import_arrow
 from orthant.datasets.sparse_files import SparseWriter
-from orthant.datasets.vector_files import NpyWriter, replaced_on_success
+from orthant.datasets.vector_files import NpyWriter
 from orthant.errors import DimensionError, InputError, NotFoundError, StoreError, message
 from orthant.types import FloatArray, Ragged
 from orthant.validate import as_vectors, check_choice, check_count
@@ -158,7 +158,7 @@ def write_jsonl(path: str | Path, batches: Iterable[Records], *, layout: Literal
     path = Path(path)
     check_choice(layout, ("nested", "flat"), name="layout")
     count = 0
-    with _disk_errors(path), replaced_on_success(path) as handle, contextlib.ExitStack() as stack:
+    with _disk_errors(path), written_aside(path) as handle, contextlib.ExitStack() as stack:
         out: Any = handle
         if path.name.lower().endswith(".gz"):
             # No name and no time inside, so that equal records give equal files.
@@ -292,7 +292,7 @@ def write_parquet(
     count = 0
     with (
         _disk_errors(path),
-        replaced_on_success(path) as handle,
+        written_aside(path) as handle,
         pq.ParquetWriter(handle, schema, write_page_checksum=True) as writer,
     ):
         for records in stream:

@@ -6,11 +6,9 @@ Formats: .npy, .npz members, HDF5 data sets, the .fvecs family (int32 length bef
 
 from __future__ import annotations
 
-import contextlib
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -18,7 +16,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from orthant.artifact import aside
+from orthant.artifact import written_aside
 from orthant.datasets.vector_layouts import (
     FILE_HEADED,
     ROW_HEADED,
@@ -39,7 +37,6 @@ __all__ = [
     "describe_vectors",
     "is_vector_file",
     "read_vectors",
-    "replaced_on_success",
     "write_vectors",
 ]
 
@@ -231,33 +228,6 @@ def _read_hdf5(layout: VectorLayout) -> Vectors:
         return cast(Vectors, archive[layout.member][...])
 
 
-@contextlib.contextmanager
-def replaced_on_success(path: Path) -> Iterator[BinaryIO]:
-    """Write a file aside and put it in place only when everything was written and synced.
-
-    Parameters
-    ----------
-    path : Path
-        Target; its folder must exist.
-
-    Yields
-    ------
-    binary file
-        To be written.
-
-    Raises
-    ------
-    OSError
-        From the disk; the target is as it was and nothing is left beside it.
-    """
-    with aside(path) as temporary:
-        with open(temporary, "wb") as handle:
-            yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-
-
 class NpyWriter:
     """Append rows to an .npy file whose number of rows is known only at the end.
 
@@ -357,7 +327,7 @@ def write_vectors(path: str | Path, X: npt.ArrayLike) -> None:
         )
     dtype = (ROW_HEADED | FILE_HEADED).get(suffix, array.dtype)
     try:
-        with replaced_on_success(path) as handle:
+        with written_aside(path) as handle:
             writer = NpyWriter(handle, dim, dtype) if suffix == ".npy" else None
             if suffix in FILE_HEADED:
                 handle.write(np.array([count, dim], dtype="<u4").tobytes())

@@ -73,7 +73,7 @@ def encoder_names() -> list[str]:
 
 
 def register_encoder_name(name: str, loader: Callable[[], Encoder]) -> None:
-    """Give an encoder of your own a name, so that a collection made with it opens again without passing it.
+    """Register a name for an encoder of your own, so that collections made with it can be reopened by name.
 
     The name lives in this process: register it at import time of your program, before a collection is opened.
 

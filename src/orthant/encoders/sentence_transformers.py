@@ -79,7 +79,7 @@ class StateTensors(Mapping[str, npt.NDArray[Any]]):
 
 
 class SentenceTransformerEncoder:
-    """Encode with a ``SentenceTransformer`` that you loaded or trained, on whatever device it lies.
+    """Encode with a ``SentenceTransformer`` that you loaded or trained, on the device it is on.
 
     Use it for architectures, routers, prompts or modalities that ``TransformerEncoder`` does not compute. For a plain
     BERT folder prefer ``load_encoder(path)``: it needs no torch and can chunk long texts.

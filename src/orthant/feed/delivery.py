@@ -82,7 +82,7 @@ class Delivery(Protocol):
 
 
 class FolderDelivery:
-    """Letters as files, one each, for another program to send or to be read in a browser.
+    """Write each message to a file, for another program to send or to be read in a browser.
 
     A letter has one name for ever, so a run that is repeated writes the same file again and never a second one.
 

@@ -71,7 +71,7 @@ def run_digest(
     served_as: str | None = None,
     resend_uncertain: bool = False,
 ) -> DigestReport:
-    """Send every saved search what is new for it; run it as often as digests should go out, such as every hour.
+    """Send every saved search its new matches; call it as often as digests should be sent, such as every hour.
 
     A run may be killed at any moment and repeated: a record is told to a saved search once. What is new is written into
     a letter in the transaction that notes it as told, so a later run never composes it again; and a letter is noted as

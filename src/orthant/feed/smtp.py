@@ -23,7 +23,7 @@ _ACCEPTED, _REFUSED_FROM = 250, 500
 
 
 class SmtpDelivery:
-    """Letters through a mail server, over one connection.
+    """Send messages through a mail server, over one connection.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ _FILES = ("codes.npy", "ids.npy", "header.json")
 
 
 class CodeIndex:
-    """Compare queries with every code, and the best of them again with the full vectors.
+    """Scan compressed vectors, and rescore the best with the full vectors.
 
     For vectors that are to stay on disk while little memory holds their codes; made by :meth:`over`, and by a
     collection that was compressed. A search reads every code, so its time grows with the rows; where memory allows,

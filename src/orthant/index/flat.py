@@ -89,7 +89,7 @@ class Flat:
         metric: Metric = "cosine",
         live: BitmapArray | None = None,
     ) -> Flat:
-        """Search vectors where they lie, such as memory-mapped segment files, without copying them.
+        """Search existing arrays in place, such as memory-mapped files, without copying them.
 
         The arrays must not change while the index is in use. ``add`` and ``remove`` are refused.
 
@@ -394,7 +394,7 @@ class Flat:
 
     @staticmethod
     def estimate_memory(n: int, dim: int) -> dict[str, int]:
-        """Return what an index will weigh, before it is filled.
+        """Estimate the memory that an index will need, before it is filled.
 
         Parameters
         ----------
@@ -417,7 +417,7 @@ class Flat:
         return {**out, "total": sum(out.values()), "building": n * dim * 4}
 
     def save(self, path: str | Path) -> None:
-        """Write the live vectors to a folder, replacing what it held in one step.
+        """Write the live vectors to a folder, replacing its contents atomically.
 
         Parameters
         ----------

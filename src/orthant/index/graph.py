@@ -32,7 +32,7 @@ Searches need not wait then; for smaller additions the copy would cost more than
 
 
 class Graph(GraphTuning):
-    """Approximate nearest neighbours by walking a graph of neighbours, re-ranked by full vectors.
+    """Approximate nearest neighbours by a graph search over codes, re-ranked with full vectors.
 
     Use it from some ten thousand vectors on. Below ``scan_below`` vectors it compares them all and is exact; where
     exactness matters at any size, use ``Flat`` or ``recall=1.0``. Full vectors are needed for re-ranking: kept by the

@@ -38,7 +38,7 @@ def insertion_order(
     k: int = _NEIGHBOURS,
     reference: int = _REFERENCE,
 ) -> IdArray:
-    """Return the rows of X in the order in which a graph should take them in.
+    """Return the order in which the rows of X should be inserted into a graph.
 
     ``"random"`` protects against sorted input and is the sensible default. The orders by local dimension need a scan;
     they are for comparison, since which of them helps depends on the data.

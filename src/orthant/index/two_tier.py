@@ -520,7 +520,7 @@ class TwoTier(TwoTierReading):
         n: int, dim: int, *, code_size: int | None = None, memory_limit_bytes: int | None = None,
         search: str = "scan", metric: Metric = "cosine",
     ) -> dict[str, int]:  # fmt: skip
-        """Return what an index will weigh, before it is filled.
+        """Estimate the memory that an index will need, before it is filled.
 
         Parameters
         ----------

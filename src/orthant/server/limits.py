@@ -14,7 +14,7 @@ _SECONDS = ("body_timeout_s", "call_timeout_s", "header_timeout_s")
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of a server; what passes one is refused, with its name in the message.
+    """Limits of a server; a request that exceeds one is refused, and the message names it.
 
     Attributes
     ----------

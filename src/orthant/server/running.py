@@ -41,7 +41,7 @@ def serve(
     tls_key: str | Path | None = None,
     ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve collections until the process is told to end; then finish what runs, and close them.
+    """Serve collections until the process is told to stop; then finish running requests and close them.
 
     Parameters
     ----------

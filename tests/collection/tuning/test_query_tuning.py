@@ -9,19 +9,13 @@ import orthant
 from collection.fakes import FakeEncoder
 from index.graph_data import clustered, outside
 from orthant.collection.collection import Collection
-from orthant.collection.storage import maintenance, merging
 from orthant.errors import InputError, NotFoundError, StoreReadOnlyError
 from orthant.index.vamana import query_tuning
 from orthant.index.vamana.query_tuning import QueryTuning
 
+pytestmark = pytest.mark.usefixtures("small_graphs")
+
 DIM = 48
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    for name, value in {"BREAK_EVEN": 400, "_TAIL_ROWS": 150, "_CLOSE_ROWS": 20}.items():
-        monkeypatch.setattr(merging, name, value)
-    monkeypatch.setattr(maintenance, "_MINIMUM_SLOTS", 100)
 
 
 def vectors(n: int, seed: int) -> np.ndarray:

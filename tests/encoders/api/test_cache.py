@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -41,8 +42,13 @@ def test_a_failed_call_resumes(server, waits, tmp_path):
 def test_a_failure_stops_the_requests_beside_it(server, tmp_path):
     def refuse(texts):
         if texts == ["t0"]:
-            time.sleep(0.4)  # while the first waits, the second fails
+            failed.wait(60)  # while the first waits, the second fails
+            time.sleep(0.4)
+        elif texts == ["t1"]:
+            failed.set()
         return (401, b"", {}) if texts == ["t1"] else None
+
+    failed = threading.Event()
 
     server.refuse = refuse
     with pytest.raises(EndpointError):

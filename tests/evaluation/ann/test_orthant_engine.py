@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.machinery
 import sys
 import types
 
@@ -46,7 +45,6 @@ def vectors():
 def graph(monkeypatch):
     """A module with a graph where the real one would be."""
     fake = types.ModuleType("orthant.index.graph")
-    fake.__spec__ = importlib.machinery.ModuleSpec("orthant.index.graph", None)
     fake.Graph = Graph
     Graph.calls = []
     monkeypatch.setitem(sys.modules, "orthant.index.graph", fake)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ class Pretended:
     """An exact engine that drops neighbours unless its effort is high, and notes what it was asked."""
 
     name = "pretended"
+    now = 0.0
     seen: list[np.ndarray] = []
     built: list[tuple[int, dict]] = []
 
@@ -35,7 +36,7 @@ class Pretended:
     def search(self, Q, k, setting, *, threads):
         self.seen.append(np.array(Q))
         # A better build needs less effort, and effort takes time.
-        time.sleep(1e-3 * setting["effort"])
+        Pretended.now += 1e-3 * setting["effort"]
         ids = ground_truth(self.X, Q, k=k, metric=self.metric, data_sha256="").ids.copy()
         ids[:, min(k, setting["effort"] * self.settings["quality"]) :] = -1
         return ids
@@ -58,6 +59,11 @@ def spec(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "load_engine", lambda name: Pretended())
     monkeypatch.setattr(module, "pin", lambda cpus: True)
     monkeypatch.setattr(module, "_WARM_ROWS", 40)
+    # A clock that only the engine moves: what else the machine does is no part of what is chosen.
+    clock = SimpleNamespace(
+        perf_counter=lambda: Pretended.now, monotonic=lambda: Pretended.now, process_time=lambda: 0.0
+    )
+    monkeypatch.setattr(module, "time", clock)
     rng = np.random.default_rng(0)
     X = rng.standard_normal((400, 5)).astype(np.float32)
     np.save(tmp_path / "base.npy", X)

@@ -124,7 +124,7 @@ def test_a_run_ends_on_the_page_without_a_click(tmp_path, browser, monkeypatch):
             pass
 
         def communicate(self, timeout):
-            ended.wait(20)
+            ended.wait(60)
             return b"{}", None
 
         def poll(self):

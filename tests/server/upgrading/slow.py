@@ -18,6 +18,6 @@ class Slow(FakeEncoder):
     def encode(self, items, *, role="document", **about):
         # Not the canaries, nor what is written meanwhile.
         if items[0].endswith(" text"):
-            assert self.free.acquire(timeout=20)
+            assert self.free.acquire(timeout=60)
             self.encoded += len(items)
         return super().encode(items, role=role, **about)

@@ -45,7 +45,7 @@ class AdaptMethods:
         seed: int = 0,
         apply: Literal["if-significant"] | bool = "if-significant",
     ) -> AdaptReport:
-        """Learn from queries and the records they should have found how queries of a space are better asked.
+        """Learn an adapter for a space from pairs of queries and the records that they should have found.
 
         Use it with some hundreds of pairs from clicks, tickets or judgements, where the encoder cannot be trained.
         Nothing is encoded again, and records keep their vectors where queries alone are corrected. It changes searches
@@ -162,7 +162,7 @@ class AdaptMethods:
         plan.commit()
 
     def keep_adapter(self, space: str = "default") -> bool:
-        """Let the vectors go that a space had before its records were corrected; there is no way back then.
+        """Delete the vectors that a space had before its records were corrected; this cannot be undone.
 
         Parameters
         ----------
@@ -191,7 +191,7 @@ class AdaptMethods:
         return True
 
     def reset_adapter(self, space: str = "default") -> bool:
-        """Take a space's adapter away, so that queries, and records, are as the encoder gives them; durable on return.
+        """Remove a space's adapter, so that vectors are those of the encoder again; durable on return.
 
         Parameters
         ----------

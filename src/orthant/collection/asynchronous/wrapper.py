@@ -74,7 +74,7 @@ def _in_batches(
 
 
 class AsyncCollection:
-    """A collection whose calls are awaited; made by :func:`orthant.open_async`.
+    """A collection with coroutine methods, for asyncio; opened by :func:`orthant.open_async`.
 
     Searches run on several threads, writes one after the other on a thread of their own, so a search never waits for
     a write, and the event loop for neither. A call that is cancelled before its turn never happens. A read that runs

@@ -53,7 +53,7 @@ class CompressionMethods:
         seed: int = 0,
         progress: bool = False,
     ) -> CompressionOutcome:
-        """Measure what each kind of compression costs on the vectors of a space, and search by the best on consent.
+        """Measure what each kind of compression loses on the vectors of a space, and switch to the best if asked to.
 
         For collections whose vectors or graph do not fit the memory that you want to give them. Codes are compared by a
         scan, and the best rows are scored again with the full vectors, which stay where they are, on disk.

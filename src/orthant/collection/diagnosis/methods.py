@@ -52,7 +52,7 @@ class DiagnosisMethods:
         seed: int = 0,
         progress: Callable[[str], None] | None = None,
     ) -> Diagnosis:
-        """Measure what the vectors of a space are like, what searches miss and cost, and say what to do.
+        """Measure properties of a space's vectors, what searches miss and cost, and give advice.
 
         Parameters
         ----------

@@ -33,7 +33,7 @@ class DocumentMethods:
         batch_size: int = 2048,
         progress: bool = False,
     ) -> DocumentsReport:
-        """Index documents: read files of many kinds, divide them into chunks, and write what changed since last time.
+        """Index documents: read files of many kinds, split them into chunks, and write what changed since last time.
 
         Reads ``.txt .md .html .pdf`` (extra ``pdf``), programs and mail (``.eml``, ``.mbox``). Every chunk becomes a
         record ``parent#number`` whose metadata names ``parent``, ``chunk``, ``chunks``, ``title``, ``heading``,

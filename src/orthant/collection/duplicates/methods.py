@@ -36,7 +36,7 @@ class CleaningMethods:
         seed: int = 0,
         progress: bool = False,
     ) -> DuplicateReport:
-        """Look for records that are nearly the same, by their vectors, their words, or both; nothing is changed.
+        """Find near-duplicate records by their vectors, their words, or both; nothing is changed.
 
         By text to find copies with edits; by vectors to find what says the same in other words as well; by both where
         a false alarm is dear.
@@ -118,7 +118,7 @@ class CleaningMethods:
         words: int = 8,
         seed: int = 0,
     ) -> ClusterReport:
-        """Sort records into clusters by their vectors, and say which words tell each from the others.
+        """Cluster records by their vectors, and find the words that distinguish each cluster.
 
         Parameters
         ----------

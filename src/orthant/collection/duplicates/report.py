@@ -38,7 +38,7 @@ class DuplicatePair:
 
 @dataclass(frozen=True)
 class DuplicateGroup:
-    """Records of which one is enough.
+    """Near-duplicate records, of which one is kept.
 
     Attributes
     ----------

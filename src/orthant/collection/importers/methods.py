@@ -39,7 +39,7 @@ class ForeignMethods:
         batch_size: int = 4096,
         advance: Callable[[int], None] | None = None,
     ) -> ForeignReport:
-        """Move in from Chroma, LanceDB, Qdrant, pgvector, FAISS or hnswlib: ids, vectors, texts and metadata.
+        """Import ids, vectors, texts and metadata from Chroma, LanceDB, Qdrant, pgvector, FAISS or hnswlib.
 
         The source is looked through from end to end first. What a collection cannot hold is counted by reason, and
         by default refuses the call; then every batch is durable as soon as it is written.

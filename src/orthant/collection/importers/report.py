@@ -77,7 +77,7 @@ class ForeignReport:
 
 @dataclass
 class Tally:
-    """Counts taken while a source is looked through.
+    """Counts collected while a source is scanned.
 
     Attributes
     ----------

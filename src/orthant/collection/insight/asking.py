@@ -75,7 +75,7 @@ class Insight:
         per_group: int | None = None,
         steer: Mapping[str, Any] | None = None,
     ) -> WhyNot:
-        """Say why a search does not return a record, and what would bring it in.
+        """Explain why a search does not return a record, and find changes that would return it.
 
         Parameters
         ----------
@@ -165,7 +165,7 @@ class Insight:
         keep_texts: int = 0,
         seed: int = 0,
     ) -> Monitor:
-        """Watch every search from now on, and report when queries or answers no longer look as they did.
+        """Monitor every search from now on, and report when the distribution of queries or answers changes.
 
         Parameters
         ----------

@@ -73,7 +73,7 @@ class FailedClause:
 
 @dataclass(frozen=True)
 class Step:
-    """What one stage had to say of the record.
+    """What one stage of the search did with the record.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Change:
-    """Another way to ask, which was tried and has the record in its result.
+    """A change of the search that was tried and returns the record.
 
     Attributes
     ----------

@@ -22,7 +22,7 @@ class SnapshotMethods:
     _encoders: SpaceEncoders
 
     def snapshot(self, name: str) -> SnapshotInfo:
-        """Keep the present state under a name, to be opened or gone back to later; durable on return.
+        """Save the current state under a name, to open or restore it later; durable on return.
 
         Parameters
         ----------
@@ -52,7 +52,7 @@ class SnapshotMethods:
         return create(self._store, name)
 
     def drop_snapshot(self, name: str) -> None:
-        """Forget a snapshot, and give back what only it used.
+        """Delete a snapshot, and free the disk space that only it used.
 
         Parameters
         ----------

@@ -33,7 +33,7 @@ class SearchByExample:
         recall: float | None = None,
         include_text: bool = True,
     ) -> SearchResult:
-        """Find records like some examples and unlike others; the examples themselves are left out.
+        """Find records similar to some examples and dissimilar to others; the examples are left out.
 
         Parameters
         ----------

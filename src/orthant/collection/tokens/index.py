@@ -238,7 +238,7 @@ class TokenIndex:
             return self.search(Q, size, allowed=allowed, effort=effort, recall=recall, threads=threads)
 
         exact = self.codes is None or (recall is not None and recall >= 1.0)
-        return search(k) if exact or first >= k else by_pages(search, len(Q), k, first)
+        return by_pages(search, len(Q), k, k if exact else first)
 
     def _fitting(self, allowed: BitmapArray) -> BitmapArray:
         return bitmaps.resize(allowed, len(self._live))

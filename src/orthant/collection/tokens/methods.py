@@ -26,7 +26,7 @@ class TokenReading:
     """The part of a collection that knows spaces of tokens; see :class:`Collection`."""
 
     def use_encoder(self, space: str, encoder: Any) -> None:
-        """Give a space its encoder again, after opening a collection whose encoder cannot be loaded by a name.
+        """Set the encoder of a space, after opening a collection whose encoder cannot be loaded by name.
 
         Parameters
         ----------

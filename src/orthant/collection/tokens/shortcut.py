@@ -65,7 +65,7 @@ class ShortcutMethods:
         space: str | None = None,
         progress: bool = False,
     ) -> dict[str, Any]:
-        """Choose how a space of tokens finds candidates, and bring its codes up to date; durable on return.
+        """Choose how a token space finds candidates, and build the index for it; durable on return.
 
         Below ``exact_below`` records every search by tokens compares all of them. Above, a smaller representation
         proposes candidates, whose tokens are compared exactly: scores never change, and a record can be missed.
@@ -130,7 +130,7 @@ class ShortcutMethods:
         apply: bool = False,
         threads: int | None = None,
     ) -> TokenReport:
-        """Measure on your own queries what searching by candidates loses against comparing every token.
+        """Measure on your own queries how much recall a token search by candidates loses.
 
         Parameters
         ----------

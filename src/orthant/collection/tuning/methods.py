@@ -67,7 +67,7 @@ class FusionMethods:
         apply: bool = False,
         advance: Callable[[int], None] | None = None,
     ) -> FusionReport:
-        """Learn from judged queries how hybrid searches should weigh their legs, and whether that is better at all.
+        """Learn fusion weights of hybrid searches from judged queries, and test whether they are better.
 
         Use it with some dozens of judged queries of your own users. It recommends new weights only where held-out
         queries show them to be better than those in use; otherwise it says to keep them.
@@ -206,7 +206,7 @@ class FusionMethods:
     def set_fusion(
         self, weights: Mapping[str, float] | None = None, *, fusion: Literal["minmax", "rrf"] = "minmax"
     ) -> None:
-        """Store how hybrid searches fuse their legs where a call does not say; durable on return.
+        """Store the default fusion method and weights of hybrid searches; durable on return.
 
         Parameters
         ----------
@@ -233,7 +233,7 @@ class FusionMethods:
         self._store_fusion(StoredFusion(method, checked, {"source": "set"}))
 
     def reset_fusion(self) -> bool:
-        """Take stored fusion weights away, so that hybrid searches use the default again; durable on return.
+        """Remove stored fusion weights, so that hybrid searches use the default again; durable on return.
 
         Returns
         -------

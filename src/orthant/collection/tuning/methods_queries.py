@@ -34,7 +34,7 @@ class QueryMethods:
         space: str = "default",
         progress: bool = False,
     ) -> QueryTuning:
-        """Make the graph of a space suit the queries it gets, and say what that brought on queries held back.
+        """Tune the graph of a space to sample queries, and measure the gain on held-out ones.
 
         Use it where queries are unlike what is stored, such as short questions against passages: a graph finds their
         neighbours late, and learning from some of them makes others cheaper. Queries like the records gain nothing;

@@ -58,7 +58,7 @@ class UpgradeMethods:
         pairs: int = 5000,
         seed: int = 0,
     ) -> UpgradePlan:
-        """Plan the replacement of a space's encoder; nothing changes before ``plan.run``, no answer before ``commit``.
+        """Plan the replacement of a space's encoder; nothing changes before ``plan.run``, no search before ``commit``.
 
         Parameters
         ----------
@@ -114,12 +114,7 @@ class UpgradeMethods:
                 return UpgradePlan(self, absent, None, using=using, space=space, pairs=pairs, seed=seed)  # type: ignore[arg-type]
         loaded, loadable = load(encoder)
         held = now.spaces.get(space)
-        if reads_records(loaded) or made_of_records(None if held is None else held.definition.fingerprint):
-            # A plan compares and encodes texts, which would be taken for whole records.
-            given = "an upgrade from or to an encoder of whole records"
-            raise InputError(message(given, "encoders of texts", "add a space for it, and write the records again"))
-        if is_sparse(loaded):
-            raise InputError(message("a sparse encoder", "one of vectors", "add_space() holds weighted terms"))
+        _refuse_unfit(loaded, None if held is None else held.definition.fingerprint)
         if state:
             if state.fingerprint != loaded.fingerprint or state.space != space or using not in ("auto", state.using):
                 raise InputError(
@@ -149,3 +144,12 @@ def _absent(space: str, spaces: Collection[str]) -> NotFoundError:
         return NotFoundError(message(f"space {space!r}", f"one of: {', '.join(spaces)}", "check the name"))
     given = f"space {space!r} of a collection without vectors"
     return NotFoundError(message(given, "vectors of another encoder", "open() the folder with the new encoder"))
+
+
+def _refuse_unfit(new: Any, present: str | None) -> None:
+    if reads_records(new) or made_of_records(present):
+        # A plan compares and encodes texts, which would be taken for whole records.
+        given = "an upgrade from or to an encoder of whole records"
+        raise InputError(message(given, "encoders of texts", "add a space for it, and write the records again"))
+    if is_sparse(new):
+        raise InputError(message("a sparse encoder", "one of vectors", "add_space() holds weighted terms"))

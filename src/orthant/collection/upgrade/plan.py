@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from orthant.collection.ingest import checked_vectors
 from orthant.collection.space_encoders import define_space, load
 from orthant.collection.spaces import SpaceDefinition
 from orthant.collection.storage import merging, tables
@@ -16,7 +17,7 @@ from orthant.collection.upgrade import cutover
 from orthant.collection.upgrade.maps import WORDED, SpaceBridge, fit_bridge, load_map
 from orthant.collection.upgrade.rehearsal import Rehearsal, choose_way, rehearse
 from orthant.collection.upgrade.returning import encode_for_former, newer_only
-from orthant.collection.upgrade.running import RunReport, checked, encode_rest, fill_mapped, remaining
+from orthant.collection.upgrade.running import RunReport, encode_rest, fill_mapped, remaining
 from orthant.collection.upgrade.sampling import Sample, Sampling, Stopped
 from orthant.collection.upgrade.state import UpgradeState
 from orthant.collection.upgrade.status import UpgradeStatus
@@ -157,8 +158,8 @@ class UpgradePlan:
         found = rehearse(
             sample,
             self.using,
-            checked(self._encoder.encode(texts, role="query"), len(texts), self._encoder.dim),
-            checked(old.encode(texts, role="query"), len(texts), old.dim),
+            checked_vectors(self._encoder.encode(texts, role="query"), len(texts), self._encoder.dim),
+            checked_vectors(old.encode(texts, role="query"), len(texts), old.dim),
             query_ids=list(named),
             judgements=judgements,
             bridge=bridge,

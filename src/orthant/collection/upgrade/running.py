@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from orthant.collection.ingest import checked_vectors
 from orthant.collection.storage import tables
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
 from orthant.collection.upgrade.cutover import fill, note
 from orthant.collection.upgrade.maps import SpaceBridge
 from orthant.collection.upgrade.state import UpgradeState
-from orthant.errors import DimensionError, InputError, NonFiniteError, OrthantError, message
+from orthant.errors import InputError, OrthantError, message
 from orthant.kernels import bitmaps
 from orthant.types import FloatArray, IdArray
 
@@ -300,7 +301,7 @@ def attempts(
     if not len(rows):
         return
     try:
-        yield rows, checked(encoder.encode(texts, role="document"), len(rows), dim), None
+        yield rows, checked_vectors(encoder.encode(texts, role="document"), len(rows), dim), None
         return
     except (OrthantError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, OSError) as error:
         if len(rows) == 1:
@@ -352,35 +353,3 @@ def encode_sample(
         given = f"a sample of {len(texts)} texts that the new encoder could not encode ({why})"
         raise InputError(message(given, "some that it can", "mend the encoder"))
     return out
-
-
-def checked(X: Any, count: int, dim: int) -> FloatArray:
-    """Return what an encoder gave, or say what is wrong with it.
-
-    Parameters
-    ----------
-    X : array-like of shape (n, dim)
-        Its result.
-    count : int
-        Texts it was given.
-    dim : int
-        Values per vector.
-
-    Returns
-    -------
-    ndarray of shape (count, dim), float32
-        Finite.
-
-    Raises
-    ------
-    DimensionError
-        Another shape.
-    NonFiniteError
-        NaN or infinity.
-    """
-    X = np.ascontiguousarray(X, dtype=np.float32)
-    if X.shape != (count, dim):
-        raise DimensionError(message(f"an encoder result of shape {X.shape}", f"{(count, dim)}", "mend the encoder"))
-    if not np.isfinite(X).all():
-        raise NonFiniteError(message("NaN or infinity from the encoder", "finite vectors", "mend the encoder"))
-    return X

@@ -59,7 +59,7 @@ class ApiEstimate:
 
 
 class ApiEncoder:
-    """Texts to vectors by a server: OpenAI, Cohere, text-embeddings-inference, Ollama, or one that you describe.
+    """Encode texts on a server: OpenAI, Cohere, text-embeddings-inference, Ollama, or an API that you describe.
 
     Use it when the model cannot run in this process. Unless ``canary_every`` is None, it asks for three short canary
     texts when it is made; these also tell the dimension.

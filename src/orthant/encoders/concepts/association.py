@@ -24,7 +24,7 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 class ExplicitSemanticAnalysis:
-    """Describe texts by named concepts: how much their words belong to the article of each.
+    """Represent texts by named concepts: how strongly their words are associated with the article of each.
 
     Nothing is trained: an article per concept is enough, such as pages of an encyclopedia, the documents under each
     heading of a catalogue, or descriptions of skills. Where it is known which texts belong to which others,

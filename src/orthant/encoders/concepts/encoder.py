@@ -23,7 +23,7 @@ KIND = "encoder.concepts"
 
 
 class ConceptEncoder:
-    """Describe texts by named concepts, as a training on pairs and tags has learned to.
+    """Represent texts by named concepts, learned from pairs and tags.
 
     What ``orthant.learn.train_concepts`` makes. In a space of its own a collection searches it by postings, and
     ``hit.explain()`` tells a score in names of concepts. Expect to give up some accuracy against vectors that mean

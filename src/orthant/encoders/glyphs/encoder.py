@@ -24,7 +24,7 @@ KIND = "encoder.folded"
 
 
 class FoldedEncoder:
-    """Encode texts by an encoder that sees them with lookalikes, or errors, undone.
+    """Encode texts after undoing lookalike letters or typing errors in them.
 
     Parameters
     ----------

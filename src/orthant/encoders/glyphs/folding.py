@@ -21,7 +21,7 @@ _MARKS = ("Mn", "Me", "Cf")
 
 
 class LookalikeFolding:
-    """Write letters that look like others as those others, so that a disguised word is the word again.
+    """Replace letters by the Latin ones that they look like, so that a disguised word is recognised.
 
     Use it before any encoder or lexical index where texts come from people who evade filters, and to list suspicious
     names. It has no list of lookalikes: what looks alike in the font is alike, accents included.

@@ -29,7 +29,7 @@ _SHORTEST = 3
 
 
 class WordReading:
-    """Replace words that nobody wrote into the collection by the known words that they look like.
+    """Correct unknown words to the known words that they look like.
 
     Made by ``orthant.learn.train_word_reading``. Put it before an encoder (`FoldedEncoder`) or a lexical index: typing
     errors, accents and letters of other scripts in queries become the words that were meant, since letters are known

@@ -24,7 +24,7 @@ _CROWDED = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xAC00, 0xD7A3), (0xF900, 0xFAF
 
 
 class GlyphTable:
-    """Vectors of characters by their look: the same on every machine to rounding, never trained, for all of Unicode.
+    """Vectors of characters by their shape, for all of Unicode: fixed, and equal on every machine up to rounding.
 
     Use it as the input of a text encoder that must read any script, letters it was not trained on, and texts in which
     letters were replaced by lookalikes; and to find such lookalikes. It knows shapes and nothing about meaning: "A" and

@@ -61,7 +61,7 @@ def maxsim(queries: Any, documents: Any, *, threads: int | None = None) -> Float
 
 
 class MaxSimReranker:
-    """Order candidates by the fine comparison of their tokens with those of the query.
+    """Rerank candidates by MaxSim between their token vectors and those of the query.
 
     Use it behind a quick first search: it looks at some dozens to hundreds of candidates. Tokens of documents can be
     stored beforehand, which makes reranking a matter of milliseconds; without them each candidate is encoded anew.

@@ -24,7 +24,7 @@ _FOLLOWS = "follows."
 
 
 class ProjectedEncoder:
-    """Encode items by an encoder and a trained head, so that one aspect of them has a vector space of its own.
+    """Encode items by an encoder followed by a trained head, for a vector space of one aspect.
 
     For the heads that ``orthant.learn.train_aspect_heads`` makes, and for any other `Network` on frozen vectors. The
     encoder itself is not copied: several heads may stand on one.

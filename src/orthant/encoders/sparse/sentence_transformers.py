@@ -36,7 +36,7 @@ def is_sparse_model(model: Any) -> bool:
 
 
 class SentenceTransformerSparseEncoder:
-    """Encode with a ``SparseEncoder`` that you loaded or trained, on whatever device it lies.
+    """Encode with a ``SparseEncoder`` that you loaded or trained, on the device it is on.
 
     Use it for architectures that ``SpladeEncoder`` does not compute. For a saved BERT or DistilBERT model prefer
     ``load_sparse_encoder(path)``, which needs no torch.

@@ -64,7 +64,7 @@ def debias(
     equalize: Pairs = (),
     rank: int = 1,
 ) -> WordVectors:
-    """Take the axis of an attribute out of all words that should not have it.
+    """Remove the direction of an attribute from the vectors of all words that should not have it.
 
     It hides a bias more than it removes it: words that were biased alike stay neighbours. Look at what remains with
     `orthant.evaluation.intrinsic.bias.remaining_bias` before you rely on it.

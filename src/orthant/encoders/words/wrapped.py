@@ -16,7 +16,7 @@ METHODS = ("skipgram", "cbow", "fasttext")
 
 
 class SubwordVectors(WordVectors):
-    """Word vectors with vectors for words that were never seen, from the parts that they share with others.
+    """Word vectors that also cover unseen words, from the subwords that they share with known ones.
 
     Made by `train_with_gensim` or `from_gensim`. ``vectors[word]`` answers for any word; ``neighbours`` looks among the
     known ones. Texts are encoded by known words only.
@@ -39,7 +39,7 @@ class SubwordVectors(WordVectors):
 
 
 def from_gensim(model: Any) -> WordVectors:
-    """Take over the vectors of a gensim model, such as Word2Vec, FastText or KeyedVectors.
+    """Convert the vectors of a gensim model, such as Word2Vec, FastText or KeyedVectors.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def train_with_gensim(
     threads: int = 1,
     seed: int = 0,
 ) -> WordVectors:
-    """Train word vectors with gensim, where its methods are wanted: parts of words, or CBOW.
+    """Train word vectors with gensim, for methods that only it has: subwords (fastText) or CBOW.
 
     Parameters
     ----------

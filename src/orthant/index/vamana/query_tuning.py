@@ -40,7 +40,7 @@ _NO_SKIPS = np.zeros(0, np.int32)
 
 @dataclass(frozen=True)
 class QueryTuning:
-    """How far queries lie outside the data, and what learning from them brought, on queries that were held back.
+    """How far queries are out of distribution, and the gain from learning on them, on held-out queries.
 
     Attributes
     ----------

@@ -36,7 +36,7 @@ _NEGATIVES = ("snowball", "random-walk", "shuffled", "in-batch")
 
 @dataclass(frozen=True)
 class BiGranular:
-    """What training leaves; needs no torch.
+    """The trained maps and quantizer; needs no torch.
 
     Attributes
     ----------

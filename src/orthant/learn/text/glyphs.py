@@ -147,7 +147,7 @@ def train_word_reading(
     threads: int | None = None,
     progress: bool = False,
 ) -> WordReading:
-    """Train a reading of words that undoes typing errors and disguised letters in queries to your texts.
+    """Train a corrector of typing errors and disguised letters, for queries to your texts.
 
     It learns which letters in a row tell words apart, from mistyped words of your texts, and knows letters by their
     look alone: so a letter of another script, which no text had, is read as the one it looks like. Put it before an

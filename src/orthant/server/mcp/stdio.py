@@ -90,7 +90,7 @@ def _bounded(lines: IO[bytes], most: int) -> Iterator[bytes]:
 
 
 def serve_stdio(collections: Mapping[str, Collection], *, write: bool = False, limits: Limits | None = None) -> None:
-    """Answer what comes by standard input until it ends.
+    """Answer messages from standard input until it is closed.
 
     Parameters
     ----------

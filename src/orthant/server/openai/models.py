@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class ServedModel:
-    """An encoder with the widths that its vectors may be cut to, or a reranker.
+    """An encoder with the dimensions that its vectors may be truncated to, or a reranker.
 
     Parameters
     ----------

@@ -147,7 +147,7 @@ def _by_example(router: APIRouter, service: Service) -> None:
 
     @router.post("/collections/{name}/why_not", response_model=WhyNotAnswer, openapi_extra=described(WhyNotBody))
     async def why_not(name: str, request: Request) -> Response:
-        """Say why a search does not return a record, and what would bring it in."""
+        """Explain why a search does not return a record, and find changes that would return it."""
         served = service.collection(request, name)
         body = await read_body(request, WhyNotBody)
         check_ranking(body, service.limits)

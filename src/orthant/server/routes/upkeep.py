@@ -138,7 +138,7 @@ def _care(router: APIRouter, service: Service) -> None:
 
     @router.post("/collections/{name}/diagnose", response_model=DiagnosisAnswer, openapi_extra=described(DiagnoseBody))
     async def diagnose(name: str, request: Request) -> Response:
-        """Measure what the vectors of a space are like, what searches miss and cost, and say what to do."""
+        """Measure properties of a space's vectors, what searches miss and cost, and give advice."""
         served = service.collection(request, name, "admin")
         body = await read_body(request, DiagnoseBody)
         service.limits.require("sample", body.sample, "max_depth")

@@ -51,7 +51,7 @@ def train_concepts(
     threads: int | None = None,
     progress: bool = False,
 ) -> ConceptEncoder:
-    """Learn to describe texts by named concepts, so that pairs meet in concepts which their tags confirm.
+    """Learn to represent texts by named concepts from pairs of related texts and tags.
 
     For rankings that must be told in words: jobs and candidates, questions and answers. Pairs teach what shall rank
     high, tags what each dimension means; without tags (``tag_weight=0``) the names would be empty words. Expect less
