@@ -29,7 +29,9 @@ _CALIBRATION_QUERIES = 400
 _DEFAULT_SHARE, _LEAST_LISTS = 16, 8
 """Without a calibration one in so many lists is looked into, and so many at least."""
 
-_LEAST_DEPTH = 64
+_LEAST_NEIGHBOURS, _LEAST_DEPTH = 4, 64
+"""So many neighbours' worth of candidates are read at least; codes alone, which are compared again, cost nothing."""
+
 _SCAN_SHARE = 4
 
 
@@ -205,7 +207,8 @@ class IVFReading:
         )
 
     def _depth(self, k: int) -> int:
-        return max(_LEAST_DEPTH, k * self._settings.rerank)
+        least = _LEAST_DEPTH if self._flat is None else _LEAST_NEIGHBOURS * self._settings.rerank
+        return max(least, k * self._settings.rerank)
 
     def _probes(
         self, codec: IVFCodec, k: int, effort: int | None, recall: float | None, share: float
