@@ -17,6 +17,7 @@ from orthant.index.ivf.lists import Lists
 from orthant.index.ivf.searching import Ready, Request, ready_for, run
 from orthant.index.vamana.calibration import KS, Calibration, measure, self_recall
 from orthant.kernels.clustering.list_rank import GROUP
+from orthant.kernels.topk import check_answers
 from orthant.kernels.warmup import ensure_compiling, is_ready, wait
 from orthant.quantization.inverted import IVFCodec
 from orthant.threads import ReadersWriterLock, Turn
@@ -163,7 +164,7 @@ class IVFReading:
             Q or ``allowed`` do not fit.
         """
         queries = as_vectors(Q, dim=self._dim, name="queries", nonzero=self._metric == "cosine", single=True)
-        wanted = check_count(k, name="k")
+        wanted = check_answers(k, queries=len(queries), held=len(self))
         check_effort(effort, recall, threads)
         if recall is not None and self._flat is None:
             given, remedy = f"recall={recall} without vectors", "pass effort, or make the index with keep_vectors=True"
