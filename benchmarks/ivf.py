@@ -8,7 +8,9 @@ of lists and the same bytes: codes of 4 bits (FAISS fast scan) and of 8 bits, wi
 candidates. For every arm the number of lists and of candidates is chosen on 500 queries and judged on others:
 recall@10, queries per second of one thread (all at once, and one by one), and bytes. Run it alone on the machine.
 ``--counts`` takes no time but that of building, in seconds of CPU: for every recall it tells codes compared, vectors
-scored again and bytes read by the setting that reads the fewest, and may run beside other work. ``--codes`` measures
+scored again and bytes read by the setting that reads the fewest, of finer steps than those that are timed, and may run
+beside other work. Settings reach no recall exactly: ``bytes_at_recall`` lies on the line between the two next to it
+among those that are best on the tuning queries, ``against`` has the ratios of the libraries. ``--codes`` measures
 some codes, ``--libraries`` some libraries, and the rest of the result stays. ``--indexes`` keeps what was built, and
 the seconds it took.
 """
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import json
 import os
 import sys
@@ -43,6 +46,8 @@ RECALLS = (0.8, 0.9, 0.95, 0.99)
 EFFORTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 FACTORS = (4, 8, 16, 32)
 CODES = ((96, 4), (48, 8), (192, 4), (96, 8))
+COUNTED_EFFORTS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)
+COUNTED_FACTORS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
 REPEATS = 5
 
 
@@ -79,7 +84,7 @@ def built(kept: Path | None, name: str, make: Callable[[], Any], save: Any, load
     return made, seconds
 
 
-def ours(X: np.ndarray, m: int, bits: int, kept: Path | None) -> list[Arm]:
+def ours(X: np.ndarray, m: int, bits: int, kept: Path | None, factors: tuple[int, ...]) -> list[Arm]:
     for group in (GROUP, NEAREST, "tables"):
         wait(group)
 
@@ -92,7 +97,7 @@ def ours(X: np.ndarray, m: int, bits: int, kept: Path | None) -> list[Arm]:
     light = IVF(X.shape[1], "cosine", codec=made.codec, keep_vectors=False, rerank=1)
     light.add(X)
     arms = []
-    for factor in (0, *FACTORS):
+    for factor in (0, *factors):
         # The same lists and vectors for all: they differ in the candidates that they look at.
         index = copy.copy(made) if factor else light
         index._settings = replace(index._settings, rerank=max(1, factor))
@@ -109,7 +114,7 @@ def ours(X: np.ndarray, m: int, bits: int, kept: Path | None) -> list[Arm]:
     return arms
 
 
-def theirs(X: np.ndarray, m: int, bits: int, kept: Path | None) -> list[Arm]:
+def theirs(X: np.ndarray, m: int, bits: int, kept: Path | None, factors: tuple[int, ...]) -> list[Arm]:
     import faiss
 
     faiss.omp_set_num_threads(1)
@@ -131,8 +136,11 @@ def theirs(X: np.ndarray, m: int, bits: int, kept: Path | None) -> list[Arm]:
     full = faiss.IndexFlatIP(dim)
     full.add(X)
     lengths = np.array([inner.invlists.list_size(i) for i in range(LISTS)])
+    if bits == 4:
+        # The fast scan reads whole blocks of 32 codes.
+        lengths = -(-lengths // 32) * 32
     arms = []
-    for factor in (0, *FACTORS):
+    for factor in (0, *factors):
         index = inner
         if factor:
             index = faiss.IndexRefine(inner, full)
@@ -161,11 +169,13 @@ def rate(arm: Arm, Q: np.ndarray, effort: int, *, single: bool) -> float:
     return len(Q) / best
 
 
-def settings(arms: list[Arm], tune: tuple[np.ndarray, np.ndarray]) -> list[tuple[float, Arm, int]]:
+def settings(
+    arms: list[Arm], tune: tuple[np.ndarray, np.ndarray], efforts: tuple[int, ...]
+) -> list[tuple[float, Arm, int]]:
     """Recall of every arm with every number of lists that it is asked to look into."""
     tried = []
     for arm in arms:
-        for effort in EFFORTS:
+        for effort in efforts:
             recall = recall_at_k(arm.search(tune[0], effort), tune[1])
             tried.append((recall, arm, effort))
             if recall > 0.995:
@@ -183,7 +193,7 @@ def counted(
     arms: list[Arm], tune: tuple[np.ndarray, np.ndarray], judge: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, Any]:
     """For each recall, the setting that reads the fewest bytes on the tuning queries, and what it reads for others."""
-    tried = settings(arms, tune)
+    tried = settings(arms, tune, COUNTED_EFFORTS)
     out: dict[str, Any] = {"highest_recall": max(recall for recall, _, _ in tried)}
     read = {(arm.name, effort): read_bytes(arm, tune[0], effort)["bytes"] for _, arm, effort in tried}
     for wanted in RECALLS:
@@ -193,6 +203,41 @@ def counted(
             recall = recall_at_k(arm.search(judge[0], effort), judge[1])
             told = {"arm": arm.name, "lists": effort, "recall": recall}
             out[str(wanted)] = {**told, **read_bytes(arm, judge[0], effort)}
+    out["bytes_at_recall"] = at_recall(tried, read, judge)
+    return out
+
+
+def at_recall(
+    tried: list[tuple[float, Arm, int]], read: dict[tuple[str, int], float], judge: tuple[np.ndarray, np.ndarray]
+) -> dict[str, float]:
+    """Bytes read at each recall of the judged queries, between the settings that are best on the tuning queries."""
+    best, ends = 0.0, []
+    for recall, arm, effort in sorted(tried, key=lambda one: (read[one[1].name, one[2]], -one[0])):
+        if recall > best:
+            best = recall
+            ends.append(
+                (recall_at_k(arm.search(judge[0], effort), judge[1]), read_bytes(arm, judge[0], effort)["bytes"])
+            )
+    out = {}
+    for wanted in RECALLS:
+        for (low, fewer), (high, more) in itertools.pairwise(ends):
+            if low < wanted <= high:
+                out[str(wanted)] = fewer + (more - fewer) * (wanted - low) / (high - low)
+                break
+    return out
+
+
+def against(counts: dict[str, Any]) -> dict[str, Any]:
+    """Bytes of this library over those of the other, by codes, queries and recall."""
+    out: dict[str, Any] = {}
+    for name, row in counts.items():
+        codes = name.removeprefix("orthant ")
+        if codes == name or f"faiss {codes}" not in counts:
+            continue
+        other = counts[f"faiss {codes}"]
+        for kind in ("in", "out"):
+            here, there = (one[kind]["reranked"].get("bytes_at_recall", {}) for one in (row, other))
+            out.setdefault(codes, {})[kind] = {at: here[at] / there[at] for at in here if at in there}
     return out
 
 
@@ -200,7 +245,7 @@ def judged(
     arms: list[Arm], tune: tuple[np.ndarray, np.ndarray], judge: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, Any]:
     """For each recall, the fastest setting on the tuning queries, and what it comes to on the others."""
-    tried = settings(arms, tune)
+    tried = settings(arms, tune, EFFORTS)
     out: dict[str, Any] = {"highest_recall": max(recall for recall, _, _ in tried)}
     for wanted in RECALLS:
         enough: dict[str, tuple[float, Arm, int]] = {}
@@ -227,7 +272,7 @@ def measured(
     make: Callable[..., list[Arm]], m: int, bits: int, X: np.ndarray, queries: dict[str, Any], options: Any
 ) -> dict[str, Any]:
     """One kind of codes of one library, by time or by counts."""
-    arms = make(X, m, bits, options.indexes)
+    arms = make(X, m, bits, options.indexes, COUNTED_FACTORS if options.counts else FACTORS)
     row: dict[str, Any] = {"code_bytes": arms[0].code_bytes, "build_cpu_s": arms[0].build_cpu_s}
     for kind, (tune, judge) in queries.items():
         found = (counted if options.counts else judged)(arms[1:], tune, judge)
@@ -281,6 +326,7 @@ def main() -> None:
                 missing.add(library)
                 continue
             result.setdefault(part, {})[f"{library} {m}x{bits}"] = row
+            result["against"] = against(result.get("counts", {}))
             # Of each part its own: they may be measured on different days.
             about = "counts_context" if options.counts else "context"
             result[about] = run_context(seed=SEED, packages=("faiss-cpu",))

@@ -1,13 +1,14 @@
 """What a sentence encoder loses in a tenth of its bytes.
 
-    python benchmarks/small_models.py [--steps 200] [--documents 1000] [--queries 200] [--arms NAME ...]
+    python benchmarks/small_models.py [--steps 200] [--documents 1000] [--queries 200] [--arms NAME ...] [--keep DIR]
 
 MiniLM whole, in int8, and as codes with and without low rank, with and without activations, at equal bytes of codes:
 nDCG@10 on four judged sets, cosine to the whole model, and bytes on disk. Texts of the training are of other sets.
 "codes", which have the rank of the block, are vector quantization with one book for each weight. "product codes" have a
 book for each quarter of the columns: a book for each pair of columns, product quantization to the letter, would take
 more bytes than the codes. They get the same scales of rows, choice of codes for the outputs, and training. ``--arms``
-measures some arms and leaves the others of the result as they are.
+measures some arms and leaves the others of the result as they are. With ``--keep``, a folder for one setting of steps,
+documents and queries, what is done stays there: an interrupted run goes on where it was.
 """
 
 from __future__ import annotations
@@ -88,8 +89,8 @@ class ProductWeight(LowRankWeight):
         self.codes = torch.from_numpy((labels + group * self.setting.k).reshape(-1))
 
 
-def product_coded(out: Path, given: list[str], steps: int, codes_bytes: int) -> tuple[TransformerEncoder, int]:
-    """A copy of MiniLM in product codes, decoded, and the bytes that the codes take: those of one book and the rest."""
+def product_coded(out: Path, given: list[str], steps: int, codes_bytes: int) -> int:
+    """Write a copy of MiniLM in product codes, decoded; return what the codes take: one book and the others."""
     source = read_transformer_folder(minilm_folder())
     model = load_transformer(source.path)
     table = token_table(source.tokenizer, given[:-HELD], max_tokens=64)
@@ -108,15 +109,19 @@ def product_coded(out: Path, given: list[str], steps: int, codes_bytes: int) -> 
         weight.cluster(original, moments=moments.get(name))
         original.requires_grad_(False)
         more += 2 * (BOOKS - 1) * weight.setting.k * weight.setting.block
-    teaching.train(model)
+    teaching.train(model, out.with_name(f"{out.name}-checkpoints"))
     for layer, _ in chosen.values():
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
-    shutil.copytree(minilm_folder(), out)
     with torch.no_grad():
         # As small as codes are kept: float16.
         half = {name: value.half().float().contiguous() for name, value in model.state_dict().items()}
-    save_file(half, out / source.path.relative_to(minilm_folder()) / "model.safetensors", metadata={"format": "pt"})
-    return TransformerEncoder.load(out, backend="numpy"), codes_bytes + more
+    part = out.with_name(f"{out.name}-part")
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(minilm_folder(), part)
+    save_file(half, part / source.path.relative_to(minilm_folder()) / "model.safetensors", metadata={"format": "pt"})
+    # Last, so that a folder of this name is whole.
+    part.rename(out)
+    return codes_bytes + more
 
 
 def ndcg(encoder: TransformerEncoder, name: str, documents: int, queries: int) -> float:
@@ -132,48 +137,64 @@ def ndcg(encoder: TransformerEncoder, name: str, documents: int, queries: int) -
     return ndcg_of(run, judged.qrels, k=10).mean
 
 
+ARMS: dict[str, dict[str, Any]] = {
+    "codes": {},
+    "codes, untrained": {"steps": 0},
+    "codes by weights alone": {"observed": 0},
+    "codes of half the rank": {"policy": low_rank()},
+}
+
+
+def encoder_of(name: str, place: Path, given: list[str], steps: int, row: dict[str, Any]) -> TransformerEncoder:
+    """The encoder of an arm, made where it is not yet; its bytes and its cosine to the whole model are noted."""
+    if name in ("whole", "int8"):
+        return TransformerEncoder.minilm(backend="onnx-int8" if name == "int8" else "auto")
+    folder = place / name.replace(" ", "-").replace(",", "")
+    if "bytes" not in row and name in ARMS:
+        shutil.rmtree(folder, ignore_errors=True)
+        asked = {"steps": steps, "min_cosine": -1.0, **ARMS[name]}
+        report = compress_text_encoder(minilm_folder(), folder, given, **asked)
+        row.update(bytes=report.nbytes, cosine=report.kept.cosine_mean)
+    if "bytes" not in row:
+        shutil.rmtree(folder, ignore_errors=True)
+        codes_bytes = json.loads(RESULT.read_text())["arms"]["codes"]["bytes"]
+        size, held = product_coded(folder, given, steps, codes_bytes), given[-HELD:]
+        kept = compare_vectors(TransformerEncoder.load(folder).encode(held), TransformerEncoder.minilm().encode(held))
+        row.update(bytes=size, cosine=kept.cosine_mean)
+    return TransformerEncoder.load(folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--documents", type=int, default=1_000)
     parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--arms", nargs="*", default=[])
+    parser.add_argument("--arms", nargs="*", default=[], choices=[*ARMS, "product codes", "whole", "int8"])
+    parser.add_argument("--keep", type=Path, default=None, help="where an interrupted run goes on")
     options = parser.parse_args()
-    arms: dict[str, dict[str, Any]] = {
-        "codes": {},
-        "codes, untrained": {"steps": 0},
-        "codes by weights alone": {"observed": 0},
-        "codes of half the rank": {"policy": low_rank()},
-    }
     out: dict[str, Any] = {"steps": options.steps, "arms": {}}
     if options.arms:
         out = json.loads(RESULT.read_text())
         if out["steps"] != options.steps:
             raise SystemExit(f"the result is of {out['steps']} steps: pass --steps {out['steps']}")
-    wanted = options.arms or [*arms, "product codes", "whole", "int8"]
     given = texts(20_000, 0)
-    with tempfile.TemporaryDirectory() as place:
-        encoders = {"whole": TransformerEncoder.minilm(), "int8": TransformerEncoder.minilm(backend="onnx-int8")}
-        encoders = {name: one for name, one in encoders.items() if name in wanted}
-        for name, settings in arms.items():
-            if name not in wanted:
-                continue
-            report = compress_text_encoder(
-                minilm_folder(), Path(place, name), given, **{"steps": options.steps, "min_cosine": -1.0, **settings}
-            )
-            encoders[name] = TransformerEncoder.load(report.path)
-            out["arms"][name] = {"bytes": report.nbytes, "cosine": report.kept.cosine_mean}
-        if "product codes" in wanted:
-            made, size = product_coded(Path(place, "product"), given, options.steps, out["arms"]["codes"]["bytes"])
-            held = given[-HELD:]
-            kept = compare_vectors(made.encode(held), TransformerEncoder.minilm().encode(held))
-            out["arms"]["product codes"] = {"bytes": size, "cosine": kept.cosine_mean}
-            encoders["product codes"] = made
-        for name, encoder in encoders.items():
-            scores = {one: ndcg(encoder, one, options.documents, options.queries) for one in SETS}
-            out["arms"].setdefault(name, {})["ndcg@10"] = scores
-            print(name, out["arms"][name])
-    RESULT.write_text(json.dumps(out, indent=2) + "\n")
+    with tempfile.TemporaryDirectory() as passing:
+        place = options.keep or Path(passing)
+        place.mkdir(parents=True, exist_ok=True)
+        for name in options.arms or [*ARMS, "product codes", "whole", "int8"]:
+            note = place / f"{name}.json"
+            row: dict[str, Any] = json.loads(note.read_text()) if note.exists() else {}
+            encoder = encoder_of(name, place, given, options.steps, row)
+            note.write_text(json.dumps(row))
+            scores = row.setdefault("ndcg@10", {})
+            for one in SETS:
+                if one not in scores:
+                    scores[one] = ndcg(encoder, one, options.documents, options.queries)
+                    note.write_text(json.dumps(row))
+            print(name, row)
+            # What is measured counts even where a later arm does not come to an end.
+            out["arms"][name] = row
+            RESULT.write_text(json.dumps(out, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What an index of codes in memory over vectors on disk finds and reads, under a memory limit.
 
-    python benchmarks/two_tier.py [--quick] [--untimed] [--folder DIR] [--share 4] [--data token_vectors]
+    python benchmarks/two_tier.py [--quick] [--rows N] [--untimed] [--folder DIR] [--share 4] [--data token_vectors]
                                   [--queries 200] [--effort N ...] [--search graph|scan ...] [--cgroup DIR]
 
 Vectors (a million of 384 dimensions by default, which `orthant bench ann --data token_vectors` makes once) are indexed
@@ -11,7 +11,8 @@ kernel enforces both. The page cache is no part of these limits, so the arms und
 the cache (O_DIRECT), so that no vector can be answered from memory; "uncached" has pages dropped after each search
 (posix_fadvise); both begin with none, and what the cache holds of the vectors after an arm is counted (cachestat).
 "cached" leaves pages to the system, and is under the limit only with ``--cgroup``: a folder of the memory controller
-(v1 or v2) in which a group with this limit is made for the process, and removed afterwards. Queries come one at a time,
+(v1 or v2) in which a group with this limit is made for the process, and removed afterwards; where none can be made,
+that is found out before anything is built. Queries come one at a time,
 other ones than those that efforts are calibrated on. Beside them stand, without a limit, the same index with the
 vectors in memory, `Graph` as it is by default with everything in memory, and Flat. Run it alone; with ``--untimed``,
 which writes recall, comparisons, reads and what the limits refuse to a file of its own, beside anything.
@@ -24,19 +25,22 @@ import ctypes
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from orthant.errors import InputError
 from orthant.evaluation.ann.inputs import named_inputs
 from orthant.evaluation.context import run_context
+from orthant.evaluation.memory_groups import MemoryGroup, memory_group
 from orthant.index import Flat, Graph, TwoTier
 from orthant.index.tiers.searching import best_codes
 from orthant.kernels.distances import exact_scores
@@ -107,22 +111,6 @@ def measured(index: Any, queries: Any, truth: Any, effort: int) -> dict[str, flo
     return figures
 
 
-@contextmanager
-def group(parent: str | None, limit: int) -> Iterator[Path | None]:
-    """Make a group of the memory controller, and remove it."""
-    if parent is None:
-        yield None
-        return
-    home = Path(parent) / f"orthant-two-tier-{os.getpid()}"
-    home.mkdir()
-    try:
-        file = home / "memory.max"
-        (file if file.exists() else home / "memory.limit_in_bytes").write_text(str(limit))
-        yield home
-    finally:
-        home.rmdir()
-
-
 def serve(folder: Path, ways: list[str], efforts: list[int], limit: int, home: str | None) -> None:
     """The process under the limit: one JSON object on stdout."""
     queries, truth = np.load(folder / "queries.npy"), np.load(folder / "truth.npy")
@@ -141,7 +129,7 @@ def serve(folder: Path, ways: list[str], efforts: list[int], limit: int, home: s
     for kind, limited in LIMITS.items():
         resource.setrlimit(limited, (before[kind] + limit, before[kind] + limit))
     if home is not None:
-        (Path(home) / "cgroup.procs").write_text(str(os.getpid()))
+        MemoryGroup(Path(home), limit).join(os.getpid())
     for way in ways:
         asked = queries if way == "graph" else queries[:SCANNED]
         rows = next((folder / way).glob("vectors-*"))
@@ -169,6 +157,7 @@ def serve(folder: Path, ways: list[str], efforts: list[int], limit: int, home: s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="30,000 rows, nothing written")
+    parser.add_argument("--rows", type=int, default=None, help="fewer rows than there are; nothing written")
     parser.add_argument("--data", default="token_vectors")
     parser.add_argument("--folder", default=None, help="on the disk to measure")
     parser.add_argument("--share", type=float, default=4.0, help="size of the vectors over the memory limit")
@@ -183,16 +172,26 @@ def main() -> None:
     if options.serve:
         serve(Path(options.serve[0]), options.search, options.effort, int(options.serve[1]), options.cgroup)
         return
+    if options.cgroup is not None:
+        try:
+            with memory_group(options.cgroup, SPARE):
+                pass
+        except InputError as error:
+            raise SystemExit(f"--cgroup: {error}") from None
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         inputs = named_inputs(
-            options.data, folder=Path(name), tune=200, judge=options.queries, limit=30_000 if options.quick else None
+            options.data,
+            folder=Path(name),
+            tune=200,
+            judge=options.queries,
+            limit=30_000 if options.quick else options.rows,
         )
         found = measure(Path(name), inputs, options)
     if options.untimed:
         found = untimed(found)
     found["context"] = {**run_context(seed=SEED), "data": inputs.data_sha256, "share": options.share}
     print(json.dumps(found, indent=2))
-    if not options.quick:
+    if not options.quick and (options.rows is None or options.out):
         named = "two_tier_limits.json" if options.untimed else "two_tier.json"
         Path(options.out or HERE / "results" / named).write_text(json.dumps(found, indent=2) + "\n")
 
@@ -255,14 +254,16 @@ def measure(folder: Path, inputs: Any, options: argparse.Namespace) -> dict[str,
         del graph
     held = limit if within < limit else limit + SPARE
     order = [sys.executable, __file__, "--serve", str(folder), str(held), "--effort", *map(str, efforts)]
-    with group(options.cgroup, held) as home:
-        order += ["--search", *options.search, *(["--cgroup", str(home)] if home else [])]
+    with nullcontext() if options.cgroup is None else memory_group(options.cgroup, held) as made_group:
+        order += ["--search", *options.search, *(["--cgroup", str(made_group.folder)] if made_group else [])]
         # One arena: each further one takes 64 MiB of addresses, of which hardly any are used.
         env = {**os.environ, "MALLOC_ARENA_MAX": "1"}
         done = subprocess.run(order, capture_output=True, text=True, check=False, env=env)
+        peak = made_group.peak_bytes() if made_group else None
     if done.returncode:
         say(done.stderr)
-        raise SystemExit(f"the process under the limit ended with {done.returncode}")
+        killed = " (killed: the group has no more memory)" if made_group and done.returncode == -signal.SIGKILL else ""
+        raise SystemExit(f"the process under the limit ended with {done.returncode}{killed}")
     served = json.loads(done.stdout)
     arms |= served.pop("arms")
     return {
@@ -270,6 +271,7 @@ def measure(folder: Path, inputs: Any, options: argparse.Namespace) -> dict[str,
         "vector_bytes": base.nbytes,
         "memory_limit_bytes": held,
         "limit_by": ["RLIMIT_DATA", "RLIMIT_AS", *(["cgroup"] if options.cgroup else [])],
+        **({} if peak is None else {"cgroup_peak_bytes": peak}),
         "indexes": told,
         **served,
         "arms": arms,

@@ -285,11 +285,25 @@ def test_removed_vectors_give_their_disk_back():
     assert index.search(X[1], 1).ids.tolist() == [[1]]
 
 
+@pytest.mark.parametrize("beneath", ["", "inner"])
+def test_a_folder_that_is_a_file_is_refused_and_nothing_is_added(tmp_path, beneath):
+    (tmp_path / "file").write_text("mine")
+    index = TwoTier(DIM, folder=tmp_path / "file" / beneath)
+    with pytest.raises(InputError, match="in a file"):
+        index.add(data(5))
+    assert len(index) == 0 and (tmp_path / "file").read_text() == "mine"
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(DimensionError, match="dimension 5"):
         TwoTier(DIM, quantizer=LVQ().fit(np.eye(5)))
     with pytest.raises(InputError, match="quantizer of type int"):
         TwoTier(DIM, quantizer=3)
+    # Not once thousands of vectors are in, whose codes they cannot make.
+    with pytest.raises(InputError, match="5 parts"):
+        TwoTier(DIM, quantizer=ProductQuantizer(m=5))
+    with pytest.raises(InputError, match="at most"):
+        TwoTier(DIM, quantizer=SignCodes(dim=DIM + 1))
     for name, value in (("access", "mapped"), ("readers", 33), ("train_rows", 0), ("capacity", 0)):
         with pytest.raises(InputError, match=name):
             TwoTier(DIM, **{name: value})

@@ -216,7 +216,7 @@ def test_refusals():
         if mode != "es":
             with pytest.raises(InputError, match="one projection for both sides"):
                 LeanVec(dim=3, mode=mode, metric="l2").fit(X, queries=X)
-    for wrong in ({"mode": "pca"}, {"metric": "ip"}, {"dim": 21}, {"dim": 0}):
+    for wrong in ({"mode": "pca"}, {"metric": "ip"}, {"dim": 21}, {"dim": 0}, {"center": "no"}):
         with pytest.raises(InputError):
             LeanVec(**({"dim": 3} | wrong)).fit(X)
     with pytest.raises(InputError):

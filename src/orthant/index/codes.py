@@ -15,6 +15,7 @@ from orthant.errors import InputError, OrthantError, StoreCorruptedError, messag
 from orthant.index.flat import Flat
 from orthant.index.vamana.calibration import EFFORTS, KS, Calibration, measure
 from orthant.kernels import bitmaps
+from orthant.kernels.topk import check_answers
 from orthant.quantization.choices import coding_of
 from orthant.quantization.coding import Coding
 from orthant.types import BitmapArray, CodeArray, FloatArray, Hits, IdArray, IndexStats, Metric, SearchCost
@@ -255,7 +256,7 @@ class CodeIndex:
         """
         begun = time.perf_counter()
         queries = as_vectors(Q, dim=self.dim, name="queries", nonzero=self.metric == "cosine", single=True)
-        check_count(k, name="k")
+        check_answers(k, queries=len(queries), held=len(self._ids))
         check_effort(effort, recall, threads)
         depth, expected = self._depth(k, effort, recall)
         bitmap = None if allowed is None else self._places(as_allowed(allowed))

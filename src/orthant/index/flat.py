@@ -15,6 +15,7 @@ from orthant.index.flat_file import read_flat, write_flat
 from orthant.index.scan import scan, score_lists, score_rows
 from orthant.index.sources import Tail, as_live, check_distinct, outer_block
 from orthant.kernels import distances
+from orthant.kernels.topk import check_answers
 from orthant.threads import Turn
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, IndexStats, Metric
 from orthant.validate import as_allowed, as_ids, as_vectors, check_count, check_fraction, check_metric
@@ -275,7 +276,7 @@ class Flat:
             Q or ``allowed`` do not fit.
         """
         queries = as_vectors(Q, dim=self._dim, name="queries", nonzero=self._metric == "cosine", single=True)
-        wanted = check_count(k, name="k")
+        wanted = check_answers(k, queries=len(queries), held=len(self))
         if effort is not None:
             raise InputError(
                 message(f"effort={effort!r} for an exact index", "no effort", "leave it out: every vector is compared")

@@ -24,6 +24,7 @@ from orthant.index.vamana.query_tuning import QueryTuning
 from orthant.index.vamana.searching import Request, run
 from orthant.index.vamana.state import State
 from orthant.kernels.files.rows import release
+from orthant.kernels.topk import check_answers
 from orthant.kernels.warmup import ensure_compiling, is_ready, wait
 from orthant.threads import ReadersWriterLock, Turn
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, IndexStats, Metric
@@ -149,7 +150,7 @@ class GraphReading:
             Q or ``allowed`` do not fit.
         """
         queries = as_vectors(Q, dim=self._dim, name="queries", nonzero=self._metric == "cosine", single=True)
-        wanted = check_count(k, name="k")
+        wanted = check_answers(k, queries=len(queries), held=len(self))
         check_effort(effort, recall, threads)
         rows = as_allowed(allowed)
         if recall is not None and recall < 1 and self._state is not None and self._calibration is None:

@@ -571,6 +571,14 @@ def _checked_quantizer(quantizer: Any, dim: int) -> Any:
     if found != dim:
         given = f"a quantizer fitted on vectors of dimension {found}"
         raise DimensionError(message(given, f"{dim}", "fit it on vectors of this index"))
+    # Before thousands of vectors are in that the fit, much later, would refuse.
+    parts, wide = getattr(quantizer, "m", None), getattr(quantizer, "dim", None)
+    if isinstance(parts, int) and parts > 0 and dim % parts:
+        given = f"a quantizer of {parts} parts for dimension {dim}"
+        raise InputError(message(given, "a divisor of the dimension", "choose another m"))
+    if isinstance(wide, int) and wide > dim:
+        given = f"a quantizer with codes of {wide} dimensions for vectors of {dim}"
+        raise InputError(message(given, f"at most {dim}", "lower its dim, or leave it out"))
     return copy.deepcopy(quantizer)
 
 

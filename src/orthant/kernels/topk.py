@@ -11,9 +11,44 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from orthant.errors import InputError, message
 from orthant.types import FloatArray, IdArray
+from orthant.validate import check_count
 
-__all__ = ["kth_largest", "merge_top_k", "rank_within", "top_k", "top_k_pairs"]
+__all__ = ["check_answers", "kth_largest", "merge_top_k", "rank_within", "top_k", "top_k_pairs"]
+
+_ANSWER_BYTES, _MOST_PADDING = 12, 1 << 30
+"""An id and a score; what rows may be padded to where there are fewer than k answers."""
+
+
+def check_answers(k: Any, *, queries: int, held: int) -> int:
+    """Return how many answers each query gets columns for.
+
+    Parameters
+    ----------
+    k : int
+        As it was given.
+    queries : int
+        How many there are.
+    held : int
+        Items that could be answers.
+
+    Returns
+    -------
+    int
+        k.
+
+    Raises
+    ------
+    InputError
+        Not an integer of at least 1, or far more than there are: a gigabyte of padding serves nobody, and takes the
+        process with it where memory is short.
+    """
+    wanted = check_count(k, name="k")
+    if wanted > held and wanted * max(1, queries) * _ANSWER_BYTES > _MOST_PADDING:
+        given = f"k={wanted} for {queries} queries of {held} items"
+        raise InputError(message(given, "answers that fit 1 GiB where there are fewer items", f"pass k={max(1, held)}"))
+    return wanted
 
 
 def kth_largest(scores: npt.NDArray[Any], k: int) -> npt.NDArray[Any]:

@@ -209,13 +209,15 @@ class IVFCodec:
         """
         return nearest(self.prepare(as_vectors(X, dim=self.dim, nonzero=self.metric == "cosine")), self.keys_)
 
-    def encode(self, X: npt.ArrayLike) -> tuple[IdArray, CodeArray]:
+    def encode(self, X: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> tuple[IdArray, CodeArray]:
         """Return the list and the code of each vector.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
             Vectors, not zero under cosine.
+        labels : array-like of shape (n,), int, optional
+            Lists that they are to be in, where these are not the nearest ones.
 
         Returns
         -------
@@ -230,12 +232,16 @@ class IVFCodec:
             Vectors that do not fit.
         """
         matrix = self.prepare(as_vectors(X, dim=self.dim, nonzero=self.metric == "cosine"))
-        labels = nearest(matrix, self.keys_)
+        at = (
+            nearest(matrix, self.keys_)
+            if labels is None
+            else self._labels(labels, len(matrix), "pass one for each vector")
+        )
         codes = np.empty((len(matrix), self.code_size), dtype=np.uint8)
         for start, stop in row_chunks(len(matrix), self.dim * 8, 1 << 25):
-            rest = matrix[start:stop] - self.centroids_[labels[start:stop]]
+            rest = matrix[start:stop] - self.centroids_[at[start:stop]]
             codes[start:stop] = self.quantizer_.encode(rest)
-        return labels, codes
+        return at, codes
 
     def decode(self, labels: npt.ArrayLike, codes: CodeArray) -> FloatArray:
         """Return what lists and codes stand for.
@@ -257,14 +263,18 @@ class IVFCodec:
         InputError
             Lists or codes that are not of this codec.
         """
+        at = self._labels(labels, len(codes), "pass what encode returned")
+        return self.centroids_[at] + self.quantizer_.decode(codes)
+
+    def _labels(self, labels: npt.ArrayLike, count: int, remedy: str) -> IdArray:
         at = np.asarray(labels)
-        if at.dtype.kind not in "iu" or at.shape != (len(codes),):
+        if at.dtype.kind not in "iu" or at.shape != (count,):
             given = f"labels of dtype {at.dtype} and shape {at.shape}"
-            raise InputError(message(given, f"integers of shape ({len(codes)},)", "pass what encode returned"))
+            raise InputError(message(given, f"integers of shape ({count},)", remedy))
         if len(at) and not 0 <= int(at.min()) <= int(at.max()) < self.lists:
             given = f"labels from {at.min()} to {at.max()}"
-            raise InputError(message(given, f"0 to {self.lists - 1}", "pass what encode returned"))
-        return self.centroids_[at] + self.quantizer_.decode(codes)
+            raise InputError(message(given, f"0 to {self.lists - 1}", remedy))
+        return at.astype(np.int64, copy=False)
 
     def score(self, Q: npt.ArrayLike, labels: npt.ArrayLike, codes: CodeArray) -> FloatArray:
         """Score queries against what lists and codes stand for.

@@ -227,6 +227,8 @@ class LeanVec(Estimator):
     def _check_settings(self) -> None:
         check_metric(self.metric)
         check_choice(self.mode, _MODES, name="mode")
+        if not isinstance(self.center, (bool, np.bool_)):
+            raise InputError(message(f"center={self.center!r}", "True or False", "leave it out"))
         if self.mode in ("fw", "es+fw") and self.metric == "l2":
             raise InputError(
                 message(

@@ -119,6 +119,16 @@ def test_critical_n_is_the_published_one(dim):
     assert abs(critical_n(dim).documents - capacity_bound(dim).documents) <= 3
 
 
+def test_more_people_than_names_and_no_task_are_refused_at_once():
+    # Before a list is made for each of them.
+    with pytest.raises(InputError, match="n_docs"):
+        generate(10**12, 5, pattern="cycle")
+    with pytest.raises(InputError, match="seed=-1"):
+        generate(seed=-1)
+    with pytest.raises(InputError, match="a task str"):
+        compare_arms("limit", {"words": None})
+
+
 def test_bad_sizes_are_refused():
     for call in (lambda: fit_free_vectors(2, 3), lambda: fit_free_vectors(2000, 3), lambda: critical_n(4, seeds=())):
         with pytest.raises(InputError):
@@ -145,6 +155,10 @@ def test_curve_vectors_refuse_what_they_cannot_hold():
             curve_vectors(n, sets)
     with pytest.raises(DimensionError):
         curve_vectors(9, [0, 1])
+    with pytest.raises(DimensionError, match="unequal length"):
+        curve_vectors(9, [[0, 1], [2]])
+    with pytest.raises(DimensionError, match="unequal length"):
+        sign_rank_upper_bound([[0, 1], [1]])
 
 
 def test_sign_rank_of_all_pairs_is_at_most_five_and_certified():

@@ -7,7 +7,7 @@ import pytest
 
 from orthant import load_artifact
 from orthant.errors import DimensionError, EncoderMismatchError, InputError, NotFittedError, StoreCorruptedError
-from orthant.quantization import ITQ, CodeScan, RecurrentBinary, SignCodes
+from orthant.quantization import ITQ, LVQ, CodeScan, RecurrentBinary, SignCodes
 from orthant.transforms.layers import Layer
 from orthant.transforms.network import Network
 from quantization.binary.test_signs import directions
@@ -121,3 +121,18 @@ def test_what_does_not_belong_together_is_refused():
         RecurrentBinary().fit_beside(X, older, X[:50])
     with pytest.raises(InputError, match="unit"):
         CodeScan(SignCodes().fit(X)).search(X[:1], queries="codes")
+
+
+def test_quantizers_of_another_kind_or_not_fitted_are_refused():
+    X = np.random.default_rng(0).standard_normal((60, 8)).astype(np.float32)
+    for other, error in (("x", InputError), (LVQ().fit(X), InputError), (RecurrentBinary(), NotFittedError)):
+        with pytest.raises(error):
+            RecurrentBinary().fit_beside(X, other, X)
+        with pytest.raises(error):
+            RecurrentBinary().fit_turned(X, other)
+    scan = CodeScan(RecurrentBinary().fit(X))
+    codes = scan.quantizer.encode(X)
+    for maker, error in (("x", InputError), (LVQ().fit(X), InputError), (RecurrentBinary(), NotFittedError)):
+        with pytest.raises(error):
+            scan.add_codes(codes, made_by=maker)
+    assert len(scan) == 0

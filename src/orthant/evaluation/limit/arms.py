@@ -284,6 +284,8 @@ def compare_arms(
     """
     if not arms:
         raise InputError(message("no arms", "at least one", "pass {'name': encoder}"))
+    if not isinstance(task, RetrievalSet):
+        raise InputError(message(f"a task {type(task).__name__}", "a RetrievalSet", "pass what generate returned"))
     corpus = {document.id: document.content for document in task.corpus}
     found: dict[str, RetrievalReport | None] = {}
     for name, arm in arms.items():

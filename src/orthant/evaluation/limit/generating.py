@@ -19,6 +19,7 @@ __all__ = ["PATTERNS", "Pattern", "generate", "pattern_rows"]
 Pattern = Literal["dense", "random", "cycle", "disjoint"]
 PATTERNS: tuple[Pattern, ...] = ("dense", "random", "cycle", "disjoint")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_MOST_NAMES = len(FIRST_NAMES) * len(LAST_NAMES) * len(_LETTERS)
 
 
 def pattern_rows(pattern: Pattern, n_docs: int, n_queries: int, *, k: int = 2, seed: int = 0) -> list[tuple[int, ...]]:
@@ -55,6 +56,7 @@ def pattern_rows(pattern: Pattern, n_docs: int, n_queries: int, *, k: int = 2, s
     [(0, 1), (0, 2), (0, 3), (1, 2)]
     """
     check_choice(pattern, PATTERNS, name="pattern")
+    check_count(seed, name="seed", minimum=0)
     n_docs, n_queries = check_count(n_docs, name="n_docs"), check_count(n_queries, name="n_queries")
     if check_count(k, name="k") > n_docs:
         raise InputError(message(f"k={k} of {n_docs} documents", "at most that many", "lower k or add documents"))
@@ -147,6 +149,7 @@ def generate(
     True
     """
     min_items = check_count(min_items, name="min_items")
+    check_count(n_docs, name="n_docs", maximum=_MOST_NAMES)
     rows = pattern_rows(pattern, n_docs, n_queries, k=k, seed=seed)
     rng = np.random.default_rng(seed)
     pool = _shuffled(ITEMS if items is None else _checked(items), rng)
@@ -208,11 +211,8 @@ def _names(count: int, rng: np.random.Generator) -> list[str]:
     """Draw distinct names; a letter comes between where first and last names do not suffice."""
     firsts, lasts = len(FIRST_NAMES), len(LAST_NAMES)
     letters = 1 if count <= firsts * lasts else len(_LETTERS)
-    most = firsts * lasts * letters
-    if count > most:
-        raise InputError(message(f"n_docs={count}", f"at most {most}", "lower n_docs"))
     out = []
-    for number in rng.choice(most, count, replace=False).tolist():
+    for number in rng.choice(firsts * lasts * letters, count, replace=False).tolist():
         middle = "" if letters == 1 else f" {_LETTERS[number // (firsts * lasts)]}."
         place = number % (firsts * lasts)
         out.append(f"{FIRST_NAMES[place // lasts]}{middle} {LAST_NAMES[place % lasts]}")

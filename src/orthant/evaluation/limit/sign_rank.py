@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +81,7 @@ def sign_rank_upper_bound(A: npt.ArrayLike) -> SignRank:
     >>> sign_rank_upper_bound(pairs).bound
     3
     """
-    relevant = np.asarray(A)
+    relevant = _rectangle(A, "A")
     if relevant.ndim != 2 or 0 in relevant.shape:
         raise DimensionError(message(f"A of shape {relevant.shape}", "(queries, documents)", "pass a matrix"))
     if not np.isin(relevant, (0, 1)).all():
@@ -94,6 +95,14 @@ def sign_rank_upper_bound(A: npt.ArrayLike) -> SignRank:
     if bound < min(line, circle):
         return SignRank(bound, bound, None)
     return SignRank(bound, max(1, bound - 1), _certificate(signs, bound, circle=circle <= line))
+
+
+def _rectangle(rows: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(rows)
+    except ValueError as error:
+        given = f"{name} with rows of unequal length"
+        raise DimensionError(message(given, "rows of one length", "pass a matrix")) from error
 
 
 def _certificate(signs: npt.NDArray[np.int8], bound: int, *, circle: bool) -> tuple[Float64Array, Float64Array] | None:
@@ -173,7 +182,7 @@ def curve_vectors(n: int, sets: npt.ArrayLike) -> tuple[Float64Array, Float64Arr
     [[3, 77], [0, 50]]
     """
     n = check_count(n, name="n", minimum=3)
-    wanted = np.asarray(sets)
+    wanted = _rectangle(sets, "sets")
     if wanted.ndim != 2 or wanted.shape[1] == 0 or wanted.dtype.kind not in "iu":
         raise DimensionError(message(f"sets of shape {wanted.shape}", "integers (m, k)", "pass one row per query"))
     k = wanted.shape[1]

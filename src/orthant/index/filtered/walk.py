@@ -17,6 +17,7 @@ from orthant.index.vamana.inputs import as_piece, check_settings
 from orthant.index.vamana.searching import METRICS, rerank_count
 from orthant.kernels import bitmaps
 from orthant.kernels.graph import answers, labelled
+from orthant.kernels.topk import check_answers
 from orthant.types import FloatArray, Hits, IdArray, Metric, SearchCost
 from orthant.validate import as_vectors, check_count
 
@@ -110,7 +111,7 @@ class FilteredWalk:
 
     def _queries(self, Q: npt.ArrayLike, k: int, effort: int | None) -> tuple[FloatArray, int, int]:
         queries = as_vectors(Q, dim=self.dim, name="queries", nonzero=self.metric == "cosine", single=True)
-        wanted = check_count(k, name="k")
+        wanted = check_answers(k, queries=len(queries), held=len(self))
         width = max(_DEFAULT_EFFORT, 2 * wanted) if effort is None else check_count(effort, name="effort")
         return queries, wanted, max(width, wanted)
 

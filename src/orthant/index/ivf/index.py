@@ -14,6 +14,7 @@ from orthant.index.blocks import shown
 from orthant.index.flat import Flat
 from orthant.index.ivf.drift import Drift, held_out, imbalance_of, row_errors
 from orthant.index.ivf.files import read_ivf
+from orthant.index.ivf.filling import whole_blocks
 from orthant.index.ivf.lists import Lists, bias_of
 from orthant.index.ivf.reading import IVFReading, Settings
 from orthant.index.vamana.calibration import Calibration
@@ -56,8 +57,9 @@ class IVF(IVFReading):
         Keep full vectors, for exact scores of the candidates. Without them scores are those of the codes, ``recall`` is
         not available, and memory is that of codes and ids.
     rerank : int, default 16
-        Candidates for each neighbour at most, 64 in all at least. Too few lose neighbours whatever the effort.
-        Candidates that cannot be among the best, going by how far codes were off so far, are not read.
+        Candidates for each neighbour at most, and as many as for four neighbours at least (64 where codes alone are
+        kept). Too few lose neighbours whatever the effort. Candidates that cannot be among the best, going by how far
+        codes were off so far, are not read.
     seed : int, default 0
         Of the training. Equal data, settings and seed give equal bytes on any number of threads.
     scan_below : int, default 4096
@@ -72,8 +74,10 @@ class IVF(IVFReading):
     -----
     A vector x in list l is stood for by ``o_l + Q(x - o_l)``; a query's score with it is ``<q, o_l>`` plus a sum of
     table entries, and under l2 minus a number stored with the code. Lists are made once, when the vectors reach
-    ``scan_below``, from all but a tenth of them (1000 at most), which tell what codes usually lose. ``drift`` compares
-    what comes later with that, a warning is given once when it is worse, and ``retrain`` makes lists anew.
+    ``scan_below``, from all but a tenth of them (1000 at most), which tell what codes usually lose. A vector is then in
+    its nearest list, or in one hardly farther where that empties a block of 64 codes, as searches read whole blocks.
+    ``drift`` compares what comes later with that, a warning is given once when it is worse, and ``retrain`` makes lists
+    anew.
     Cost of a search: q lists d products of bytes for the centroids, then effort / lists of all codes, then at most
     ``rerank`` full vectors for each neighbour. Cost to build: k-means, and encoding. Memory: ``estimate_memory``.
 
@@ -182,7 +186,8 @@ class IVF(IVFReading):
         quantizer = None if kept.quantizer is None else type(kept.quantizer)(**kept.quantizer.get_params())
         lists = default_lists(len(rows)) if kept.lists is None else min(kept.lists, len(sample))
         codec = IVFCodec.train(sample, lists=lists, quantizer=quantizer, metric=self._metric, seed=kept.seed)
-        labels, codes = codec.encode(rows)
+        labels = whole_blocks(codec.prepare(rows), codec.keys_, codec.assign(rows))
+        codes = codec.encode(rows, labels)[1]
         made = Lists(codec, labels, codes, ids, bias_of(codec, labels, codes))
         errors = row_errors(codec, rows[aside], labels[aside], codes[aside])
         return codec, made, Drift.starting(errors, imbalance_of(made.counts()))

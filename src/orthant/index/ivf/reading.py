@@ -17,6 +17,7 @@ from orthant.index.ivf.lists import Lists
 from orthant.index.ivf.searching import Ready, Request, ready_for, run
 from orthant.index.vamana.calibration import KS, Calibration, measure, self_recall
 from orthant.kernels.clustering.list_rank import GROUP
+from orthant.kernels.topk import check_answers
 from orthant.kernels.warmup import ensure_compiling, is_ready, wait
 from orthant.quantization.inverted import IVFCodec
 from orthant.threads import ReadersWriterLock, Turn
@@ -29,7 +30,9 @@ _CALIBRATION_QUERIES = 400
 _DEFAULT_SHARE, _LEAST_LISTS = 16, 8
 """Without a calibration one in so many lists is looked into, and so many at least."""
 
-_LEAST_DEPTH = 64
+_LEAST_NEIGHBOURS, _LEAST_DEPTH = 4, 64
+"""So many neighbours' worth of candidates are read at least; codes alone, which are compared again, cost nothing."""
+
 _SCAN_SHARE = 4
 
 
@@ -161,7 +164,7 @@ class IVFReading:
             Q or ``allowed`` do not fit.
         """
         queries = as_vectors(Q, dim=self._dim, name="queries", nonzero=self._metric == "cosine", single=True)
-        wanted = check_count(k, name="k")
+        wanted = check_answers(k, queries=len(queries), held=len(self))
         check_effort(effort, recall, threads)
         if recall is not None and self._flat is None:
             given, remedy = f"recall={recall} without vectors", "pass effort, or make the index with keep_vectors=True"
@@ -205,7 +208,8 @@ class IVFReading:
         )
 
     def _depth(self, k: int) -> int:
-        return max(_LEAST_DEPTH, k * self._settings.rerank)
+        least = _LEAST_DEPTH if self._flat is None else _LEAST_NEIGHBOURS * self._settings.rerank
+        return max(least, k * self._settings.rerank)
 
     def _probes(
         self, codec: IVFCodec, k: int, effort: int | None, recall: float | None, share: float

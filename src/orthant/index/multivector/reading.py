@@ -18,6 +18,7 @@ from orthant.index.multivector.scoring import exact_top, rescored, scan
 from orthant.index.multivector.sets import Sets
 from orthant.index.multivector.settings import Settings
 from orthant.index.multivector.stages import Linked, Stage
+from orthant.kernels.topk import check_answers
 from orthant.threads import Turn
 from orthant.transforms.fixed_dimensional import carve_balls
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, IndexStats, Metric, Ragged, SearchCost
@@ -142,7 +143,7 @@ class MultiVectorReading:
         """
         began = time.perf_counter()
         queries = as_ragged(Q, dim=self._dim, name="queries", nonempty=True)
-        wanted = check_count(k, name="k")
+        wanted = check_answers(k, queries=len(queries), held=len(self))
         state = self._state
         check_effort(effort, recall, threads)
         width = self._width(state, wanted, effort, recall)

@@ -16,6 +16,7 @@ from orthant.index.tiers.row_files import DiskRows
 from orthant.index.tiers.searching import Asked, answer
 from orthant.index.vamana.calibration import KS, Calibration, measure
 from orthant.kernels.distances import exact_scores
+from orthant.kernels.topk import check_answers
 from orthant.types import BitmapArray, FloatArray, Hits, IdArray, IndexStats, Metric
 from orthant.validate import as_allowed, as_ids, as_vectors, check_count, check_effort, check_metric
 
@@ -118,7 +119,7 @@ class TwoTierReading:
             The file of vectors was cut while in use.
         """
         queries = as_vectors(Q, dim=self._dim, name="queries", nonzero=self._metric == "cosine", single=True)
-        wanted = check_count(k, name="k")
+        wanted = check_answers(k, queries=len(queries), held=len(self))
         check_effort(effort, recall, threads)
         readers = self._readers if threads is None else min(32, threads)
         rows = as_allowed(allowed)

@@ -126,7 +126,11 @@ class RowFile:
             Writable.
         """
         if folder is not None:
-            Path(folder).mkdir(parents=True, exist_ok=True)
+            try:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                given = f"folder={str(folder)!r}, which is or lies in a file"
+                raise InputError(message(given, "a folder", "choose another one")) from error
         handle, path = tempfile.mkstemp(suffix=".rows", dir=folder)
         os.close(handle)
         try:

@@ -21,6 +21,7 @@ from orthant.learn.training.stage import Stage
 __all__ = ["Imitation", "load_transformer", "token_table"]
 
 _POOL = 16
+_CHECKPOINT_EVERY = 20
 
 
 def load_transformer(folder: Path) -> nn.Module:
@@ -189,13 +190,15 @@ class Imitation:
             for part in ids.split(self.batch_size):
                 model(input_ids=part, attention_mask=torch.ones_like(part))
 
-    def train(self, model: nn.Module) -> None:
+    def train(self, model: nn.Module, folder: Path | None = None) -> None:
         """Bring the states of the model to those of the teacher.
 
         Parameters
         ----------
         model : torch.nn.Module
             Trained in place, whatever of it has gradients.
+        folder : Path, optional
+            Of checkpoints, which an interrupted training goes on from.
         """
         if not self.steps:
             return
@@ -208,5 +211,6 @@ class Imitation:
             learning_rate=self.learning_rate,
             sampler=_ByLength(self.table["mask"].sum(1)),
         )
-        TorchLoop(model, stage, seed=self.seed, threads=self.threads).run(progress=self.progress)
+        loop = TorchLoop(model, stage, seed=self.seed, threads=self.threads, checkpoint_every=_CHECKPOINT_EVERY)
+        loop.run(folder, progress=self.progress)
         model.eval()

@@ -142,12 +142,12 @@ class RecurrentBinary(GridQuantizer):
 
         Raises
         ------
-        NotFittedError
-            The other one is not fitted.
+        InputError, NotFittedError
+            The other one is no RecurrentBinary, or not fitted.
         DimensionError
             Another dimension of vectors or of codes.
         """
-        check_is_fitted(other)
+        _check_other(other)
         matrix = _unit(self._begin(X))
         wanted = (matrix.shape[1] if self.dim is None else self.dim, matrix.shape[1])
         if other.forward_.shape != wanted:
@@ -224,12 +224,15 @@ class RecurrentBinary(GridQuantizer):
         ------
         DimensionError
             Another number of rows.
+        InputError, NotFittedError
+            The older one is no RecurrentBinary, or not fitted.
 
         Notes
         -----
         W_i is least squares from the vectors (or what is left of them) to the older signs of level i, R_i from the sum
         of these signs to the vectors. Where both are the same vectors, the older quantizer itself is better.
         """
+        _check_other(older)
         self.unit, self.bits, self.dim = True, older.bits, older.code_dim_
         matrix = _unit(self._begin(X))
         levels = older.levels(old)
@@ -431,3 +434,10 @@ def _least_squares(X: FloatArray, Y: FloatArray) -> FloatArray:
     gram = wide.T @ wide
     gram[np.diag_indices_from(gram)] += _RIDGE * max(float(np.trace(gram)), 1e-30) / len(gram)
     return np.linalg.solve(gram, wide.T @ Y.astype(np.float64)).astype(np.float32)
+
+
+def _check_other(other: Any) -> None:
+    if not isinstance(other, RecurrentBinary):
+        given = f"a quantizer {type(other).__name__}"
+        raise InputError(message(given, "a fitted RecurrentBinary", "pass the one whose codes these should resemble"))
+    check_is_fitted(other)

@@ -21,11 +21,11 @@ from orthant.kernels.binary.blocks import (
 from orthant.kernels.binary.lookups import scan_best
 from orthant.kernels.binary.planes import code_bytes, grid_values, unpack_planes
 from orthant.kernels.bitmaps import from_mask, from_rows, resize
-from orthant.kernels.topk import merge_top_k
+from orthant.kernels.topk import check_answers, merge_top_k
 from orthant.quantization.binary.grid import GridQuantizer
 from orthant.threads import map_ranges
 from orthant.types import BitmapArray, CodeArray, FloatArray, Hits, SearchCost
-from orthant.validate import as_allowed, as_codes, as_vectors, check_choice, check_count
+from orthant.validate import as_allowed, as_codes, as_vectors, check_choice
 
 __all__ = ["CodeScan"]
 
@@ -124,8 +124,17 @@ class CodeScan:
         ------
         EncoderMismatchError
             Codes of a quantizer that this one was not trained to be compatible with.
+        InputError
+            Not a quantizer of binary codes, or bytes of another width.
         """
         maker = self.quantizer if made_by is None else made_by
+        if not isinstance(maker, GridQuantizer):
+            given, remedy = (
+                f"made_by={type(maker).__name__}",
+                "pass the one that encoded them; a scan takes no other codes",
+            )
+            raise InputError(message(given, "a fitted quantizer of binary codes", remedy))
+        check_is_fitted(maker)
         known = {self.quantizer.fingerprint, *getattr(self.quantizer, "compatible_with_", ())}
         if maker.fingerprint not in known or maker.code_dim_ != self.quantizer.code_dim_:
             raise EncoderMismatchError(
@@ -191,12 +200,13 @@ class CodeScan:
         InputError
             Settings out of range, or queries of the wrong shape.
         """
-        check_count(k, name="k")
+        check_answers(k, queries=1, held=len(self))
         if check_choice(queries, ("floats", "codes"), name="queries") == "codes" and not self.quantizer.unit:
             given, remedy = "queries='codes' with codes about a mean", "use queries='floats', or fit with unit=True"
             raise InputError(message(given, "codes of directions", remedy))
         begun = time.perf_counter()
         matrix = as_vectors(Q, dim=self.quantizer.n_features_in_, name="queries")
+        check_answers(k, queries=len(matrix), held=len(self))
         bits = self.quantizer.bits
         if queries == "codes":
             tables, steps, offsets = symmetric_tables(self.quantizer.levels(matrix), bits)
