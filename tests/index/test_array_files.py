@@ -213,3 +213,16 @@ def test_w26_an_inverted_file_whose_parts_do_not_fit_is_refused_whatever_its_che
     (tmp_path / "ivf.json").write_text(json.dumps(record))
     with pytest.raises(StoreCorruptedError):
         IVF.load(tmp_path)
+
+
+def test_listed_files_stay_in_their_folder_and_have_the_sizes_of_their_arrays(tmp_path):
+    entries = {"ids": {"name": "../ids-1.bin", "bytes": 16}, "rows": {"name": "rows-1.bin", "bytes": 64}}
+    found = array_files.listed_files(tmp_path, entries, {"rows": 64, "ids": 16})
+    assert {role: file for role, (file, _) in found.items()} == {
+        "rows": tmp_path / "rows-1.bin",
+        "ids": tmp_path / "ids-1.bin",
+    }
+    with pytest.raises(ValueError, match="sizes"):
+        array_files.listed_files(tmp_path, entries, {"rows": 60, "ids": 16})
+    with pytest.raises(KeyError):
+        array_files.listed_files(tmp_path, entries, {"codes": 1})

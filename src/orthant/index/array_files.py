@@ -28,6 +28,7 @@ except ImportError:  # Windows.
 
 __all__ = [
     "damaged",
+    "listed_files",
     "map_array",
     "read_header",
     "remove_beside",
@@ -298,6 +299,36 @@ def _stamps(folder: Path, headers: Iterable[str]) -> list[object]:
         else:
             out.append((found.st_ino, found.st_mtime_ns, found.st_size))
     return out
+
+
+def listed_files(
+    folder: Path, entries: Mapping[str, Any], sizes: Mapping[str, int]
+) -> dict[str, tuple[Path, Mapping[str, Any]]]:
+    """Return where files of a header lie, with their entries, once the sizes there are those of their arrays.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the header.
+    entries : mapping of str to mapping
+        Its entries by role.
+    sizes : mapping of str to int
+        Bytes of each array that is read.
+
+    Returns
+    -------
+    dict of str to (Path, mapping)
+        By role, in the order of ``sizes``; the path never leaves the folder.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        Another size, or no such entry; for the caller to report as damage of its header.
+    """
+    found = {role: (folder / Path(str(entries[role]["name"])).name, entries[role]) for role in sizes}
+    if any(entry["bytes"] != sizes[role] for role, (_, entry) in found.items()):
+        raise ValueError("sizes disagree")
+    return found
 
 
 def verify_file(path: Path, entry: Mapping[str, Any]) -> None:

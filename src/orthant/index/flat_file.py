@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from orthant.index.array_files import damaged, map_array, read_header, settled, verify_file, write_arrays
+from orthant.index.array_files import damaged, listed_files, map_array, read_header, settled, verify_file, write_arrays
 from orthant.types import FloatArray, IdArray, Metric
 from orthant.validate import check_metric
 
@@ -116,15 +116,13 @@ def read_flat(path: str | Path, *, mmap: bool) -> SavedFlat:
     try:
         dim, count, next_id = (int(body[name]) for name in ("dim", "count", "next_id"))
         metric = check_metric(body["metric"])
-        files = {key: body["files"][key] for key in ("vectors", "ids")}
-        paths = {key: folder / Path(str(entry["name"])).name for key, entry in files.items()}
-        sizes = {"vectors": count * dim * 4, "ids": count * 8}
-        if dim < 1 or count < 0 or dim > _MOST_DIM or any(files[key]["bytes"] != sizes[key] for key in files):
-            raise ValueError("sizes disagree")
+        files = listed_files(folder, body["files"], {"vectors": count * dim * 4, "ids": count * 8})
+        if dim < 1 or count < 0 or dim > _MOST_DIM:
+            raise ValueError("no such shape")
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(folder / _HEADER, "fields that do not fit together") from error
-    for key, entry in files.items():
-        verify_file(paths[key], entry)
-    ids = np.fromfile(paths["ids"], dtype="<i8").astype(np.int64, copy=False)
-    matrix = map_array(paths["vectors"], "<f4", (count, dim), mmap=mmap)
+    for file, entry in files.values():
+        verify_file(file, entry)
+    ids = np.fromfile(files["ids"][0], dtype="<i8").astype(np.int64, copy=False)
+    matrix = map_array(files["vectors"][0], "<f4", (count, dim), mmap=mmap)
     return SavedFlat(matrix, ids, dim, metric, next_id)

@@ -14,6 +14,7 @@ from orthant.artifact import load_artifact
 from orthant.errors import InputError, OrthantError, message
 from orthant.index.array_files import (
     damaged,
+    listed_files,
     map_array,
     read_header,
     remove_beside,
@@ -191,17 +192,17 @@ def read_two_tier(path: str | Path, *, mmap: bool, access: str, verify: bool) ->
         dim, count, size = (int(body[name]) for name in ("dim", "count", "code_size"))
         check_metric(body["metric"])
         kept = body["quantizer"]
-        given = [name for name in ("codes", "live") if name in body["files"]]
-        files = {key: body["files"][key] for key in ("vectors", "ids", *given)}
-        paths = {key: folder / Path(str(entry["name"])).name for key, entry in files.items()}
-        sizes = {"vectors": count * dim * 4, "ids": count * 8, "codes": count * size, "live": count}
-        if dim < 1 or count < 0 or any(files[key]["bytes"] != sizes[key] for key in files):
-            raise ValueError("sizes disagree")
+        sizes = {"vectors": count * dim * 4, "ids": count * 8}
+        sizes |= {role: n for role, n in (("codes", count * size), ("live", count)) if role in body["files"]}
+        files = listed_files(folder, body["files"], sizes)
+        if dim < 1 or count < 0:
+            raise ValueError("no such shape")
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(folder / _HEADER, "fields that do not fit together") from error
-    for key, entry in files.items():
+    for key, (file, entry) in files.items():
         # A shortened entry has the size alone, which tells a file that was cut.
-        verify_file(paths[key], entry if verify or key != "vectors" else {**entry, "crc32": []})
+        verify_file(file, entry if verify or key != "vectors" else {**entry, "crc32": []})
+    paths = {key: file for key, (file, _) in files.items()}
     quantizer = _read_quantizer(folder, kept)
     if quantizer is not None and int(quantizer.code_size) != size:
         raise damaged(folder / _HEADER, "codes of another quantizer")
