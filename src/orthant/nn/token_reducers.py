@@ -386,6 +386,8 @@ class RandomReducer(TokenReducer):
         Instead of ``k``: vectors per token, above 0 and at most 1.
     seed : int, default 0
         Of the groups. They depend on it and on the number of tokens alone, so a text gives the same vectors each time.
+    normalize : bool, default False
+        Bring what remains to unit length.
 
     Raises
     ------
@@ -400,11 +402,14 @@ class RandomReducer(TokenReducer):
 
     kind = "random"
 
-    def __init__(self, *, k: int | None = None, ratio: float | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, *, k: int | None = None, ratio: float | None = None, seed: int = 0, normalize: bool = False
+    ) -> None:
         super().__init__()
         check_budget(k, ratio)
         self.k, self.ratio = k, ratio
         self.seed = check_count(seed, name="seed", minimum=0)
+        self.normalize = normalize
 
     def _reduce(self, tokens: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         lengths = counts.cpu().numpy()
@@ -415,7 +420,10 @@ class RandomReducer(TokenReducer):
             groups = np.arange(count) % max(budget, 1)
             shuffled = np.random.default_rng((self.seed, count)).permutation(groups) if budget < count else groups
             found[row, :count] = shuffled
-        return _means(tokens, torch.from_numpy(found).to(tokens.device), live.shape[1]), live
+        means = _means(tokens, torch.from_numpy(found).to(tokens.device), live.shape[1])
+        if self.normalize:
+            means = functional.normalize(means, dim=-1).masked_fill(~live[..., None], 0)
+        return means, live
 
     def config(self) -> dict[str, Any]:
         """Return what `make_reducer` needs to make an equal one.
@@ -425,7 +433,8 @@ class RandomReducer(TokenReducer):
         dict
             JSON values.
         """
-        return {"kind": self.kind, "k": self.k, "ratio": self.ratio, "seed": self.seed}
+        names = ("k", "ratio", "seed", "normalize")
+        return {"kind": self.kind, **{name: getattr(self, name) for name in names}}
 
 
 _REDUCERS: dict[str, Any] = {

@@ -41,12 +41,12 @@ def _clusters_in_training(seed: int) -> Trial:
     return Trial(
         measured=_score(trained("cluster"), task),
         # The same clusters, with the switch off: the model was not trained through them.
-        ablated=afterwards.pop("clusters"),
+        ablated=afterwards["clusters of unit length"],
         baseline={**afterwards.pop("hierarchical clusters"), "every token": _score(plain, task)[_METRIC]},
         alternatives={
             **{f"{name}, afterwards": figures for name, figures in afterwards.items()},
             "first tokens, in training": _score(trained("head"), task),
-            "random groups, in training": _score(trained("random"), task),
+            "random groups of unit length, in training": _score(trained("random"), task),
         },
     )
 
@@ -63,7 +63,10 @@ def _train(rows: Sequence[dict[str, str]], kind: str | None, seed: int) -> Any:
     from orthant.learn.training.stage import Stage
     from orthant.nn.token_reducers import make_reducer
 
-    reducers = {role: None if kind is None else make_reducer({"kind": kind, "k": k}) for role, k in _KEPT.items()}
+    unit = {"normalize": True} if kind in ("cluster", "random") else {}
+    reducers = {
+        role: None if kind is None else make_reducer({"kind": kind, "k": k, **unit}) for role, k in _KEPT.items()
+    }
     model = build_token_encoder(
         minilm_backbone(layers=_LAYERS, max_tokens=_WINDOW),
         # The backbone's own width: a new projection would learn little in so few steps.
