@@ -47,6 +47,7 @@ def _clusters_in_training(seed: int) -> Trial:
             **{f"{name}, afterwards": figures for name, figures in afterwards.items()},
             "first tokens, in training": _score(trained("head"), task),
             "random groups of unit length, in training": _score(trained("random"), task),
+            "one mean of unit length, in training": _score(trained("mean"), task),
         },
     )
 
@@ -63,10 +64,13 @@ def _train(rows: Sequence[dict[str, str]], kind: str | None, seed: int) -> Any:
     from orthant.learn.training.stage import Stage
     from orthant.nn.token_reducers import make_reducer
 
-    unit = {"normalize": True} if kind in ("cluster", "random") else {}
-    reducers = {
-        role: None if kind is None else make_reducer({"kind": kind, "k": k, **unit}) for role, k in _KEPT.items()
+    arms: dict[str, dict[str, Any]] = {
+        "cluster": {"kind": "cluster", "normalize": True},
+        "random": {"kind": "random", "normalize": True},
+        "head": {"kind": "head"},
+        "mean": {"kind": "random", "normalize": True, "k": 1},
     }
+    reducers = {role: None if kind is None else make_reducer({"k": k, **arms[kind]}) for role, k in _KEPT.items()}
     model = build_token_encoder(
         minilm_backbone(layers=_LAYERS, max_tokens=_WINDOW),
         # The backbone's own width: a new projection would learn little in so few steps.
@@ -147,6 +151,13 @@ def _hierarchical(texts: Ragged, k: int) -> Ragged:
     return _each(texts, lambda tokens: hierarchical_pool(tokens, factor=len(tokens) / k, protected=0))
 
 
+def _unit_hierarchical(texts: Ragged, k: int) -> Ragged:
+    from orthant.transforms.alignment.spaces import unit_rows
+
+    means = _hierarchical(texts, k)
+    return Ragged(unit_rows(means.values), means.offsets)
+
+
 def _first(texts: Ragged, k: int) -> Ragged:
     return _each(texts, lambda tokens: tokens[:k])
 
@@ -170,6 +181,7 @@ _AFTERWARDS: dict[str, _Reduce] = {
     "clusters": _clusters,
     "clusters of unit length": _unit_clusters,
     "hierarchical clusters": _hierarchical,
+    "hierarchical clusters of unit length": _unit_hierarchical,
     "first tokens": _first,
     "last tokens": _last,
     "spaced tokens": _spaced,
@@ -201,15 +213,19 @@ PAPER = Paper(
             name="clusters-in-training",
             sentence=(
                 "Three MiniLM layers trained for 60 steps on titles and abstracts of papers, compared token by token, "
-                "with 4 vectors per query and 8 per document of 48 tokens: with k-means in the forward pass; beside "
-                "the same model trained on every token and reduced afterwards (k-means, its twin; k-means of unit "
-                "length; Ward's clusters, which sentence-transformers has; first, last, or spaced tokens), and models "
-                "trained on their first tokens and on random groups."
+                "with 4 vectors per query and 8 per document of 48 tokens: with k-means to unit length in the forward "
+                "pass; beside the same model trained on every token and reduced afterwards (k-means to unit length, "
+                "its twin; Ward's clusters, which sentence-transformers has, as they are and to unit length; first, "
+                "last, or spaced tokens), and models trained on their first tokens, on random groups, and on the mean "
+                "of all tokens as one vector."
             ),
             data="real",
             run=_clusters_in_training,
             metric=_METRIC,
             needs=("papers",),
+            # 101 to 103 were judged on before clusters were brought to unit length.
+            development_seeds=(0, 101, 102, 103),
+            fresh_seeds=(201, 202, 203),
         ),
     ),
 )
