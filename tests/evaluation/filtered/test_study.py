@@ -112,7 +112,3 @@ def test_rivals_keep_to_the_filter(data, name):
                 assert 0 < arm.took_s < 5
         if name in rivals.STORES:
             arm.close()
-
-
-def test_pgvector_is_named_as_not_run(data):
-    assert "PostgreSQL" in rivals.why_missing("pgvector")

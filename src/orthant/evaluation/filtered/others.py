@@ -21,7 +21,7 @@ from orthant.evaluation.context import versions
 from orthant.evaluation.filtered.arms import Arm
 from orthant.evaluation.filtered.cells import Cell, Group, Wanted
 from orthant.evaluation.filtered.peers import PeerTable, write_columns
-from orthant.evaluation.filtered.rivals import NOT_HERE, STORES, HnswlibFilter, why_missing
+from orthant.evaluation.filtered.rivals import STORES, HnswlibFilter, why_missing
 from orthant.types import FloatArray, IdArray
 
 __all__ = ["OTHERS", "Others", "check_others", "column_name", "make_others"]
@@ -172,8 +172,6 @@ def make_others(
     """
     check_others(names)
     made = Others(missing={name: reason for name in names if (reason := why_missing(name, python)) is not None})
-    if names:
-        made.missing |= NOT_HERE
     ranks = {column_name(one, i): group.rank for one, some in groups.items() for i, group in enumerate(some)}
     folder = cache or Path(held.enter_context(TemporaryDirectory()))
     for name in names:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from orthant.errors import warn
 from orthant.evaluation.ann.process import EngineFailedError, EngineProcess
 from orthant.types import FloatArray, IdArray, Metric
 
@@ -48,7 +49,7 @@ class PeerTable:
 
     Parameters
     ----------
-    store : {"lancedb", "milvus-lite"}
+    store : {"lancedb", "milvus-lite", "pgvector", "numpy-table"}
         Which one.
     folder : Path
         Where it lies; one that was built there before is used as it is.
@@ -66,7 +67,7 @@ class PeerTable:
     took_s : float
         Seconds that the last answer took inside the store's process.
     about : dict
-        Versions, set-up, ``build_s`` and ``build_cpu_s``.
+        Versions, set-up, ``build_s``, and ``build_cpu_s`` unless a server of the store did the work.
 
     Raises
     ------
@@ -90,6 +91,7 @@ class PeerTable:
             with self._start(one_cpu=False) as process:
                 about = process.ask("about", timeout_s=_ANSWER_S)
                 about |= process.ask("build", {"base": str(base), "columns": str(columns)}, timeout_s=_BUILD_S)
+                process.ask("close", timeout_s=_ANSWER_S)
             done.write_text(json.dumps(about), encoding="utf-8")
         self.about: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
 
@@ -144,7 +146,14 @@ class PeerTable:
 
     def close(self) -> None:
         """End its process; the next question starts another."""
-        if self._process is not None:
+        if self._process is None:
+            return
+        try:
+            # A store may have a server of its own, which the end of the process would leave behind.
+            self._process.ask("close", timeout_s=_ANSWER_S)
+        except EngineFailedError as error:
+            warn(f"{self.store} did not end by itself: {error}")
+        finally:
             self._process.close()
             self._process = None
 
@@ -154,7 +163,7 @@ def why_not(store: str, python: str | None) -> str | None:
 
     Parameters
     ----------
-    store : {"lancedb", "milvus-lite"}
+    store : {"lancedb", "milvus-lite", "pgvector", "numpy-table"}
         Which one.
     python : str or None
         Interpreter; None for this one.

