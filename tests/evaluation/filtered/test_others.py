@@ -13,7 +13,7 @@ from orthant.errors import InputError
 from orthant.evaluation.ann.inputs import prepare_inputs
 from orthant.evaluation.ann.process import EngineFailedError
 from orthant.evaluation.filtered import others, peers
-from orthant.evaluation.filtered.cells import PREDICATES, Wanted, allowed_mask
+from orthant.evaluation.filtered.cells import PREDICATES, Cell, Wanted, allowed_mask
 from orthant.evaluation.filtered.postgres_table import PostgresTable
 from orthant.evaluation.filtered.run import run_filtered
 from orthant.evaluation.filtered.tables import STORES, LanceTable, MilvusTable, NumpyTable, Worker
@@ -156,3 +156,41 @@ def test_an_interpreter_without_a_store_is_named(inputs, tmp_path):
             ["lancedb"], inputs, {}, [], python=str(tmp_path / "nothing"), cache=tmp_path, threads=1, held=held
         )
     assert made.arms == [] and "nothing" in made.missing["lancedb"]
+
+
+def test_a_setting_for_strict_filters_is_left_out_of_wide_ones():
+    class Table:
+        store = "some"
+
+        def efforts(self):
+            return [{"exact": True, "up_to": 0.02}, {"ef": 40}]
+
+    store = others._Store(Table())
+    for allowed, wanted in ((2, ["exact", "ef"]), (3, ["ef"])):
+        mask = np.zeros(100, dtype=bool)
+        mask[:allowed] = True
+        found = store.settings(Cell(mask, np.flatnonzero(mask), mask, None, None, None), 10)
+        assert [next(iter(one)) for one in found] == wanted
+
+
+@pytest.mark.parametrize("effort", [{"exact": True}, {"ef": 40, "tuples": 20_000}])
+def test_pgvector_is_asked_by_its_graph_or_by_every_row(effort):
+    said = []
+
+    class Connection:
+        def execute(self, statement, values=None, **more):
+            said.append(statement)
+            return self
+
+        def fetchall(self):
+            return [(3,)]
+
+    table = PostgresTable.__new__(PostgresTable)
+    table._connection, table._effort, table._operator = Connection(), {}, "<=>"
+    table._pgvector = type("Module", (), {"HalfVector": staticmethod(list)})
+    assert table.search(np.zeros(2), 5, "n = 1", effort) == [3]
+    table.search(np.zeros(2), 5, "t = '50%'", effort)
+    whole = "SELECT id FROM rows WHERE {} ORDER BY (v <=> %s){} LIMIT 5"
+    more = " + 0" if "exact" in effort else ""
+    assert said[-2:] == [whole.format("n = 1", more), whole.format("t = '50%%'", more)]
+    assert sum(one.startswith("SET") for one in said) == (0 if "exact" in effort else 4)

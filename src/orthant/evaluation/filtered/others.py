@@ -76,7 +76,8 @@ class _Store:
         return self._table.took_s
 
     def settings(self, cell: Cell, k: int) -> list[dict[str, Any]]:
-        return self._table.efforts()
+        share = len(cell.rows) / max(1, len(cell.mask))
+        return [one for one in self._table.efforts() if share <= one.get("up_to", 1.0)]
 
     def ready(self, cell: Cell) -> None:
         """Nothing: it is told the filter with every query, as its users tell it."""

@@ -19,6 +19,8 @@ _DEGREE, _BUILD_EFFORT = 16, 200
 _GRAPH_FROM = 1_000
 _BATCH = 20_000
 _WARMED = 200
+_EXACT_UP_TO = 0.02
+"""Share of the rows up to which a user who knows it would have all that fit compared."""
 _SERVER = {
     "shared_buffers": "6GB",
     "effective_cache_size": "12GB",
@@ -87,6 +89,8 @@ class PostgresTable:
             options = f"m = {_DEGREE}, ef_construction = {_BUILD_EFFORT}"
             self._do(f"CREATE INDEX ON rows USING hnsw (v {_METRICS[metric][1]}) WITH ({options})")
         self._do("VACUUM ANALYZE rows")
+        server = self._do("SELECT split_part(version(), ' ', 2), extversion FROM pg_extension WHERE extname = 'vector'")
+        self.built_with = dict(zip(("PostgreSQL", "pgvector in it"), server.fetchone(), strict=True))
         self.close()
 
     def open(self, metric: str) -> None:
@@ -98,10 +102,13 @@ class PostgresTable:
         for (v,) in self._do(f"SELECT v FROM rows ORDER BY id LIMIT {_WARMED}").fetchall():
             self._do(f"SELECT id FROM rows ORDER BY v {self._operator} %s LIMIT 400", (v,))
 
-    def efforts(self) -> list[dict[str, int]]:
-        """Lengths of the candidate list, and how many rows a walk may meet before it gives up."""
+    def efforts(self) -> list[dict[str, Any]]:
+        """Every row that fits, for strict filters; then lengths of the candidate list, and rows that a walk may meet.
+
+        Its own planner takes the graph for filters that leave few rows, too, where comparing them is far quicker.
+        """
         paths = ((40, 20_000), (80, 20_000), (160, 40_000), (320, 80_000), (640, 160_000), (1_000, 1_000_000))
-        return [{"ef": ef, "tuples": tuples} for ef, tuples in paths]
+        return [{"exact": True, "up_to": _EXACT_UP_TO}, *({"ef": ef, "tuples": tuples} for ef, tuples in paths)]
 
     @staticmethod
     def where(where: Mapping[str, Any]) -> str:
@@ -115,16 +122,19 @@ class PostgresTable:
             return f"{column} @> ARRAY[{quoted(value, chr(39))}]"
         return f"{column} = {quoted(value, chr(39))}"
 
-    def search(self, q: Any, k: int, where: str, effort: Mapping[str, int]) -> Any:
+    def search(self, q: Any, k: int, where: str, effort: Mapping[str, Any]) -> Any:
         """Ask for ids alone, by a prepared statement and in binary form."""
         if self._effort != effort:
             self._effort = dict(effort)
-            self._do("SET hnsw.iterative_scan = 'relaxed_order'")
-            self._do(f"SET hnsw.ef_search = {effort['ef']}")
-            self._do(f"SET hnsw.max_scan_tuples = {effort['tuples']}")
-            # As its manual advises where the limit of rows is raised.
-            self._do("SET hnsw.scan_mem_multiplier = 8")
-        asked = f"SELECT id FROM rows WHERE {where.replace('%', '%%')} ORDER BY v {self._operator} %s LIMIT {int(k)}"
+            if "ef" in effort:
+                self._do("SET hnsw.iterative_scan = 'relaxed_order'")
+                self._do(f"SET hnsw.ef_search = {effort['ef']}")
+                self._do(f"SET hnsw.max_scan_tuples = {effort['tuples']}")
+                # As its manual advises where the limit of rows is raised.
+                self._do("SET hnsw.scan_mem_multiplier = 8")
+        # A sum is no order that the graph knows: all rows that fit are compared.
+        order = f"(v {self._operator} %s)" + (" + 0" if "exact" in effort else "")
+        asked = f"SELECT id FROM rows WHERE {where.replace('%', '%%')} ORDER BY {order} LIMIT {int(k)}"
         found = self._connection.execute(asked, (self._pgvector.HalfVector(q),), prepare=True, binary=True)
         return [row[0] for row in found.fetchall()]
 

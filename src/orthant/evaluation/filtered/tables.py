@@ -248,7 +248,10 @@ class Worker:
         spent = {"build_s": time.perf_counter() - wall}
         if not getattr(self.table, "has_server", False):
             spent["build_cpu_s"] = time.process_time() - cpu
-        return {name: round(seconds, 1) for name, seconds in spent.items()}
+        told: dict[str, Any] = {name: round(seconds, 1) for name, seconds in spent.items()}
+        if hasattr(self.table, "built_with"):
+            told["server"] = self.table.built_with
+        return told
 
     def open(self) -> dict[str, Any]:
         """Open the table."""
