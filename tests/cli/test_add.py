@@ -89,6 +89,16 @@ def test_fields_can_be_named(run, tmp_path):
         assert (opened.get("7").text, opened.get("7").metadata) == ("a kite", {"year": 3})
 
 
+def test_quotes_may_be_ordinary_characters(run, refused, tmp_path):
+    path = tmp_path / "titles.tsv"
+    path.write_text('id\ttitle\n1\t"Fatal error" in PHP\n2\ta 5" screen\n', encoding="utf-8")
+    refused("add", tmp_path / "c", path, "--text-field", "title", says=["line 2", "--quote ''"])
+    assert run("add", tmp_path / "c", path, "--text-field", "title", "--quote", "", "--json").code == 0
+    with orthant.open(tmp_path / "c", read_only=True) as opened:
+        assert (opened.get("1").text, opened.get("2").text) == ('"Fatal error" in PHP', 'a 5" screen')
+    refused("add", tmp_path / "d", tmp_path, "--documents", "--quote", "", says=["--quote"])
+
+
 def test_a_malformed_line_is_named_and_nothing_is_made(refused, tmp_path, records_file):
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"id": "a", "text": "fine"}\n{"id": "b", "text": \n', encoding="utf-8")

@@ -54,6 +54,7 @@ def register(app: typer.Typer) -> None:
         ids: str = typer.Option("field", help="Where ids come from: field, hash (of the content) or number."),
         format: str = typer.Option(None, help="jsonl, csv, tsv, parquet or folder; default: by the file name."),
         delimiter: str = typer.Option(None, help="Cell separator of CSV and TSV; default: by the file name."),
+        quote: str = typer.Option('"', help="Quote character of CSV and TSV; '': quotes are ordinary characters."),
         encoding: str = typer.Option("utf-8", help="Encoding of text files."),
         batch_size: int = typer.Option(4096, help="Records per commit."),
         documents: bool = typer.Option(
@@ -99,6 +100,7 @@ def register(app: typer.Typer) -> None:
             "ids": check_choice(ids, ("field", "hash", "number"), name="--ids"),
             "format": format,
             "delimiter": delimiter,
+            "quote": quote or None,
             "encoding": encoding,
             "batch_size": batch_size,
         }

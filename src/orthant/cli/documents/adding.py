@@ -56,8 +56,8 @@ def refuse_with_documents(settings: Mapping[str, Any], *, space: str, dry_run: b
     """
     from orthant.errors import InputError, message
 
-    usual = {"ids": "field", "encoding": "utf-8"}
-    odd = [name for name, value in settings.items() if name != "batch_size" and value and value != usual.get(name)]
+    usual = {"ids": "field", "encoding": "utf-8", "quote": '"', "batch_size": settings.get("batch_size")}
+    odd = [name for name, value in settings.items() if (value or name in usual) and value != usual.get(name)]
     odd += ["space"] * (space != "default") + ["dry_run"] * dry_run
     for name in odd:
         option = "--" + name.removesuffix("s" if name == "text_fields" else "").replace("_", "-")

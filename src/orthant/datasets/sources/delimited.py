@@ -117,7 +117,7 @@ def _csv_lines(path: Path, encoding: str, delimiter: str, quote: str | None) -> 
             + message(
                 f"delimited text that cannot be split ({error})",
                 "quotes that open and close around a whole cell",
-                "repair the line, or pass quote=None when quotes are ordinary characters",
+                "repair the line, or pass quote=None (--quote '') when quotes are ordinary characters",
             )
         ) from None
 
