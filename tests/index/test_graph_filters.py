@@ -130,7 +130,9 @@ def test_w03_plans_of_millions(monkeypatch, live, share, effort, plan):
     if plan == "graph":
         # It gives up where what is near is not allowed, before it has cost what a scan would.
         expected = (effort // 4 + share * (effort - effort // 4)) / share
-        assert expected < made.patience <= max(1000, 1.25 * expected)
+        assert expected < made.patience <= max(4000, 1.25 * expected)
+        # A scan of much is worth a longer walk.
+        assert made.patience > 1000 or allowed.count < 300_000
         assert 560 * made.patience < 9 * allowed.count
     assert planner.choose(state, None, k=10, effort=effort, fewest=effort).name == "graph"
 

@@ -46,6 +46,9 @@ _HOPEFUL = 1.25
 """Of what it would take then, what it has in any case."""
 _WAGER = 0.7
 """It gives up before it has cost so much of the scan that follows."""
+_STAKE, _LONGEST_WALK = 0.4, 4000
+"""A scan that costs much is worth a longer walk: so much of it, up to so many candidates, whose list gets long. What is
+allowed may begin a little farther away."""
 _RISK = 1.5
 """A scan is sure of its cost and of what it finds, so a walk has to promise two thirds of that."""
 _LOOK_NS = 60_000.0
@@ -196,7 +199,8 @@ def _cheapest(count: int, live: int, bytes_: int, effort: int, fewest: int) -> t
     worth = int(_WAGER * scan / hop)
     if past <= scan:
         patience = min(64 + int(_PATIENCE * expanded), _MOST_PATIENT, worth)
-        return "graph", max(patience, int(_HOPEFUL * expanded)), share
+        stake = min(int(_STAKE * scan / hop), _LONGEST_WALK)
+        return "graph", max(patience, stake, int(_HOPEFUL * expanded)), share
     # Where much of what is near is allowed a walk is quicker all the same, and soon knows.
     if scan >= _PROBED * _LOOK_NS:
         return "graph", min(worth, _MOST_PATIENT), share

@@ -46,6 +46,10 @@ FIRST_LOOK = 16
 """Slots expanded before a walk first asks whether it will end in time; then at each doubling."""
 
 
+_LONGEST = 4096
+"""Keys in the list of a walk that may give up: it is made for every query, and kept in order."""
+
+
 @kernel(inline="always")
 def _shortened(buffer: Any, size: Any, last: Any) -> Any:
     """Leave out what is farther than all that may still be wanted: it is never expanded, and short buffers are fast."""
@@ -102,6 +106,9 @@ def beam_past(
     blocks, bits, planes, row_bytes = width >> 6, view[BITS], query + signed_bytes(dims), 4 * degree
     norm, slack, apart, wide = constants[3], constants[6], view[SHIFT], most + spare
     room, hasty = min(4 * (patience + wide), view[SLOTS] + len(starts)), patience < view[SLOTS]
+    if hasty:
+        # What lies beyond is left out: a patient walk has nearer ones to expand.
+        room = min(room, max(_LONGEST, 4 * wide))
     buffer = key_buffer(room)
     size: Any
     size, seen = expand_entries(view, query, constants, room, visited, touched, buffer, starts, 4)
