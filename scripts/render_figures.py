@@ -267,26 +267,41 @@ def _filtered_rivals(record: dict[str, Any] | None, recall: float) -> Iterator[R
     """One row per library that was asked for by name: how its quickest and slowest cells compare."""
     if record is None:
         return
-    data, cells = record["context"]["data"], record["cells"]
+    data = record["context"]["data"]
     for name in record["context"].get("rivals", {}):
-        if name == "numpy-table":
+        cells = [cell for cell in record["cells"] if name in cell["arms"]]
+        if name == "numpy-table" or not cells:
             # No library, but what the harness itself costs.
             continue
-        arms = [(cell["arms"]["orthant"], cell["arms"][name]) for cell in cells]
-        reach = [(mine, its) for mine, its in arms if its["recall"] >= recall]
+        reach = [cell for cell in cells if cell["arms"][name]["recall"] >= recall]
         # A cell in which ours falls short is no win, however quick.
-        ratios = sorted(its["p50_ms"] / mine["p50_ms"] for mine, its in reach if mine["recall"] >= recall)
+        ratios = sorted(
+            (cell["arms"][name]["p50_ms"] / cell["arms"]["orthant"]["p50_ms"], cell["relation"], cell["selectivity"])
+            for cell in reach
+            if cell["arms"]["orthant"]["recall"] >= recall
+        )
         shown = f"recall {recall} reached in {len(reach)} of {len(cells)} cells"
+        if len(reach) < len(cells):
+            shown += f" (the worst {min(cell['arms'][name]['recall'] for cell in cells):.3f})"
         if ratios:
-            times = sorted(its["p50_ms"] for _, its in reach)
-            shown += f", there p50 {times[0]:.2f} to {times[-1]:.2f} ms; {ratios[0]:.1f} to {ratios[-1]:.0f} x ours"
-            shown += f" where both do ({len(ratios)} cells)"
+            times = sorted(cell["arms"][name]["p50_ms"] for cell in reach)
+            (least, relation, share), quicker = ratios[0], sum(one[0] < 1.0 for one in ratios)
+            shown += f", there p50 {times[0]:.2f} to {times[-1]:.2f} ms; {least:.1f} ({relation}, {share:.1%}) to "
+            shown += f"{ratios[-1][0]:.0f} x ours where both do ({len(ratios)} cells)"
+            shown += f", quicker in {quicker}" if quicker else ""
         yield Row(
             f"Filtered, {data['name']}, {data['vectors']:,} rows, {name}",
-            shown,
-            target("never quicker at that recall", met=not ratios or ratios[0] >= 1.0),
+            shown + _unasked(record, cells),
+            target("never quicker at that recall", met=not ratios or ratios[0][0] >= 1.0),
             "filtered.py",
         )
+
+
+def _unasked(record: dict[str, Any], asked: list[dict[str, Any]]) -> str:
+    """Name the relations in which a rival was not measured."""
+    there = {cell["relation"] for cell in asked}
+    missing = dict.fromkeys(cell["relation"] for cell in record["cells"] if cell["relation"] not in there)
+    return f"; {' and '.join(missing)} not measured" if missing else ""
 
 
 def _filtered_study(record: dict[str, Any], recall: float) -> Iterator[Row]:

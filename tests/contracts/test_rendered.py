@@ -155,7 +155,9 @@ def test_rivals_and_real_attributes_are_rendered_under_filters(tmp_path):
         return {"orthant": {"recall": 1.0, "p50_ms": mine}, "lancedb": {"recall": its[0], "p50_ms": its[1]}}
 
     about = {"data": {"name": "tokens", "vectors": 1_000}, "rivals": {"lancedb": {}}}
-    cells = [{"arms": arms(1.0, (0.96, 5.0))}, {"arms": arms(2.0, (0.99, 3.0))}, {"arms": arms(1.0, (0.5, 0.1))}]
+    near, far = ({"relation": one, "selectivity": 0.1} for one in ("near", "far"))
+    cells = [near | {"arms": arms(*one)} for one in ((1.0, (0.96, 5.0)), (2.0, (0.99, 3.0)), (1.0, (0.5, 0.1)))]
+    cells.append(far | {"arms": {"orthant": {"recall": 1.0, "p50_ms": 1.0}}})
 
     def points(**qps):
         figures = {"bucket": "0-1", "recall": 0.97, "compared": None}
@@ -172,8 +174,9 @@ def test_rivals_and_real_attributes_are_rendered_under_filters(tmp_path):
     }  # fmt: skip
     (tmp_path / "filtered.json").write_text(json.dumps(record))
     table = figures.figures(tmp_path)
-    shown = "lancedb | recall 0.95 reached in 2 of 3 cells, there p50 3.00 to 5.00 ms; 1.5 to 5 x ours"
-    assert f"{shown} where both do (2 cells) | never quicker at that recall: met" in table
+    shown = "lancedb | recall 0.95 reached in 2 of 3 cells (the worst 0.500), there p50 3.00 to 5.00 ms; "
+    shown += "1.5 (near, 10.0%) to 5 x ours"
+    assert f"{shown} where both do (2 cells); far not measured | never quicker at that recall: met" in table
     shown = "drawn, 2 cells | the planner is the quickest with recall 0.95 in 1; 0.50 x scan (range, 0-1) at least"
     assert f"{shown} | never slower: **missed**" in table
 

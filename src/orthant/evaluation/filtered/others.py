@@ -184,6 +184,8 @@ def make_others(
             continue
         try:
             table = _table(name, inputs, ranks, wanted, folder, python)
+            # Opened here, so that one that was kept and has lost rows since is missing rather than wrong in every cell.
+            table.efforts()
         except EngineFailedError as error:
             made.missing[name] = str(error)
             continue

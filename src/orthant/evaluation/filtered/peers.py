@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from orthant.errors import warn
+from orthant.errors import message, warn
 from orthant.evaluation.ann.process import EngineFailedError, EngineProcess
 from orthant.types import FloatArray, IdArray, Metric
 
@@ -72,13 +72,14 @@ class PeerTable:
     Raises
     ------
     EngineFailedError
-        The store is not there, or cannot be built.
+        The store is not there, or cannot be built; or, when it is first asked, it has lost rows since it was built.
     """
 
     def __init__(
         self, store: str, *, folder: Path, base: Path, columns: Path, metric: Metric, python: str | None = None
     ) -> None:
         self.store, self.took_s = store, 0.0
+        self._rows = len(np.load(base, mmap_mode="r", allow_pickle=False))
         self._spec = {"store": store, "folder": str(folder), "metric": metric}
         self._python = python
         self._process: EngineProcess | None = None
@@ -103,9 +104,27 @@ class PeerTable:
     def _opened(self) -> EngineProcess:
         # Opened late, in a fresh process: what the build held is gone, and its threads are.
         if self._process is None:
-            self._process = self._start(one_cpu=True)
-            self._efforts = self._process.ask("open", timeout_s=_ANSWER_S)["efforts"]
+            process = self._start(one_cpu=True)
+            try:
+                told = process.ask("open", timeout_s=_ANSWER_S)
+                if told["rows"] != self._rows:
+                    given = f"{self.store} in {self._spec['folder']} with {told['rows']:,} rows"
+                    remedy = "delete that folder to have it built again"
+                    raise EngineFailedError(message(given, f"{self._rows:,} rows, as were built", remedy))
+            except EngineFailedError:
+                self._end(process)
+                raise
+            self._process, self._efforts = process, told["efforts"]
         return self._process
+
+    def _end(self, process: EngineProcess) -> None:
+        try:
+            # A store may have a server of its own, which the end of the process would leave behind.
+            process.ask("close", timeout_s=_ANSWER_S)
+        except EngineFailedError as error:
+            warn(f"{self.store} did not end by itself: {error}")
+        finally:
+            process.close()
 
     def efforts(self) -> list[dict[str, Any]]:
         """Return settings of a search, by rising effort.
@@ -146,16 +165,9 @@ class PeerTable:
 
     def close(self) -> None:
         """End its process; the next question starts another."""
-        if self._process is None:
-            return
-        try:
-            # A store may have a server of its own, which the end of the process would leave behind.
-            self._process.ask("close", timeout_s=_ANSWER_S)
-        except EngineFailedError as error:
-            warn(f"{self.store} did not end by itself: {error}")
-        finally:
-            self._process.close()
-            self._process = None
+        if self._process is not None:
+            process, self._process = self._process, None
+            self._end(process)
 
 
 def why_not(store: str, python: str | None) -> str | None:

@@ -18,7 +18,7 @@ _METRICS = {"cosine": ("<=>", "halfvec_cosine_ops"), "dot": ("<#>", "halfvec_ip_
 _DEGREE, _BUILD_EFFORT = 16, 200
 _GRAPH_FROM = 1_000
 _BATCH = 20_000
-_WARMED = 200
+_WARMED = 1_000
 _EXACT_UP_TO = 0.02
 """Share of the rows up to which a user who knows it would have all that fit compared."""
 _SERVER = {
@@ -32,10 +32,12 @@ _SERVER = {
     "jit": "off",
     "random_page_cost": "1.1",
     "autovacuum": "off",
-    # A table that is only measured may be lost in a crash.
+    # A table that is only measured may be lost where the machine fails.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
     "max_wal_size": "16GB",
 }
 
@@ -74,7 +76,8 @@ class PostgresTable:
         self._connect(settings=_SERVER)
         kinds = {name: kind for name, (kind, _) in read_columns(columns, slice(0, 1)).items()}
         told = ", ".join(f"{name} {_TYPES[kind]}" for name, kind in kinds.items())
-        self._do(f"CREATE UNLOGGED TABLE rows (id int8 PRIMARY KEY, v halfvec({X.shape[1]}){', ' * bool(told)}{told})")
+        # An unlogged one would be emptied where the server is killed: it is opened again in later runs.
+        self._do(f"CREATE TABLE rows (id int8 PRIMARY KEY, v halfvec({X.shape[1]}){', ' * bool(told)}{told})")
         with self._connection.cursor().copy("COPY rows FROM STDIN WITH (FORMAT BINARY)") as copy:
             copy.set_types(["int8", "halfvec", *(_TYPES[kind] for kind in kinds.values())])
             for start in range(0, len(X), _BATCH):
@@ -94,13 +97,18 @@ class PostgresTable:
         self.close()
 
     def open(self, metric: str) -> None:
-        """Start the server, and have it read the table and much of the graph into its buffers."""
+        """Start the server, and have it read the table and, by walks from all over it, the graph into its buffers."""
         self._operator = _METRICS[metric][0]
         self._connect()
         self._do("SELECT sum(vector_dims(v)) FROM rows")
-        self._do("SET hnsw.ef_search = 400")
-        for (v,) in self._do(f"SELECT v FROM rows ORDER BY id LIMIT {_WARMED}").fetchall():
-            self._do(f"SELECT id FROM rows ORDER BY v {self._operator} %s LIMIT 400", (v,))
+        self._do("SET hnsw.ef_search = 1000")
+        apart = max(1, self.rows() // _WARMED)
+        for (v,) in self._do(f"SELECT v FROM rows WHERE id % {apart} = 0 LIMIT {_WARMED}").fetchall():
+            self._do(f"SELECT id FROM rows ORDER BY v {self._operator} %s LIMIT 1000", (v,))
+
+    def rows(self) -> int:
+        """Count the rows."""
+        return int(self._do("SELECT count(*) FROM rows").fetchone()[0])
 
     def efforts(self) -> list[dict[str, Any]]:
         """Every row that fits, for strict filters; then lengths of the candidate list, and rows that a walk may meet.

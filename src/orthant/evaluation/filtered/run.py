@@ -107,10 +107,10 @@ def run_filtered(
     pivots : int, default 4
         Filters per cell whose attribute follows the vectors; a store holds a column for each.
     rivals : sequence of str, default none
-        Further arms, of ``"hnswlib-filter"``, ``"lancedb"`` and ``"milvus-lite"``. A store is told the filter in its
-        own words and timed in its own process.
+        Further arms, of ``"hnswlib-filter"``, ``"lancedb"``, ``"milvus-lite"`` and ``"pgvector"``. A store is told the
+        filter in its own words and timed in its own process.
     rivals_python : str, optional
-        Interpreter of an environment that has LanceDB and milvus-lite; left out, this one is looked at.
+        Interpreter of an environment that has LanceDB, milvus-lite and pgvector; left out, this one is looked at.
     build_threads : int, optional
         Threads of builds; left out, every usable CPU.
     index_folder : Path, optional

@@ -70,6 +70,10 @@ class LanceTable:
         """Open the table."""
         self._metric, self._table = metric, self._connection.open_table("rows")
 
+    def rows(self) -> int:
+        """Count the rows."""
+        return int(self._table.count_rows())
+
     def efforts(self) -> list[dict[str, int]]:
         """Lengths of the candidate list, and how many times k is read again in full."""
         paths = ((20, 1), (48, 2), (100, 3), (250, 4), (400, 5), (800, 10), (1_600, 10))
@@ -144,6 +148,10 @@ class MilvusTable:
         self._client = self._pymilvus.MilvusClient(self._path)
         self._client.load_collection("rows")
 
+    def rows(self) -> int:
+        """Count the rows."""
+        return int(self._client.get_collection_stats("rows")["row_count"])
+
     def efforts(self) -> list[dict[str, int]]:
         """All lists: what it does with every row of the table costs more than to look at them."""
         return [{"nprobe": 65_536}]
@@ -187,6 +195,10 @@ class NumpyTable:
         """Map the vectors, load the columns."""
         self._metric, self._X = metric, np.load(self._folder / "base.npy", mmap_mode="r", allow_pickle=False)
         self._columns = read_columns(self._folder / "columns", slice(None))
+
+    def rows(self) -> int:
+        """Count the rows."""
+        return len(self._X)
 
     def efforts(self) -> list[dict[str, int]]:
         """Nothing can be set."""
@@ -256,7 +268,7 @@ class Worker:
     def open(self) -> dict[str, Any]:
         """Open the table."""
         self.table.open(self._metric)
-        return {"efforts": self.table.efforts()}
+        return {"efforts": self.table.efforts(), "rows": self.table.rows()}
 
     def ask(self, vector: list[float], k: int, where: Where, effort: Mapping[str, int]) -> dict[str, Any]:
         """Answer one query; only the search is timed, not what passes between the processes."""
