@@ -73,6 +73,12 @@ def test_defaults_exist_for_every_dimension_and_fill_the_budget(dim, metric):
         assert max(size for size in sizes.values() if size <= 20) == 20
 
 
+def test_every_kind_of_binary_code_fills_the_budget():
+    sizes = {name: size_of(name, dim=384) for name in default_candidates(384, "cosine", budget_bytes=52)}
+    for kind in ("recurrent2d", "recurrent4d", "rabitq2d", "rabitq4d"):
+        assert max(size for name, size in sizes.items() if name.startswith(kind) and size <= 52) >= 50
+
+
 def test_w71_names_serve_as_candidates_and_small_data_says_what_is_left_out(X):
     found = report(X, candidates=["lvq4", "recurrent2d40"])
     assert [c.name for c in found.candidates] == ["recurrent2d40", "lvq4", "float32"]

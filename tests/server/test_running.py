@@ -17,7 +17,7 @@ import pytest
 
 import orthant
 from orthant.client import connect
-from orthant.errors import EndpointError, InputError, OrthantError, StoreError
+from orthant.errors import EndpointError, InputError, OrthantError
 from orthant.server import background, serve
 from orthant.server.keys import KeyFile
 from server.serving import make
@@ -38,8 +38,18 @@ def test_a_certificate_needs_its_key(tmp_path):
 
 def test_a_collection_that_does_not_open_is_said(tmp_path):
     (tmp_path / "notes.txt").write_text("no collection")
-    with pytest.raises((StoreError, InputError)), background({"books": tmp_path}):
+    with pytest.raises(InputError, match="with other files"), background({"books": tmp_path}):
         pass
+    with pytest.raises(InputError, match="with other files"):
+        serve({"books": tmp_path}, port=0)
+
+
+def test_a_collection_that_does_not_open_is_one_line_of_the_command(tmp_path):
+    (tmp_path / "notes.txt").write_text("no collection")
+    command = [sys.executable, "-m", "orthant", "serve", str(tmp_path), "--port", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1, ended.stderr
+    assert "with other files (notes.txt)" in ended.stderr and "Traceback" not in ended.stderr
 
 
 def test_w22_rounds_of_serving_leave_nothing_open(tmp_path):

@@ -197,10 +197,10 @@ def _filling(dim: int, metric: Metric, budget_bytes: int) -> list[str]:
     """Names of the largest codes of each kind within a budget, in steps of 8 dimensions."""
     kinds = ["leanvec{}+lvq8", "leanvec{}+lvq4"]
     if metric != "l2":
-        kinds += [f"recurrent{bits}d{{}}" for bits in (1, 2, 4)]
+        kinds += [f"{grid}{bits}d{{}}" for grid in ("recurrent", "rabitq") for bits in (1, 2, 4)]
     out = []
     for kind in kinds:
-        named = [kind.format(size) for size in range(8, dim + kind.startswith("recurrent"), 8)]
+        named = [kind.format(size) for size in range(8, dim + (not kind.startswith("leanvec")), 8)]
         fitting = [name for name in named if size_of(name, dim=dim, metric=metric) <= budget_bytes]
         out += fitting[-1:]
     return out

@@ -12,7 +12,7 @@ from typing import Any
 
 from orthant import __version__
 from orthant.collection.collection import Collection
-from orthant.errors import MissingExtraError, message
+from orthant.errors import MissingExtraError, OrthantError, message
 from orthant.server.keys import KeyFile
 from orthant.server.limits import Limits
 from orthant.server.service import Service
@@ -111,7 +111,12 @@ def create_app(
     @asynccontextmanager
     async def running(app: Any) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            await service.run(stack)
+            try:
+                await service.run(stack)
+            except OrthantError as error:
+                # Kept for whoever runs the application, whose server only knows that it did not start.
+                app.state.refused = error
+                raise
             yield
 
     app = FastAPI(
@@ -127,7 +132,7 @@ def create_app(
     )
     # FastAPI's own way to change the document.
     app.openapi = _document(app, service)  # type: ignore[method-assign]
-    app.state.service = service
+    app.state.service, app.state.refused = service, None
     install(app, service.hide)
     for name in (*_OWN, *filter(_exists, _PIECES)):
         app.include_router(importlib.import_module(name).routes(service))

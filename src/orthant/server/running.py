@@ -65,7 +65,9 @@ def serve(
     MissingExtraError
         FastAPI or uvicorn is not installed.
     StoreError
-        The port is taken, or a collection cannot be opened.
+        The port is taken.
+    OrthantError
+        What opening a collection raised.
 
     Notes
     -----
@@ -232,14 +234,25 @@ def _telling(kind: Any) -> Any:
 
 
 def _run(server: Any) -> None:
+    state, log = server.config.app.state, logging.getLogger("uvicorn.error")
+
+    def unsaid(_: logging.LogRecord) -> bool:
+        """Leave out the traceback of what is raised here."""
+        return state.refused is None
+
+    log.addFilter(unsaid)
     try:
         with short_pauses():
             server.run()
     except SystemExit as ended:
         if not ended.code:
             raise
+        if state.refused is not None:
+            raise state.refused from None
         # uvicorn's way to say that it could not start; its log has the reason.
         raise StoreError(_not_started()) from None
+    finally:
+        log.removeFilter(unsaid)
 
 
 def _not_started() -> str:

@@ -249,3 +249,15 @@ def test_w74_every_score_and_kind_of_codes(tmp_path, metric, codes):
         assert recall(collection, vectors(20, seed=7), effort=200) > 0.9
     with Collection(tmp_path / "c") as collection:
         assert plans(collection, X[0]).method == "codes"
+
+
+def test_one_note_says_how_many_rows_were_measured(tmp_path, monkeypatch):
+    from orthant.collection.compression import methods
+
+    monkeypatch.setattr(methods, "_SAMPLE_ROWS", 1200)
+    monkeypatch.setattr(methods, "_HELD_ROWS", 100)
+    with filled(tmp_path / "c", vectors(1500)) as collection:
+        for queries in (None, vectors(50, seed=1)):
+            report = collection.compress(budget_bytes=20, candidates=["lvq4"], queries=queries).report
+            notes = [note for note in report.notes if note.startswith("Measured on")]
+            assert len(notes) == 1 and "of the 1500 vectors of the space" in notes[0]

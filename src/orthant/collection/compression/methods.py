@@ -131,9 +131,10 @@ class CompressionMethods:
             expected = f"at least {merging.CODED_FROM}: codes learned from fewer stand for nothing"
             raise InputError(message(f"{live} vectors", expected, "leave them: a scan of so few is exact and quick"))
         _check(state, live, budget_bytes, recall, candidates, k, rescored_rows)
-        X = _sample(state, now, seed)
         metric: Metric = state.definition.metric
         asked = None if queries is None else self._questions(queries, state, space)
+        # Without queries some of the rows are held out to ask with.
+        X = _sample(state, now, _SAMPLE_ROWS + (_HELD_ROWS if asked is None else 0), seed)
         from orthant.quantization.comparing import report as compare
 
         settings: dict[str, Any] = {"k": k, "metric": metric, "rescored_rows": rescored_rows, "seed": seed}
@@ -241,10 +242,9 @@ def _check(
         raise InputError(message(f"budget_bytes={budget_bytes}", expected, "raise the budget, or pass candidates"))
 
 
-def _sample(state: SpaceState, now: Generation, seed: int) -> FloatArray:
+def _sample(state: SpaceState, now: Generation, most: int, seed: int) -> FloatArray:
     """Vectors to measure on, in the order of rows."""
     rows = np.sort(np.concatenate([view.rows[contains_rows(now.live, view.rows)] for view in state.segments]))
-    most = _SAMPLE_ROWS + _HELD_ROWS
     if len(rows) > most:
         rows = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
     return state.vectors_of(rows)[1]
