@@ -1,14 +1,16 @@
 """What a sentence encoder loses in a tenth of its bytes.
 
-    python benchmarks/small_models.py [--steps 200] [--documents 1000] [--queries 200] [--arms NAME ...] [--keep DIR]
+    python benchmarks/small_models.py [--steps 100] [--seeds 0 1 2] [--arms NAME ...] [--keep DIR]
 
 MiniLM whole, in int8, and as codes with and without low rank, with and without activations, at equal bytes of codes:
 nDCG@10 on four judged sets, cosine to the whole model, and bytes on disk. Texts of the training are of other sets.
 "codes", which have the rank of the block, are vector quantization with one book for each weight. "product codes" have a
 book for each quarter of the columns: a book for each pair of columns, product quantization to the letter, would take
-more bytes than the codes. They get the same scales of rows, choice of codes for the outputs, and training. ``--arms``
-measures some arms and leaves the others of the result as they are. With ``--keep``, a folder for one setting of steps,
-documents and queries, what is done stays there: an interrupted run goes on where it was.
+more bytes than the codes. They get the same scales of rows, choice of codes for the outputs, and training, and no more
+bytes: four of the largest layers take 7 bits a code instead of 8, which pays for the books. ``--arms`` measures some
+arms and ``--seeds`` some seeds of those with anything random; the others of the result stay as they are. A row is the
+mean of its seeds, ``spread`` the standard deviation of their nDCG@10. With ``--keep``, a folder for one setting of
+steps, documents and queries, what is done stays there: an interrupted run goes on where it was.
 """
 
 from __future__ import annotations
@@ -46,6 +48,11 @@ SETS = ("cranfield", "npl", "cosqa", "medquad")
 RESULT = Path(__file__).parent / "results" / "small_models.json"
 RANK_SHARE = 0.5
 BOOKS, HELD = 4, 200
+# Layers in the middle: a model is more sensitive at its ends.
+PRODUCT_POLICY: dict[str, LowRankVQ | None] = {
+    "*layer.[1-4].intermediate.dense": LowRankVQ(k=128, block=2),
+    **DEFAULT_POLICY,
+}
 
 
 def texts(count: int, seed: int) -> list[str]:
@@ -89,15 +96,24 @@ class ProductWeight(LowRankWeight):
         self.codes = torch.from_numpy((labels + group * self.setting.k).reshape(-1))
 
 
-def product_coded(out: Path, given: list[str], steps: int, codes_bytes: int) -> int:
+def more_bytes(weight: ProductWeight, plain: LowRankVQ) -> int:
+    """Bytes that a weight in product codes takes beyond one in codes of one book."""
+    blocks, setting = int(np.prod(weight.shape)) // plain.block, weight.setting
+    books = 2 * plain.block * (BOOKS * setting.k - plain.k)
+    return books + blocks * (int(np.log2(setting.k)) - int(np.log2(plain.k))) // 8
+
+
+def product_coded(out: Path, given: list[str], steps: int, codes_bytes: int, seed: int) -> int:
     """Write a copy of MiniLM in product codes, decoded; return what the codes take: one book and the others."""
     source = read_transformer_folder(minilm_folder())
     model = load_transformer(source.path)
     table = token_table(source.tokenizer, given[:-HELD], max_tokens=64)
     teaching = Imitation(
-        model, table, steps=steps, batch_size=32, learning_rate=1e-3, observed=256, seed=0, threads=None, progress=True
-    )
-    chosen = chosen_layers(model, DEFAULT_POLICY)
+        model, table, steps=steps, batch_size=32, learning_rate=1e-3, observed=256, seed=seed, threads=None,
+        progress=True,
+    )  # fmt: skip
+    plain, chosen = chosen_layers(model, DEFAULT_POLICY), chosen_layers(model, PRODUCT_POLICY)
+    settings = {name: setting for name, (_, setting) in plain.items()}
     weights = {name: ProductWeight(layer.weight, setting) for name, (layer, setting) in chosen.items()}
     for name, (layer, _) in chosen.items():
         parametrize.register_parametrization(layer, "weight", weights[name])
@@ -106,9 +122,9 @@ def product_coded(out: Path, given: list[str], steps: int, codes_bytes: int) -> 
     more = 0
     for name, weight in weights.items():
         original = chosen[name][0].parametrizations.weight.original
-        weight.cluster(original, moments=moments.get(name))
+        weight.cluster(original, moments=moments.get(name), seed=seed)
         original.requires_grad_(False)
-        more += 2 * (BOOKS - 1) * weight.setting.k * weight.setting.block
+        more += more_bytes(weight, settings[name])
     teaching.train(model, out.with_name(f"{out.name}-checkpoints"))
     for layer, _ in chosen.values():
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
@@ -143,33 +159,65 @@ ARMS: dict[str, dict[str, Any]] = {
     "codes by weights alone": {"observed": 0},
     "codes of half the rank": {"policy": low_rank()},
 }
+FIXED = ("whole", "int8")
 
 
-def encoder_of(name: str, place: Path, given: list[str], steps: int, row: dict[str, Any]) -> TransformerEncoder:
+def encoder_of(
+    name: str, place: Path, given: list[str], steps: int, seed: int, row: dict[str, Any]
+) -> TransformerEncoder:
     """The encoder of an arm, made where it is not yet; its bytes and its cosine to the whole model are noted."""
-    if name in ("whole", "int8"):
+    if name in FIXED:
         return TransformerEncoder.minilm(backend="onnx-int8" if name == "int8" else "auto")
-    folder = place / name.replace(" ", "-").replace(",", "")
+    folder = place / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
     if "bytes" not in row and name in ARMS:
         shutil.rmtree(folder, ignore_errors=True)
-        asked = {"steps": steps, "min_cosine": -1.0, **ARMS[name]}
+        asked = {"steps": steps, "min_cosine": -1.0, "seed": seed, **ARMS[name]}
         report = compress_text_encoder(minilm_folder(), folder, given, **asked)
         row.update(bytes=report.nbytes, cosine=report.kept.cosine_mean)
     if "bytes" not in row:
         shutil.rmtree(folder, ignore_errors=True)
         codes_bytes = json.loads(RESULT.read_text())["arms"]["codes"]["bytes"]
-        size, held = product_coded(folder, given, steps, codes_bytes), given[-HELD:]
+        size, held = product_coded(folder, given, steps, codes_bytes, seed), given[-HELD:]
         kept = compare_vectors(TransformerEncoder.load(folder).encode(held), TransformerEncoder.minilm().encode(held))
         row.update(bytes=size, cosine=kept.cosine_mean)
     return TransformerEncoder.load(folder)
 
 
+def over_seeds(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The mean of an arm's seeds, how far their scores spread, and the seeds themselves."""
+    every = list(rows.values())
+    out: dict[str, Any] = {
+        name: np.mean([row[name] for row in every]).item() for name in ("cosine",) if name in every[0]
+    }
+    if "bytes" in every[0]:
+        out["bytes"] = max(row["bytes"] for row in every)
+    out["ndcg@10"] = {one: np.mean([row["ndcg@10"][one] for row in every]).item() for one in SETS}
+    if len(every) > 1:
+        out["spread"] = np.std([np.mean(list(row["ndcg@10"].values())) for row in every], ddof=1).item()
+    return {**out, "seeds": rows}
+
+
+def measured(name: str, place: Path, given: list[str], options: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """The row of an arm with one seed, from where it stopped."""
+    note = place / f"{name}-{seed}.json"
+    row: dict[str, Any] = json.loads(note.read_text()) if note.exists() else {}
+    encoder = encoder_of(name, place, given, options.steps, seed, row)
+    note.write_text(json.dumps(row))
+    scores = row.setdefault("ndcg@10", {})
+    for one in SETS:
+        if one not in scores:
+            scores[one] = ndcg(encoder, one, options.documents, options.queries)
+            note.write_text(json.dumps(row))
+    return row
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--documents", type=int, default=1_000)
     parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--arms", nargs="*", default=[], choices=[*ARMS, "product codes", "whole", "int8"])
+    parser.add_argument("--arms", nargs="*", default=[], choices=[*ARMS, "product codes", *FIXED])
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--keep", type=Path, default=None, help="where an interrupted run goes on")
     options = parser.parse_args()
     out: dict[str, Any] = {"steps": options.steps, "arms": {}}
@@ -181,20 +229,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as passing:
         place = options.keep or Path(passing)
         place.mkdir(parents=True, exist_ok=True)
-        for name in options.arms or [*ARMS, "product codes", "whole", "int8"]:
-            note = place / f"{name}.json"
-            row: dict[str, Any] = json.loads(note.read_text()) if note.exists() else {}
-            encoder = encoder_of(name, place, given, options.steps, row)
-            note.write_text(json.dumps(row))
-            scores = row.setdefault("ndcg@10", {})
-            for one in SETS:
-                if one not in scores:
-                    scores[one] = ndcg(encoder, one, options.documents, options.queries)
-                    note.write_text(json.dumps(row))
-            print(name, row)
-            # What is measured counts even where a later arm does not come to an end.
-            out["arms"][name] = row
-            RESULT.write_text(json.dumps(out, indent=2) + "\n")
+        for name in options.arms or [*ARMS, "product codes", *FIXED]:
+            rows = out["arms"].get(name, {}).get("seeds", {})
+            for seed in [0] if name in FIXED else options.seeds:
+                rows[str(seed)] = measured(name, place, given, options, seed)
+                print(name, seed, rows[str(seed)], flush=True)
+                # What is measured counts even where a later arm does not come to an end.
+                out["arms"][name] = over_seeds(rows)
+                RESULT.write_text(json.dumps(out, indent=2) + "\n")
 
 
 if __name__ == "__main__":

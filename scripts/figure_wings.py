@@ -60,7 +60,8 @@ def small_models_rows(record: dict[str, Any]) -> Iterator[Row]:
     for name, arm in record["arms"].items():
         mean = sum(arm["ndcg@10"].values()) / len(arm["ndcg@10"])
         size = f"{arm['bytes'] / 1e6:.2f} MB, " if "bytes" in arm else ""
-        shown = f"{size}nDCG@10 {mean:.3f} over {len(arm['ndcg@10'])} sets"
+        spread = f" ± {arm['spread']:.3f} ({len(arm['seeds'])} seeds)" if "spread" in arm else ""
+        shown = f"{size}nDCG@10 {mean:.3f}{spread} over {len(arm['ndcg@10'])} sets"
         goal = target("8 MB at most", met=arm["bytes"] <= 8e6) if name == "codes" else ""
         yield Row(f"MiniLM in a tenth of its bytes: {name}", shown, goal, "small_models.py")
 
