@@ -50,6 +50,7 @@ def test_plots_by_their_ending(run, made, tmp_path):
     ("options", "text"),
     [
         (("--budget-bytes", "10", "--codes", "lvq4"), "at least 16"),
+        (("--budget-bytes", "10", "--codes", "lvq4"), "smaller codes"),
         (("--recall", "2"), "recall"),
         (("--codes", "lvq5"), "lvq5"),
         (("--k", "5000"), "fewer than the 1100 vectors"),

@@ -64,6 +64,7 @@ def test_more_sources_go_into_the_same_space(run, refused, models, source, tmp_p
     refused("add", path, more, says=["--tokens"])
     refused("add", path, more, "--tokens", model, "--token-dtype", "float16", says=["--token-dtype"])
     refused("add", path, more, "--token-space", "late", says=["--tokens"])
+    refused("add", path, more, "--space", "late", says=["--tokens"])
     assert run("add", path, more, "--tokens", model, "--json").json["added"][str(more)]["vectors"] == {"tokens": 1}
     folder = tmp_path / "documents"
     folder.mkdir()
@@ -71,6 +72,10 @@ def test_more_sources_go_into_the_same_space(run, refused, models, source, tmp_p
     assert run("add", path, folder, "--documents", "--tokens", model).code == 0
     with orthant.open(path, read_only=True) as collection:
         assert collection.stats().spaces["tokens"]["vectors"] == len(collection) == 5
+    other = tmp_path / "d"
+    assert run("add", other, more, "--tokens", model, "--space", "late").code == 0
+    with orthant.open(other, read_only=True) as collection:
+        assert collection.spaces["late"].kind == "tokens" and collection.stats().spaces["late"]["vectors"] == 1
 
 
 def test_candidates_are_chosen_measured_and_stored(run, refused, models, tmp_path):

@@ -74,7 +74,9 @@ def register(app: typer.Typer) -> None:
         tokens: str = typer.Option(
             None, help="Folder of a late-interaction model: also store token vectors, in a space of their own."
         ),
-        token_space: str = typer.Option(None, help="Name of that space; default tokens."),
+        token_space: str = typer.Option(
+            None, help="Name of that space; default tokens. --space does the same for texts."
+        ),
         token_dtype: str = typer.Option(None, help="float32 (default) or float16, for a new token space."),
         token_method: str = typer.Option(
             None, help="How a new token space finds candidates: auto (default), pooled, fde, plaid or exact."
@@ -105,6 +107,8 @@ def register(app: typer.Typer) -> None:
             "batch_size": batch_size,
         }
         told = {"chunk": chunk, "prune": prune, "on_error": on_error, "truncation": truncation}
+        if tokens and token_space is None:
+            space, token_space = _space_of_tokens(sources, space)
         late = token_options(tokens, token_space, token_dtype, token_method, token_exact_below)
         if documents:
             told |= {"prefix": id_prefix, "batch_size": batch_size}
@@ -252,7 +256,17 @@ def _check_vector_options(sources: Sequence[str], *, space: str, id_prefix: str)
         raise InputError(message(given, "one at a time", "add each with an --id-prefix of its own"))
     if not files and (space != "default" or id_prefix):
         option = "--id-prefix" if id_prefix else "--space"
-        raise InputError(message(f"{option} without a vector file", "a source it is for", f"leave {option} out"))
+        remedy = f"leave {option} out" + ("" if id_prefix else ", or pass --tokens FOLDER for a space of tokens")
+        raise InputError(message(f"{option} without a vector file", "a source it is for", remedy))
+
+
+def _space_of_tokens(sources: Sequence[str], space: str) -> tuple[str, str | None]:
+    """Return where vectors go and where tokens go: without vectors, --space can only mean the tokens."""
+    from orthant.datasets.vector_files import is_vector_file
+
+    if space == "default" or any(is_vector_file(source) for source in sources):
+        return space, None
+    return "default", space
 
 
 def _count(scan: ScanReport | VectorFileInfo) -> int:

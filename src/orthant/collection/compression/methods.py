@@ -239,7 +239,8 @@ def _check(
     if budget_bytes < min(sizes.values()):
         least = min(sizes, key=lambda name: sizes[name])
         expected = f"at least {sizes[least]}, the bytes of {least}"
-        raise InputError(message(f"budget_bytes={budget_bytes}", expected, "raise the budget, or pass candidates"))
+        remedy = "raise the budget, or pass " + ("candidates" if candidates is None else "smaller codes")
+        raise InputError(message(f"budget_bytes={budget_bytes}", expected, remedy))
 
 
 def _sample(state: SpaceState, now: Generation, most: int, seed: int) -> FloatArray:
