@@ -71,7 +71,17 @@ class PostgresTable:
         self._effort: dict[str, Any] = {}
 
     def build(self, base: Path, columns: Path, metric: str) -> None:
-        """Load the rows, make the indexes, and gather what the planner goes by."""
+        """Load the rows, make the indexes, and gather what the planner goes by.
+
+        Parameters
+        ----------
+        base : Path
+            Vectors, a ``.npy`` file of shape (n, d), float32.
+        columns : Path
+            Attributes, as ``peers.write_columns`` leaves them.
+        metric : {"cosine", "dot", "l2"}
+            Score.
+        """
         X = np.load(base, mmap_mode="r", allow_pickle=False)
         self._connect(settings=_SERVER)
         kinds = {name: kind for name, (kind, _) in read_columns(columns, slice(0, 1)).items()}
@@ -97,7 +107,13 @@ class PostgresTable:
         self.close()
 
     def open(self, metric: str) -> None:
-        """Start the server, and have it read the table and, by walks from all over it, the graph into its buffers."""
+        """Start the server, and have it read the table and, by walks from all over it, the graph into its buffers.
+
+        Parameters
+        ----------
+        metric : {"cosine", "dot", "l2"}
+            As it was built for.
+        """
         self._operator = _METRICS[metric][0]
         self._connect()
         self._do("SELECT sum(vector_dims(v)) FROM rows")
@@ -107,20 +123,42 @@ class PostgresTable:
             self._do(f"SELECT id FROM rows ORDER BY v {self._operator} %s LIMIT 1000", (v,))
 
     def rows(self) -> int:
-        """Count the rows."""
+        """Count the rows.
+
+        Returns
+        -------
+        int
+            How many there are.
+        """
         return int(self._do("SELECT count(*) FROM rows").fetchone()[0])
 
     def efforts(self) -> list[dict[str, Any]]:
         """Every row that fits, for strict filters; then lengths of the candidate list, and rows that a walk may meet.
 
         Its own planner takes the graph for filters that leave few rows, too, where comparing them is far quicker.
+
+        Returns
+        -------
+        list of dict
+            Settings of ``search``; ``up_to`` is the largest share of the rows that one is for.
         """
         paths = ((40, 20_000), (80, 20_000), (160, 40_000), (320, 80_000), (640, 160_000), (1_000, 1_000_000))
         return [{"exact": True, "up_to": _EXACT_UP_TO}, *({"ef": ef, "tuples": tuples} for ef, tuples in paths)]
 
     @staticmethod
     def where(where: Mapping[str, Any]) -> str:
-        """Put a filter into SQL."""
+        """Put a filter into SQL.
+
+        Parameters
+        ----------
+        where : mapping
+            ``column``, ``op`` (``"eq"``, ``"in"``, ``"between"`` or ``"has"``) and ``value``.
+
+        Returns
+        -------
+        str
+            The condition.
+        """
         column, op, value = where["column"], where["op"], where["value"]
         if op == "between":
             return f"{column} BETWEEN {value[0]} AND {value[1]}"
@@ -131,7 +169,24 @@ class PostgresTable:
         return f"{column} = {quoted(value, chr(39))}"
 
     def search(self, q: Any, k: int, where: str, effort: Mapping[str, Any]) -> Any:
-        """Ask for ids alone, by a prepared statement and in binary form."""
+        """Ask for ids alone, by a prepared statement and in binary form.
+
+        Parameters
+        ----------
+        q : ndarray of shape (d,), float32
+            Query.
+        k : int
+            Neighbours.
+        where : str
+            The condition.
+        effort : mapping
+            One of ``efforts``.
+
+        Returns
+        -------
+        list of int
+            Rows, best first; fewer than ``k`` where a walk gave up.
+        """
         if self._effort != effort:
             self._effort = dict(effort)
             if "ef" in effort:
