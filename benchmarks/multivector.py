@@ -50,9 +50,9 @@ GROUPS = ("maxsim", "fde", "cells", "graph", "build", "tables", "clustering")
 TARGETS = {"times_below_exact": 5.0, "times_below_plaid": 1.0}
 MISSING = {
     "fast-plaid": "fast-plaid 1.7.0.2110 asks for torch 2.11.0. With torch 2.13.0 for CPUs it ends in a segmentation "
-    "fault when an index is created, as does fast-plaid 1.1.0, to which pip falls back for that torch. With torch's own "
-    "libc10 in place of the copy in the wheel, and one missing symbol put in its place, 1.7.0.2110 raises 'layout_impl "
-    "is only implemented for TensorImpl subclasses': the layout of tensors differs between the two.",
+    "fault when an index is created, as does fast-plaid 1.1.0, to which pip falls back for that torch. With torch's "
+    "own libc10 in place of the copy in the wheel, and one missing symbol put in its place, 1.7.0.2110 raises "
+    "'layout_impl is only implemented for TensorImpl subclasses': the layout of tensors differs between the two.",
 }
 
 
