@@ -51,6 +51,16 @@ _LONGEST = 4096
 
 
 @kernel(inline="always")
+def _room(patience: Any, wide: Any, slots: Any, starts: Any) -> Any:
+    """Return how many keys a walk keeps to expand."""
+    room = min(4 * (patience + wide), slots + starts)
+    if patience < slots:
+        # What lies beyond is left out: a patient walk has nearer ones to expand.
+        room = min(room, max(_LONGEST, 4 * wide))
+    return room
+
+
+@kernel(inline="always")
 def _shortened(buffer: Any, size: Any, last: Any) -> Any:
     """Leave out what is farther than all that may still be wanted: it is never expanded, and short buffers are fast."""
     while size > 0 and buffer[size - 1] >= last:
@@ -105,10 +115,7 @@ def beam_past(
     width, degree, dims, sketched = view[WIDTH], view[DEGREE], view[DIMS], view[SKETCHED]
     blocks, bits, planes, row_bytes = width >> 6, view[BITS], query + signed_bytes(dims), 4 * degree
     norm, slack, apart, wide = constants[3], constants[6], view[SHIFT], most + spare
-    room, hasty = min(4 * (patience + wide), view[SLOTS] + len(starts)), patience < view[SLOTS]
-    if hasty:
-        # What lies beyond is left out: a patient walk has nearer ones to expand.
-        room = min(room, max(_LONGEST, 4 * wide))
+    hasty, room = patience < view[SLOTS], _room(patience, wide, view[SLOTS], len(starts))
     buffer = key_buffer(room)
     size: Any
     size, seen = expand_entries(view, query, constants, room, visited, touched, buffer, starts, 4)
