@@ -58,7 +58,8 @@ class CodeIndex:
     Notes
     -----
     Cost of a search: ``n`` codes of ``code_size`` bytes, read once for each tile of queries, and ``effort`` full
-    vectors for each query. Memory: ``code_size + 8`` bytes a row, mapped, and for binary codes a copy.
+    vectors for each query. Memory: ``code_size + 8`` bytes a row, mapped, and for binary codes a copy; under cosine 4
+    more for the length that a code stands for, which the first search computes, unless codes are of unit vectors.
 
     Examples
     --------
@@ -395,7 +396,7 @@ class CodeIndex:
         Returns
         -------
         IndexStats
-            ``memory_bytes`` counts codes and ids, not the full vectors, which lie elsewhere.
+            ``memory_bytes`` counts codes, ids and lengths, not the full vectors, which lie elsewhere.
         """
         details = {
             "plan": "codes",
@@ -405,7 +406,7 @@ class CodeIndex:
             "recall": self.recall,
             "calibration": None if self._calibration is None else self._calibration.as_dict(),
         }
-        n, size = len(self._ids), self.code_size + 8
+        n, size = len(self._ids), self._rows.row_bytes + 8
         return IndexStats("CodeIndex", n, 0, self.dim, self.metric, n * size, float(size if n else 0), details)
 
     def save_links(self, path: str | Path) -> None:

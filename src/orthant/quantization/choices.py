@@ -22,16 +22,18 @@ Choice = Quantizer | tuple[Transform, Quantizer]
 
 _FORMS = (
     "sq8, lvq8, lvq4, lvq4x4, lvq4x8, lvq8x8, pqM, opqM, rqM (M bytes), rabitqBdN, recurrentBdN (B bits for N "
-    "dimensions), or leanvecN+ before sq8 and lvq"
+    "dimensions), or leanvecN+ before sq8, lvq, pq and opq"
 )
 _NAME = re.compile(
-    r"(?:leanvec(?P<lean>[1-9]\d*)\+)?(?:(?P<sq>sq8)|lvq(?P<bits>[48])(?:x(?P<more>[48]))?)"
-    r"|(?P<book>pq|opq|rq)(?P<m>[1-9]\d*)|(?P<grid>rabitq|recurrent)(?P<width>[124])d(?P<size>[1-9]\d*)"
+    r"(?:leanvec(?P<lean>[1-9]\d*)\+)?(?:(?P<sq>sq8)|lvq(?P<bits>[48])(?:x(?P<more>[48]))?|(?P<split>o?pq)(?P<m>[1-9]\d*))"
+    r"|rq(?P<bytes>[1-9]\d*)|(?P<grid>rabitq|recurrent)(?P<width>[124])d(?P<size>[1-9]\d*)"
 )
 # Below so many rows 256 codewords for each part are hardly filled.
 BOOKS_FROM = 4096
 _ITERATIONS = 10
 _LVQ_CONSTANTS, _GRID_CONSTANT = 4, 4
+# Of the dimensions, where vectors are reduced so that they can be cut into equal parts.
+_KEPT = 0.9
 
 
 def _parsed(name: str, dim: int, metric: Metric) -> dict[str, Any]:
@@ -43,8 +45,10 @@ def _parsed(name: str, dim: int, metric: Metric) -> dict[str, Any]:
     }
     if (parts["lean"] or 0) > dim or (parts["size"] or 0) > dim:
         raise InputError(message(f"{name} for dimension {dim}", f"at most {dim} dimensions", "choose fewer"))
-    if parts["book"] in ("pq", "opq") and dim % parts["m"]:
-        raise InputError(message(f"{name} for dimension {dim}", f"a divisor of {dim}", "choose another size"))
+    size = parts["lean"] or dim
+    if parts["split"] and size % parts["m"]:
+        remedy = f"choose another size, or reduce first: {_whole_parts(dim, parts['m'], parts['split'])}"
+        raise InputError(message(f"{name} for dimension {size}", f"a divisor of {size}", remedy))
     if parts["grid"] and metric == "l2":
         raise InputError(message(f"{name} for l2", "codes for l2", "use lvq, sq8, pq, opq or rq"))
     return parts
@@ -56,9 +60,10 @@ def named_choice(name: str, *, dim: int, metric: Metric = "cosine") -> Choice:
     Parameters
     ----------
     name : str
-        ``sq8``, ``lvq8``, ``lvq4``, ``lvq4x4``, ``lvq4x8``, ``lvq8x8``; ``pqM``, ``opqM``, ``rqM`` with M bytes;
-        ``rabitqBdN``, ``recurrentBdN`` with B bits (1, 2 or 4) for each of N dimensions; ``leanvecN+`` before the
-        scalar ones reduces to N dimensions first.
+        ``sq8``, ``lvq8``, ``lvq4``, ``lvq4x4``, ``lvq4x8``, ``lvq8x8``; ``pqM``, ``opqM``, ``rqM`` with M bytes,
+        those of residual codes in 2 M levels of 4 bits; ``rabitqBdN``, ``recurrentBdN`` with B bits (1, 2 or 4) for
+        each of N dimensions; ``leanvecN+`` before the scalar and the product codes reduces to N dimensions first, of
+        which M must be a divisor.
     dim : int
         Dimension of the vectors.
     metric : {"dot", "cosine", "l2"}, default "cosine"
@@ -84,12 +89,16 @@ def named_choice(name: str, *, dim: int, metric: Metric = "cosine") -> Choice:
         return RaBitQ(bits=parts["width"], dim=None if parts["size"] == dim else parts["size"])
     if parts["grid"]:
         return RecurrentBinary(bits=parts["width"], dim=parts["size"], unit=metric == "cosine")
-    if parts["book"] == "rq":
-        return ResidualQuantizer(levels=parts["m"], iterations=_ITERATIONS)
-    if parts["book"]:
-        rotation = "opq" if parts["book"] == "opq" else None
-        return ProductQuantizer(m=parts["m"], rotation=rotation, iterations=_ITERATIONS)
-    quantizer: Quantizer = SQ8() if parts["sq"] else LVQ(bits=parts["bits"], residual_bits=parts["more"] or 0)
+    if parts["bytes"]:
+        # The rows that books are learned from suffice for books of 16; books of 256, each over all dimensions, learn
+        # single rows by heart.
+        return ResidualQuantizer(levels=2 * parts["bytes"], bits=4, beam=2, iterations=_ITERATIONS)
+    quantizer: Quantizer
+    if parts["split"]:
+        rotation = "opq" if parts["split"] == "opq" else None
+        quantizer = ProductQuantizer(m=parts["m"], rotation=rotation, iterations=_ITERATIONS)
+    else:
+        quantizer = SQ8() if parts["sq"] else LVQ(bits=parts["bits"], residual_bits=parts["more"] or 0)
     if not parts["lean"]:
         return quantizer
     return LeanVec(dim=parts["lean"], metric=metric, center=metric == "l2"), quantizer
@@ -144,8 +153,8 @@ def size_of(name: str, *, dim: int, metric: Metric = "cosine") -> int:
     if parts["grid"]:
         constant = _GRID_CONSTANT * (parts["grid"] == "rabitq" or metric != "cosine")
         return int(parts["width"] * -(-parts["size"] // 8) + constant)
-    if parts["book"]:
-        return int(parts["m"])
+    if parts["split"] or parts["bytes"]:
+        return int(parts["m"] or parts["bytes"])
     size = parts["lean"] or dim
     if parts["sq"]:
         return int(size)
@@ -180,17 +189,26 @@ def default_candidates(
         names += [f"rabitq{bits}d{dim}" for bits in (1, 2, 4)]
         names += [f"recurrent{bits}d{size}" for bits, size in ((1, dim), (2, dim), (2, max(1, dim // 2)))]
     # Codebooks are the slowest to learn, so few sizes of them are tried.
-    size, least = _divisor(dim, dim / 8), _divisor(dim, dim / 16)
+    size = max(1, dim // 8 if budget_bytes is None else min(budget_bytes, dim // 4))
     if budget_bytes is not None:
-        size, least = _divisor(dim, min(budget_bytes, dim / 4)), _divisor(dim, min(budget_bytes, dim / 16))
         names += _filling(dim, metric, budget_bytes)
     if rows is None or rows >= BOOKS_FROM:
-        names += [f"pq{size}", f"opq{size}", f"rq{least}"]
+        names += [_whole_parts(dim, size, "pq"), _whole_parts(dim, size, "opq"), f"rq{max(1, min(size, dim // 16))}"]
     return {name: named_choice(name, dim=dim, metric=metric) for name in dict.fromkeys(names)}
 
 
-def _divisor(dim: int, most: float) -> int:
-    return max(size for size in range(1, dim + 1) if dim % size == 0 and size <= max(1.0, most))
+def _whole_parts(dim: int, size: int, kind: str) -> str:
+    """Name product codes that fill so many bytes, after a reduction where they cannot be cut into as many equal parts.
+
+    A reduction drops the directions of least variance. Where it would drop many, codes of fewer bytes are named.
+    """
+    for m in range(size, 0, -1):
+        kept = dim // m * m
+        if kept == dim:
+            return f"{kind}{m}"
+        if kept >= _KEPT * dim:
+            return f"leanvec{kept}+{kind}{m}"
+    return f"{kind}1"
 
 
 def _filling(dim: int, metric: Metric, budget_bytes: int) -> list[str]:

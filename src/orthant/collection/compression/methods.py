@@ -103,7 +103,8 @@ class CompressionMethods:
         Notes
         -----
         At most 20,000 vectors and 200 queries are looked at; recall over more vectors is a
-        little lower, so it is measured again over all when applied. A row takes 8 bytes besides its code. A search
+        little lower, so it is measured again over all when applied. A row takes 8 bytes besides its code, and 4 more
+        under cosine for codes other than binary ones and those after LeanVec. A search
         reads every code: cost O(n bytes). A graph reads far less and holds links, codes and signs for each vector,
         540 bytes at 384 dimensions (``Graph.estimate_memory``): where these fit, it is the better choice.
         Codes are one derived file of a generation: they follow writes as graphs do, survive reopening, are verified and
