@@ -146,13 +146,15 @@ class SpaceDefinition:
         return cls(**known, kind=record.get("kind", "dense"))
 
 
-def require_dense(definition: SpaceDefinition) -> None:
+def require_dense(definition: SpaceDefinition, *, remedy: str = "search tokens with mode='tokens'") -> None:
     """Refuse a space of tokens where one vector per record is needed.
 
     Parameters
     ----------
     definition : SpaceDefinition
         The space.
+    remedy : str, default "search tokens with mode='tokens'"
+        What to do instead.
 
     Raises
     ------
@@ -161,7 +163,7 @@ def require_dense(definition: SpaceDefinition) -> None:
     """
     if definition.kind == "tokens":
         given = f"space {definition.name!r}, which holds one vector per token"
-        raise InputError(message(given, "a space with one vector per record", "search tokens with mode='tokens'"))
+        raise InputError(message(given, "a space with one vector per record", remedy))
 
 
 def require_name(name: Any) -> None:
