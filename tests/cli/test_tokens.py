@@ -94,6 +94,8 @@ def test_candidates_are_chosen_measured_and_stored(run, refused, models, tmp_pat
     shared = ("search", path, "a cat", "--mode", "tokens", "--tokens", model, "--json")
     assert run(*shared, "--effort", "30").json["plan"]["legs"][0]["method"] == "plaid"
     assert run(*shared, "--exact").json["plan"]["legs"][0]["method"] == "scan"
+    found = run(*shared[:-1], "--recall", "0.99999")
+    assert "exact, since no measured effort reaches a recall of 0.99999" in " ".join(found.out.split())
     assert "everything below 100" in run("tokens", path).out
     assert run("tokens", path, "--method", "exact", "--json").json["plan"] == "scan"
     for idle in (["--apply"], ["--effort", "20"], ["--compare", "plaid"]):
