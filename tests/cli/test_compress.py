@@ -36,6 +36,8 @@ def test_measure_apply_and_take_back(run, made, tmp_path):
     back = run("compress", str(made), "--undo", "--json")
     assert back.json["undone"] and back.json["setting"] is None
     assert run("stats", str(made), "--json").json["spaces"]["default"]["compression"] is None
+    again = run("compress", str(made), "--undo")
+    assert again.code == 0 and "nothing to undo" in again.err
 
 
 def test_plots_by_their_ending(run, made, tmp_path):
@@ -60,10 +62,21 @@ def test_plots_by_their_ending(run, made, tmp_path):
         (("--undo", "--plot", "x.html"), "--plot"),
         (("--space", "other"), "other"),
         (("--queries", "absent.npy"), "absent.npy"),
+        (("--queries", "absent.txt"), "absent.txt"),
     ],
 )
 def test_refused(refused, made, options, text):
     refused("compress", str(made), *options, says=(text,))
+
+
+def test_queries_come_one_per_line(run, tmp_path):
+    words = [f"word{i}" for i in range(60)]
+    rng = np.random.default_rng(0)
+    with orthant.open(tmp_path / "c", encoder="static") as notes:
+        notes.upsert([str(i) for i in range(1100)], texts=[" ".join(rng.choice(words, 5)) for _ in range(1100)])
+    (tmp_path / "asked.txt").write_text("word3 word4\n\nword5\n")
+    told = run("compress", tmp_path / "c", "--queries", tmp_path / "asked.txt", "--codes", "sq8", "--json")
+    assert told.code == 0 and told.json["report"]["queries"] == 2
 
 
 def test_a_misspelt_folder_is_not_made(refused, tmp_path):

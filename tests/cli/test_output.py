@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 
 from orthant.cli.output import print_json, print_table, progress_bar
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_closed_streams_end_no_verb(built, closed):
+    code = f"import os, sys; [os.close(i) for i in {closed}]; os.execv(sys.executable, sys.argv[1:])"
+    verb = [sys.executable, "-m", "orthant", "stats", str(built)]
+    ran = subprocess.run([sys.executable, "-c", code, *verb], capture_output=True, text=True)
+    assert ran.returncode == 0 and "Traceback" not in ran.stderr
+    assert ("Collection" in ran.stdout) == (1 not in closed)
 
 
 def test_json_takes_numpy_and_refuses_nan(capsys):

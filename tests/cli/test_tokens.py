@@ -94,9 +94,19 @@ def test_candidates_are_chosen_measured_and_stored(run, refused, models, tmp_pat
     shared = ("search", path, "a cat", "--mode", "tokens", "--tokens", model, "--json")
     assert run(*shared, "--effort", "30").json["plan"]["legs"][0]["method"] == "plaid"
     assert run(*shared, "--exact").json["plan"]["legs"][0]["method"] == "scan"
+    found = run(*shared[:-1], "--recall", "0.99999")
+    assert "exact, since no measured effort reaches a recall of 0.99999" in " ".join(found.out.split())
     assert "everything below 100" in run("tokens", path).out
     assert run("tokens", path, "--method", "exact", "--json").json["plan"] == "scan"
-    refused("tokens", path, "--apply", says=["--queries"])
+    for idle in (["--apply"], ["--effort", "20"], ["--compare", "plaid"]):
+        refused("tokens", path, *idle, says=[f"{idle[0]} without --queries"])
+    # Nothing is changed by a call that cannot be carried out.
+    vectors = tmp_path / "queries.npy"
+    vectors.write_bytes(b"")
+    refused("tokens", path, "--method", "pooled", "--queries", tmp_path / "absent", says=["no file"])
+    refused("tokens", path, "--method", "pooled", "--queries", vectors, says=["queries as text"])
+    refused("tokens", path, "--method", "pooled", "--queries", queries, says=["name its folder with --tokens"])
+    assert run("tokens", path, "--json").json["shortcut"]["method"] == "exact"
     refused("tokens", tmp_path / "absent", says=["no collection at"])
 
 

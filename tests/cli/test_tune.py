@@ -35,5 +35,10 @@ def test_refusals(refused, built, tmp_path):
     refused("tune", built, "--queries", tmp_path / "absent.txt", says=("no file",))
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
     refused("tune", built, "--queries", tmp_path / "latin.txt", says=("UTF-8",))
+    (tmp_path / "none.txt").write_text("\n\n")
+    (tmp_path / "none.jsonl").write_text("")
+    for name in ("none.txt", "none.jsonl"):
+        for verb in ("tune", "compress", "tokens"):
+            refused(verb, built, "--queries", tmp_path / name, says=("no query in",))
     (tmp_path / "few.txt").write_text("red kite\n\nblue boat\n")
     refused("tune", built, "--queries", tmp_path / "few.txt", says=("from which on",))

@@ -179,7 +179,7 @@ def _kept(details: Mapping[str, Any]) -> str:
     if details.get("tail_rows"):
         told.append(f"{details['tail_rows']:,} newer rows scanned")
     if details.get("exact"):
-        told.append("exact")
+        told.append("exact" if "why" not in details else f"exact, since {details['why']}")
     return f"; {', '.join(told)}" if told else ""
 
 

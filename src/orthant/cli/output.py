@@ -46,13 +46,14 @@ class Advance(Protocol):
 
 @contextmanager
 def guard_output() -> Iterator[None]:
-    """Keep a terminal's encoding or a reader that has gone from ending a verb with a traceback.
+    """Keep a terminal's encoding, a closed stream or a reader that has gone from ending a verb with a traceback.
 
     Yields
     ------
     None
         A broken pipe inside the block ends it quietly.
     """
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -64,6 +65,14 @@ def guard_output() -> Iterator[None]:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+
+def _open_what_is_closed() -> None:
+    """Give streams that a caller closed, as `2>&-` does, a place to go."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # In this order each takes the number of its own stream, which a file of the collection would get otherwise.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
 
 
 @contextmanager

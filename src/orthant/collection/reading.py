@@ -46,7 +46,7 @@ from orthant.collection.storage import tables
 from orthant.collection.storage.generation import Generation
 from orthant.collection.storage.store import Store
 from orthant.collection.tokens.methods import TokenReading
-from orthant.collection.tokens.queries import as_matrices, require_token_leg
+from orthant.collection.tokens.queries import as_matrices, require_single_vectors, require_token_leg
 from orthant.collection.tuning.stored import stored_weights
 from orthant.collection.upgrade.asking import again_after_cut_over, for_bridge, same_space
 from orthant.encoders.sparse.rows import SparseVector
@@ -528,6 +528,7 @@ class CollectionReader(
             return self._across(queries, vectors, several, k=k, mode=mode, **settings)
         terms, sparse_space = sparse
         matrices = as_matrices(queries)
+        require_single_vectors(matrices, vectors)
         if matrices is None:
             asked, vectors = partial_queries(queries, vectors, space, self._encoders)
             texts, given = split_queries(asked, vectors, sparse=terms is not None)

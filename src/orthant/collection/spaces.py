@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from orthant.encoders.fingerprint import difference, short_fingerprint
-from orthant.errors import EncoderMismatchError, InputError, message
+from orthant.errors import EncoderMismatchError, InputError, message, quiet
 from orthant.types import Encoder, FloatArray, Metric, SparseEncoder, TokenEncoder
 from orthant.validate import check_choice, check_count, check_metric
 
@@ -146,13 +146,15 @@ class SpaceDefinition:
         return cls(**known, kind=record.get("kind", "dense"))
 
 
-def require_dense(definition: SpaceDefinition) -> None:
+def require_dense(definition: SpaceDefinition, *, remedy: str = "search tokens with mode='tokens'") -> None:
     """Refuse a space of tokens where one vector per record is needed.
 
     Parameters
     ----------
     definition : SpaceDefinition
         The space.
+    remedy : str, default "search tokens with mode='tokens'"
+        What to do instead.
 
     Raises
     ------
@@ -161,7 +163,7 @@ def require_dense(definition: SpaceDefinition) -> None:
     """
     if definition.kind == "tokens":
         given = f"space {definition.name!r}, which holds one vector per token"
-        raise InputError(message(given, "a space with one vector per record", "search tokens with mode='tokens'"))
+        raise InputError(message(given, "a space with one vector per record", remedy))
 
 
 def require_name(name: Any) -> None:
@@ -236,14 +238,16 @@ def embed_canaries(encoder: AnyEncoder, kind: SpaceKind = "dense") -> FloatArray
     ndarray of shape (6, dim), float32
         One row per canary; for tokens the mean of its token vectors, zero without one.
     """
-    if kind == "tokens":
-        tokens = encoder.encode_tokens(list(CANARY_TEXTS), role="document")  # type: ignore[union-attr]
-        rows = (tokens[i] for i in range(len(tokens)))
-        means = [row.mean(axis=0) if len(row) else np.zeros(encoder.dim) for row in rows]
-        return np.ascontiguousarray(means, dtype=np.float32)
-    # An encoder with a cache would answer with what it gave before, and no change would ever be seen.
-    encode = getattr(encoder, "encode_fresh", None) or encoder.encode  # type: ignore[union-attr]
-    return np.ascontiguousarray(encode(list(CANARY_TEXTS), role="document"), dtype=np.float32)
+    # These texts are not the user's: that some are cut is no news.
+    with quiet():
+        if kind == "tokens":
+            tokens = encoder.encode_tokens(list(CANARY_TEXTS), role="document")  # type: ignore[union-attr]
+            rows = (tokens[i] for i in range(len(tokens)))
+            means = [row.mean(axis=0) if len(row) else np.zeros(encoder.dim) for row in rows]
+            return np.ascontiguousarray(means, dtype=np.float32)
+        # An encoder with a cache would answer with what it gave before, and no change would ever be seen.
+        encode = getattr(encoder, "encode_fresh", None) or encoder.encode  # type: ignore[union-attr]
+        return np.ascontiguousarray(encode(list(CANARY_TEXTS), role="document"), dtype=np.float32)
 
 
 def canary_cosine(encoder: AnyEncoder, stored: FloatArray, kind: SpaceKind = "dense") -> float:

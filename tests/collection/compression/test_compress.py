@@ -161,7 +161,10 @@ def test_undo_gives_back_what_was_there(copied):
         assert plans(collection, Q[0]).method == "scan" and collection.stats().spaces["default"]["compression"] is None
         assert plans(reader, Q[0]).method == "scan", "readers follow"
         assert not list((copied / "derived").glob("graph.*"))
-        assert not collection.compress(undo=True).undone
+        generation = collection.stats().generation
+        none = collection.compress(undo=True)
+        assert not none.undone and str(none) == repr(none) == "Space 'default' has no codes: nothing to undo."
+        assert collection.stats().generation == generation
     with Collection(copied) as collection:
         assert plans(collection, Q[0]).method == "scan"
 
@@ -233,9 +236,15 @@ def test_spaces_that_cannot_be_compressed(tmp_path):
     with filled(tmp_path / "c", vectors(300)) as collection:
         with pytest.raises(InputError, match="300 vectors"):
             collection.compress(recall=0.9)
-        with pytest.raises(NotFoundError, match="other"):
-            collection.compress(space="other")
+        for undo in (False, True):
+            with pytest.raises(NotFoundError, match="other"):
+                collection.compress(space="other", undo=undo)
+            collection.add_space(f"late{undo}", dim=4, kind="tokens")
+            with pytest.raises(InputError, match="with index_tokens"):
+                collection.compress(space=f"late{undo}", undo=undo)
         add(collection, vectors(900, seed=2), 300)
+        with pytest.raises(InputError, match="no queries"):
+            collection.compress(queries=[])
         with pytest.raises(InputError, match="nothing to apply"):
             collection.compress(recall=1.0, budget_bytes=8, candidates=["leanvec8+lvq4"], apply=True)
 

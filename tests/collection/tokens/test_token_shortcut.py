@@ -209,6 +209,33 @@ def test_the_report_sets_other_shortcuts_beside_the_one_in_use(copied):
         assert recall == pytest.approx(report.measured.rows[0].recall, abs=0.02)
 
 
+def test_a_report_leaves_out_what_was_deleted_since_and_counts_what_is_newer(copied):
+    query = QUERIES[0]
+    with orthant.open(copied) as collection:
+        gone = collection.search(query, mode="tokens", k=3, exact=True).ids
+        collection.delete(gone)
+        collection.upsert(["new"], vectors={"late": [query]})
+        report = collection.token_report([query], k=5, efforts=(ALL,), methods=("pooled",))
+        assert report.measured.sets == COUNT - 3 and report.newer == 1 and "1 newer records left out" in str(report)
+        assert report.measured.rows[0].recall == 1
+
+
+def test_figures_in_store_are_not_lost_to_a_report_on_another_method(copied):
+    with orthant.open(copied) as collection:
+        collection.token_report(QUERIES, efforts=(20, 200), apply=True)
+        kept = collection.stats().spaces["late"]["shortcut"]
+        assert [effort for effort, _ in kept["measured"]] == [20, 200]
+        with pytest.raises(InputError, match="'pooled' among those measured"):
+            collection.token_report(QUERIES, efforts=(20,), methods=("plaid",), apply=True)
+        with pytest.raises(InputError, match="one at least"):
+            collection.token_report(QUERIES, efforts=(), apply=True)
+        assert collection.stats().spaces["late"]["shortcut"] == kept
+        collection.index_tokens("exact")
+        # Refused before queries are looked at, let alone searched.
+        with pytest.raises(InputError, match="everything is compared"):
+            collection.token_report([np.ones((1, DIM + 1))], apply=True)
+
+
 def test_pages_join(copied):
     with orthant.open(copied) as collection:
         pages = [collection.search(QUERIES[0], mode="tokens", k=5, offset=o, effort=30).ids for o in (0, 5, 10, 15)]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
 import orthant
 from collection.fakes import WORDS, FakeEncoder, FakeTokenEncoder, text_of
 from orthant.encoders import MaxSimReranker
-from orthant.errors import DimensionError, EncoderMismatchError, InputError, NonFiniteError, NotFoundError
+from orthant.errors import DimensionError, EncoderMismatchError, InputError, NonFiniteError, NotFoundError, warn
 from orthant.types import Ragged
 
 
@@ -279,3 +281,36 @@ def test_why_not_knows_the_rerank_by_stored_tokens(tmp_path):
         order = collection.search(QUERY, mode="dense", rerank="tokens", k=20, rerank_depth=20).ids
         why = collection.why_not(QUERY, order[12], mode="dense", rerank="tokens", rerank_depth=20, k=3)
         assert why.stage != "found" and why.changes and why.changes[0].rank == 13
+
+
+def test_token_vectors_are_no_vector_and_a_vector_beside_them_is_not_passed_over(tmp_path):
+    with orthant.open(tmp_path / "c") as collection:
+        collection.add_space("own", dim=2, kind="tokens")
+        collection.upsert(["a"], vectors={"default": [[1.0, 0.0]], "own": [np.eye(2)]})
+        for matrix in (np.eye(2), [[1.0, 0.0], [0.0, 1.0]]):
+            with pytest.raises(DimensionError, match=r"of shape \(2, 2\); expected one vector"):
+                collection.search(vector=matrix, mode="tokens")
+            with pytest.raises(InputError, match="beside vector="):
+                collection.search(matrix, vector=[1.0, 0.0], mode="tokens")
+            assert collection.search(matrix, mode="tokens").ids == ["a"]
+        with pytest.raises(InputError, match="'tokens'"):
+            collection.add_space("more", dim=2, kind="token")
+
+
+def test_no_warning_tells_of_texts_that_are_not_the_users(tmp_path):
+    class Cutting(FakeTokenEncoder):
+        def encode_tokens(self, items, **options):
+            if any(len(item) > 20 for item in items):
+                warn("texts were cut")
+            return super().encode_tokens(items, **options)
+
+    with warnings.catch_warnings(), orthant.open(tmp_path / "c") as collection:
+        warnings.simplefilter("error")
+        collection.add_space("late", encoder=Cutting(), kind="tokens")
+        collection.search("cat", mode="tokens")
+        with pytest.raises(UserWarning, match="texts were cut"):
+            collection.upsert(["a"], texts=["a text that is longer than twenty letters"])
+    with warnings.catch_warnings(), orthant.open(tmp_path / "c", read_only=True) as reader:
+        warnings.simplefilter("error")
+        reader.use_encoder("late", Cutting())
+        reader.search("cat", mode="tokens")

@@ -98,7 +98,12 @@ def test_vectors_that_are_reduced_learn_directions(tmp_path, monkeypatch):
 def test_refusals(tmp_path):
     with filled(tmp_path / "c", vectors(450, 1)) as collection:
         number = collection.stats().generation
-        for wrong, says in ((outside(20, 1), "at least 64"), (np.zeros((80, DIM)), "zero"), (np.ones((80, 3)), "3")):
+        for wrong, says in (
+            ([], "0 distinct queries"),
+            (outside(20, 1), "at least 64"),
+            (np.zeros((80, DIM)), "zero"),
+            (np.ones((80, 3)), "3"),
+        ):
             with pytest.raises(InputError, match=says):
                 collection.tune(wrong)
         with pytest.raises(NotFoundError, match="other"):
@@ -107,4 +112,5 @@ def test_refusals(tmp_path):
     with orthant.open(tmp_path / "c", read_only=True) as reader, pytest.raises((StoreReadOnlyError, AttributeError)):
         reader.tune(outside(80, 1))
     with filled(tmp_path / "few", vectors(50, 1)) as few, pytest.raises(InputError, match="from which on"):
-        few.tune(outside(80, 1))
+        # Before the texts are encoded: there is no encoder that could.
+        few.tune(["one", "two"])

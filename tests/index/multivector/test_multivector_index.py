@@ -395,9 +395,13 @@ def test_refuses_sets_and_queries(built, sets):
     for wrong in ({"effort": 3}, {"effort": 20, "recall": 0.5}, {"recall": 2}, {"carve": 7}):
         with pytest.raises(InputError):
             built["fde"].search(sets, 10, **wrong)
-    for wrong in ({"methods": ("exact",)}, {"efforts": (5,)}):
+    for wrong in ({"methods": ("exact",)}, {"efforts": (5,)}, {"k": 10**6, "efforts": (10**6,)}):
         with pytest.raises(InputError):
             built["fde"].report(sets, **wrong)
+    for name in ("efforts", "methods"):
+        for nothing in ((), [], 50, "plaid"):
+            with pytest.raises(InputError, match=rf"Got {name}=.*one at least"):
+                built["fde"].report(sets, **{name: nothing})
     with pytest.raises(InputError):
         index.report(sets)
     with pytest.raises(InputError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ def register(app: typer.Typer) -> None:
         space: str = typer.Option(None, help="The space of tokens; default the only one."),
         method: str = typer.Option(None, help="auto, pooled, fde, plaid or exact: method to use from now on."),
         exact_below: int = typer.Option(None, help="Below this number of records everything is compared."),
-        queries: str = typer.Option(None, help="Queries to measure with: queries.jsonl (_id, text), plain or gzipped."),
+        queries: str = typer.Option(
+            None, help="Queries to measure with: queries.jsonl (_id, text), or .txt with one per line."
+        ),
         k: int = typer.Option(10, help="Neighbours that recall is measured for."),
         effort: list[int] = typer.Option(None, help="Number of candidates to compare exactly; may be repeated."),
         compare: list[str] = typer.Option(None, help="Method to measure: pooled, fde or plaid; may be repeated."),
@@ -35,26 +38,29 @@ def register(app: typer.Typer) -> None:
         json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     ) -> None:
         from orthant.cli.output import print_json
-        from orthant.cli.spaces.tokens import with_tokens
+        from orthant.cli.spaces.tokens import require_model, with_tokens
+        from orthant.cli.tuning.queries import sample_queries
         from orthant.collection.opening import open
         from orthant.collection.tokens.queries import token_space
 
         changes = method is not None or exact_below is not None
-        _check(collection, queries, changes=changes, apply=apply)
+        told: dict[str, Any] = {"--effort": effort, "--compare": compare, "--apply": apply}
+        _check(collection, queries, [option for option, value in told.items() if value])
+        texts = None if queries is None else sample_queries(queries, vectors=False)
         with open(collection, read_only=not (changes or apply)) as opened:
             name = token_space(space, opened.spaces)
+            # A model that does not fit is refused before anything is changed.
+            if model is not None and texts is not None:
+                with_tokens(opened, model, space=name)
+            elif texts is not None:
+                require_model(opened, name)
             if changes:
-                opened.index_tokens(method, exact_below=exact_below, space=name, progress=True)
+                opened.index_tokens(method, exact_below=exact_below, space=name, progress=sys.stderr.isatty())
             report = None
-            if queries is not None:
-                from orthant.evaluation.trec import read_queries
-
-                if model is not None:
-                    with_tokens(opened, model, space=name)
-                texts = list(read_queries(queries).values())
-                told: Any = {"efforts": tuple(effort)} if effort else {}
-                told |= {"k": k, "methods": tuple(compare) if compare else None, "apply": apply}
-                report = opened.token_report(texts, space=name, **told)
+            if texts is not None:
+                efforts: Any = {"efforts": tuple(effort)} if effort else {}
+                methods = tuple(compare) if compare else None
+                report = opened.token_report(texts, space=name, k=k, methods=methods, apply=apply, **efforts)
             now = opened.stats().spaces[name]
         found = {"space": name, **{key: now[key] for key in ("plan", "shortcut", "graph")}}
         if json:
@@ -66,10 +72,10 @@ def register(app: typer.Typer) -> None:
             print(report)
 
 
-def _check(collection: str, queries: str | None, *, changes: bool, apply: bool) -> None:
+def _check(collection: str, queries: str | None, idle: list[str]) -> None:
     from orthant.cli.output import require_collection
     from orthant.errors import InputError, message
 
     require_collection(collection)
-    if apply and queries is None:
-        raise InputError(message("--apply without --queries", "both", "name the file of queries"))
+    if idle and queries is None:
+        raise InputError(message(f"{idle[0]} without --queries", "both", "name the file of queries"))

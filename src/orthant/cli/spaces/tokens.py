@@ -10,7 +10,15 @@ from orthant.errors import EncoderMismatchError, InputError, message
 if TYPE_CHECKING:
     from orthant.collection.collection import Collection
 
-__all__ = ["is_tokens", "ready_for_texts", "token_options", "token_weights", "with_tokens", "without_model"]
+__all__ = [
+    "is_tokens",
+    "ready_for_texts",
+    "require_model",
+    "token_options",
+    "token_weights",
+    "with_tokens",
+    "without_model",
+]
 
 
 def with_tokens(
@@ -95,10 +103,31 @@ def without_model(opened: Collection) -> str | None:
     str or None
         The first space of tokens whose encoder is not at hand.
     """
-    spaces = opened.spaces.items()
-    return next(
-        (n for n, d in spaces if d.kind == "tokens" and d.fingerprint and not opened._encoders.at_hand(n)), None
-    )
+    return next((name for name in opened.spaces if is_tokens(opened, name) and _lacks_model(opened, name)), None)
+
+
+def require_model(opened: Collection, space: str) -> None:
+    """Refuse to measure a space of tokens by texts where its model was not named.
+
+    Parameters
+    ----------
+    opened : Collection
+        The collection.
+    space : str
+        A space of tokens.
+
+    Raises
+    ------
+    InputError
+        Its model is not at hand.
+    """
+    if _lacks_model(opened, space):
+        given = f"queries for the token vectors of space {space!r}, whose model is not at hand"
+        raise InputError(message(given, "that model", "name its folder with --tokens"))
+
+
+def _lacks_model(opened: Collection, space: str) -> bool:
+    return bool(opened.spaces[space].fingerprint) and not opened._encoders.at_hand(space)
 
 
 def is_tokens(opened: Collection, space: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import typer
@@ -29,7 +29,9 @@ def register(app: typer.Typer) -> None:
         budget_bytes: int = typer.Option(None, help="Maximum bytes per vector."),
         recall: float = typer.Option(None, help="Recall wanted, from 0 to 1; default 0.95 without a budget."),
         space: str = typer.Option("default", help="Space of vectors."),
-        queries: str = typer.Option(None, help="Real queries: queries.jsonl (_id, text), or vectors as .npy."),
+        queries: str = typer.Option(
+            None, help="Real queries: queries.jsonl (_id, text), a .txt file with one per line, or vectors as .npy."
+        ),
         k: int = typer.Option(10, help="Neighbours that recall is measured for."),
         rescored_rows: int = typer.Option(50, help="Rows to rescore with the full vectors."),
         codes: list[str] = typer.Option(None, help="Codes to consider, such as lvq4 or opq48; repeatable."),
@@ -42,6 +44,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         from orthant.cli.output import print_json, require_collection
         from orthant.cli.spaces.opening import opened_with
+        from orthant.cli.tuning.queries import sample_queries
         from orthant.errors import InputError, message
 
         require_collection(collection)
@@ -51,7 +54,7 @@ def register(app: typer.Typer) -> None:
             from orthant.evaluation.rate_distortion import check_plot, write_plot
 
             check_plot(plot)
-        asked = None if queries is None else _queries(queries)
+        asked = None if queries is None else sample_queries(queries)
         with opened_with(collection, space=space, encoder=encoder, read_only=not (apply or undo)) as opened:
             outcome = opened.compress(
                 budget_bytes=budget_bytes,
@@ -71,21 +74,11 @@ def register(app: typer.Typer) -> None:
         print_json(outcome.to_dict()) if json else _show(outcome)
 
 
-def _queries(path: str) -> Any:
-    if path.endswith(".npy"):
-        from orthant.datasets.vector_files import read_vectors
-
-        return read_vectors(path)
-    from orthant.evaluation.trec import read_queries
-
-    return list(read_queries(path).values())
-
-
 def _show(outcome: CompressionOutcome) -> None:
     from orthant.cli.output import note, print_table
 
     if outcome.report is None:
-        note("codes taken back" if outcome.undone else "there were none")
+        note(str(outcome))
         return
     found = outcome.report
     rows = [

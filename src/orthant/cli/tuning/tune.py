@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import typer
 
 __all__ = ["register"]
-
-_VECTOR_ENDINGS = (".npy", ".fvecs", ".hdf5", ".h5")
 
 
 def register(app: typer.Typer) -> None:
@@ -35,34 +33,14 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         from orthant.cli.output import print_json, require_collection
         from orthant.cli.spaces.opening import opened_with
+        from orthant.cli.tuning.queries import sample_queries
 
         require_collection(collection)
-        given = _read(queries)
+        given = sample_queries(queries)
         with opened_with(collection, space=space, encoder=encoder, read_only=False) as opened:
-            report = opened.tune(given, space=space, progress=True)
+            report = opened.tune(given, space=space, progress=sys.stderr.isatty())
         if json:
             print_json({"space": space, **report.as_dict()})
         else:
             print(report)
         raise typer.Exit(0 if report.gained else 1)
-
-
-def _read(queries: str) -> Any:
-    from orthant.errors import InputError, NotFoundError, message
-
-    path = Path(queries)
-    if not path.is_file():
-        raise NotFoundError(message(f"no file {path}", "a file of queries", "check the path"))
-    if ".npz" in path.name or path.suffix in _VECTOR_ENDINGS:
-        from orthant.datasets.vector_files import read_vectors
-
-        return read_vectors(path)
-    if path.suffix == ".txt":
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError as error:
-            raise InputError(message(f"{path}, which is not UTF-8", "queries in UTF-8", "convert it")) from error
-        return [line for line in lines if line.strip()]
-    from orthant.evaluation.trec import read_queries
-
-    return list(read_queries(path).values())

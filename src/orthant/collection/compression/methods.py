@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from orthant.collection.compression.outcome import CompressionOutcome
 from orthant.collection.compression.searched import graph_candidate
+from orthant.collection.spaces import require_dense
 from orthant.collection.storage import merging
 from orthant.collection.storage.generation import Generation, SpaceState
 from orthant.collection.storage.settings.compression import StoredCompression
@@ -79,7 +80,8 @@ class CompressionMethods:
         apply : bool, default False
             Encode every vector and search by the codes from now on.
         undo : bool, default False
-            Take codes back: the space gets its graph, or is scanned, as if it had never been compressed.
+            Take codes back: the space gets a graph, or is scanned, as if it had never been compressed. Where there are
+            none, nothing changes and ``undone`` is False.
         seed : int, default 0
             Of the samples.
         progress : bool, default False
@@ -108,7 +110,8 @@ class CompressionMethods:
         reads every code: cost O(n bytes). A graph reads far less and holds links, codes and signs for each vector,
         540 bytes at 384 dimensions (``Graph.estimate_memory``): where these fit, it is the better choice.
         Codes are one derived file of a generation: they follow writes as graphs do, survive reopening, are verified and
-        made anew when damaged, and snapshots keep them.
+        made anew when damaged, and snapshots keep them. They take the place of a graph together with the queries that
+        it was tuned to: tune again after an undo.
         """
         given: dict[str, Any] = {
             "budget_bytes": budget_bytes,
@@ -207,6 +210,7 @@ def _space(now: Generation, name: str) -> SpaceState:
     if name not in now.spaces:
         expected = f"a space of vectors: {', '.join(now.spaces) or 'none yet'}"
         raise NotFoundError(message(f"space {name!r}", expected, "check the name"))
+    require_dense(now.spaces[name].definition, remedy="make searches by tokens cheaper with index_tokens")
     return now.spaces[name]
 
 

@@ -27,7 +27,7 @@ class CompressionOutcome:
     applied : bool
         Whether the recommendation is in use now.
     undone : bool
-        Whether codes were in use and no longer are.
+        Whether codes were in use and no longer are; False after an undo that found none.
     setting : mapping of str to object, or None
         What searches use now: ``codes``, ``rescored_rows``, ``recall``, ``bytes_per_vector`` and the sample's figures;
         None for full vectors or a graph.
@@ -65,8 +65,9 @@ class CompressionOutcome:
     def __str__(self) -> str:
         """Return the table, the recommendation, and what came of it."""
         lines = [] if self.report is None else [str(self.report)]
-        if self.undone:
-            lines.append(f"Space {self.space!r} is searched without codes again.")
+        if self.report is None:
+            came = "is searched without codes again" if self.undone else "has no codes: nothing to undo"
+            lines.append(f"Space {self.space!r} {came}.")
         if self.measured is not None and self.setting is not None:
             m = self.measured
             # Below the fewest rows at which the whole space was measured, there is no figure to tell.

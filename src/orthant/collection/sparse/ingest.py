@@ -46,7 +46,8 @@ def define_any(
         A kind that the encoder does not have, or a metric of a sparse space.
     """
     found = "dense" if encoder is None or not is_sparse(encoder) else "sparse"
-    wanted = found if kind is None else check_choice(kind, ("dense", "sparse"), name="kind")
+    # Tokens have gone another way; who misspells them must still be told of them.
+    wanted = found if kind is None else check_choice(kind, ("dense", "tokens", "sparse"), name="kind")
     if encoder is not None and wanted != found:
         raise InputError(message(f"kind={kind!r} with a {found} encoder", f"kind={found!r}", "leave kind out"))
     if wanted == "dense":

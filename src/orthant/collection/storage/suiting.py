@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orthant.collection.storage.store import Store
     from orthant.index.vamana.query_tuning import QueryTuning
 
-__all__ = ["suit_queries"]
+__all__ = ["require_graph", "suit_queries"]
 
 
 def suit_queries(store: Store, name: str, queries: FloatArray, *, progress: bool = False) -> QueryTuning:
@@ -46,18 +46,7 @@ def suit_queries(store: Store, name: str, queries: FloatArray, *, progress: bool
         The disk is full or failing; the graph in use stays.
     """
     with store.writer() as now:
-        lacks = merging.pending(now, name)
-        if lacks.coded:
-            given, expected = f"a space {name!r} that is searched by codes", "one with a graph"
-            raise InputError(message(given, expected, "compress(undo=True) gives it one"))
-        if not lacks.wanted:
-            raise InputError(
-                message(
-                    f"a space {name!r} of {lacks.live} vectors",
-                    f"more than {merging.BREAK_EVEN}, from which on there is a graph",
-                    "there is nothing to tune: a scan compares everything, whatever the queries are like",
-                )
-            )
+        require_graph(now, name)
         merging.finish(store)
         now = store.generation
         try:
@@ -67,6 +56,35 @@ def suit_queries(store: Store, name: str, queries: FloatArray, *, progress: bool
         except OSError as error:
             raise storage_error(error, store.path, "write") from error
         return report
+
+
+def require_graph(now: Generation, name: str) -> None:
+    """Refuse a space that has, and will get, no graph to tune.
+
+    Parameters
+    ----------
+    now : Generation
+        The current one.
+    name : str
+        A space of vectors.
+
+    Raises
+    ------
+    InputError
+        Codes take the place of a graph, or there are too few vectors for one.
+    """
+    lacks = merging.pending(now, name)
+    if lacks.coded:
+        given, expected = f"a space {name!r} that is searched by codes", "one with a graph"
+        raise InputError(message(given, expected, "take the codes back first, by compress(undo=True)"))
+    if not lacks.wanted:
+        raise InputError(
+            message(
+                f"a space {name!r} of {lacks.live} vectors",
+                f"more than {merging.BREAK_EVEN}, from which on there is a graph",
+                "there is nothing to tune: a scan compares everything, whatever the queries are like",
+            )
+        )
 
 
 def _suited(now: Generation, name: str, queries: FloatArray, progress: bool) -> tuple[Any, QueryTuning]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from orthant.collection.spaces import SpaceDefinition, require_dense
-from orthant.errors import InputError, NotFoundError, message
+from orthant.errors import DimensionError, InputError, NotFoundError, message
 from orthant.types import FloatArray
 from orthant.validate import as_ragged, as_vectors
 
@@ -149,6 +149,33 @@ def as_matrices(queries: Any) -> list[FloatArray] | None:
     if not isinstance(queries, (list, tuple)) or not queries or not all(_is_matrix(item) for item in queries):
         return None
     return [as_vectors(item, name="the tokens of a query") for item in queries]
+
+
+def require_single_vectors(matrices: Sequence[FloatArray] | None, vectors: Any) -> None:
+    """Refuse matrices where one vector per query belongs, and vectors that nobody would look at beside matrices.
+
+    Parameters
+    ----------
+    matrices : sequence of ndarray of shape (t, dim), or None
+        From ``as_matrices``, of the queries themselves.
+    vectors : sequence, or ndarray of shape (q, dim), or None
+        Given beside the queries.
+
+    Raises
+    ------
+    InputError
+        Token vectors and vectors together.
+    DimensionError
+        Token vectors as a vector.
+    """
+    if vectors is None:
+        return
+    if matrices is not None:
+        raise InputError(message("token vectors beside vector=", "one of them", "search by one after the other"))
+    found = next((item for item in vectors if _is_matrix(item)), None) if isinstance(vectors, (list, tuple)) else None
+    if found is not None:
+        given, way = f"vector= of shape {np.shape(found)}", "pass token vectors as the query, search(matrix)"
+        raise DimensionError(message(given, "one vector", f"{way}, and several queries to search_many"))
 
 
 def _is_matrix(item: Any) -> bool:

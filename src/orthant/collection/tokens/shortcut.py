@@ -12,6 +12,7 @@ from orthant.collection.storage.settings.shortcuts import StoredShortcut, write_
 from orthant.collection.tokens.queries import as_matrices, query_tokens, token_space
 from orthant.collection.tokens.reporting import TokenReport
 from orthant.errors import InputError, message
+from orthant.kernels.bitmaps import contains_rows
 from orthant.validate import as_ragged, as_texts, check_choice, check_count
 
 if TYPE_CHECKING:
@@ -125,8 +126,8 @@ class ShortcutMethods:
         *,
         space: str | None = None,
         k: int = 10,
-        efforts: tuple[int, ...] = (20, 50, 100, 200, 400),
-        methods: tuple[str, ...] | None = None,
+        efforts: Sequence[int] = (20, 50, 100, 200, 400),
+        methods: Sequence[str] | None = None,
         apply: bool = False,
         threads: int | None = None,
     ) -> TokenReport:
@@ -140,9 +141,9 @@ class ShortcutMethods:
             The space of tokens; left out, the only one.
         k : int, default 10
             True neighbours looked for.
-        efforts : tuple of int, default (20, 50, 100, 200, 400)
+        efforts : sequence of int, default (20, 50, 100, 200, 400)
             Candidates compared exactly, each at least k.
-        methods : tuple of str, optional
+        methods : sequence of str, optional
             Some of "pooled", "fde" and "plaid". Left out, the method in use with mean pooling and PLAID beside it, or
             all three where everything is compared. Those that are not in use are built for the comparison.
         apply : bool, default False
@@ -158,14 +159,15 @@ class ShortcutMethods:
         Raises
         ------
         InputError
-            No queries, an empty space, an unknown method, efforts below k, or ``apply`` where everything is compared.
+            No queries, an empty space, a k above its records, an unknown method, efforts below k, none of either, or
+            ``apply`` where everything is compared or the method in use is not measured.
         StoreReadOnlyError, StoreLockedError
             ``apply`` where nothing can be written.
 
         Notes
         -----
         Cost: an exact search of all queries, a build for each method that is not in use, and a search for each effort.
-        Records that are newer than the codes are left out; ``finish`` brings them in.
+        Records that are newer than the codes are left out, as are deleted ones; ``finish`` brings the new ones in.
         """
         me = cast("CollectionReader", self)
         name = token_space(space, me.spaces)
@@ -173,19 +175,17 @@ class ShortcutMethods:
             # Refused before the work, not after it.
             with self._store.writer():
                 pass
-        asked = self._asked(queries, name)
         now = self._store.refreshed()
         index, using = _measured(now, name)
+        if apply:
+            _require_stored(name, using, methods)
         wanted = methods
         if methods is None and using is not None:
             wanted = tuple(dict.fromkeys((using, "pooled", "plaid")))
-        found = index.report(asked, k=k, efforts=efforts, methods=wanted, threads=threads)
+        found = index.report(self._asked(queries, name), k=k, efforts=efforts, methods=wanted, threads=threads)
         report = TokenReport(found, using, now.spaces[name].live_records(now.live) - len(index))
         if not apply:
             return report
-        if using is None:
-            given = f"apply=True for space {name!r}, in which everything is compared"
-            raise InputError(message(given, "a space with a shortcut", "make one with index_tokens, or leave it out"))
         with self._store.writer() as now:
             _store_shortcut(self._store, now, name, report.stored(now.spaces[name].shortcut))
         return replace(report, applied=True)
@@ -206,9 +206,22 @@ def _measured(now: Generation, name: str) -> tuple[SetCodes, str | None]:
     space = now.spaces[name]
     index = space.attached_graph()
     if index is not None:
-        return index, str(index.method)
+        ids = index.ids()
+        # Searches mask what was deleted since; here it would be somebody's neighbour.
+        dead = ids[~contains_rows(now.live, ids)]
+        return (index.extended([], removed=dead) if len(dead) else index), str(index.method)
     blocks = space.blocks()
     return SetCodes.over(blocks, dim=space.definition.dim, method="exact", live=now.live), None
+
+
+def _require_stored(name: str, using: str | None, methods: Sequence[str] | None) -> None:
+    """Refuse to store a report, before it is made, that says nothing about the method in use."""
+    if using is None:
+        given = f"apply=True for space {name!r}, in which everything is compared"
+        raise InputError(message(given, "a space with a shortcut", "make one with index_tokens, or leave it out"))
+    if methods is not None and using not in methods:
+        given = f"apply=True for space {name!r} without its method {using!r} among those measured"
+        raise InputError(message(given, "figures of the method in use", "add it, or leave methods out"))
 
 
 def _store_shortcut(store: Store, now: Generation, name: str, setting: StoredShortcut) -> None:

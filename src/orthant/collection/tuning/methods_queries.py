@@ -77,19 +77,24 @@ class QueryMethods:
         per dimension, and are lost with a damaged graph file: tune again then. In a graph that suits other queries,
         those like the records read some tenths more.
         """
-        from orthant.collection.storage.suiting import suit_queries
+        from orthant.collection.storage.suiting import require_graph, suit_queries
 
-        spaces = self._store.refreshed().spaces
+        with self._store.writer() as now:
+            spaces = now.spaces
         if space not in spaces:
             raise NotFoundError(message(f"space {space!r}", f"one of {sorted(spaces)}", "add it, or name another"))
-        require_dense(spaces[space].definition)
+        require_dense(spaces[space].definition, remedy="make searches by tokens cheaper with index_tokens")
+        # Refused before queries are encoded, not after it.
+        require_graph(now, space)
         vectors = self._query_vectors(queries, space, spaces[space].definition.dim)
         cosine = spaces[space].definition.metric == "cosine"
         checked = as_vectors(vectors, dim=spaces[space].definition.dim, name="queries", nonzero=cosine)
         return suit_queries(self._store, space, checked, progress=progress)
 
     def _query_vectors(self, queries: Sequence[str] | npt.ArrayLike | Any, space: str, dim: int) -> npt.ArrayLike:
-        if isinstance(queries, (list, tuple)) and queries and isinstance(queries[0], str):
+        if isinstance(queries, (list, tuple)) and not queries:
+            return np.zeros((0, dim), dtype=np.float32)
+        if isinstance(queries, (list, tuple)) and isinstance(queries[0], str):
             texts = as_texts(queries, name="queries")
         else:
             return queries

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,8 +184,8 @@ class MultiVectorReading:
         queries: Any,
         *,
         k: int = 10,
-        efforts: tuple[int, ...] = (20, 50, 100, 200),
-        methods: tuple[str, ...] | None = None,
+        efforts: Sequence[int] = (20, 50, 100, 200),
+        methods: Sequence[str] | None = None,
         threads: int | None = None,
     ) -> MultiVectorReport:
         """Measure on your own queries what the shortcut loses against exact MaxSim, and what others would.
@@ -195,9 +196,9 @@ class MultiVectorReading:
             Real queries, a hundred or more.
         k : int, default 10
             True neighbours looked for.
-        efforts : tuple of int, default (20, 50, 100, 200)
-            Candidates scored exactly.
-        methods : tuple of str, optional
+        efforts : sequence of int, default (20, 50, 100, 200)
+            Candidates scored exactly, each at least k.
+        methods : sequence of str, optional
             Some of "fde", "pooled" and "plaid", each built on the live sets for the comparison; left out, the method
             in use, or all three while everything is compared.
         threads : int, optional
@@ -211,7 +212,7 @@ class MultiVectorReading:
         Raises
         ------
         InputError
-            No queries, an empty index, an unknown method, or efforts below k.
+            No queries, an empty index, a k above its size, an unknown method, efforts below k, or none of either.
 
         Notes
         -----

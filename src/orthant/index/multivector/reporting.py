@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -106,8 +107,8 @@ def measure(
     sets: Sets,
     queries: Ragged,
     k: int,
-    efforts: tuple[int, ...],
-    methods: tuple[str, ...] | None,
+    efforts: Iterable[int],
+    methods: Iterable[str] | None,
     *,
     current: tuple[str, Stage | None],
     settings: Settings,
@@ -123,10 +124,10 @@ def measure(
         Checked queries.
     k : int
         Neighbours.
-    efforts : tuple of int
-        Candidates, at least k.
-    methods : tuple of str or None
-        Which; None takes the current one, or all.
+    efforts : iterable of int
+        Candidates, at least k; not empty.
+    methods : iterable of str or None
+        Which, not empty; None takes the current one, or all.
     current : tuple of str and Stage or None
         What is in use, which is not built again.
     settings : Settings
@@ -142,9 +143,15 @@ def measure(
     if not len(queries) or not len(sets):
         given = f"{len(queries)} queries and {len(sets)} sets"
         raise InputError(message(given, "at least one of each", "add sets, and pass real queries"))
-    for effort in efforts:
+    if k > len(sets):
+        raise InputError(message(f"k={k} for {len(sets)} sets", "no more than there are", "ask for fewer neighbours"))
+    widths = [
         check_count(effort, name="efforts", minimum=k)
-    named = methods if methods is not None else METHODS[2:] if current[1] is None else (current[0],)
+        for effort in _several(efforts, name="efforts", expected="numbers of candidates", example="(20, 100)")
+    ]
+    named: Sequence[str] = METHODS[2:] if current[1] is None else (current[0],)
+    if methods is not None:
+        named = _several(methods, name="methods", expected="names of methods", example="('pooled', 'plaid')")
     for name in named:
         check_choice(name, METHODS[2:], name="methods")
     began = time.perf_counter()
@@ -158,11 +165,21 @@ def measure(
             sample = sample_of(sets, settings.sample, settings.seed)
             stage = make_stage(name, sample, settings, expected=sets.tokens)
             held = staged(sets, stage)
-        rows += [_figures(name, effort, held, stage, queries, truth, threads) for effort in efforts]
+        rows += [_figures(name, effort, held, stage, queries, truth, threads) for effort in widths]
     per_set = sets.tokens / max(1, sets.rows.total)
     return MultiVectorReport(
         tuple(rows), k, len(sets), len(queries), per_set, spent["products"] / len(queries), exact_ms
     )
+
+
+def _several(given: Any, *, name: str, expected: str, example: str) -> tuple[Any, ...]:
+    """Return what was given as a tuple; a report of nothing would look like one that found nothing."""
+    found = None if isinstance(given, (str, bytes)) or not isinstance(given, Iterable) else tuple(given)
+    if not found:
+        raise InputError(
+            message(f"{name}={given!r}", f"{expected}, one at least", f"pass {name}={example}, or leave it out")
+        )
+    return found
 
 
 def _figures(
