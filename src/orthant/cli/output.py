@@ -345,7 +345,7 @@ def parse_json_object(text: str | None, *, name: str) -> dict[str, Any] | None:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = Counter(key for key, _ in pairs)
         for key in (key for key, count in names.items() if count > 1):
-            remedy = 'say all about it in one place, such as {"year": {"gte": 1990, "lt": 2000}}'
+            remedy = "write it once, with all about it in one object"
             raise InputError(message(f"{name} {text!r}, in which {key!r} stands twice", "each name once", remedy))
         return dict(pairs)
 
