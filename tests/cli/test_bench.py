@@ -82,6 +82,20 @@ def test_study_of_filters_runs_over_a_folder(run, tmp_path):
     assert refused.code == 2 and "--study" in refused.err
 
 
+def test_a_study_of_attributes_with_other_names(run, refused, published):
+    path = published / "database_attributes.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace("update_date", "year"), encoding="utf-8")
+    study = ("bench", "filtered", "--study", published, "--count", 3, "--json")
+    refused(*study, says=["'year'", "--attribute range=NAME"])
+    done = run(*study, "--attribute", "range=year")
+    assert done.code == 0, done.err
+    assert {one["kind"]: one["column"] for one in done.json["kinds"]}["range"] == "year"
+    refused(*study, "--attribute", "year", says=["KIND=NAME"])
+    refused(*study, "--attribute", "dates=year", says=["dates", "'range'"])
+    refused("bench", "filtered", "--study", "short_texts", "--attribute", "range=year", says=["short_texts"])
+    refused("bench", "filtered", "--data", "mnist", "--attribute", "range=year", says=["--study"])
+
+
 @pytest.fixture
 def published(tmp_path):
     """A small folder with every file that the published study ships, truth by a plain scan."""

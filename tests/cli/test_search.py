@@ -81,6 +81,7 @@ def test_nothing_found_is_said(run, built):
         (["kite", "--where", "[1]"], ["--where", "braces"]),
         (["kite", "--where", "[" * 100_000], ["--where"]),
         (["kite", "--where", '{"year": {"above": 3}}'], ["above"]),
+        (["kite", "--where", '{"year": {"gte": 3}, "year": {"lt": 9}}'], ["'year' stands twice", "one object"]),
         (["kite", "--mode", "fuzzy"], ["mode", "fuzzy"]),
         (["kite", "--space", "images"], ["images", "default"]),
         (["kite", "--dense-weight", "1.5", "--mode", "hybrid"], ["--dense-weight"]),

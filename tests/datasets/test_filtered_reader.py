@@ -50,8 +50,11 @@ def test_a_folder_is_read(folder):
 
 
 def test_folders_that_do_not_fit_are_refused(folder):
-    with pytest.raises(InputError, match="columns="):
+    # Who runs the command line has no argument columns; both learn what the attributes are called.
+    with pytest.raises(InputError, match=r"'authors', 'main_categories'.*columns=.*--attribute set=NAME"):
         read_fanns(folder, columns={"set": "nothing"})
+    with pytest.raises(InputError, match="one of 'equality', 'range', 'set'"):
+        read_fanns(folder, columns={"label": "authors"})
     np.array([3, 0, 9, 2, 0], "<i4").tofile(folder / "ground_truth_em.ivecs")
     with pytest.raises(InputError, match="names row 9"):
         read_fanns(folder)
@@ -75,6 +78,26 @@ def test_folders_that_do_not_fit_are_refused(folder):
         read_fanns(folder)
     with pytest.raises(NotFoundError, match="database_vectors"):
         read_fanns(folder / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "says"),
+    [
+        ("database_attributes", b'{"main_categories": ["\xff"]}', "line 2.*UTF-8|UTF-8.*line 2"),
+        ("database_attributes", b'{"main_categories": [["cs"]]}', "line 2.*a list of strings"),
+        ("database_attributes", b'{"number_of_sub_categories": [1]}', "line 2.*a string or a number"),
+        ("em_query_attributes", b'{"label": {"a": 1}}', "line 2.*a string or a number"),
+        ("emis_query_attributes", b'{"label": ["cs"]}', "line 2.*a string or a number"),
+        ("r_query_attributes", b'{"range_start": NaN, "range_end": 3}', "line 2.*numbers"),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_named(folder, name, line, says):
+    path = folder / f"{name}.jsonl"
+    lines = path.read_bytes().splitlines()
+    lines[1] = line
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    with pytest.raises(InputError, match=says):
+        read_fanns(folder)
 
 
 def test_rows_without_a_value_fit_nothing():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -203,6 +204,30 @@ def test_codes_are_chosen_for_the_limit_and_for_what_is_to_come():
     assert told["codes"] == 3000 * sizes[3000 * 32] and told["disk"] == 3000 * DIM * 4
 
 
+@pytest.mark.parametrize("limit", [None, 3000 * 60, 3000 * 45, 3000 * 32, 3000 * 24])
+def test_w20_memory_is_known_before(limit):
+    index, _ = filled(memory_limit_bytes=limit, capacity=3000)
+    told, held = TwoTier.estimate_memory(3000, DIM, memory_limit_bytes=limit), index.stats().memory_bytes
+    # Marks are there once rows were removed.
+    assert held <= told["total"] <= min(1.2 * held, limit or np.inf)
+
+
+def test_the_least_limit_that_an_error_names_is_enough():
+    with pytest.raises(InputError, match=r"for codebooks and for one byte of code") as raised:
+        TwoTier(DIM, memory_limit_bytes=1000, capacity=3000)
+    least = int(re.search(r"at least (\d+)", str(raised.value))[1])
+    index, _ = filled(memory_limit_bytes=least, capacity=3000)
+    assert index.stats().details["code_size"] == 1 and index.stats().memory_bytes <= least
+    with pytest.raises(InputError, match="for codebooks"):
+        TwoTier(DIM, memory_limit_bytes=least - 1, capacity=3000)
+    # Without a capacity a higher limit makes finer codes of the first vectors, so it is not what to do.
+    growing = TwoTier(DIM, memory_limit_bytes=least, train_rows=1000)
+    growing.add(data(1000))
+    with pytest.raises(InputError, match=r"codes of \d+ bytes.*Make the index with capacity=3000 or more"):
+        growing.add(data(2000))
+    assert len(growing) == 1000
+
+
 def test_a_limit_below_the_codes_is_refused_and_nothing_is_added():
     with pytest.raises(InputError, match=r"memory_limit_bytes=10000 for 5000 vectors"):
         TwoTier(DIM, memory_limit_bytes=10_000, capacity=5000)
@@ -214,9 +239,15 @@ def test_a_limit_below_the_codes_is_refused_and_nothing_is_added():
         index.add(data(900))
     assert len(index) == 900
     # Before there are codes, what is wanted is not told as if there were.
-    index = TwoTier(DIM, memory_limit_bytes=40_000)
+    index = TwoTier(DIM, memory_limit_bytes=40_000, train_rows=10_000)
     index.add(data(900))
     with pytest.raises(InputError, match=r"expected more than \d+, the id and the mark of each without its code"):
+        index.add(data(6000))
+    assert len(index) == 900
+    # Nor are vectors written whose codes will not fit.
+    index = TwoTier(DIM, memory_limit_bytes=40_000)
+    index.add(data(900))
+    with pytest.raises(InputError, match="for codebooks and for one byte of code"):
         index.add(data(6000))
     assert len(index) == 900
     # Chosen too fine for what came: told when it no longer fits.

@@ -84,6 +84,17 @@ def test_no_vector_is_in_memory_and_the_estimate_is_kept():
     assert told["disk"] == X.nbytes
 
 
+@pytest.mark.parametrize(("dim", "limit"), [(384, 3000 * 480), (384, 3000 * 380), (200, 3000 * 400)])
+def test_w20_memory_is_known_before(dim, limit):
+    rows = np.random.default_rng(5).standard_normal((3000, dim)).astype(np.float32)
+    told = TwoTier.estimate_memory(3000, dim, memory_limit_bytes=limit, search="graph")["total"]
+    index = TwoTier(dim, search="graph", memory_limit_bytes=limit, capacity=3000, train_rows=1000)
+    index.add(rows[:2900])
+    index.add(rows[2900:])
+    # A basis counts, too: with few vectors it is a good part of the whole.
+    assert 0.9 * told <= index.stats().memory_bytes <= told <= limit
+
+
 def test_what_a_graph_keeps_follows_the_limit():
     plans = [chosen_plan(384, metric="cosine", limit=limit, rows=10**6) for limit in (None, 4 * 10**8, 3 * 10**8)]
     sizes = [graph_row_bytes(plan) for plan in plans]

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -344,13 +345,23 @@ def parse_json_object(text: str | None, *, name: str) -> dict[str, Any] | None:
     Raises
     ------
     InputError
-        Not a JSON object.
+        Not a JSON object, or one that has a name twice, of which JSON would silently keep the last.
     """
     if text is None:
         return None
     expected = 'a JSON object such as \'{"year": {"gte": 2000}}\''
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = Counter(key for key, _ in pairs)
+        for key in (key for key, count in names.items() if count > 1):
+            remedy = "write it once, with all about it in one object"
+            raise InputError(message(f"{name} {text!r}, in which {key!r} stands twice", "each name once", remedy))
+        return dict(pairs)
+
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=once)
+    except InputError:
+        raise
     except (ValueError, RecursionError) as error:
         raise InputError(message(f"{name} {text!r} ({error})", expected, "quote it for the shell")) from error
     if not isinstance(value, dict):

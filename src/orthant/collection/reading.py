@@ -29,7 +29,7 @@ from orthant.collection.querying import (
     needs_dense,
     split_queries,
 )
-from orthant.collection.records.items import partial_queries
+from orthant.collection.records.items import doubts, partial_queries
 from orthant.collection.results import Record, SearchResult
 from orthant.collection.searching import Mode, Query, SearchOptions, execute
 from orthant.collection.snapshots.exporting import ExportReading
@@ -539,6 +539,7 @@ class CollectionReader(
         now = self._store.refreshed()
         check_space(space, now.spaces, default=DEFAULT_SPACE)
         stored, notes = stored_weights(now, mode, space, texts, settings, self._encoders)
+        notes = (*notes, *doubts(queries, now.columns.names, self._encoders.given(space)))
         weights = settings.get("weights")
         alone = given is None and all(text is None for text in texts)
         asks = wanted(mode, weights, terms, sparse_space, alone=alone)

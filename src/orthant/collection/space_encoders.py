@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from orthant.collection.records.items import made_of_records
 from orthant.collection.spaces import (
     AnyEncoder,
     SpaceDefinition,
@@ -350,21 +351,27 @@ class SpaceEncoders:
             way = f"open with spaces={{{name!r}: encoder}}, or pass sparse_vector=..."
             raise InputError(message(given, f"weighted terms{maker}", way))
         if definition is None or definition.encoder is None:
-            stored = short_fingerprint(definition.fingerprint) if definition and definition.fingerprint else None
-            raise InputError(
-                message(
-                    f"a text for space {name!r}, which has no encoder at hand",
-                    "a vector" + (f", or the encoder {stored}" if stored else ", or an encoder"),
-                    "pass vector=..., open with encoder='static' (or another), or search with mode='lexical'"
-                    if name == "default"
-                    else f"call use_encoder({name!r}, ...) first, or bring vectors",
-                )
-            )
+            raise InputError(_without_encoder(name, definition))
         require_trusted_host(definition.encoder)
         kind: SpaceKind = "tokens" if getattr(definition, "kind", "dense") == "tokens" else "dense"
         encoder, loadable = load(definition.encoder, sparse=True, kind=kind)
         self.adopt(name, encoder, loadable=loadable)
         return self._known[name]
+
+
+def _without_encoder(name: str, definition: Any) -> str:
+    made = definition.fingerprint if definition is not None else None
+    asked = "a part of a record or a text" if made_of_records(made) else "a text"
+    way = f"call use_encoder({name!r}, ...) first, or bring vectors"
+    if name == "default":
+        which = "that encoder, or the folder it was saved to (on the command line --encoder)"
+        which = which if made else "encoder='static' (or another)"
+        way = f"open with {which}, pass vector=..., or search with mode='lexical'"
+    return message(
+        f"{asked} for space {name!r}, which has no encoder at hand",
+        "a vector, or " + (f"the encoder {short_fingerprint(made)}" if made else "an encoder"),
+        way,
+    )
 
 
 def is_sparse(encoder: Any) -> bool:

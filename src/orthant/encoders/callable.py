@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,9 +36,9 @@ def as_item_list(items: Sequence[Any]) -> list[Any]:
     Raises
     ------
     InputError
-        A bare str or bytes.
+        A bare str or bytes, or something else that is no sequence.
     """
-    if isinstance(items, (str, bytes)):
+    if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
         raise InputError(message(f"items as one {type(items).__name__}", "a list of items", "write [item]"))
     return list(items)
 

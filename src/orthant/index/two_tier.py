@@ -14,7 +14,7 @@ import numpy.typing as npt
 from orthant.errors import DimensionError, InputError, NotFoundError, StoreCorruptedError, message, quiet
 from orthant.index.blocks import checked_scale
 from orthant.index.tiers import files
-from orthant.index.tiers.budget import chosen_plan, chosen_quantizer, graph_code_size, graph_row_bytes, light_bytes
+from orthant.index.tiers.budget import chosen_plan, chosen_quantizer, estimated_bytes, graph_row_bytes, light_bytes
 from orthant.index.tiers.light import Light, Room
 from orthant.index.tiers.reading import TwoTierReading
 from orthant.index.tiers.row_files import ACCESS, DiskRows, RowFile
@@ -22,7 +22,7 @@ from orthant.index.tiers.walking import CodeGraph
 from orthant.index.vamana.calibration import Calibration
 from orthant.threads import Turn
 from orthant.types import FloatArray, IdArray, Metric, Quantizer
-from orthant.validate import as_ids, as_vectors, check_choice, check_count, check_fraction, check_metric
+from orthant.validate import as_ids, as_vectors, check_choice, check_count, check_fraction
 
 __all__ = ["TwoTier"]
 
@@ -168,7 +168,7 @@ class TwoTier(TwoTierReading):
         if self._state.quantizer is not None:
             return int(self._state.quantizer.code_size)
         if self._way == "scan" and self._given is None and self._limit is not None:
-            return chosen_quantizer(self._dim, limit=self._limit, rows=rows)[1]
+            return chosen_quantizer(self._dim, limit=self._limit, rows=rows).size
         return None
 
     def _check_limit(self, rows: int, row_bytes: int | None) -> None:
@@ -183,14 +183,13 @@ class TwoTier(TwoTierReading):
             way = "raise the limit, or divide the vectors among machines"
             raise InputError(message(given, f"{least}, the id and the mark of each without its code", way))
         if wanted > self._limit:
-            raise InputError(
-                message(
-                    f"memory_limit_bytes={self._limit} for {rows} vectors with codes of {size} bytes"
-                    + (", links included" if self._way == "graph" else ""),
-                    f"at least {wanted}",
-                    "raise the limit, give capacity= so that smaller codes are chosen, or pass a smaller quantizer",
-                )
-            )
+            links = ", links included" if self._way == "graph" else ""
+            given = f"memory_limit_bytes={self._limit} for {rows} vectors with codes of {size} bytes{links}"
+            way = "raise the limit, or pass a smaller quantizer"
+            if self._given is None:
+                # With a higher limit alone, finer codes would be chosen for the first vectors.
+                way = f"make the index with capacity={rows} or more, so that codes are chosen for all of them"
+            raise InputError(message(given, f"at least {wanted}", way))
 
     @classmethod
     def over(
@@ -300,7 +299,9 @@ class TwoTier(TwoTierReading):
                 return given
             checked_scale(matrix, given, self._metric)
             total = len(state.ids) + len(given)
-            self._check_limit(total, self._expected_row_bytes(total) if state.coded else None)
+            will_be = max(total, self._capacity or 0) if total >= self._train_rows else None
+            will_be = total if state.coded else will_be
+            self._check_limit(total, None if will_be is None else self._expected_row_bytes(will_be))
             self._state = self._with(state, matrix, given, coarse)
             self._next_id = max(self._next_id, int(given.max()) + 1)
         return given
@@ -338,7 +339,7 @@ class TwoTier(TwoTierReading):
         if quantizer is None:
             rows = state.alive_rows()
             expected = max(len(rows), self._capacity or 0)
-            quantizer = self._given or chosen_quantizer(self._dim, limit=self._limit, rows=expected)[0]
+            quantizer = self._given or chosen_quantizer(self._dim, limit=self._limit, rows=expected).quantizer
             rng = np.random.default_rng(self._seed)
             most = self._sample_rows()
             if len(rows) > most:
@@ -527,7 +528,7 @@ class TwoTier(TwoTierReading):
         n, dim : int
             Vectors and their dimension.
         code_size : int, optional
-            Bytes of a code; left out, of the codes that would be chosen.
+            Bytes of a code, of a quantizer that learns nothing; left out, the codes that would be chosen.
         memory_limit_bytes : int, optional
             As for the class.
         search, metric : str
@@ -536,24 +537,17 @@ class TwoTier(TwoTierReading):
         Returns
         -------
         dict of str to int
-            Bytes by part (``"links"`` is all that a graph needs beside its codes), their ``"total"`` in memory, and
-            ``"disk"``. Ids that do not rise need 16 bytes each besides.
+            Bytes by part (``"links"`` is all that a graph needs beside its codes; ``"learned"`` a mean, codebooks or a
+            basis), their ``"total"`` in memory, and ``"disk"``. Ids that do not rise need 16 bytes each besides.
 
         Raises
         ------
         InputError
             A number outside its range, or a limit below the smallest codes.
         """
-        n, dim = check_count(n, name="n", minimum=0), check_count(dim, name="dim")
-        links = {}
-        if check_choice(search, ("scan", "graph"), name="search") == "graph":
-            plan = chosen_plan(dim, metric=check_metric(metric), limit=memory_limit_bytes, rows=n)
-            code_size = graph_code_size(plan)
-            links = {"links": n * (graph_row_bytes(plan) - code_size)}
-        if code_size is None:
-            code_size = chosen_quantizer(dim, limit=memory_limit_bytes, rows=n)[1]
-        out = {"codes": n * check_count(code_size, name="code_size"), **links, "ids": 8 * n, "marks": n}
-        return {**out, "total": sum(out.values()), "disk": 4 * n * dim}
+        return estimated_bytes(
+            n, dim, code_size=code_size, limit=memory_limit_bytes, search=search, metric=metric
+        )  # fmt: skip
 
 
 def _is_fitted(quantizer: Any) -> bool:

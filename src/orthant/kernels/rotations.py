@@ -11,7 +11,7 @@ import numpy.typing as npt
 from orthant.kernels.compiling import kernel
 from orthant.types import FloatArray
 
-__all__ = ["haar", "kronecker_factors", "rotate_rows", "walsh_hadamard"]
+__all__ = ["factor_pair", "haar", "kronecker_factors", "rotate_rows", "walsh_hadamard"]
 
 
 def haar(size: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -52,12 +52,27 @@ def kronecker_factors(dims: int, rng: np.random.Generator) -> tuple[FloatArray, 
     right : ndarray of shape (b, b), float32
         Orthogonal.
     """
-    pairs = [(i, dims // i) for i in range(1, dims + 1) if dims % i == 0]
-    # Rows of whole vector registers, where the dimensions allow it.
-    a, _ = min(pairs, key=lambda pair: (pair[0] + pair[1]) * (1 if pair[1] % 16 == 0 else 2))
+    a, b = factor_pair(dims)
     signs = np.where(rng.random(dims) < 0.5, -1.0, 1.0)
-    left, right = haar(a, rng), haar(dims // a, rng)
+    left, right = haar(a, rng), haar(b, rng)
     return signs.astype(np.float32), left.astype(np.float32), right.astype(np.float32)
+
+
+def factor_pair(dims: int) -> tuple[int, int]:
+    """Return the sizes of a rotation's factors.
+
+    Parameters
+    ----------
+    dims : int
+        Dimensions.
+
+    Returns
+    -------
+    tuple of int and int
+        a and b with a b = dims, near each other, and b whole vector registers where the dimensions allow it.
+    """
+    pairs = [(i, dims // i) for i in range(1, dims + 1) if dims % i == 0]
+    return min(pairs, key=lambda pair: (pair[0] + pair[1]) * (1 if pair[1] % 16 == 0 else 2))
 
 
 def walsh_hadamard(X: FloatArray) -> FloatArray:

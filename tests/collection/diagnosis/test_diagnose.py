@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -105,6 +106,38 @@ def test_recall_is_that_of_the_graph_and_falls_with_effort(tmp_path):
     assert blind.mean() == pytest.approx(0.8)
     bins = by_quarter(np.arange(100.0), (np.arange(100) < 25) * 1.0, 0)
     assert [b.estimate.value for b in bins] == [1.0, 0.0, 0.0, 0.0]
+
+
+def test_searches_are_not_judged_before_their_code_is_compiled(tmp_path, monkeypatch):
+    from orthant.collection.dense import DenseIndex
+    from orthant.collection.diagnosis.sampling import distances_to, draw, live_rows
+    from orthant.collection.diagnosis.searches import cost_figures, recall_of_searches
+    from orthant.kernels import warmup
+
+    X = np.random.default_rng(1).standard_normal((400, 16)).astype(np.float32)
+    with _collection(tmp_path / "c", X) as made:
+        now = made._store.refreshed()
+        flat = now.index("default")
+        drawn = draw(distances_to(now, "default"), live_rows(now, "default")[:100], X[:100])
+
+    class Cold(DenseIndex):
+        """Exact, until the code of graphs is there."""
+
+        def search(self, Q, k=10, **settings):
+            found = super().search(Q, k + 3, **settings)
+            if warmup.is_ready("graph"):
+                return type(found)(
+                    found.ids[:, 3:], found.scores[:, 3:], found.counts - 3, replace(found.cost, distances=1)
+                )
+            warmup.ensure_compiling("graph")
+            return super().search(Q, k, **settings)
+
+    for measured in (
+        lambda one: recall_of_searches(one, flat, drawn)[0].mean() < 0.9,
+        lambda one: cost_figures(one, drawn, 0)[0]["vectors_compared_per_query"].high == 1,
+    ):
+        monkeypatch.delitem(warmup._ready, "graph", raising=False)
+        assert measured(Cold(lambda: flat, live=now.live))
 
 
 def test_margin_is_the_gap_after_the_tenth():

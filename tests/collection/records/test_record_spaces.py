@@ -53,6 +53,21 @@ def test_parts_combine_with_filters(films):
     assert found.ids == ["Ali"]
 
 
+def test_what_no_record_can_be_near_is_told(films):
+    def warnings(query, **settings):
+        return films.search(query, k=1, **settings).plan.warnings
+
+    (told,) = warnings({"yaer": 1999})
+    assert "no record has field 'yaer'" in told and "did you mean 'year'?" in told
+    (told,) = warnings({"by": {"nmae": "Mann"}})
+    assert "'by.nmae'" in told and "'by.name'" in told
+    (told,) = warnings({"year": "1999"})
+    assert "'year' holds numbers" in told and "'1999'" in told
+    assert warnings({"year": 1999, "genres": ["drama"], "by": {"name": "Mann"}, "text": "x", "title": "7"}) == ()
+    # A filter has warnings of its own.
+    assert len(warnings({"yaer": 1999}, where={"gnres": {"contains": "drama"}})) == 2
+
+
 def test_text_is_one_field_more(tmp_path, encoder):
     with orthant.open(tmp_path / "c", encoder=encoder) as made:
         made.upsert(["a", "b"], texts=["a lighthouse keeper", None], metadata=[{"year": 1990}, {"year": 1990}])
@@ -67,8 +82,9 @@ def test_reopened_with_the_saved_folder_only(tmp_path, encoder):
     with orthant.open(tmp_path / "c") as made:
         with pytest.raises(InputError, match="records for space 'default'"):
             made.upsert(["x"], metadata=[{"year": 1}])
-        with pytest.raises(InputError, match="no encoder at hand"):
+        with pytest.raises(InputError, match=r"part of a record.*Open with that encoder.*--encoder\)") as raised:
             made.search({"year": 1999})
+        assert "static" not in str(raised.value)
     with orthant.open(tmp_path / "c", encoder=tmp_path / "encoder") as made:
         assert made.search({"title": "Ronin"}, k=1).ids == ["Ronin"]
     with pytest.raises(EncoderMismatchError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -98,6 +99,16 @@ def test_fit_finds_enumerations_and_schema_overrules():
     assert cosine(heavy, *pair) == pytest.approx(0.9, abs=0.1) and cosine(RecordEncoder(DIM), *pair) < 0.65
 
 
+def test_a_rule_for_a_field_that_no_record_has_is_told():
+    records = [{"year": 1990, "crew": [{"name": "a"}, {"born": 1950}], "by": {"name": "b"}}]
+    used = {"year": "number", "crew.born": "number", "by.name": "symbol", "by": FieldRule(weight=2), "text": "text"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RecordEncoder(64, schema=used).fit(records)
+    with pytest.warns(UserWarning, match=r"a rule for 'yaer', 'by\.born', which no record has.*by, crew, year"):
+        RecordEncoder(64, schema={**used, "yaer": "number", "by.born": "skip"}).fit(records)
+
+
 def test_values_are_read_back_from_sixteen_keys(plain):
     rng = np.random.default_rng(0)
     values = [f"v{i}" for i in range(1000)]
@@ -135,6 +146,13 @@ def test_long_wide_and_deep_records_keep_their_length():
         deep = {"k": deep}
     lengths = np.linalg.norm(encoder.encode([deep, {"a": list(range(300))}, {f"k{i}": i for i in range(200)}]), axis=1)
     assert np.all((lengths > 0.7) & (lengths < 1.5))
+
+
+@pytest.mark.parametrize("nothing", [None, 5])
+def test_no_list_of_records_is_refused(plain, nothing):
+    for call in (plain.encode, RecordEncoder(64).fit):
+        with pytest.raises(InputError, match=r"a list of items"):
+            call(nothing)
 
 
 def test_refusals():

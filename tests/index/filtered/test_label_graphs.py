@@ -69,8 +69,9 @@ def test_labels_are_told_from_rows_and_back():
     for wrong in ("c", ["a"]):
         with pytest.raises(InputError, match="Check its spelling"):
             labels.code(wrong)
-    with pytest.raises(InputError, match="several types"):
-        Labels(["a", 1])
+    for mixed in (["a", 1], ["a", None], [[["a"]], "b"], [None, None, 3]):
+        with pytest.raises(InputError, match="empty set"):
+            Labels(mixed)
     with pytest.raises(InputError, match="2 GiB"):
         Labels(range(2000)).marks(10_000_000)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -238,3 +240,30 @@ def test_answers_are_the_same_before_and_after_addresses_are_at_hand(metric):
     index.add(Q[:5], np.arange(90_000, 90_005))
     if metric != "dot":
         assert searched().ids[:, 0].tolist() == list(range(90_000, 90_005))
+
+
+def test_more_lists_than_vectors_are_told_and_nothing_is_lost():
+    X = np.random.default_rng(4).standard_normal((900, 8)).astype(np.float32)
+    index = IVF(8, metric="l2", lists=400, scan_below=200)
+    with pytest.warns(UserWarning, match=r"lists=400 with 300 vectors.*300 lists were made.*[Rr]etrain\(\)"):
+        index.add(X[:300])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # Where a warning is an error, what was added is there, and numbering goes on.
+        with pytest.raises(UserWarning, match="lists=400"):
+            index.retrain()
+        assert index.add(X[300:]).tolist() == list(range(300, 900))
+        index.retrain()
+    assert index.codec.lists == 400
+    index = IVF(8, metric="l2", lists=400, scan_below=200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="lists=400"):
+            index.add(X[:300])
+        assert len(index) == 300 and index.add(X[300:301]).tolist() == [300]
+    # Without vectors there is nothing to retrain from.
+    with pytest.warns(UserWarning, match=r"scan_below is at least 445"):
+        IVF(8, metric="l2", lists=400, scan_below=200, keep_vectors=False).add(X[:300])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        IVF(8, metric="l2", lists=400, scan_below=445, keep_vectors=False).add(X)

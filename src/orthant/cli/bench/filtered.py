@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,9 @@ def register(bench: typer.Typer) -> None:
             None, help="Sweep every method over real filters instead: a folder like arxiv-for-fanns, or short_texts."
         ),
         count: int = typer.Option(200, help="Queries per kind of filter; for --study."),
+        attribute: list[str] = typer.Option(
+            None, help="equality, range or set, = and the attribute that such queries ask for; for --study FOLDER."
+        ),
         rival: list[str] = typer.Option(
             None, help="Further methods: hnswlib-filter, lancedb or milvus-lite; may be repeated. --study takes all."
         ),
@@ -57,11 +60,13 @@ def register(bench: typer.Typer) -> None:
         if study is not None:
             if data is not None or vectors is not None or queries is not None:
                 raise InputError(message("--study with other data", "one of the two", "leave --data and --vectors out"))
-            result = _study(study, k, count, limit, rivals_python)
+            result = _study(study, _columns(study, attribute or ()), k, count, limit, rivals_python)
             if out is not None:
                 write_result(result, out, "filtered_study.json")
             print_json(result) if json else _show_study(result, recall)
             return
+        if attribute:
+            raise InputError(message("--attribute without --study", "both or none", "name the folder of a study"))
         name = "token_vectors" if data is None and vectors is None and queries is None else data
         with open_inputs(name, vectors, queries, metric, limit) as inputs:
             result = run_filtered(
@@ -83,12 +88,29 @@ def register(bench: typer.Typer) -> None:
             _show(result)
 
 
-def _study(name: str, k: int, count: int, limit: int | None, python: str | None) -> dict[str, Any]:
+def _columns(study: str, given: Sequence[str]) -> dict[Any, str]:
+    """Return the attribute of each kind from ``KIND=NAME``; the reader refuses unknown kinds."""
+    from orthant.errors import InputError, message
+
+    if given and study == "short_texts":
+        raise InputError(message("--attribute with short_texts", "it for a folder", "leave it out"))
+    columns = {}
+    for one in given:
+        kind, equals, name = one.partition("=")
+        if not equals or not name or kind in columns:
+            raise InputError(message(f"--attribute {one}", "each kind once, as KIND=NAME", "such as range=year"))
+        columns[kind] = name
+    return columns
+
+
+def _study(
+    name: str, columns: Mapping[Any, str], k: int, count: int, limit: int | None, python: str | None
+) -> dict[str, Any]:
     from orthant.cli.output import note
     from orthant.datasets.readers.filtered import read_fanns, short_text_filters
     from orthant.evaluation.filtered.study import run_study
 
-    data = short_text_filters() if name == "short_texts" else read_fanns(name)
+    data = short_text_filters() if name == "short_texts" else read_fanns(name, columns=columns)
     return run_study(data, k=k, queries=count, limit=limit, rivals_python=python, report=note)
 
 

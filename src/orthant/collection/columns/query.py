@@ -26,7 +26,7 @@ from orthant.errors import FilterError, message
 from orthant.kernels.bitmaps import contains_rows, from_mask, to_mask
 from orthant.types import BitmapArray, IdArray
 
-__all__ = ["evaluate_chunks", "live_kinds", "rows_in"]
+__all__ = ["evaluate_chunks", "live_kinds", "rows_in", "unknown_field"]
 
 _SPARSE = 64
 _ACCEPTS = {"number": {"int", "big", "float"}, "string": {"str"}, "bool": {"bool"}}
@@ -229,7 +229,7 @@ def _explain_empty(leaf: Leaf, chunks: Sequence[Chunk], alive: Sequence[BoolArra
                 for kind, count in found.items():
                     total[kind] = total.get(kind, 0) + count
     if not cells:
-        return _unknown_field(leaf.path, names)
+        return unknown_field(leaf.path, names)
     if isinstance(leaf, Existence):
         return None
     kinds = leaf.kinds if isinstance(leaf, Membership) else (leaf.kind,)
@@ -290,7 +290,21 @@ def _by_count(pair: tuple[str, Any]) -> tuple[int, str]:
     return -pair[1], pair[0]
 
 
-def _unknown_field(path: str, names: Iterable[str]) -> str:
+def unknown_field(path: str, names: Iterable[str]) -> str:
+    """Say that no record has a field, with the nearest name.
+
+    Parameters
+    ----------
+    path : str
+        The field that was asked for.
+    names : iterable of str
+        Fields that there are.
+
+    Returns
+    -------
+    str
+        A warning for the plan of a search.
+    """
     known = sorted(names)
     near = difflib.get_close_matches(path, known, n=1)
     shown = ", ".join(known[:_SHOWN_FIELDS]) + (", ..." if len(known) > _SHOWN_FIELDS else "")

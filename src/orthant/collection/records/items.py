@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from orthant.collection.columns.query import unknown_field
 from orthant.encoders.fingerprint import Fingerprint
 from orthant.errors import InputError, message
 from orthant.types import FloatArray
@@ -14,7 +15,7 @@ from orthant.types import FloatArray
 if TYPE_CHECKING:
     from orthant.collection.space_encoders import SpaceEncoders
 
-__all__ = ["encodable", "items_of", "made_of_records", "partial_queries", "reads_records"]
+__all__ = ["doubts", "encodable", "items_of", "made_of_records", "partial_queries", "reads_records"]
 
 
 def reads_records(encoder: Any) -> bool:
@@ -147,3 +148,43 @@ def partial_queries(queries: Any, vectors: Any, space: str, encoders: SpaceEncod
     encoded: FloatArray = encoder.encode(list(queries), role="query")
     asked: npt.ArrayLike = encoded
     return [None] * len(queries), asked
+
+
+def doubts(queries: Any, names: Collection[str], encoder: Any) -> tuple[str, ...]:
+    """Return what is odd about parts of records: they are near nothing, though a search always finds the nearest.
+
+    Parameters
+    ----------
+    queries : sequence
+        As given to ``search_many``; only parts of records are looked at.
+    names : collection of str
+        Fields that records have.
+    encoder : Encoder or None
+        That of the space.
+
+    Returns
+    -------
+    tuple of str
+        Warnings for the plan: fields that no record has, and texts where the encoder was fitted on numbers.
+    """
+    if not reads_records(encoder) or not isinstance(queries, (list, tuple)):
+        return ()
+    numbers = {".".join(fields) for fields in getattr(encoder, "number_fields_", ())}
+    told: dict[str, None] = {}
+    for query in queries:
+        for path, value in _fields(query, "") if isinstance(query, Mapping) else ():
+            if path not in names and path != encoder.text_field:
+                told[unknown_field(path, names)] = None
+            elif isinstance(value, str) and path in numbers:
+                told[f"field {path!r} holds numbers, which the text {value!r} is not near; pass a number"] = None
+    return tuple(told)
+
+
+def _fields(part: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield the innermost fields with their values; dots join the names."""
+    for key, value in part.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from _fields(value, f"{path}.")
+        else:
+            yield path, value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -143,6 +143,8 @@ def read_fanns(
     A query line is ``{"label": value}`` for equality and sets, ``{"range_start": low, "range_end": high}`` for ranges.
     Attributes are held as Python values: some hundred bytes per row.
     """
+    for kind in columns or ():
+        check_choice(kind, list(FANNS_COLUMNS), name="kind of filter")
     root, names = Path(folder), dict(FANNS_COLUMNS) | dict(columns or {})
     base = read_vectors(_file(root, "database_vectors.fvecs"))
     queries = read_vectors(_file(root, "query_vectors.fvecs"))[:limit]
@@ -177,16 +179,16 @@ def _file(root: Path, name: str) -> Path:
 def _lines(path: Path, limit: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, object) of a plain JSON-lines file; blank lines are skipped."""
     count = 0
-    with _file(path.parent, path.name).open(encoding="utf-8") as stream:
+    with _file(path.parent, path.name).open("rb") as stream:
         for line, text in enumerate(stream, 1):
             if count == limit:
                 return
             if not text.strip():
                 continue
             try:
-                row = json.loads(text)
-            except json.JSONDecodeError as error:
-                bad_row(path, line, str(error), "one JSON object per line")
+                row = json.loads(text.decode("utf-8"))
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                bad_row(path, line, f"text that is not JSON in UTF-8 ({error})", "one JSON object per line")
             if not isinstance(row, dict):
                 bad_row(path, line, type(row).__name__, "one JSON object per line")
             count += 1
@@ -195,36 +197,56 @@ def _lines(path: Path, limit: int) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _columns(path: Path, wanted: Mapping[FilterKind, str], rows: int) -> dict[FilterKind, list[Any]]:
     out: dict[FilterKind, list[Any]] = {kind: [] for kind in wanted}
-    line = 0
+    line, seen = 0, set[str]()
     for line, row in _lines(path, rows + 1):
+        seen.update(row)
         for kind, name in wanted.items():
             value = row.get(name)
-            if kind == "set":
-                if not isinstance(value, (list, type(None))):
-                    bad_row(path, line, f"{name}={value!r}", "a list")
-                out[kind].append(None if value is None else tuple(value))
-            elif kind == "range" and (isinstance(value, bool) or not isinstance(value, (int, float, type(None)))):
-                bad_row(path, line, f"{name}={value!r}", "a number")
-            else:
-                out[kind].append(value)
+            if value is not None and not _FITS[kind](value):
+                bad_row(path, line, f"{name}={value!r}", _EXPECTED[kind])
+            out[kind].append(tuple(value) if isinstance(value, list) else value)
     for kind, name in wanted.items():
         if len(out[kind]) != rows:
             bad_row(path, line, f"{len(out[kind])} rows or more", f"{rows}, one per vector")
         if all(value is None for value in out[kind]):
-            raise InputError(
-                message(f"no row of {path.name} has {name!r}", "the attribute of the queries", "name it in columns=")
-            )
+            there = ", ".join(repr(one) for one in sorted(seen)[:10]) or "none"
+            given = f"{path.name} without {name!r}, the attribute of {kind} queries (there are: {there})"
+            remedy = f'pass columns={{"{kind}": NAME}} (on the command line --attribute {kind}=NAME)'
+            raise InputError(message(given, "rows with that attribute", remedy))
     return out
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_label(value: Any) -> bool:
+    # NaN is not equal to itself, so no row would ever fit it.
+    return isinstance(value, (str, int, float)) and value == value
+
+
+_FITS: Mapping[FilterKind, Callable[[Any], bool]] = {
+    "equality": _is_label,
+    "range": _is_number,
+    "set": lambda value: isinstance(value, list) and all(_is_label(one) for one in value),
+}
+_EXPECTED: Mapping[FilterKind, str] = {
+    "equality": "a string or a number",
+    "range": "a number",
+    "set": "a list of strings or numbers",
+}
 
 
 def _asked(path: Path, line: int, row: Mapping[str, Any], kind: FilterKind) -> Any:
     if kind != "range":
         if "label" not in row:
             bad_row(path, line, f"fields {sorted(row)}", "'label'")
+        if not _is_label(row["label"]):
+            bad_row(path, line, f"label={row['label']!r}", "a string or a number")
         return row["label"]
     low, high = row.get("range_start"), row.get("range_end")
     for end in (low, high):
-        if isinstance(end, bool) or not isinstance(end, (int, float)):
+        if not _is_number(end) or end != end:
             bad_row(path, line, f"{row!r}", "numbers range_start and range_end")
     if low > high:  # type: ignore[operator]
         bad_row(path, line, f"range_start={low} above range_end={high}", "a range that is not empty")

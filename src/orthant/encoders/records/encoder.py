@@ -19,15 +19,17 @@ from orthant.encoders.records import files
 from orthant.encoders.records.account import RecordAccount, account
 from orthant.encoders.records.binding import Binder, Structure
 from orthant.encoders.records.folding import fold, turn_back
-from orthant.encoders.records.learning import learn
+from orthant.encoders.records.learning import absent_fields, learn
 from orthant.encoders.records.leaves import LeafVectors, NumberCode
 from orthant.encoders.records.rules import Arrays, FieldRule, Fields, describe, parse_path, parse_schema
 from orthant.encoders.records.walking import Leaf, Reading, leaves
-from orthant.errors import InputError, message
+from orthant.errors import InputError, message, warn
 from orthant.types import Encoder, EncodeReport, FloatArray, Role
 from orthant.validate import as_vectors, check_choice, check_count, check_fraction
 
 __all__ = ["RecordEncoder"]
+
+_SHOWN = 12
 
 
 class RecordEncoder:
@@ -200,7 +202,8 @@ class RecordEncoder:
 
         Notes
         -----
-        Without it numbers lie on a logarithmic grid, where years are nearly alike, and all strings are texts.
+        Without it numbers lie on a logarithmic grid, where years are nearly alike, and all strings are texts. A rule of
+        the schema for a field that no record has, as by a slip of the pen, is warned about.
         """
         given = as_item_list(records)
         if not given or not all(isinstance(record, Mapping) for record in given):
@@ -208,6 +211,12 @@ class RecordEncoder:
         reading = self._reading
         plain = Reading(reading.schema, {}, reading.arrays, reading.bag_weight, reading.max_depth)
         self._set_learned(*learn(given, plain))
+        # The text of a collection's record is not among its fields.
+        idle = absent_fields(given, (fields for fields in self.schema if fields != (self.text_field,)))
+        if idle:
+            rules = ", ".join(repr(".".join(fields)) for fields in idle)
+            known = ", ".join(sorted({key for record in given for key in record})[:_SHOWN])
+            warn(message(f"a rule for {rules}, which no record has", f"fields such as {known}", "check the spelling"))
         return self
 
     def encode(

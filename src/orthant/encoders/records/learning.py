@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from orthant.encoders.records.leaves import CELLS
 from orthant.encoders.records.rules import Fields
 from orthant.encoders.records.walking import Leaf, Reading, leaves
 
-__all__ = ["Learned", "learn"]
+__all__ = ["Learned", "absent_fields", "learn"]
 
 _FEW = 256
 _OFTEN = 4
@@ -53,6 +53,32 @@ def learn(records: Sequence[Mapping[str, Any]], reading: Reading) -> Learned:
         if len(distinct) > 1:
             knots[fields] = distinct
     return knots, {fields: _kind(values) for fields, values in strings.items()}
+
+
+def absent_fields(records: Sequence[Mapping[str, Any]], wanted: Iterable[Fields]) -> list[Fields]:
+    """Return the fields that no record has, such as those whose names are misspelt.
+
+    Parameters
+    ----------
+    records : sequence of mapping
+        Records.
+    wanted : iterable of tuple of str
+        Fields by their keys; positions in lists do not count.
+
+    Returns
+    -------
+    list of tuple of str
+        Those of ``wanted`` that are absent, in the same order.
+    """
+    return [fields for fields in wanted if not any(_has(record, fields) for record in records)]
+
+
+def _has(value: Any, fields: Fields) -> bool:
+    if not fields:
+        return True
+    if isinstance(value, (list, tuple)):
+        return any(_has(item, fields) for item in value)
+    return isinstance(value, Mapping) and fields[0] in value and _has(value[fields[0]], fields[1:])
 
 
 def _is_open(leaf: Leaf, reading: Reading) -> bool:

@@ -37,7 +37,7 @@ class Labels:
     Raises
     ------
     InputError
-        No rows, or labels that cannot be compared with each other.
+        No rows, or labels that cannot be compared with each other, such as None beside strings.
 
     Notes
     -----
@@ -51,15 +51,23 @@ class Labels:
     """
 
     def __init__(self, values: Sequence[Any] | npt.NDArray[Any]) -> None:
-        rows = [_as_set(value) for value in (values.tolist() if isinstance(values, np.ndarray) else values)]
+        given = values.tolist() if isinstance(values, np.ndarray) else values
+        try:
+            rows = [_as_set(value) for value in given]
+            self.names: tuple[Any, ...] = tuple(sorted(set().union(*rows)))
+        except TypeError as error:
+            # Sorting says "'<' not supported between ...", sets "unhashable type: ...".
+            raise InputError(
+                message(
+                    f"labels that cannot be compared ({error})",
+                    "all strings or all numbers",
+                    "convert them, and give rows without a label an empty set",
+                )
+            ) from error
         if not rows:
             raise InputError(message("labels of no rows", "one value or set per row", "pass labels of every row"))
-        try:
-            self.names: tuple[Any, ...] = tuple(sorted(set().union(*rows)))
-            if any(name != name for name in self.names):
-                raise InputError(message("NaN as a label", "a value that equals itself", "leave such rows' sets empty"))
-        except TypeError as error:
-            raise InputError(message("labels of several types", "all strings or all numbers", str(error))) from error
+        if any(name != name for name in self.names):
+            raise InputError(message("NaN as a label", "a value that equals itself", "leave such rows' sets empty"))
         place = {name: code for code, name in enumerate(self.names)}
         coded = [sorted(place[name] for name in row) for row in rows]
         self.offsets = np.cumsum([0, *map(len, coded)]).astype(np.int64)

@@ -47,7 +47,8 @@ class IVF(IVFReading):
     metric : {"cosine", "dot", "l2"}, default "cosine"
         Score, larger is closer; ``"l2"`` is minus the squared Euclidean distance.
     lists : int, optional
-        Lists. Left out, about twice the square root of the number of vectors when they are made.
+        Lists. Left out, about twice the square root of the number of vectors when they are made. More than there are
+        vectors to train on are cut to that many, with a warning, and ``retrain`` tries again.
     quantizer : ProductQuantizer or ResidualQuantizer, optional
         Its settings; a copy is fitted on what centroids leave over. Codes of 4 bits are scanned in registers, several
         times faster for each byte; codes of 8 bits have exact tables. Left out, 4 bits for about every four dimensions.
@@ -158,25 +159,39 @@ class IVF(IVFReading):
             if not len(matrix):
                 return given
             if self._codec is None or self._lists is None:
-                self._add_flat(matrix, given)
+                told = self._add_flat(matrix, given)
             else:
-                self._add_listed(self._codec, self._lists, matrix, given)
+                told = self._add_listed(self._codec, self._lists, matrix, given)
             self._next_id = max(self._next_id, int(given.max()) + 1)
+        # Last, as a warning may be turned into an error.
+        if told is not None:
+            warn(told)
         return given
 
-    def _add_flat(self, matrix: FloatArray, given: IdArray) -> None:
+    def _add_flat(self, matrix: FloatArray, given: IdArray) -> str | None:
         flat = self._flat
         if flat is None:
             raise RuntimeError("an inverted file has neither lists nor vectors")
         with self._lock.writing():
             flat.add(matrix, given)
         if len(flat) < max(1, self._settings.scan_below):
-            return
+            return None
         codec, made, drift = self._trained(flat)
         with self._lock.writing():
             self._codec, self._lists, self._drift = codec, made, drift
             if not self._settings.keep_vectors:
                 self._flat = None
+        return self._fewer(codec, "call retrain() once there are more vectors, or pass fewer lists")
+
+    def _fewer(self, codec: IVFCodec, remedy: str) -> str | None:
+        """Return what to tell where there are fewer lists than were asked for; vectors may still come."""
+        wanted = self._settings.lists
+        if wanted is None or codec.lists >= wanted:
+            return None
+        if not self._settings.keep_vectors:
+            remedy = f"make a new index, whose scan_below is at least {wanted * 10 // 9 + 1}, or pass fewer lists"
+        given = f"lists={wanted} with {codec.lists} vectors to train on, so {codec.lists} lists were made"
+        return message(given, "at most as many lists as vectors", remedy)
 
     def _trained(self, flat: Flat) -> tuple[IVFCodec, Lists, Drift]:
         kept, ids = self._settings, flat.ids()
@@ -215,8 +230,10 @@ class IVF(IVFReading):
             with self._lock.writing():
                 self._codec, self._lists, self._drift = codec, made, drift
                 self._calibration = None
+        if (told := self._fewer(codec, "call it again once there are more vectors, or pass fewer lists")) is not None:
+            warn(told)
 
-    def _add_listed(self, codec: IVFCodec, lists: Lists, matrix: FloatArray, given: IdArray) -> None:
+    def _add_listed(self, codec: IVFCodec, lists: Lists, matrix: FloatArray, given: IdArray) -> str | None:
         present = given[np.isin(given, lists.ids)] if self._flat is None else np.zeros(0, np.int64)
         if len(present):
             given_text = f"{len(present)} id(s) already in the index: {shown(present)}"
@@ -226,27 +243,29 @@ class IVF(IVFReading):
             if self._flat is not None:
                 self._flat.add(matrix, given)
             self._lists = lists.added(codec, *encoded, given)
-            self._watch(codec, self._lists, matrix, encoded)
+            told = self._watch(codec, self._lists, matrix, encoded)
             if self._calibration is not None and len(self) > _REGROWN * self._calibration.rows:
                 # What was measured on a quarter of the vectors says little about all of them.
                 self._calibration = None
+        return told
 
-    def _watch(self, codec: IVFCodec, lists: Lists, matrix: FloatArray, encoded: tuple[IdArray, CodeArray]) -> None:
+    def _watch(
+        self, codec: IVFCodec, lists: Lists, matrix: FloatArray, encoded: tuple[IdArray, CodeArray]
+    ) -> str | None:
         errors = row_errors(codec, matrix, *encoded)
         if self._drift is None:
             self._drift = Drift.starting(errors, imbalance_of(lists.counts()))
-            return
+            return None
         before, self._drift = self._drift, self._drift.seen(errors)
         now = replace(self._drift, imbalance=imbalance_of(lists.counts()))
-        if now.stale and not before.stale:
-            self._drift = now
-            warn(
-                message(
-                    f"vectors unlike those that the lists were trained on ({'; '.join(now.reasons)})",
-                    "vectors of the same kind",
-                    "call retrain()",
-                )
-            )
+        if not now.stale or before.stale:
+            return None
+        self._drift = now
+        return message(
+            f"vectors unlike those that the lists were trained on ({'; '.join(now.reasons)})",
+            "vectors of the same kind",
+            "call retrain()",
+        )
 
     def remove(self, ids: npt.ArrayLike) -> int:
         """Remove vectors by id; ids that are not present are ignored.

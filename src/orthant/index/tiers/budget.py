@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from orthant.errors import InputError, message
 from orthant.kernels.graph.sketch import MOST_DIMS, SKETCH_BYTES, code_bytes
+from orthant.kernels.rotations import factor_pair
 from orthant.types import Metric
+from orthant.validate import check_choice, check_count, check_metric
 
 __all__ = [
     "ROW_BYTES",
+    "Codes",
     "Plan",
     "chosen_plan",
     "chosen_quantizer",
+    "estimated_bytes",
     "graph_code_size",
     "graph_row_bytes",
     "light_bytes",
@@ -66,7 +70,25 @@ def quantizer_bytes(quantizer: Any) -> int:
     return sum(int(getattr(value, "nbytes", 0)) for name, value in vars(quantizer).items() if name.endswith("_"))
 
 
-def chosen_quantizer(dim: int, *, limit: int | None, rows: int) -> tuple[Any, int]:
+class Codes(NamedTuple):
+    """Codes that were chosen, before anything is learned.
+
+    Attributes
+    ----------
+    quantizer : Quantizer
+        An unfitted one.
+    size : int
+        Bytes of a code.
+    learned : int
+        Bytes of what it will learn.
+    """
+
+    quantizer: Any
+    size: int
+    learned: int
+
+
+def chosen_quantizer(dim: int, *, limit: int | None, rows: int) -> Codes:
     """Return the finest of the usual quantizers whose codes fit.
 
     Parameters
@@ -80,8 +102,8 @@ def chosen_quantizer(dim: int, *, limit: int | None, rows: int) -> tuple[Any, in
 
     Returns
     -------
-    tuple of Quantizer and int
-        An unfitted one, and the bytes of a code.
+    Codes
+        Quantizer, bytes of a code, bytes of what is learned.
 
     Raises
     ------
@@ -92,22 +114,23 @@ def chosen_quantizer(dim: int, *, limit: int | None, rows: int) -> tuple[Any, in
     from orthant.quantization.product import ProductQuantizer
 
     half = 4 + -(-dim // 2)
+    # All learn a mean. Codebooks and a rotation are 256 and d vectors.
+    mean = 4 * dim
     if limit is None:
-        return LVQ(bits=4), half
-    # Constants of scalar codes are one vector; codebooks and a rotation are 256 and d of them.
+        return Codes(LVQ(bits=4), half, mean)
     for bits, size in ((8, 4 + dim), (4, half)):
-        if light_bytes(rows, size) + 8 * dim <= limit:
-            return LVQ(bits=bits), size
-    books = 4 * dim * min(_ENTRIES, max(rows, 1))
+        if light_bytes(rows, size) + mean <= limit:
+            return Codes(LVQ(bits=bits), size, mean)
+    books = 4 * dim * min(_ENTRIES, max(rows, 1)) + mean
     for m in (m for m in range(dim // 2, 0, -1) if dim % m == 0):
         for rotation, matrix in (("opq", 4 * dim * dim), (None, 0)):
             if light_bytes(rows, m) + books + matrix <= limit:
-                return ProductQuantizer(m=m, rotation=rotation), m
+                return Codes(ProductQuantizer(m=m, rotation=rotation), m, books + matrix)
     least = light_bytes(rows, 1) + books
     raise InputError(
         message(
             f"memory_limit_bytes={limit} for {rows} vectors",
-            f"at least {least}, one byte of code, the id and the mark of each",
+            f"at least {least}, for codebooks and for one byte of code, the id and the mark of each",
             "raise the limit, or divide the vectors among machines",
         )
     )
@@ -204,8 +227,7 @@ def chosen_plan(dim: int, *, metric: Metric, limit: int | None, rows: int) -> Pl
         plans = [Plan(width, 8, degree) for degree in (32, 24, 16)] + plans[-3:]
     least = 0
     for plan in plans:
-        # The basis and the mean of a reduction are learned once.
-        least = light_bytes(rows, graph_row_bytes(plan)) + 4 * (width + 1) * plan.dims
+        least = light_bytes(rows, graph_row_bytes(plan)) + _graph_learned(width, plan)
         if limit is None or least <= limit:
             return plan
     raise InputError(
@@ -215,3 +237,48 @@ def chosen_plan(dim: int, *, metric: Metric, limit: int | None, rows: int) -> Pl
             "raise the limit, or search='scan', whose codes take a byte and more each",
         )
     )
+
+
+def _graph_learned(width: int, plan: Plan) -> int:
+    """Return the bytes of a mean, of the basis of a reduction and of a rotation, which are learned once."""
+    basis = width * plan.dims if plan.dims < width else 0
+    return 4 * (width + basis + plan.dims + sum(size * size for size in factor_pair(plan.dims)))
+
+
+def estimated_bytes(
+    n: int, dim: int, *, code_size: int | None, limit: int | None, search: str, metric: str
+) -> dict[str, int]:
+    """Return the memory that an index will need, by part.
+
+    Parameters
+    ----------
+    n, dim : int
+        Vectors and their dimension.
+    code_size : int or None
+        Bytes of a code; None for the codes that would be chosen.
+    limit : int or None
+        Bytes for everything in memory.
+    search, metric : str
+        As for the index.
+
+    Returns
+    -------
+    dict of str to int
+        Bytes by part, their ``"total"`` in memory, and ``"disk"``.
+
+    Raises
+    ------
+    InputError
+        A number outside its range, or a limit below the smallest codes.
+    """
+    n, dim = check_count(n, name="n", minimum=0), check_count(dim, name="dim")
+    limit = None if limit is None else check_count(limit, name="memory_limit_bytes")
+    links, learned = {}, 0
+    if check_choice(search, ("scan", "graph"), name="search") == "graph":
+        plan = chosen_plan(dim, metric=check_metric(metric), limit=limit, rows=n)
+        code_size, learned = graph_code_size(plan), _graph_learned(dim + (metric == "dot"), plan)
+        links = {"links": n * (graph_row_bytes(plan) - code_size)}
+    elif code_size is None:
+        _, code_size, learned = chosen_quantizer(dim, limit=limit, rows=n)
+    out = {"codes": n * check_count(code_size, name="code_size"), **links, "ids": 8 * n, "marks": n, "learned": learned}
+    return {**out, "total": sum(out.values()), "disk": 4 * n * dim}

@@ -191,5 +191,7 @@ class CodeGraph:
 
     @property
     def nbytes(self) -> int:
-        """Bytes in memory, room to grow included."""
-        return sum(self.state.memory().values())
+        """Bytes in memory, room to grow and what was learned included."""
+        space = self.state.space
+        learned = (space.mean, *space.rotation, *(() if space.basis is None else (space.basis,)))
+        return sum(self.state.memory().values()) + sum(one.nbytes for one in learned)
