@@ -103,6 +103,9 @@ def test_bad_settings_are_refused(settings):
         report(data(8))
     with pytest.raises(InputError):
         report(data(100), np.zeros((0, 64)))
+    for nothing in ([], {}):
+        with pytest.raises(InputError, match="no candidates"):
+            report(data(100), candidates=nothing)
 
 
 @pytest.mark.slow

@@ -199,7 +199,7 @@ def report(
     Raises
     ------
     InputError
-        Too few vectors, NaN or infinity, zero vectors under cosine, or settings out of range.
+        Too few vectors, NaN or infinity, zero vectors under cosine, no candidates, or settings out of range.
 
     Notes
     -----
@@ -255,6 +255,8 @@ def _choices(
     notes: list[str],
 ) -> Mapping[str, Choice]:
     dim = base.shape[1]
+    if given is not None and not len(given):
+        raise InputError(message("no candidates", "one at least", "name some, or leave them out for the usual ones"))
     if isinstance(given, Mapping):
         return given
     if isinstance(given, str):
